@@ -1,0 +1,1 @@
+"""The work of the Crypto Lakehouse: importable and testable without Airflow."""

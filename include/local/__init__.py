@@ -1,0 +1,1 @@
+"""The laptop stack: broker, AWS emulator, mailbox, Airflow, and the programs between them."""

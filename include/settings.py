@@ -1,0 +1,278 @@
+"""One typed settings tree, read from the environment.
+
+Every program of the lakehouse (producer, consumer, monitor, deploy command, local
+stack) takes its settings from here, so a name, its default and its unit are written
+once. `docs/settings.md` is generated from these fields. dbt reads the same variables
+through `env_var()` in `include/dbt/profiles.yml`; a test holds the two together.
+
+Nothing is read at import time: call `load()` (or one group's class) at run time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the text names variable, value and remedy."""
+
+
+def _group(prefix: str) -> SettingsConfigDict:
+    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class KafkaSettings(BaseSettings):
+    """How to reach Kafka, and which topic and group are ours."""
+
+    model_config = _group("KAFKA_")
+
+    bootstrap_servers: str = Field("127.0.0.1:19092", description="Comma-separated host:port list.")
+    topic: str = Field("selected_crypto_data", description="Topic that carries the quotes.")
+    group: str = Field("crypto-lakehouse", description="Consumer group that lands the topic in S3.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Transport and authentication."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="Needed with a SASL protocol."
+    )
+    sasl_username: str | None = Field(None, description="SASL user.")
+    sasl_password: SecretStr | None = Field(None, description="SASL password; never logged.")
+    ssl_ca_location: str | None = Field(None, description="PEM file of the brokers' CA; default: the system's.")
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="JSON object of further librdkafka settings, applied last, for every client.",
+    )
+
+    @model_validator(mode="after")
+    def _sasl_is_complete(self) -> KafkaSettings:
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_mechanism and self.sasl_username and self.sasl_password
+        ):
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_MECHANISM, "
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+            )
+        return self
+
+    def client_config(self) -> dict[str, Any]:
+        """Settings common to every librdkafka client (producer, consumer, admin)."""
+        config: dict[str, Any] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.security_protocol,
+        }
+        if self.sasl_mechanism:
+            config["sasl.mechanism"] = self.sasl_mechanism
+        if self.sasl_username:
+            config["sasl.username"] = self.sasl_username
+        if self.sasl_password:
+            config["sasl.password"] = self.sasl_password.get_secret_value()
+        if self.ssl_ca_location:
+            config["ssl.ca.location"] = self.ssl_ca_location
+        return config | self.options
+
+
+class StorageSettings(BaseSettings):
+    """The bucket and its prefixes. Every prefix ends with a slash."""
+
+    model_config = _group("S3_")
+
+    bucket: str = Field("gaurav-hudi-data", min_length=3, max_length=63, description="Bucket of the lakehouse.")
+    data_prefix: str = Field("crypto_data/", description="Landed batches; one prefix holds one topic.")
+    dead_letter_prefix: str = Field("dead_letter/", description="Rejected messages, with full payload.")
+    state_prefix: str = Field("state/", description="Small JSON objects: layer state, lag window, alert state.")
+    test_history_prefix: str = Field("test_history/", description="One file of test results a dbt invocation.")
+    warehouse_prefix: str = Field("warehouse/", description="Tables written by Athena.")
+    query_results_prefix: str = Field("query_results/", description="Athena query results; expire by lifecycle rule.")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _prefixes_end_with_slash(cls, value: str, info: Any) -> str:
+        if info.field_name.endswith("_prefix") and (not value.endswith("/") or value.startswith("/")):
+            raise ValueError("must end with '/' and not begin with one, like 'crypto_data/'")
+        return value
+
+
+class AwsSettings(BaseSettings):
+    """Standard AWS variables; credentials come from the usual AWS chain and are not read here."""
+
+    model_config = _group("AWS_")
+
+    default_region: str = Field("us-east-1", description="Region of bucket, Athena and CloudWatch.")
+    endpoint_url: str | None = Field(None, description="Endpoint of an emulator; unset on AWS.")
+
+
+class ConsumerSettings(BaseSettings):
+    """Batching and delivery of the landing consumer."""
+
+    model_config = _group("CONSUMER_")
+
+    batch_records: int = Field(100, ge=1, le=100_000, description="Records a file at most; also the cell size.")
+    batch_bytes: int = Field(8 * 2**20, ge=1024, description="Bytes a file at most.")
+    batch_age_seconds: float = Field(
+        60.0, gt=0, description="A batch is landed this long after its first record was read, full or not."
+    )
+    max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
+    parallel_puts: int = Field(8, ge=1, le=64, description="PUTs in flight a partition (cells at once).")
+    max_buffer_bytes: int = Field(64 * 2**20, ge=2**20, description="Hard cap on bytes of messages held in memory.")
+    compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
+    shutdown_grace_seconds: float = Field(20.0, ge=0, description="Time for the last flush after SIGTERM.")
+    revoke_flush_seconds: float = Field(10.0, ge=0, description="Time for the flush of revoked partitions.")
+    group_instance_id: str | None = Field(None, description="Static membership: one stable id a process.")
+    http_host: str = Field("127.0.0.1", description="Address of /healthz and /metrics.")
+    http_port: int = Field(9308, ge=0, le=65535, description="Port of /healthz and /metrics; 0 switches them off.")
+    cloudwatch: bool = Field(True, description="Publish the consumer's metrics to CloudWatch.")
+    cloudwatch_seconds: float = Field(60.0, ge=1, description="Seconds between two CloudWatch publications.")
+    allow_create_time: bool = Field(
+        False, description="Accept a topic whose timestamps are the producers' (message.timestamp.type=CreateTime)."
+    )
+    allow_missing_topic_id: bool = Field(
+        False, description="Accept a broker that knows no topic ids (librdkafka's built-in one)."
+    )
+
+
+class ProducerSettings(BaseSettings):
+    """Where quotes come from and how they are sent."""
+
+    model_config = _group("PRODUCER_")
+
+    source: Literal["auto", "coingecko", "coinmarketcap", "simulator"] = Field(
+        "auto", description="auto: CoinGecko if it answers at start, else the simulator."
+    )
+    poll_seconds: float = Field(60.0, gt=0, description="Seconds between two polls of a web source.")
+    coinmarketcap_api_key: SecretStr | None = Field(None, description="Needed by the coinmarketcap source.")
+    coingecko_url: str = Field("https://api.coingecko.com/api/v3", description="Base address of the CoinGecko API.")
+    coinmarketcap_url: str = Field("https://pro-api.coinmarketcap.com", description="Base address of CoinMarketCap.")
+    key: Literal["symbol", "none"] = Field(
+        "symbol", description="Message key; 'none' spreads a load over all partitions."
+    )
+    send_unchanged: bool = Field(False, description="Send a quote although it did not change since the last poll.")
+    http_host: str = Field("127.0.0.1", description="Address of /healthz and /metrics.")
+    http_port: int = Field(9309, ge=0, le=65535, description="Port of /healthz and /metrics; 0 switches them off.")
+
+
+class SimulatorSettings(BaseSettings):
+    """The simulated market: a seeded random walk that can be told to misbehave."""
+
+    model_config = _group("SIMULATOR_")
+
+    seed: int = Field(1, ge=0, description="Same seed and time, same price.")
+    interval_seconds: float = Field(1.0, gt=0, description="Seconds between two quotes of one symbol.")
+    history_hours: float = Field(
+        0.0, ge=0, description="Simulated hours sent quickly before going live, if the topic is empty."
+    )
+    history_interval_seconds: float = Field(60.0, gt=0, description="Seconds between two quotes in that history.")
+    bad_share: float = Field(0.0, ge=0, le=1, description="Share of messages that break the format.")
+    duplicate_share: float = Field(0.0, ge=0, le=1, description="Share of messages sent twice.")
+    late_share: float = Field(0.0, ge=0, le=1, description="Share of messages sent late and out of order.")
+    frozen_symbol: str | None = Field(None, description="Symbol whose price does not move.")
+
+
+class WarehouseSettings(BaseSettings):
+    """Which warehouse dbt builds, and where."""
+
+    model_config = _group("WAREHOUSE_")
+
+    target: Literal["local", "athena", "ci"] = Field("athena", description="dbt target.")
+    duckdb_path: Path = Field(
+        PROJECT_ROOT / ".local" / "warehouse.duckdb", description="DuckDB file of the local target."
+    )
+    database: str = Field("crypto_lakehouse", description="Glue database (Athena schema).")
+    workgroup: str = Field("crypto-lakehouse", description="Athena workgroup.")
+    transform_schedule: str = Field("*/15 * * * *", description="Cron expression of the transform DAG.")
+
+
+class AlertSettings(BaseSettings):
+    """Who is told, and how often."""
+
+    model_config = _group("ALERT_")
+
+    emails: list[str] = Field(["data-oncall@example.com"], description="JSON list of addresses.")
+    mail_from: str = Field("crypto-lakehouse@example.com", description="Sender of alert mails.")
+    reminder_hours: float = Field(6.0, gt=0, description="Hours between reminders of an open condition.")
+    airflow_url: str = Field("http://localhost:8080", description="Base address of the Airflow UI, for links in mails.")
+    runbook_url: str = Field(
+        "https://github.com/crypto-lakehouse/crypto-lakehouse/blob/main/docs/runbooks/",
+        description="Base address of the runbooks, for links in mails; ends with a slash.",
+    )
+
+    @property
+    def reminder_after(self) -> timedelta:
+        """Time after which an open condition is mailed again."""
+        return timedelta(hours=self.reminder_hours)
+
+
+class MonitorSettings(BaseSettings):
+    """Where the monitor publishes."""
+
+    model_config = _group("MONITOR_")
+
+    namespace: str = Field(
+        "CryptoLakehouse", pattern=r"^[A-Za-z0-9_./#:-]+$", max_length=255, description="CloudWatch namespace."
+    )
+    environment: str = Field("production", description="Value of the CloudWatch dimension Environment.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole tree; each group reads its own prefix."""
+
+    kafka: KafkaSettings
+    storage: StorageSettings
+    aws: AwsSettings
+    consumer: ConsumerSettings
+    producer: ProducerSettings
+    simulator: SimulatorSettings
+    warehouse: WarehouseSettings
+    alert: AlertSettings
+    monitor: MonitorSettings
+
+
+Group = TypeVar("Group", bound=BaseSettings)
+
+
+def load_group(group: type[Group]) -> Group:
+    """One settings group from the environment.
+
+    Raises:
+        SettingsError: a variable has a value that cannot be used; every bad one is named.
+    """
+    try:
+        return group()
+    except ValidationError as error:
+        prefix = str(group.model_config.get("env_prefix", ""))
+        problems = []
+        for problem in error.errors(include_url=False):
+            name = (prefix + "_".join(str(part) for part in problem["loc"])).upper()
+            message = problem["msg"].removeprefix("Value error, ")
+            field = group.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+            meaning = f" ({field.description})" if field and field.description else ""
+            shown = "" if field is None or "Secret" in str(field.annotation) else f"={problem['input']!r}"
+            problems.append(f"{name}{shown}: {message}{meaning}" if problem["loc"] else message)
+        raise SettingsError("; ".join(problems)) from None
+
+
+def load() -> Settings:
+    """The whole settings tree from the environment.
+
+    Raises:
+        SettingsError: a variable has a value that cannot be used.
+    """
+    return Settings(
+        kafka=load_group(KafkaSettings),
+        storage=load_group(StorageSettings),
+        aws=load_group(AwsSettings),
+        consumer=load_group(ConsumerSettings),
+        producer=load_group(ProducerSettings),
+        simulator=load_group(SimulatorSettings),
+        warehouse=load_group(WarehouseSettings),
+        alert=load_group(AlertSettings),
+        monitor=load_group(MonitorSettings),
+    )

@@ -1,0 +1,1 @@
+"""Measures the pipeline, decides what is wrong, and tells people once."""
