@@ -1,0 +1,149 @@
+"""A Kafka broker on loopback without Docker.
+
+Real Apache Kafka where there are Java 17 or later and its jars (`make kafka` fetches them
+with Maven); otherwise the broker built into librdkafka, which lives in memory and knows
+neither topic ids nor LogAppendTime. Which of the two runs is always said.
+
+Run it in the foreground: `python -m include.local.broker --state DIR --port 19092`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from string import Template
+from typing import Literal, NoReturn
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from include.settings import PROJECT_ROOT
+
+JARS = PROJECT_ROOT / ".local" / "kafka-jars"
+CONFIG = Path(__file__).parent / "kafka" / "server.properties"
+CLUSTER_ID = "Y3J5cHRvLWxha2Vob3VzZQ"
+"""Fixed, so that the landing contract recognises the laptop's cluster across restarts."""
+JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Serial collector and C1 only: half the start-up time of the defaults on two cores."""
+
+BOOTSTRAP_FILE = "bootstrap"
+"""Where the built-in broker writes its address."""
+
+Kind = Literal["kafka", "built-in"]
+
+
+class BrokerError(RuntimeError):
+    """The broker cannot be started; the text says why and what to do."""
+
+
+def java_version(java: str = "java") -> int | None:
+    """Major version of the Java on the path, or None when there is none."""
+    if shutil.which(java) is None:
+        return None
+    shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', shown)
+    return int(found[1]) if found else None
+
+
+def available_kind() -> tuple[Kind, str]:
+    """Which broker this machine can run, and the reason in words."""
+    version = java_version()
+    if version is None or version < 17:
+        return "built-in", f"no Java 17 or later ({'none' if version is None else version})"
+    if not any(JARS.glob("kafka_2.13-*.jar")):
+        return "built-in", "Kafka's jars are not there (make kafka needs Maven)"
+    return "kafka", f"Apache Kafka on Java {version}"
+
+
+def exec_kafka(state: Path, port: int, controller_port: int) -> NoReturn:
+    """Format the data folder if it is new, then become the Kafka broker (same process id).
+
+    Raises:
+        BrokerError: the data folder cannot be formatted.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    config = state / "server.properties"
+    config.write_text(
+        Template(CONFIG.read_text()).substitute(port=port, controller_port=controller_port, data=state / "data")
+    )
+    java = ["java", "-cp", f"{JARS}/*"]
+    if not (state / "data" / "meta.properties").exists():
+        formatted = subprocess.run(
+            [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", config],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if formatted.returncode:
+            raise BrokerError(f"Kafka could not format {state / 'data'}: {formatted.stderr.strip()[-500:]}")
+    os.execvp("java", ["java", *JAVA_OPTIONS, *java[1:], "kafka.Kafka", str(config)])
+
+
+def serve_built_in(state: Path) -> NoReturn:
+    """Run librdkafka's broker until killed; its address (it picks the port) goes to a file in `state`."""
+    client = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused:1"})
+    broker = next(iter(client.list_topics(timeout=10).brokers.values()))
+    state.mkdir(parents=True, exist_ok=True)
+    written = state / f"{BOOTSTRAP_FILE}.new"
+    written.write_text(f"{broker.host}:{broker.port}")
+    written.rename(state / BOOTSTRAP_FILE)
+    while True:
+        client.poll(1.0)
+
+
+def built_in_address(state: Path, seconds: float) -> str:
+    """Address of a broker started by `serve_built_in`.
+
+    Raises:
+        BrokerError: it did not write its address within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (state / BOOTSTRAP_FILE).exists():
+            return (state / BOOTSTRAP_FILE).read_text()
+        time.sleep(0.1)
+    raise BrokerError(f"the built-in broker wrote no address to {state / BOOTSTRAP_FILE} within {seconds:.0f} s")
+
+
+def wait_until_ready(bootstrap: str, seconds: float) -> None:
+    """Return when the broker answers.
+
+    Raises:
+        BrokerError: it did not within `seconds`.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            admin.list_topics(timeout=1)
+            return
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"Kafka at {bootstrap} did not answer within {seconds:.0f} s: {error}") from error
+            time.sleep(0.1)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Command line of `python -m include.local.broker`."""
+    parser = argparse.ArgumentParser(prog="python -m include.local.broker", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder for data and configuration")
+    parser.add_argument("--port", type=int, default=19092)
+    parser.add_argument("--controller-port", type=int, default=19093)
+    parser.add_argument("--kind", choices=["kafka", "built-in"], default=None, help="default: the best available")
+    options = parser.parse_args(arguments)
+    kind, reason = available_kind()
+    kind = options.kind or kind
+    print(f"broker: {kind} ({reason})", file=sys.stderr, flush=True)  # noqa: T201
+    if kind == "kafka":
+        exec_kafka(options.state.resolve(), options.port, options.controller_port)
+    serve_built_in(options.state)
+
+
+if __name__ == "__main__":
+    main()

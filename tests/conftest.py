@@ -1,0 +1,71 @@
+"""Fixtures for every test. Servers are real, started once a session, on free loopback ports."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Airflow reads its configuration at its first import: point it away from the developer's own.
+_AIRFLOW_HOME = tempfile.mkdtemp(prefix="crypto-lakehouse-airflow-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parents[1] / "dags")
+os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).parents[1] / "plugins")
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+
+from include.local.emulator import CREDENTIALS  # noqa: E402
+from tests import servers  # noqa: E402
+
+# A developer's own AWS account must never be reached from a test.
+for _name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+    del os.environ[_name]
+os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.KafkaServer]:
+    """A running broker: Apache Kafka, or librdkafka's built-in one where there is no Java."""
+    with servers.kafka_server(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture
+def kafka_bootstrap(kafka_server: servers.KafkaServer) -> str:
+    """Bootstrap address of the session's broker."""
+    return kafka_server.bootstrap
+
+
+@pytest.fixture(scope="session")
+def aws_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Endpoint of the session's AWS emulator."""
+    with servers.aws_server(tmp_path_factory.mktemp("aws")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """AWS_ENDPOINT_URL points at the emulator for this test; yields the endpoint."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoint)
+    return aws_endpoint
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic name that no other test uses."""
+    return f"quotes-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def bucket(s3: str) -> str:
+    """An empty bucket that no other test uses."""
+    import boto3
+
+    name = f"lake-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name

@@ -1,0 +1,93 @@
+"""Real servers for tests: Apache Kafka and the AWS emulator, on free loopback ports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.local import broker, emulator
+
+
+def free_port() -> int:
+    """A loopback TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def process(
+    command: list[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a process group of its own, ended (TERM, then KILL) with everything it started."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | (environment or {}),
+            start_new_session=True,
+        )
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGTERM)
+                try:
+                    child.wait(20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(child.pid, signal.SIGKILL)
+                    child.wait(10)
+
+
+@contextmanager
+def told_by(log: Path, child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """When the server does not come up, the error carries the end of its log."""
+    try:
+        yield
+    except (broker.BrokerError, emulator.EmulatorError) as error:
+        state = "still running" if child.poll() is None else f"exited with {child.returncode}"
+        raise AssertionError(f"{error} (the server is {state}); its log ends:\n{log.read_text()[-2000:]}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaServer:
+    """A running broker; `kind` is `kafka` (Apache Kafka) or `built-in` (librdkafka's)."""
+
+    bootstrap: str
+    kind: broker.Kind
+
+
+@contextmanager
+def kafka_server(state: Path) -> Iterator[KafkaServer]:
+    """The best broker this machine can run, with data in `state`."""
+    state.mkdir(parents=True, exist_ok=True)
+    port, controller_port = free_port(), free_port()
+    kind, _ = broker.available_kind()
+    command = [sys.executable, "-m", "include.local.broker", "--state", str(state)]
+    command += ["--port", str(port), "--controller-port", str(controller_port)]
+    with process(command, state / "broker.log") as child:
+        with told_by(state / "broker.log", child):
+            bootstrap = broker.built_in_address(state, 20) if kind == "built-in" else f"127.0.0.1:{port}"
+            broker.wait_until_ready(bootstrap, seconds=60)
+        yield KafkaServer(bootstrap, kind)
+
+
+@contextmanager
+def aws_server(state: Path) -> Iterator[str]:
+    """The AWS emulator with data in `state`; yields its endpoint."""
+    state.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [sys.executable, "-m", "include.local.emulator", "--state", str(state), "--port", str(port)]
+    endpoint = f"http://127.0.0.1:{port}"
+    with process(command, state / "emulator.log") as child:
+        with told_by(state / "emulator.log", child):
+            emulator.wait_until_ready(endpoint, seconds=60)
+        yield endpoint
