@@ -1,0 +1,524 @@
+"""The landing protocol of one assigned partition, as pure code: no clock, no network.
+
+What a `Lane` decides, and nothing else does: which records make a file, which PUT may
+start, what an answer of S3 means, and which offset may be committed. The consumer feeds
+it and carries out its PUTs; the model checker in tests/unit/ingest drives the very same
+class. The argument for exactly-once is docs/exactly-once.md; the rule numbers below are
+the ones there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from typing import Any, Literal, TypeAlias
+
+from include.landing.cells import Cells
+
+DAY_MS = 86_400_000
+RECORD_OVERHEAD_BYTES = 160
+"""What a buffered record costs beside its line (three list slots and their objects, measured on CPython 3.11)."""
+
+Reason = Literal["records", "bytes", "cell", "day", "age", "memory", "revoked", "shutdown"]
+
+
+class ProtocolError(RuntimeError):
+    """What was found contradicts the protocol's assumptions; the partition must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a batch closes, and how many cells may be in flight."""
+
+    records: int
+    size_bytes: int
+    age_seconds: float
+    window_cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets `first` to `last` (inclusive) that hold no record; stands before the record that follows it."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """An object that exists already under the key of a batch.
+
+    `offsets` are those in its array, needed only when it has rejects: they alone say
+    which records its writer refused.
+    """
+
+    topic_id: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    rejected: int
+    offsets: frozenset[int] | None = None
+
+
+class Batch:
+    """A run of records inside one cell. `lines[i]` is None where a record was rejected.
+
+    `begin` is where the previous batch ended: first record's offset, unless a gap stands
+    before it. `rejects` pairs the offset of a record with its dead-letter row, or with the
+    gap before it.
+    """
+
+    __slots__ = (
+        "begin", "cell", "day_end", "epoch", "landed", "limit", "lines", "offsets",
+        "opened_at", "reason", "rejects", "size", "timestamps",
+    )  # fmt: skip
+
+    def __init__(self, begin: int, cell: int, limit: int, opened_at: float) -> None:
+        self.begin = begin
+        self.cell = cell
+        self.limit: int = limit
+        self.opened_at = opened_at
+        self.offsets: list[int] = []
+        self.timestamps: list[int] = []
+        self.lines: list[bytes | None] = []
+        self.rejects: list[tuple[int, Any]] = []
+        self.size = 0
+        self.epoch: int | None = None
+        self.day_end: float = inf
+        self.reason: Reason | None = None
+        self.landed: Landed | None = None
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record; with `timestamp` it makes the key."""
+        return self.offsets[0]
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record."""
+        return self.offsets[-1]
+
+    @property
+    def timestamp(self) -> int:
+        """Kafka timestamp of the first record, ms."""
+        return self.timestamps[0]
+
+    def good_lines(self) -> list[bytes]:
+        """The lines of the data object."""
+        return [line for line in self.lines if line is not None]
+
+
+class Step(Enum):
+    """The two objects of a batch, in the order in which they are written (rule 7)."""
+
+    DATA = "data"
+    DEAD_LETTERS = "dead_letters"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A PUT that may start now. `assignment` tags its answer (rule 11)."""
+
+    partition: int
+    assignment: int
+    step: Step
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The object did not exist and now holds what was sent."""
+
+
+Answer: TypeAlias = Created | Landed
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything before `offset` is durable; `epoch` is the leader epoch of the record before it."""
+
+    offset: int
+    epoch: int | None
+
+
+class _Cell:
+    """Batches of one cell: the one being landed, and the closed ones behind it."""
+
+    __slots__ = ("flying", "waiting")
+
+    def __init__(self) -> None:
+        self.flying: Batch | None = None
+        self.waiting: deque[Batch] = deque()
+
+
+class Lane:
+    """One partition during one assignment. Everything before `start` is durable.
+
+    `position` is the next offset wanted from Kafka, `durable` the first offset that is
+    not yet safe in S3, `buffered` the memory held in bytes.
+    """
+
+    def __init__(
+        self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits
+    ) -> None:
+        self.topic_id = topic_id
+        self.partition = partition
+        self.assignment = assignment
+        self.start = start
+        self.position = start
+        self.durable = start
+        self.buffered = 0
+        self.in_flight = 0
+        self.open: Batch | None = None
+        self.sealed = False
+        self._cells = cells
+        self._limits = limits
+        self._queue: dict[int, _Cell] = {}
+        self._finished: dict[int, tuple[int, int | None]] = {}
+        self._read_up: list[Batch] = []
+        self._committed = start
+        self._epoch: int | None = None
+
+    # --- records in -----------------------------------------------------------
+
+    def feed(self, offset: int, timestamp: int, epoch: int | None, line: bytes | None, row: Any, now: float) -> None:
+        """Take the next record: `line` when it is good, else `row`, its dead letter.
+
+        An offset below `position` was taken before (Kafka repeats records after a seek)
+        and is left out. `now` is a monotonic time in seconds.
+        """
+        if offset < self.position or self.sealed:
+            return
+        batch = self.open
+        if batch is None or offset >= batch.limit or timestamp >= batch.day_end:
+            batch = self._begin(offset, timestamp, now)
+        if offset != self.position:
+            batch.rejects.append((offset, Gap(self.position, offset - 1)))
+        batch.offsets.append(offset)
+        batch.timestamps.append(timestamp)
+        batch.lines.append(line)
+        size = RECORD_OVERHEAD_BYTES + len(line) if line is not None else RECORD_OVERHEAD_BYTES
+        if row is not None:
+            batch.rejects.append((offset, row))
+            size += self._row_size(row)
+        batch.size += size
+        batch.epoch = epoch
+        self.buffered += size
+        self.position = offset + 1
+        if self.position == batch.limit:
+            self.close_open("cell")
+        elif len(batch.offsets) >= self._limits.records:
+            self.close_open("records")
+        elif batch.size >= self._limits.size_bytes:
+            self.close_open("bytes")
+
+    def _begin(self, offset: int, timestamp: int, now: float) -> Batch:
+        """Open the batch of which the record at `offset` is the first (rules 2 and 3)."""
+        if self.open is not None:
+            if self.open.landed is not None:
+                raise self._vanished(self.open.landed, offset)
+            self.close_open("cell" if offset >= self.open.limit else "day")
+        batch = Batch(self.position, *self._cell_of(offset), now)
+        batch.day_end = (timestamp // DAY_MS + 1) * DAY_MS
+        self.open = batch
+        return batch
+
+    def _cell_of(self, offset: int) -> tuple[int, int]:
+        """Rank and end of the cell that holds `offset` (rule 2)."""
+        return self._cells.rank(offset), self._cells.bounds(offset)[1]
+
+    @staticmethod
+    def _row_size(row: Any) -> int:
+        return len(row.payload or "") if hasattr(row, "payload") else 0
+
+    def close_open(self, reason: Reason) -> None:
+        """Close the open batch, if any; its PUT may start when the cell is free.
+
+        A batch whose object exists already (`landed`) ends exactly where that object
+        does, so nothing but its own last record closes it.
+        """
+        batch = self.open
+        if batch is None:
+            return
+        if batch.landed is None:
+            self.open = None
+            batch.reason = reason
+            self._queue.setdefault(batch.cell, _Cell()).waiting.append(batch)
+        elif self.position == batch.limit:
+            self.open = None
+            self._read_up.append(batch)
+
+    def close_old(self, now: float) -> None:
+        """Close the open batch when it has reached its age."""
+        if self.open is not None and now - self.open.opened_at >= self._limits.age_seconds:
+            self.close_open("age")
+
+    def seal(self, reason: Reason) -> None:
+        """Take no more records; land what is there (rule 11)."""
+        self.close_open(reason)
+        self.sealed = True
+
+    # --- PUTs out -------------------------------------------------------------
+
+    def puts(self) -> list[Put]:
+        """PUTs that may start now; each is given out once.
+
+        At most one a cell, the first of its cell first (rule 5), at most `window_cells`
+        cells from the first one that is not finished.
+        """
+        puts: list[Put] = []
+        for batch in self._read_up:
+            following = self._after_data(batch)
+            if following is not None:
+                puts.append(following)
+        self._read_up.clear()
+        horizon: float = inf
+        for rank, cell in self._queue.items():
+            if rank >= horizon:
+                break
+            if horizon == inf:
+                horizon = rank + self._limits.window_cells
+            for batch in self._startable(cell):
+                cell.flying = batch
+                self.in_flight += 1
+                puts.append(Put(self.partition, self.assignment, self._first_step(batch), batch))
+        return puts
+
+    def _startable(self, cell: _Cell) -> list[Batch]:
+        """What may be sent of a cell: the next batch, once its predecessor is durable (rule 5)."""
+        return [cell.waiting.popleft()] if cell.flying is None and cell.waiting else []
+
+    def _first_step(self, _batch: Batch) -> Step:
+        """The data object first, even an empty one: it alone fixes the range (rules 4 and 7)."""
+        return Step.DATA
+
+    # --- answers in -----------------------------------------------------------
+
+    def answer(self, put: Put, answer: Answer) -> Put | None:
+        """Take S3's answer to a PUT; returns the PUT that follows it in the same cell, if any.
+
+        Raises:
+            ProtocolError: the object that exists cannot be of this protocol.
+        """
+        if not self._is_mine(put):
+            return None
+        if put.step is Step.DEAD_LETTERS:
+            self._finish(put.batch)
+            return None
+        if isinstance(answer, Landed):
+            return self._found(put.batch, answer)
+        return self._after_data(put.batch)
+
+    def _is_mine(self, put: Put) -> bool:
+        """Whether an answer belongs to this assignment (rule 11)."""
+        return put.assignment == self.assignment
+
+    def _found(self, batch: Batch, landed: Landed) -> Put | None:
+        """Another writer, or our own lost answer, landed this key first: its range counts (rule 6)."""
+        self._check(batch, landed)
+        self._take_over(batch, landed.last_offset)
+        batch.landed = landed
+        if landed.rejected == 0:
+            self._release_lines(batch)
+        if batch.last < landed.last_offset:  # wait for the records that it holds and we have not read
+            if self.position > landed.last_offset:
+                raise self._vanished(landed, self.position)
+            batch.limit = landed.last_offset + 1
+            batch.day_end = inf
+            self.open = batch
+            return None
+        return self._after_data(batch)
+
+    def _check(self, batch: Batch, landed: Landed) -> None:
+        """Refuse an object that no writer of this protocol can have written here."""
+        where = f"partition {self.partition}, offset {batch.first}"
+        if (landed.topic_id, landed.partition) != (self.topic_id, self.partition):
+            raise ProtocolError(
+                f"{where}: the object there is of topic id {landed.topic_id}, partition {landed.partition}, expected "
+                f"{self.topic_id}, {self.partition}: the prefix holds another topic's data; use another S3_DATA_PREFIX"
+            )
+        _, end = self._cells.bounds(batch.first)
+        if landed.first_offset != batch.first or not batch.first <= landed.last_offset < end:
+            raise ProtocolError(
+                f"{where}: the object there says it holds {landed.first_offset} to {landed.last_offset}, which is not "
+                f"inside its cell (it ends before {end}): it was not landed under this contract; move it away"
+            )
+
+    def _vanished(self, landed: Landed, offset: int) -> ProtocolError:
+        return ProtocolError(
+            f"partition {self.partition}: the object of offset {landed.first_offset} ends at offset "
+            f"{landed.last_offset}, but Kafka has no such record (it goes on to {offset}): the log was truncated or "
+            "compacted; cleanup.policy must be delete and unclean leader election off"
+        )
+
+    def _take_over(self, batch: Batch, last: int) -> None:
+        """Move records between `batch` and its successors in the cell so that it ends at `last`, if read that far."""
+        cell = self._queue[batch.cell]
+        if batch.last > last:
+            cell.waiting.appendleft(self._split(batch, last))
+            return
+        while cell.waiting and batch.last < last and cell.waiting[0].first <= last:
+            follower = cell.waiting.popleft()
+            if follower.last > last:
+                cell.waiting.appendleft(self._split(follower, last))
+            self._join(batch, follower)
+        if self.open is not None and batch.last < last and self.open.first <= last:
+            follower, self.open = self.open, None
+            if follower.last > last:
+                self.open = self._split(follower, last)
+            self._join(batch, follower)
+
+    def _split(self, batch: Batch, last: int) -> Batch:
+        """Cut the records behind `last` off `batch`; they become a batch of their own."""
+        count = sum(1 for offset in batch.offsets if offset <= last)
+        rest = Batch(last + 1, batch.cell, batch.limit, batch.opened_at)
+        rest.offsets, batch.offsets = batch.offsets[count:], batch.offsets[:count]
+        rest.timestamps, batch.timestamps = batch.timestamps[count:], batch.timestamps[:count]
+        rest.lines, batch.lines = batch.lines[count:], batch.lines[:count]
+        rest.rejects = [pair for pair in batch.rejects if pair[0] > last]
+        batch.rejects = [pair for pair in batch.rejects if pair[0] <= last]
+        rest.size = batch.size * len(rest.offsets) // (len(rest.offsets) + count) if rest.offsets else 0
+        batch.size -= rest.size
+        rest.epoch, batch.epoch = batch.epoch, None  # the epoch of a record in the middle is not known
+        rest.day_end = (rest.timestamp // DAY_MS + 1) * DAY_MS
+        rest.reason = batch.reason
+        return rest
+
+    @staticmethod
+    def _join(batch: Batch, follower: Batch) -> None:
+        """Append `follower`'s records to `batch`."""
+        batch.offsets += follower.offsets
+        batch.timestamps += follower.timestamps
+        batch.lines += follower.lines
+        batch.rejects += follower.rejects
+        batch.size += follower.size
+        batch.epoch = follower.epoch
+
+    def _release_lines(self, batch: Batch) -> None:
+        """Free the bytes of records that are landed already."""
+        batch.lines = [None] * len(batch.offsets)
+        self.buffered -= batch.size
+        batch.size = 0
+
+    def _after_data(self, batch: Batch) -> Put | None:
+        """The batch's range is fixed: its dead letters follow, or it is done (rule 7)."""
+        if self._has_rejects(batch):
+            return Put(self.partition, self.assignment, Step.DEAD_LETTERS, batch)
+        self._finish(batch)
+        return None
+
+    def _has_rejects(self, batch: Batch) -> bool:
+        return bool(batch.rejects) if batch.landed is None else batch.landed.rejected > 0
+
+    def _finish(self, batch: Batch) -> None:
+        """Data and dead letters are durable: free the cell, move the durable offset if it is contiguous (rule 8)."""
+        cell = self._queue[batch.cell]
+        cell.flying = None
+        self.in_flight -= 1
+        self.buffered -= batch.size
+        if not cell.waiting:
+            del self._queue[batch.cell]
+        self._finished[batch.begin] = (batch.last + 1, batch.epoch)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Move `durable` over everything that is finished without a hole (rule 8)."""
+        while self.durable in self._finished:
+            self.durable, self._epoch = self._finished.pop(self.durable)
+
+    # --- commits out ----------------------------------------------------------
+
+    def commit(self) -> Commit | None:
+        """What may be committed now, if that is more than last time (rule 8)."""
+        if self.durable <= self._committed:
+            return None
+        self._committed = self.durable
+        return Commit(self.durable, self._epoch)
+
+    def commit_failed(self) -> None:
+        """The last commit did not reach Kafka: offer it again."""
+        self._committed = self.start
+
+    # --- state for the loop ---------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Every record taken is durable, or is in an object that only lacks our reading the rest of it."""
+        if self.open is None:
+            return not self._queue
+        return self.open.landed is not None and self.in_flight == 1 and len(self._queue) == 1
+
+
+def rows_to_land(batch: Batch) -> list[tuple[int, Any]]:
+    """Offsets and rows of a batch's dead letters: exactly the rejects inside its final range (rule 7).
+
+    When the object existed, its content decides, not our own validation: what it does not
+    hold was rejected by its writer. A row is then None where we would have accepted.
+    """
+    if batch.landed is None or batch.landed.offsets is None:
+        return list(batch.rejects)
+    rows = dict.fromkeys((offset for offset in batch.offsets if offset not in batch.landed.offsets), None)
+    ours = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
+    gaps = [(offset, row) for offset, row in batch.rejects if isinstance(row, Gap)]
+    return sorted([*gaps, *((offset, ours.get(offset)) for offset in rows)], key=lambda pair: pair[0])
+
+
+# --- where a partition starts (rules 9 and 10) --------------------------------
+
+MARK = "crypto-lakehouse/1"
+"""Begins the metadata of every commit of ours."""
+
+
+def commit_mark(topic_id: str) -> str:
+    """The metadata of a commit: whose it is, and of which topic."""
+    return f"{MARK} {topic_id}"
+
+
+class ForeignCommitError(ProtocolError):
+    """The group has a commit that this program did not make."""
+
+
+MAX_WINDOW_CELLS = 64
+"""Upper bound of CONSUMER_PARALLEL_PUTS: objects may be missing only among the last so many cells."""
+
+
+def start_from_commit(partition: int, offset: int, metadata: str | None, topic_id: str) -> int | None:
+    """Where to start after a commit, None when there is none (a negative offset).
+
+    Raises:
+        ForeignCommitError: the commit does not bear our mark, so nothing says that all before it is landed.
+    """
+    if offset < 0:
+        return None
+    if metadata != commit_mark(topic_id):
+        raise ForeignCommitError(
+            f"partition {partition}: the group's commit {offset} has metadata {metadata!r}, expected "
+            f"{commit_mark(topic_id)!r}: it was not made by this program, so records before it may never have been "
+            "landed. Use another KAFKA_GROUP, or adopt it with: python -m include.ingest adopt"
+        )
+    return offset
+
+
+def start_without_commit(partition: int, landed: list[int], cells: Cells, log_start: int) -> int:
+    """Where to start without a commit: `landed` are the first offsets of the partition's objects in S3.
+
+    Only among the last MAX_WINDOW_CELLS cells can objects or dead letters be missing, so
+    the first object in that stretch is the start: everything before it is complete, and
+    what is landed behind it will be found again. An empty list means the log's start.
+
+    Raises:
+        ProtocolError: the log begins behind that object, so what is missing cannot be read any more.
+    """
+    if not landed:
+        return log_start
+    horizon = cells.rank(max(landed)) - MAX_WINDOW_CELLS
+    start = min(offset for offset in landed if cells.rank(offset) >= horizon)
+    if start < log_start:
+        raise ProtocolError(
+            f"partition {partition}: the group has no commit, landed objects are complete only up to offset {start} "
+            f"and the log now begins at {log_start}: see what is missing and go on with "
+            f"python -m include.ingest adopt --partition {partition}"
+        )
+    return start

@@ -1,0 +1,105 @@
+"""The message: what a valid quote is, and how a bad one is named.
+
+    {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
+
+`id` is CoinMarketCap's (BTC 1, ETH 1027, XRP 52), `price` is in US dollars, `last_updated`
+is ISO 8601 (RFC 3339) with a zone. More fields are allowed and kept.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from include.landing.body import RESERVED_FIELDS
+from include.landing.dead_letter import ErrorClass
+
+MAX_SYMBOL = 32
+MAX_NAME = 200
+MAX_ID = 2**63 - 1
+"""The largest BIGINT of the warehouse."""
+
+_Never = Annotated[int, Meta(gt=1, lt=0)]
+"""A type without values: a message that has the field at all does not decode."""
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """One quote of one coin."""
+
+    id: Annotated[int, Meta(ge=1, le=MAX_ID)]
+    symbol: Annotated[str, Meta(min_length=1, max_length=MAX_SYMBOL)]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+    price: Annotated[float, Meta(gt=0)]
+    last_updated: Annotated[datetime, Meta(tz=True)]
+
+
+class _Received(Quote, frozen=True, kw_only=True):
+    """A quote as it comes from the topic: it must not bring the names that landing adds."""
+
+    topic_: _Never = msgspec.field(name="_topic", default=0)
+    partition_: _Never = msgspec.field(name="_partition", default=0)
+    offset_: _Never = msgspec.field(name="_offset", default=0)
+    timestamp_: _Never = msgspec.field(name="_timestamp", default=0)
+
+
+decode = msgspec.json.Decoder(_Received).decode
+"""Bytes to quote; raises msgspec.MsgspecError. The hot path calls it directly, then `explain`."""
+
+
+class InvalidQuoteError(ValueError):
+    """A message that is no quote; `error_class` is one of the dead letters' classes."""
+
+    def __init__(self, error_class: ErrorClass, text: str) -> None:
+        super().__init__(text)
+        self.error_class: ErrorClass = error_class
+
+
+_AT = re.compile(r"`\$\.([^`\[.]+)")
+_UNREADABLE_TIME = ("Invalid RFC3339", "timezone")
+
+
+def explain(error: Exception) -> InvalidQuoteError:
+    """Which class of rejection a decoding error is."""
+    text = str(error)
+    place = _AT.search(text)
+    if place and place[1] in RESERVED_FIELDS:
+        return InvalidQuoteError("reserved_field", f"field {place[1]} is reserved for the message's place in Kafka")
+    if isinstance(error, UnicodeDecodeError) or "utf-8" in text.lower():
+        return InvalidQuoteError("not_utf8", text)
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidQuoteError("not_json", text)
+    if "missing required field" in text:
+        return InvalidQuoteError("missing_field", text)
+    if ", got `" in text or any(part in text for part in _UNREADABLE_TIME):
+        return InvalidQuoteError("wrong_type", text)
+    return InvalidQuoteError("out_of_range", text)
+
+
+def validate(value: bytes | None, max_bytes: int) -> Quote:
+    """The quote in a message's value.
+
+    Raises:
+        InvalidQuoteError: it is none; says which class and why.
+    """
+    if not value:
+        raise InvalidQuoteError("empty", "the message has no value")
+    if len(value) > max_bytes:
+        raise InvalidQuoteError(
+            "too_large", f"the message has {len(value)} bytes, CONSUMER_MAX_MESSAGE_BYTES allows {max_bytes}"
+        )
+    try:
+        quote = decode(value)
+        if not value.isascii():
+            value.decode()  # the decoder does not look into fields it skips
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(error) from error
+    return quote
+
+
+def encode(quote: Quote) -> bytes:
+    """A quote as the message's value."""
+    return msgspec.json.encode(quote)

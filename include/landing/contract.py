@@ -1,0 +1,124 @@
+"""The contract object: what every writer of a prefix must agree on, for ever.
+
+It is created once (`If-None-Match: *`) by the first consumer and read again at every
+assignment. A writer that differs in any point refuses to start: two topics in one
+prefix, a topic deleted and recreated, gzip switched on across a crash or another cell
+size would each lose or double data without anybody noticing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from include.landing.cells import Cells
+from include.landing.layout import Suffix
+
+CONTRACT_VERSION = 1
+KEY_VERSION = 1
+"""Version of `layout.object_key`; a change of the function needs a new prefix."""
+
+NO_TOPIC_ID = "none"
+"""Topic id on a broker that knows none (CONSUMER_ALLOW_MISSING_TOPIC_ID)."""
+
+
+class ContractError(RuntimeError):
+    """The prefix belongs to something else than what this writer would land; names both values."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSize:
+    """Cells of `size` offsets, from offset `starts[partition]` on (0 for a partition not named)."""
+
+    size: int
+    starts: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One prefix's contract. `cells` has one entry for each cell size, oldest first."""
+
+    cluster_id: str
+    topic: str
+    topic_id: str
+    suffix: Suffix
+    isolation_level: str
+    cells: tuple[CellSize, ...]
+    key_version: int = KEY_VERSION
+    contract_version: int = CONTRACT_VERSION
+
+    def cells_of(self, partition: int) -> Cells:
+        """The cells of one partition."""
+        spans: list[tuple[int, int]] = []
+        for entry in self.cells:
+            start = entry.starts.get(partition, 0)
+            spans = [span for span in spans if span[0] < start]
+            spans.append((start, entry.size))
+        return Cells(tuple(start for start, _ in spans), tuple(size for _, size in spans))
+
+    @property
+    def cell_size(self) -> int:
+        """The size now in force."""
+        return self.cells[-1].size
+
+    def resized(self, size: int, log_ends: dict[int, int]) -> Contract:
+        """The contract with cells of `size` from the present log ends on (partition to high watermark)."""
+        return replace(self, cells=(*self.cells, CellSize(size, dict(log_ends))))
+
+    def check(self, mine: Contract) -> None:
+        """Compare with what a starting writer would have written.
+
+        The cell size is not compared: the contract's is used. It only has to be large
+        enough for the writer's batches, which the consumer checks.
+
+        Raises:
+            ContractError: they differ; names field, both values and the remedy.
+        """
+        for name, remedy in _REMEDIES.items():
+            theirs, ours = getattr(self, name), getattr(mine, name)
+            if theirs != ours:
+                raise ContractError(f"contract object says {name}={theirs!r}, this consumer has {ours!r}: {remedy}")
+
+    def to_json(self) -> bytes:
+        """The object's body."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Contract:
+        """Read the object's body.
+
+        Raises:
+            ContractError: it is no contract.
+        """
+        try:
+            contract: Contract = msgspec.json.decode(body, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ContractError(f"the contract object is not readable ({error}): restore it from a version") from error
+        if not contract.cells or contract.cells[0].starts or any(entry.size < 1 for entry in contract.cells):
+            raise ContractError("the contract object has no usable cell size: restore it from a version")
+        return contract
+
+
+_OTHER_PREFIX = "use another S3_DATA_PREFIX, one prefix holds one topic"
+_REMEDIES: dict[str, str] = {
+    "contract_version": "run the version of this program that wrote it",
+    "topic": _OTHER_PREFIX,
+    "cluster_id": _OTHER_PREFIX + " of one cluster",
+    "topic_id": "the topic was deleted and recreated, so its offsets begin again; use another S3_DATA_PREFIX",
+    "suffix": "set CONSUMER_COMPRESSION back, or use another S3_DATA_PREFIX",
+    "isolation_level": "set isolation.level back in KAFKA_OPTIONS, or use another S3_DATA_PREFIX",
+    "key_version": "run the version of this program that wrote it",
+}
+
+
+def summary(contract: Contract) -> dict[str, Any]:
+    """The contract for a log line."""
+    return {
+        "topic": contract.topic,
+        "topic_id": contract.topic_id,
+        "cluster_id": contract.cluster_id,
+        "cell_size": contract.cell_size,
+        "suffix": contract.suffix,
+    }
