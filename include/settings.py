@@ -218,6 +218,29 @@ class MonitorSettings(BaseSettings):
         "CryptoLakehouse", pattern=r"^[A-Za-z0-9_./#:-]+$", max_length=255, description="CloudWatch namespace."
     )
     environment: str = Field("production", description="Value of the CloudWatch dimension Environment.")
+    throughput_baseline: Literal["set", "learned"] = Field(
+        "set", description="Baseline of low_throughput: the threshold that is set, or the same hours of the last days."
+    )
+    baseline_share: float = Field(
+        0.5, gt=0, le=1, description="Share of the learned usual throughput below which it is low."
+    )
+
+
+class LocalSettings(BaseSettings):
+    """The laptop stack of `make demo`; everything listens on 127.0.0.1."""
+
+    model_config = _group("LOCAL_")
+
+    state: Path = Field(PROJECT_ROOT / ".local" / "demo", description="Folder that keeps all state of the demo.")
+    broker: Literal["auto", "kafka", "built-in"] = Field(
+        "auto", description="Apache Kafka (Java 17+) or librdkafka's in-memory broker; auto: the best this machine has."
+    )
+    kafka_port: int = Field(19092, ge=1024, le=65535, description="Port of the Kafka broker.")
+    kafka_controller_port: int = Field(19093, ge=1024, le=65535, description="Port of the broker's controller.")
+    aws_port: int = Field(14566, ge=1024, le=65535, description="Port of the AWS emulator.")
+    smtp_port: int = Field(11025, ge=1024, le=65535, description="Port of the mailbox (SMTP).")
+    airflow_port: int = Field(8080, ge=1024, le=65535, description="Port of the Airflow UI.")
+    transform_schedule: str = Field("*/2 * * * *", description="Cron expression of the transform DAG in the demo.")
 
 
 @dataclass(frozen=True, slots=True)

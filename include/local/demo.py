@@ -1,0 +1,149 @@
+"""`make demo`: starts the whole pipeline on this machine, shows it at work, and stops it.
+
+python -m include.local.demo run [--seconds N]     start and watch (Ctrl-C stops everything)
+python -m include.local.demo break consumer|data|s3 | fix | mail | status | stop | clean
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+from rich.live import Live
+
+from include.local import broker, emulator, environment, faults, mailbox, screen
+from include.local.airflow_api import AirflowApi, AirflowApiError
+from include.local.process_control import ProcessControl, ProcessError
+from include.local.start import Demo, DemoError, clean_state, make_observer, start
+from include.local.status import Status
+from include.settings import LocalSettings, SettingsError, load_group
+
+KNOWN_ERRORS = (DemoError, SettingsError, ProcessError, AirflowApiError, broker.BrokerError, emulator.EmulatorError)
+"""Told in a line or two; anything else is a fault of the demo's own and shows its traceback."""
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the pipeline."""
+
+
+class Stopped(Exception):  # noqa: N818 (not an error)
+    """Ctrl-C, TERM or a closed terminal."""
+
+
+def watch(demo: Demo, api: AirflowApi, seconds: float | None) -> Status:
+    """Look at the pipeline again and again: a live screen on a terminal, else a line now and then.
+
+    Returns the last status after `seconds`, or runs until Ctrl-C when it is None.
+    """
+    observer = make_observer(environment.read(demo.environment_file), demo, api)
+    started = time.monotonic()
+    status = observer.look(demo.control.status())
+    with Live(console=demo.console, auto_refresh=False, transient=False) as live:
+        next_line = 0.0
+        while True:
+            elapsed = time.monotonic() - started
+            if demo.console.is_terminal:
+                live.update(screen.render(status, demo.local.state, elapsed), refresh=True)
+            elif elapsed >= next_line:
+                demo.console.print(screen.line(status, elapsed), highlight=False)
+                next_line = elapsed + 15
+            if seconds is not None and elapsed >= seconds:
+                return status
+            time.sleep(LOOK_SECONDS)
+            status = observer.look(demo.control.status())
+
+
+def stop(demo: Demo) -> None:
+    """Stop every program and everything it started; the data stays."""
+    if demo.control.running():
+        with demo.step("stopped everything"):
+            demo.control.shutdown()
+
+
+def run(demo: Demo, seconds: float | None) -> int:
+    """Start, watch, stop. Returns the exit status: 1 when a stage stayed empty in an unattended run."""
+    code = 0
+    try:
+        if demo.control.running():
+            demo.console.print("The demo is already running; watching it. Ctrl-C stops it.")
+            api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
+        else:
+            api = start(demo)
+        status = watch(demo, api, seconds)
+        sys.stdout.write(status.as_json() + "\n")
+        code = 1 if status.empty_stages() else 0
+    except Stopped:
+        demo.console.print("\nStopping (the data stays; make demo goes on with it, make demo-clean removes it) ...")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop(demo)
+    return code
+
+
+def _raise_stopped(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped
+
+
+def main() -> int:
+    """Command line of `python -m include.local.demo`."""
+    parser = argparse.ArgumentParser(prog="python -m include.local.demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="start everything and watch it")
+    running.add_argument("--seconds", type=float, help="watch this long, print the status as JSON, stop")
+    breaking = commands.add_parser("break", help="break something, to see the alert")
+    breaking.add_argument("what", choices=sorted(faults.FAULTS), nargs="?", default="consumer")
+    commands.add_parser("fix", help="mend what `break` broke")
+    commands.add_parser("mail", help="print the mails received")
+    commands.add_parser("status", help="print the status as JSON")
+    commands.add_parser("stop", help="stop a demo whose terminal is gone")
+    commands.add_parser("clean", help="stop it and remove its data")
+    options = parser.parse_args()
+    # The demo's own messages go to stderr, so that stdout is the JSON status alone.
+    console = Console(stderr=True)
+    try:
+        local = load_group(LocalSettings)
+        demo = Demo(local, ProcessControl(local.state), console)
+        return dispatch(demo, options)
+    except (
+        DemoError,
+        SettingsError,
+        ProcessError,
+        AirflowApiError,
+        broker.BrokerError,
+        emulator.EmulatorError,
+    ) as error:
+        console.print(f"demo: {error}", style="red", highlight=False, markup=False)
+        return 1
+
+
+def dispatch(demo: Demo, options: argparse.Namespace) -> int:
+    """Run one subcommand; returns the exit status."""
+    if options.command == "run":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _raise_stopped)
+        return run(demo, options.seconds)
+    if options.command == "mail":
+        sys.stdout.write(mailbox.show(demo.local.state / "mail", last=3) + "\n")
+    elif options.command in {"stop", "clean"}:
+        stop(demo)
+        if options.command == "clean":
+            clean_state(demo.local.state)
+    elif not demo.control.running():
+        raise DemoError("it is not running: start it with make demo in another terminal")
+    elif options.command == "status":
+        api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
+        observer = make_observer(environment.read(demo.environment_file), demo, api)
+        sys.stdout.write(observer.look(demo.control.status()).as_json() + "\n")
+    elif options.command == "break":
+        sys.stdout.write(faults.FAULTS[options.what].apply(demo.control, demo.environment_file) + "\n")
+    else:
+        sys.stdout.write(faults.mend(demo.control, demo.environment_file) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

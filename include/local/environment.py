@@ -1,0 +1,131 @@
+"""The environment shared by every program of the laptop stack, kept in one file.
+
+The file (`.local/demo/environment`) can be sourced by hand, to run any command of the
+project against the running demo: `set -a; . .local/demo/environment`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from include.local.emulator import CREDENTIALS
+from include.settings import PROJECT_ROOT, LocalSettings, StorageSettings, load_group
+
+HOST = "127.0.0.1"
+
+
+def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]:
+    """Configuration of the local Airflow: SQLite, LocalExecutor, no login, loopback only.
+
+    The values that are not plain choices were measured: without the longer API time-out a
+    busy laptop fails task starts, and a shorter idle sleep saves about 2 s a task.
+    """
+    return {
+        "AIRFLOW_HOME": str(local.state / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{local.airflow_port}/execution/",
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(local.airflow_port),
+        "AIRFLOW__API__BASE_URL": f"http://{HOST}:{local.airflow_port}",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": jwt_secret,
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+        "NO_PROXY": f"{HOST},localhost",
+    }
+
+
+def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previous: dict[str, str]) -> dict[str, str]:
+    """Everything the programs need to know.
+
+    What the caller set in its own environment wins, so `SIMULATOR_BAD_SHARE=0.05 make demo` works.
+
+    Args:
+        local: where state is kept and which ports are used.
+        bootstrap: address of Kafka.
+        built_in_broker: relax the two checks that librdkafka's broker cannot pass.
+        previous: the file of an earlier run; its generated secret is kept.
+    """
+    jwt_secret = previous.get("AIRFLOW__API_AUTH__JWT_SECRET") or secrets.token_hex(64)
+    demo = {
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "S3_BUCKET": load_group(StorageSettings).bucket,
+        "WAREHOUSE_TARGET": "local",
+        "WAREHOUSE_DUCKDB_PATH": str(local.state / "warehouse.duckdb"),
+        "WAREHOUSE_TRANSFORM_SCHEDULE": local.transform_schedule,
+        "MONITOR_ENVIRONMENT": "demo",
+        "ALERT_AIRFLOW_URL": f"http://{HOST}:{local.airflow_port}",
+        "SIMULATOR_HISTORY_HOURS": "48",
+        "CONSUMER_BATCH_AGE_SECONDS": "10",  # a newcomer should not wait a minute for the first live file
+        "CONSUMER_CLOUDWATCH_SECONDS": "15",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    if built_in_broker:
+        demo |= {"CONSUMER_ALLOW_CREATE_TIME": "true", "CONSUMER_ALLOW_MISSING_TOPIC_ID": "true"}
+    chosen = {name: os.environ[name] for name in demo if name in os.environ}
+    fixed = (
+        CREDENTIALS
+        | airflow_environment(local, jwt_secret)
+        | {
+            "AWS_ENDPOINT_URL": f"http://{HOST}:{local.aws_port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "PATH": f"{PROJECT_ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        }
+    )
+    return demo | chosen | fixed
+
+
+def inherited() -> dict[str, str]:
+    """What this process was started with, less a developer's own AWS account, Airflow or Python settings."""
+    foreign = ("AWS_", "AIRFLOW", "DBT_", "PYTHON")
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(foreign) or name == "AWS_CA_BUNDLE"
+    }
+
+
+@contextmanager
+def applied(values: dict[str, str]) -> Iterator[None]:
+    """Inside the block the process has `inherited()` and `values` as its environment."""
+    before = dict(os.environ)
+    kept = inherited() | values
+    os.environ.clear()
+    os.environ.update(kept)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def write(path: Path, environment: dict[str, str]) -> None:
+    """Write the file, readable by its owner only (it holds Airflow's secret)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())))
+
+
+def read(path: Path) -> dict[str, str]:
+    """The file's variables; empty when there is none."""
+    if not path.exists():
+        return {}
+    words = (shlex.split(line) for line in path.read_text().splitlines())
+    return dict(word.split("=", 1) for line in words for word in line)

@@ -1,0 +1,66 @@
+"""Faults that `make demo-break` puts into the running demo, and how `make demo-fix` takes them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.local import environment
+from include.local.process_control import ProcessControl
+
+BAD_SHARE = "SIMULATOR_BAD_SHARE"
+SOURCE = "PRODUCER_SOURCE"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to break the demo; `apply` returns what to expect, in words."""
+
+    apply: Callable[[ProcessControl, Path], str]
+
+
+def _stop_consumer(control: ProcessControl, _: Path) -> str:
+    control.stop("consumer")
+    return (
+        "The consumer is stopped: lag grows, the monitor's next run (every five minutes; trigger pipeline_monitor "
+        "to have it now) turns red and a mail follows. make demo-mail shows it, make demo-fix mends it."
+    )
+
+
+def _send_bad_data(control: ProcessControl, environment_file: Path) -> str:
+    values = environment.read(environment_file) | {BAD_SHARE: "0.3", SOURCE: "simulator"}
+    _restart_producer(control, environment_file, values)
+    return (
+        "Three of ten messages now break the format: they go to dead_letter/ in S3, and the monitor's next run "
+        "reports them. make demo-mail shows the mail, make demo-fix mends it."
+    )
+
+
+def _stop_s3(control: ProcessControl, _: Path) -> str:
+    control.stop("emulator")
+    return (
+        "S3 and CloudWatch are gone: the consumer keeps what it holds, pauses and retries, and the monitor says "
+        "what it cannot read. make demo-mail shows the mail, make demo-fix mends it."
+    )
+
+
+FAULTS = {"consumer": Fault(_stop_consumer), "data": Fault(_send_bad_data), "s3": Fault(_stop_s3)}
+
+
+def mend(control: ProcessControl, environment_file: Path) -> str:
+    """Undo every fault; returns what to expect, in words."""
+    values = environment.read(environment_file)
+    if BAD_SHARE in values:
+        del values[BAD_SHARE]
+        values.pop(SOURCE, None)
+        _restart_producer(control, environment_file, values)
+    for name in ("emulator", "consumer"):
+        control.start(name)
+    return "Mended: the backlog drains, and the monitor's next run mails the recovery."
+
+
+def _restart_producer(control: ProcessControl, environment_file: Path, values: dict[str, str]) -> None:
+    environment.write(environment_file, values)
+    control.stop("producer")
+    control.start("producer", wait=False)

@@ -1,0 +1,149 @@
+"""Starting, watching and stopping the programs, through supervisord.
+
+supervisord restarts what crashes, stops a program with all its children, and lets one
+program be stopped and started alone, which is what `make demo-break` needs. It is told
+what to do over its own socket (XML-RPC), readable by the owner only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from include.local.environment import inherited
+from include.local.programs import Program
+
+WRAPPER = Path(__file__).parent / "with-environment.sh"
+
+
+class ProcessError(RuntimeError):
+    """A program did not start or stop; the text ends with its log."""
+
+
+def socket_path(state: Path) -> Path:
+    """Where supervisord listens: in the temporary folder, as a socket's path may have 107 characters at most."""
+    digest = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"crypto-lakehouse-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{digest}.sock"
+
+
+def configuration(state: Path, programs: Iterable[Program], environment_file: Path) -> str:
+    """The configuration file of supervisord; a percent sign is doubled, as its parser demands."""
+    logs = state / "logs"
+    parts = [
+        f"[supervisord]\nlogfile={logs}/supervisord.log\npidfile={state}/supervisord.pid\nchildlogdir={logs}",
+        f"[unix_http_server]\nfile={socket_path(state)}\nchmod=0600",
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+    ]
+    for program in programs:
+        command = " ".join(f'"{word}"' for word in (str(WRAPPER), str(environment_file), *program.command))
+        parts.append(
+            f"[program:{program.name}]\ncommand={command}\nautostart=false\nautorestart=true\nstartsecs=1\n"
+            f"startretries=20\nstopsignal=TERM\nstopwaitsecs={program.stop_seconds}\nstopasgroup=true\n"
+            f"killasgroup=true\nredirect_stderr=true\nstdout_logfile={logs}/{program.name}.log\n"
+            "stdout_logfile_maxbytes=20MB\nstdout_logfile_backups=1"
+        )
+    return "\n\n".join(parts).replace("%", "%%") + "\n"
+
+
+class ProcessControl:
+    """One supervisord and its programs; all state is in `state`."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self._rpc: Any = xmlrpc.client.ServerProxy(
+            "http://supervisor", transport=SupervisorTransport(None, None, f"unix://{socket_path(state)}")
+        ).supervisor
+
+    def running(self) -> bool:
+        """Whether supervisord answers."""
+        try:
+            return bool(self._rpc.getState()["statename"] == "RUNNING")
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return False
+
+    def start_supervisor(self, programs: Iterable[Program], environment_file: Path) -> None:
+        """Start supervisord in the background; programs start with `start`.
+
+        Raises:
+            ProcessError: it did not come up.
+        """
+        (self.state / "logs").mkdir(parents=True, exist_ok=True)
+        config = self.state / "supervisord.conf"
+        config.write_text(configuration(self.state, programs, environment_file))
+        started = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", config],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=inherited(),
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops everything in order
+        )
+        if started.returncode:
+            raise ProcessError(f"supervisord did not start: {started.stdout.strip()} {started.stderr.strip()}")
+        deadline = time.monotonic() + 15
+        while not self.running():
+            if time.monotonic() > deadline:
+                raise ProcessError(f"supervisord did not answer; see {self.state / 'logs' / 'supervisord.log'}")
+            time.sleep(0.05)
+
+    def start(self, name: str, *, wait: bool = True) -> None:
+        """Start one program if it is not running.
+
+        Raises:
+            ProcessError: it ended at once; the end of its log is in the text.
+        """
+        if self.status().get(name) in {"RUNNING", "STARTING"}:
+            return
+        try:
+            self._rpc.startProcess(name, wait)
+        except xmlrpc.client.Fault as error:
+            raise ProcessError(
+                f"{name} did not start ({error.faultString}); its log ends:\n{self.log_tail(name)}"
+            ) from error
+
+    def stop(self, name: str) -> None:
+        """Stop one program and everything it started."""
+        with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING
+            self._rpc.stopProcess(name)
+
+    def status(self) -> dict[str, str]:
+        """State of each program, in supervisord's words (RUNNING, STOPPED, BACKOFF, ...)."""
+        return {info["name"]: info["statename"] for info in self._rpc.getAllProcessInfo()}
+
+    def process_id(self, name: str) -> int:
+        """Process id of one program; 0 when it is not running."""
+        return int(self._rpc.getProcessInfo(name)["pid"])
+
+    def log_tail(self, name: str, size: int = 2000) -> str:
+        """The end of a program's log."""
+        path = self.state / "logs" / f"{name}.log"
+        return path.read_text(errors="replace")[-size:] if path.exists() else "(no log)"
+
+    def shutdown(self, seconds: float = 60) -> None:
+        """Stop every program, then supervisord itself; returns when it is gone.
+
+        Raises:
+            ProcessError: something still runs after `seconds`.
+        """
+        pid_file = self.state / "supervisord.pid"
+        pid = int(pid_file.read_text()) if pid_file.exists() else 0
+        self._rpc.shutdown()
+        deadline = time.monotonic() + seconds
+        while pid and Path(f"/proc/{pid}").exists():
+            if time.monotonic() > deadline:
+                raise ProcessError(f"supervisord (process {pid}) still runs after {seconds:.0f} s")
+            time.sleep(0.1)

@@ -1,0 +1,49 @@
+"""The programs of the laptop stack: what runs, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from include.local.environment import HOST
+from include.settings import LocalSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One long-running process; `stop_seconds` is its grace time between TERM and KILL."""
+
+    name: str
+    command: tuple[str, ...]
+    stop_seconds: int = 10
+
+
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name, *arguments)
+
+
+def programs(local: LocalSettings) -> list[Program]:
+    """Every program, in starting order."""
+    kafka_ports = ("--port", str(local.kafka_port), "--controller-port", str(local.kafka_controller_port))
+    kind = () if local.broker == "auto" else ("--kind", local.broker)
+    return [
+        Program(
+            "broker", _module("include.local.broker", "--state", str(local.state / "kafka"), *kafka_ports, *kind), 20
+        ),
+        Program(
+            "emulator",
+            _module("include.local.emulator", "--state", str(local.state / "aws"), "--port", str(local.aws_port)),
+        ),
+        Program(
+            "mailbox",
+            _module(
+                "include.local.mailbox", "serve", "--folder", str(local.state / "mail"), "--port", str(local.smtp_port)
+            ),
+        ),
+        Program("producer", _module("include.ingest", "produce")),
+        Program("consumer", _module("include.ingest", "consume"), stop_seconds=30),
+        # Components one by one: `airflow standalone` opens its log servers on every interface.
+        Program("airflow-api", ("airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port))),
+        Program("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs"), stop_seconds=20),
+        Program("airflow-dag-processor", ("airflow", "dag-processor")),
+    ]

@@ -1,0 +1,134 @@
+"""What the running demo has done so far, read from Kafka, S3, Airflow and the mailbox.
+
+Nothing here asks the warehouse: DuckDB lets nobody read while a model is written. The rows
+of each layer come from the layer state that the transform DAG leaves in S3.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from include.landing.layout import parse_key
+from include.local import mailbox
+from include.local.airflow_api import AirflowApi, AirflowApiError
+from include.settings import KafkaSettings, StorageSettings
+from include.watch import layer_state
+from include.watch.catalogue import LAYERS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TRANSFORM, MONITOR = "crypto_transform", "pipeline_monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at the pipeline. Counts are totals since the topic was created; None means not known yet."""
+
+    airflow: str
+    produced: int | None = None
+    landed: int | None = None
+    lag: int | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    newest_quote: dict[str, str] = field(default_factory=dict)
+    tests: dict[str, int] = field(default_factory=dict)
+    transform: str | None = None
+    monitor: str | None = None
+    mails: int = 0
+    programs: dict[str, str] = field(default_factory=dict)
+
+    def empty_stages(self) -> list[str]:
+        """Names of the stages that no data has reached."""
+        stages: dict[str, int | None] = {"produced": self.produced, "landed": self.landed}
+        stages |= {layer: self.rows.get(layer) for layer in LAYERS}
+        stages["tests passed"] = self.tests.get("passed")
+        return [name for name, amount in stages.items() if not amount]
+
+    def as_json(self) -> str:
+        """The status as one JSON object, with the stages that stayed empty named."""
+        return json.dumps(asdict(self) | {"empty_stages": self.empty_stages()}, indent=2)
+
+
+class Observer:
+    """Collects a `Status`; keeps its connections between two looks."""
+
+    def __init__(self, kafka: KafkaSettings, storage: StorageSettings, airflow: AirflowApi, mail: Path) -> None:
+        self._topic = kafka.topic
+        self._storage = storage
+        self._airflow = airflow
+        self._mail = mail
+        # Never subscribes, so it is no member of the group; it only reads the group's commits.
+        self._consumer = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})
+        self._s3: S3Client = boto3.client("s3")
+        self._known: dict[int, tuple[str, int]] = {}  # partition -> (newest key, offset behind it)
+        self._seen_until = ""
+
+    def look(self, programs: dict[str, str]) -> Status:
+        """The state of every stage now."""
+        produced, lag = self._kafka()
+        states = [state for state in layer_state.read_all(self._s3, self._storage).values() if state is not None]
+        return Status(
+            airflow=self._airflow.base_url,
+            produced=produced,
+            landed=self._landed(),
+            lag=lag,
+            rows={state.layer: state.rows for state in states},
+            newest_quote={s.layer: s.newest_quote_at.isoformat() for s in states if s.newest_quote_at},
+            tests={
+                "passed": sum(state.tests.passed for state in states),
+                "warned": sum(state.tests.warned for state in states),
+                "failed": sum(state.tests.failed for state in states),
+            },
+            transform=self._last_run(TRANSFORM),
+            monitor=self._last_run(MONITOR),
+            mails=mailbox.count(self._mail),
+            programs=programs,
+        )
+
+    def _kafka(self) -> tuple[int | None, int | None]:
+        """Messages on the topic, and how many of them the group has not committed."""
+        try:
+            topic = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
+            partitions = [TopicPartition(self._topic, number) for number in topic.partitions]
+            committed = {part.partition: part.offset for part in self._consumer.committed(partitions, timeout=2)}
+            produced = lag = 0
+            for partition in partitions:
+                low, high = self._consumer.get_watermark_offsets(partition, timeout=2)
+                produced += high
+                # A negative offset means that the group has committed nothing yet.
+                lag += high - (offset if (offset := committed[partition.partition]) >= 0 else low)
+        except KafkaException:
+            return None, None
+        return produced, lag
+
+    def _landed(self) -> int:
+        """Records in S3: each partition's offset behind its newest file (files are gapless)."""
+        newest: dict[int, tuple[int, str]] = {}
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._storage.bucket, Prefix=self._storage.data_prefix, StartAfter=self._seen_until
+        )
+        for item in (item for page in pages for item in page.get("Contents", [])):
+            key = parse_key(item["Key"])
+            if key is not None:
+                newest[key.partition] = max(newest.get(key.partition, (-1, "")), (key.first_offset, item["Key"]))
+        for partition, (_, name) in newest.items():
+            if self._known.get(partition, ("", 0))[0] != name:
+                metadata = self._s3.head_object(Bucket=self._storage.bucket, Key=name)["Metadata"]
+                self._known[partition] = (name, int(metadata["last-offset"]) + 1)
+        if self._known:
+            # Keys grow with time within a partition: look again from the slowest partition's newest file.
+            self._seen_until = min(name for name, _ in self._known.values())[:-1]
+        return sum(behind for _, behind in self._known.values())
+
+    def _last_run(self, dag_id: str) -> str | None:
+        try:
+            runs = self._airflow.runs(dag_id)
+        except AirflowApiError:
+            return None
+        return runs[0].state if runs else None

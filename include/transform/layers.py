@@ -1,0 +1,47 @@
+"""The three layers: their main models, their assets, and the state each leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include.settings import StorageSettings
+from include.transform import layer_query, test_results
+from include.watch import layer_state
+from include.watch.catalogue import Layer
+from include.watch.layer_state import LayerState, Run
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MODELS: dict[Layer, str] = {"bronze": "crypto_raw", "silver": "crypto_stage", "gold": "crypto_curated"}
+"""Each layer's main model."""
+
+
+def asset_uri(layer: Layer) -> str:
+    """Name of the Airflow asset that a finished layer updates; the same on every target."""
+    return f"crypto-lakehouse://{layer}/{MODELS[layer]}"
+
+
+def record(
+    s3: S3Client, storage: StorageSettings, layer: Layer, tests: Iterable[dict[str, Any]], run: Run
+) -> LayerState:
+    """Count the layer, write its state to S3 and return it.
+
+    `tests` are the results that `test_results.keep` pushed in the layer's dbt tasks.
+
+    Raises:
+        LayerQueryError: the warehouse could not be asked (for example when the model was never built).
+    """
+    counted = layer_query.count(MODELS[layer])
+    state = LayerState(
+        layer=layer,
+        model=MODELS[layer],
+        rows=counted.rows,
+        newest_quote_at=counted.newest_quote_at,
+        finished_at=datetime.now(UTC),
+        tests=test_results.summarise(tests),
+        run=run,
+    )
+    return layer_state.write(s3, storage, state)
