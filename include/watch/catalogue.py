@@ -55,9 +55,10 @@ class Condition:
     """One thing that must not happen.
 
     Breached when `metric` compared with `threshold` (in the metric's unit, by its statistic
-    over its period) is true for `periods` periods on end. `missing` is CloudWatch's word for
-    what an absent number means; for the monitor an absent number is unknown, never zero: it
-    is a breach with "breaching", and otherwise passes and says so.
+    over its period) is true for `periods` periods on end. `missing` says what it means when
+    the source can be read and has no number: nothing is known ("missing": the check is
+    skipped), all is well ("notBreaching": no upload, so no slow one) or a breach. It never
+    means zero, and when the source cannot be read at all nothing is known.
 
     `name` is the check's task id (`check_<name>`), the key in the Variable
     `monitor_thresholds`, and the runbook's file name.
@@ -315,7 +316,7 @@ CONDITIONS: dict[str, Condition] = {
             "UploadErrors",
             ">",
             5,
-            "notBreaching",
+            "missing",
             "S3 refused or did not answer more than a few PUTs in five minutes. The consumer repeats them.",
         ),
         Condition(
@@ -416,7 +417,6 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "notBreaching",
             "The mail server refuses our notices; only CloudWatch's alarms reach anybody.",
-            checked=False,
         ),
         Condition(
             "monitor_silent",

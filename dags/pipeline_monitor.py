@@ -1,0 +1,124 @@
+"""Every five minutes: measure, publish, check, tell. The grid of this DAG is the alert board."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+# As a Git bundle only this folder is on the path.
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
+
+from include.watch.callbacks import deliver_notices  # noqa: E402
+from include.watch.catalogue import CONDITIONS, Condition  # noqa: E402
+from include.watch.thresholds import VARIABLE  # noqa: E402
+from include.watch.tick import SOURCES, Source  # noqa: E402
+
+DOC = """
+### What it does
+Every five minutes it looks at Kafka (lag of the consumer group), at S3 (objects of the last hour, dead letters,
+the layers' states) and at the consumer's metrics in CloudWatch, publishes its own numbers to CloudWatch, and checks
+one condition a task. **Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
+The last task, `notify`, keeps the alert state in S3 and turns red in the one run in which something *starts*; its
+callback sends one mail for everything that started, one reminder after `ALERT_REMINDER_HOURS`, one when it is over.
+
+### Owner
+`data-platform`; mails go to `ALERT_EMAILS` by the connection `smtp_default`.
+
+### Triage
+- A `check_` task is red: open its log, the last line has value and threshold; then `docs/runbooks/<condition>.md`.
+- A `measure_` task is red: its source cannot be read (`docs/runbooks/monitor_blind.md`). Nothing is counted as zero.
+- `publish` is red: CloudWatch does not take the numbers; the checks still work.
+- `notify` is red and no mail came: its log has the mail server's answer (`docs/runbooks/notices_undelivered.md`).
+- Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{"kafka_lag": 5000}`; read in every tick.
+- To silence one for a while, raise its threshold there; to silence all, pause this DAG (CloudWatch's alarms stay).
+"""
+
+MEASURE_RETRY = timedelta(seconds=10)
+
+with DAG(
+    dag_id="pipeline_monitor",
+    description="Lag, arrivals, freshness and consumer metrics; one task for each alert condition",
+    doc_md=DOC,
+    schedule="*/5 * * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=10),
+    tags=["lakehouse", "monitoring"],
+    default_args={"owner": "data-platform", "retries": 0, "execution_timeout": timedelta(minutes=2)},
+) as dag:
+
+    @task(retries=1, retry_delay=MEASURE_RETRY)
+    def measure(source: Source) -> dict[str, Any]:
+        """Look at one source. Failed: it could not be read."""
+        from include.watch import monitor
+
+        try:
+            return monitor.look_at(source)
+        except Exception as error:
+            get_current_context()["ti"].xcom_push(key="fault", value=f"{type(error).__name__}: {error}")
+            raise
+
+    @task(retries=1, retry_delay=MEASURE_RETRY, trigger_rule=TriggerRule.ALL_DONE)
+    def publish() -> None:
+        """Publish what is known to CloudWatch and judge every condition. Failed: CloudWatch did not take it."""
+        from airflow.sdk import Variable
+
+        from include.watch import monitor
+
+        ti = get_current_context()["ti"]
+        measured: dict[str, Any] = {source: ti.xcom_pull(task_ids=f"measure_{source}") for source in SOURCES}
+        faults: dict[str, Any] = {source: ti.xcom_pull(task_ids=f"measure_{source}", key="fault") for source in SOURCES}
+        verdicts, refusal = monitor.publish(measured, faults, Variable.get(VARIABLE, default=None))
+        ti.xcom_push(key="verdicts", value=verdicts)
+        if refusal:
+            raise RuntimeError(f"CloudWatch did not take the numbers: {refusal}")
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def check(condition: str) -> str:
+        """Red: the condition is breached. Skipped: nothing is known about it."""
+        from include.watch.alert_rules import Verdict
+
+        found = get_current_context()["ti"].xcom_pull(task_ids="publish", key="verdicts") or []
+        verdict = next((Verdict.from_json(one) for one in found if one["condition"] == condition), None)
+        if verdict is None:
+            raise AirflowFailException(f"{condition} was not judged: see the log of publish")
+        if verdict.outcome == "breached":
+            raise AirflowFailException(verdict.sentence)
+        if verdict.outcome == "unknown":
+            raise AirflowSkipException(verdict.sentence)
+        return verdict.sentence
+
+    @task(
+        trigger_rule=TriggerRule.ALL_DONE,
+        on_success_callback=deliver_notices,
+        on_failure_callback=deliver_notices,
+    )
+    def notify() -> list[str]:
+        """Bring the alert state up to date. Failed: something has newly started, and the callback mails it."""
+        from include.watch import monitor
+
+        context = get_current_context()
+        verdicts = context["ti"].xcom_pull(task_ids="publish", key="verdicts")
+        new = monitor.transitions(verdicts, context["run_id"])
+        started = [notice.alert.title for notice in new if notice.kind == "start"]
+        if started:
+            raise AirflowFailException(f"started: {'; '.join(started)}")
+        return [f"{notice.kind} {notice.alert.key}" for notice in new]
+
+    CHECKED: list[Condition] = [condition for condition in CONDITIONS.values() if condition.checked]
+
+    published = publish()
+    told = notify()
+    for one in SOURCES:
+        measure.override(task_id=f"measure_{one}")(one) >> published
+    for condition in CHECKED:
+        published >> check.override(task_id=condition.task_id)(condition.name) >> told

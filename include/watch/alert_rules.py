@@ -1,0 +1,276 @@
+"""When a condition is breached, and when somebody is told. Pure: no clock, no network.
+
+    judge     numbers + threshold            -> verdict (ok, breached, unknown)
+    advance   alert state + verdicts + now   -> alert state, with new notices in its outbox
+
+A notice is made when a condition starts, again after the reminder time, and when it is
+over; never once a tick. Unknown opens nothing and closes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from include.watch.alerts import AlertState, Notice, NoticeKind, OpenAlert
+from include.watch.catalogue import CONDITIONS, Condition, Unit, metric_of
+from include.watch.instants import from_text, span, to_text
+from include.watch.thresholds import Threshold
+
+Outcome = Literal["ok", "breached", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known about a condition's number.
+
+    `values` are its last periods, oldest first, None for one without data; empty when the
+    source was read and has nothing to say (`note` tells why). `blind` is set when the source
+    could not be read at all. `subjects` names what is wrong one by one (failing tests), with
+    a line about each; `as_of` is when the newest of these facts was established.
+    """
+
+    values: tuple[float | None, ...] = ()
+    note: str = ""
+    blind: str = ""
+    details: tuple[str, ...] = ()
+    subjects: Mapping[str, str] | None = None
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the monitor says about one condition in one tick. Texts carry their units."""
+
+    condition: str
+    outcome: Outcome
+    value: str
+    threshold: str
+    details: tuple[str, ...] = ()
+    subjects: Mapping[str, str] | None = None
+    as_of: datetime | None = None
+
+    @property
+    def sentence(self) -> str:
+        """One line for the log and for the error of the red task."""
+        one = CONDITIONS[self.condition]
+        text = f"{one.title}: {self.value} (threshold {self.threshold})"
+        return "; ".join([text, *self.details])
+
+    def to_json(self) -> dict[str, Any]:
+        """For XCom."""
+        return {
+            "condition": self.condition,
+            "outcome": self.outcome,
+            "value": self.value,
+            "threshold": self.threshold,
+            "details": list(self.details),
+            "subjects": None if self.subjects is None else dict(self.subjects),
+            "as_of": to_text(self.as_of) if self.as_of else None,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        as_of = content["as_of"]
+        return cls(**{**content, "details": tuple(content["details"]), "as_of": from_text(as_of) if as_of else None})
+
+
+def judge(condition: Condition, measured: Measured, threshold: Threshold, warning: str = "") -> Verdict:
+    """The verdict on one condition. `warning` (a differing CloudWatch alarm, say) is shown with it."""
+    limit = f"{condition.comparison} {quantity(condition, threshold.value)}, {threshold.source}"
+    details = (*measured.details, *((warning,) if warning else ()))
+    outcome, value = _outcome(condition, measured, threshold.value)
+    return Verdict(condition.name, outcome, value, limit, details, measured.subjects, measured.as_of)
+
+
+def _outcome(condition: Condition, measured: Measured, threshold: float) -> tuple[Outcome, str]:
+    if measured.blind:
+        return "unknown", f"unknown, {measured.blind}"
+    if not measured.values:
+        return "unknown", measured.note or "no data"
+    if len(measured.values) < condition.periods:
+        return "unknown", measured.note or f"only {len(measured.values)} of {condition.periods} periods are known"
+    looked_at = measured.values[-condition.periods :]
+    newest = looked_at[-1]
+    shown = "no data" if newest is None else quantity(condition, newest)
+    if newest is None and condition.missing != "breaching":
+        return ("ok" if condition.missing == "notBreaching" else "unknown"), measured.note or "no data"
+    breached = all(
+        condition.missing == "breaching" if value is None else condition.breached_by(value, threshold)
+        for value in looked_at
+    )
+    if breached and condition.periods > 1:
+        shown += f", {condition.periods} periods on end"
+    return ("breached" if breached else "ok"), shown
+
+
+def quantity(condition: Condition, value: float) -> str:
+    """A number of the condition's metric with its unit, as a person says it."""
+    metric = metric_of(condition)
+    if metric is None:
+        return f"{value:g}"
+    text = with_unit(value, metric.unit)
+    return f"{text} in {span(metric.period_seconds)}" if metric.statistic == "Sum" else text
+
+
+def with_unit(value: float, unit: Unit) -> str:
+    """Like 1,234 or 2 h 5 min or 3.2/s."""
+    if unit == "Seconds":
+        return span(value)
+    if unit == "Bytes":
+        return f"{value:,.0f} bytes"
+    number = f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+    return f"{number}/s" if unit == "Count/Second" else number
+
+
+@dataclass(slots=True)
+class _Change:
+    """The state being advanced."""
+
+    now: datetime
+    open: dict[str, OpenAlert]
+    outbox: list[Notice]
+    new: list[Notice] = field(default_factory=list)
+
+    def tell(self, kind: NoticeKind, alert: OpenAlert) -> None:
+        mark = hashlib.sha256(f"{kind} {alert.key} {to_text(self.now)}".encode()).hexdigest()[:16]
+        notice = Notice(mark, kind, alert, self.now)
+        self.outbox.append(notice)
+        self.new.append(notice)
+
+    def start_or_continue(self, alert: OpenAlert, reminder_after: timedelta) -> None:
+        known = self.open.get(alert.key)
+        if known is None:
+            self.open[alert.key] = alert
+            self.tell("start", alert)
+            return
+        due = self.now - known.notified_at >= reminder_after
+        going_on = replace(
+            alert,
+            since=known.since,
+            notified_at=self.now if due else known.notified_at,
+            raised_by=known.raised_by,
+            run_url=known.run_url or alert.run_url,
+            successes=known.successes,
+        )
+        self.open[alert.key] = going_on
+        if due:
+            self.tell("reminder", going_on)
+
+    def end(self, key: str) -> None:
+        self.tell("recovery", self.open.pop(key))
+
+    def done(self) -> AlertState:
+        return AlertState(self.open, tuple(self.outbox))
+
+
+def advance(
+    state: AlertState, verdicts: Sequence[Verdict], now: datetime, reminder_after: timedelta, run_url: str = ""
+) -> tuple[AlertState, list[Notice]]:
+    """The state after this tick, and the notices that are new in it (they are in its outbox too)."""
+    change = _Change(now, dict(state.open), list(state.outbox))
+    for verdict in verdicts:
+        if verdict.outcome == "unknown":
+            continue
+        current = {alert.key: alert for alert in _alerts(verdict, now, run_url)}
+        for alert in current.values():
+            change.start_or_continue(alert, reminder_after)
+        for key in _over(verdict, change.open, current):
+            change.end(key)
+    return change.done(), change.new
+
+
+def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
+    if verdict.outcome != "breached":
+        return []
+    one = CONDITIONS[verdict.condition]
+    whole = OpenAlert(
+        one.name,
+        one.name,
+        one.severity,
+        one.title,
+        now,
+        now,
+        verdict.value,
+        verdict.threshold,
+        verdict.details,
+        run_url,
+    )
+    if not verdict.subjects:
+        return [whole]
+    return [
+        replace(whole, key=f"{one.name}:{subject}", title=f"{one.title}: {subject}", details=(line,))
+        for subject, line in verdict.subjects.items()
+    ]
+
+
+def _over(verdict: Verdict, is_open: Mapping[str, OpenAlert], current: Mapping[str, OpenAlert]) -> list[str]:
+    """Open alerts of the verdict's condition that it no longer finds.
+
+    One that was raised after the facts were established (a test failed in a build whose layer
+    state is not written) stays open until the facts are newer.
+    """
+    return [
+        key
+        for key, alert in is_open.items()
+        if alert.condition == verdict.condition
+        and key not in current
+        and (verdict.as_of is None or alert.since <= verdict.as_of)
+    ]
+
+
+def raised(
+    state: AlertState, alerts: Sequence[OpenAlert], now: datetime, reminder_after: timedelta
+) -> tuple[AlertState, list[Notice]]:
+    """The state after a failure callback raised `alerts`; one that is open already makes no new notice."""
+    change = _Change(now, dict(state.open), list(state.outbox))
+    for alert in alerts:
+        change.start_or_continue(alert, reminder_after)
+    return change.done(), change.new
+
+
+def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
+    """The state after the alerts `keys` are over (those that are open)."""
+    change = _Change(now, dict(state.open), list(state.outbox))
+    for key in keys:
+        if key in change.open:
+            change.end(key)
+    return change.done(), change.new
+
+
+CLAIM = timedelta(minutes=2)
+"""How long a sender has a notice to itself; after a crash the next one takes it."""
+
+
+def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
+    """Mark every notice that nobody is sending as being sent, and return them."""
+    mine: list[Notice] = []
+    outbox: list[Notice] = []
+    for notice in state.outbox:
+        if notice.claimed_until is None or notice.claimed_until <= now:
+            claimed = replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1)
+            mine.append(claimed)
+            outbox.append(claimed)
+        else:
+            outbox.append(notice)
+    return AlertState(state.open, tuple(outbox)), mine
+
+
+def delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
+    """The state without the notices that a mail server has taken."""
+    return AlertState(state.open, tuple(notice for notice in state.outbox if notice.id not in ids))
+
+
+def refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
+    """The state with the claim on `ids` given back: the next tick tries again."""
+    return AlertState(
+        state.open,
+        tuple(
+            replace(notice, claimed_until=None, last_error=error) if notice.id in ids else notice
+            for notice in state.outbox
+        ),
+    )

@@ -1,0 +1,167 @@
+"""What Airflow calls when a task fails, and how notices leave.
+
+`on_task_failure` is for the tasks of every DAG but the monitor: it raises the alert in the
+shared alert state and delivers. `deliver_notices` sends what waits in the outbox; the
+monitor's last task has it as success and as failure callback. Airflow logs what a callback
+raises and goes on, so a broken mail server fails no data: the notice stays in the outbox,
+the log says why, the next tick of the monitor shows it and tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include.settings import Settings, load
+from include.watch import alert_rules
+from include.watch.alerts import OpenAlert
+from include.watch.catalogue import CONDITIONS
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.watch.alert_state import AlertStore
+
+log = logging.getLogger(__name__)
+
+FAILING_TESTS = "failing_tests"
+"""XCom key under which a dbt task leaves its failing tests for the mail: a list of objects with
+`name`, `severity`, `failures`, `message` and, where there are any, `rows` (a text with sample rows)."""
+
+
+def on_task_failure(context: Context) -> None:
+    """Failure callback of tasks: one notice when it starts, none while it lasts, one when it is over.
+
+    A dbt task that left its failing tests raises one alert a test (the monitor knows them by
+    the same name and sees when they pass again); any other task raises `task_failed`, which
+    is over when the task has succeeded again.
+    """
+    from include.watch.alert_state import update
+
+    settings, now = load(), datetime.now(UTC)
+    store = _store(settings)
+    alerts = alerts_of(context, settings, now)
+    new = update(store, lambda state: alert_rules.raised(state, alerts, now, settings.alert.reminder_after))
+    log.info("alert state: %d raised, %d of them new", len(alerts), len(new))
+    deliver(store, settings)
+
+
+def deliver_notices(context: Context) -> None:  # noqa: ARG001 Airflow passes it
+    """Success and failure callback of the monitor's last task: send what waits in the outbox."""
+    settings = load()
+    deliver(_store(settings), settings)
+
+
+def deliver(store: AlertStore, settings: Settings) -> int:
+    """Send every notice that nobody else is sending, as one mail. Returns how many it told of.
+
+    Raises:
+        Exception: what the mail server or the connection said; the notices stay in the outbox.
+    """
+    from include.watch.alert_state import update
+    from include.watch.channels import send
+
+    now = datetime.now(UTC)
+    mine = update(store, lambda state: alert_rules.claim(state, now))
+    if not mine:
+        return 0
+    ids = [notice.id for notice in mine]
+    try:
+        send(mine, settings, now)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        update(store, lambda state: (alert_rules.refused(state, ids, reason), None))
+        log.error("%d notices are not delivered and stay in the outbox: %s", len(mine), reason)
+        raise
+    update(store, lambda state: (alert_rules.delivered(state, ids), None))
+    log.info("delivered %d notices: %s", len(mine), ", ".join(f"{one.kind} {one.alert.key}" for one in mine))
+    return len(mine)
+
+
+def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenAlert]:
+    """The alerts that a failed task raises."""
+    ti = context["ti"]
+    run_url = run_link(settings, ti.dag_id, ti.run_id, ti.task_id)
+    tests = ti.xcom_pull(task_ids=ti.task_id, key=FAILING_TESTS) or []
+    failing = [_of_test(test, run_url, ti.dag_id, now) for test in tests if test["severity"] == "error"]
+    return failing or [_of_task(context, run_url, now)]
+
+
+def _of_test(test: Mapping[str, Any], run_url: str, dag_id: str, now: datetime) -> OpenAlert:
+    one = CONDITIONS["dbt_tests"]
+    details = [str(test["message"])] + ([f"sample rows:\n{test['rows']}"] if test.get("rows") else [])
+    return OpenAlert(
+        key=f"{one.name}:{test['name']}",
+        condition=one.name,
+        severity=one.severity,
+        title=f"{one.title}: {test['name']}",
+        since=now,
+        notified_at=now,
+        value=f"{test['failures']} failing rows",
+        threshold="any failing test",
+        details=tuple(details),
+        run_url=run_url,
+        raised_by=dag_id,
+    )
+
+
+def _of_task(context: Context, run_url: str, now: datetime) -> OpenAlert:
+    one, ti = CONDITIONS["task_failed"], context["ti"]
+    error = context.get("exception")
+    said = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error or "no error is known")
+    return OpenAlert(
+        key=task_key(ti.dag_id, ti.task_id),
+        condition=one.name,
+        severity=one.severity,
+        title=f"{one.title}: {ti.dag_id} / {ti.task_id}",
+        since=now,
+        notified_at=now,
+        value=f"failed in attempt {ti.try_number}",
+        threshold="any failure after the retries",
+        details=(said,),
+        run_url=run_url,
+        raised_by=ti.dag_id,
+        successes=successes(ti.dag_id, ti.task_id),
+    )
+
+
+def task_key(dag_id: str, task_id: str) -> str:
+    """Key of a failed task's alert; `recovered_tasks` takes it apart again."""
+    return f"task_failed:{dag_id}/{task_id}"
+
+
+def successes(dag_id: str, task_id: str) -> int | None:
+    """How many instances of the task have succeeded; None where that cannot be asked.
+
+    (Airflow runs the callback of a task that was killed in the DAG processor, which cannot ask.)
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    try:
+        return int(RuntimeTaskInstance.get_ti_count(dag_id=dag_id, task_ids=[task_id], states=["success"]))
+    except (NameError, RuntimeError, ValueError) as error:
+        log.warning("the successes of %s / %s cannot be counted here: %s", dag_id, task_id, error)
+        return None
+
+
+def run_link(settings: Settings, dag_id: str, run_id: str, task_id: str | None = None) -> str:
+    """Address of a run, or of a task in it, in the Airflow UI."""
+    from urllib.parse import quote
+
+    base = f"{settings.alert.airflow_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
+    return f"{base}/tasks/{quote(task_id)}" if task_id else base
+
+
+def _store(settings: Settings) -> AlertStore:
+    from include.watch.alert_state import S3AlertStore
+    from include.watch.connections import s3_client
+    from include.watch.fallback_store import store_in_force
+
+    return store_in_force(S3AlertStore(s3_client(), settings.storage))[0]
+
+
+def describe(alerts: Sequence[OpenAlert]) -> str:
+    """Titles of alerts in one line."""
+    return "; ".join(alert.title for alert in alerts)

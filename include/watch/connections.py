@@ -1,0 +1,103 @@
+"""Clients for the watching side, made by the Airflow providers' hooks from Airflow's connections.
+
+The only module of `include.watch` (with callbacks.py) that needs Airflow. Connections:
+`kafka_default`, `aws_default`, `smtp_default`.
+"""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from smtplib import SMTP
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
+from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook
+from airflow.providers.smtp.hooks.smtp import SmtpHook
+from botocore.config import Config
+from confluent_kafka import Consumer
+
+from include.watch.kafka_offsets import LOOKER_CONFIG
+from include.watch.notices import Mail
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+
+KAFKA = "kafka_default"
+AWS = "aws_default"
+SMTP_SERVER = "smtp_default"
+
+_PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+"""A tick is five minutes: say soon that a service is down, instead of botocore's minutes of waiting."""
+
+
+def s3_client() -> S3Client:
+    """S3 by the connection `aws_default`."""
+    return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PATIENCE).get_conn())
+
+
+def cloudwatch_client() -> CloudWatchClient:
+    """CloudWatch by the connection `aws_default`."""
+    return cast("CloudWatchClient", _aws("cloudwatch"))
+
+
+def sns_client() -> SNSClient:
+    """SNS by the connection `aws_default`."""
+    return cast("SNSClient", _aws("sns"))
+
+
+def _aws(service: str) -> Any:
+    return AwsBaseHook(aws_conn_id=AWS, client_type=service, config=_PATIENCE).get_conn()
+
+
+def kafka_admin() -> AdminClient:
+    """Kafka's admin client by the connection `kafka_default`."""
+    return cast("AdminClient", KafkaAdminClientHook(kafka_config_id=KAFKA).get_conn)
+
+
+class _KafkaLookerHook(KafkaBaseHook):
+    """A consumer of the same connection that only looks: no group membership, no commit."""
+
+    def _get_client(self, config: dict[str, Any]) -> Consumer:
+        return Consumer(config | LOOKER_CONFIG)
+
+
+def kafka_looker() -> Consumer:
+    """A consumer by the connection `kafka_default`; the caller closes it."""
+    return cast("Consumer", _KafkaLookerHook(kafka_config_id=KAFKA).get_conn)  # type: ignore[no-untyped-call]
+
+
+class _MailHook(SmtpHook):
+    """The SMTP provider's hook for a message with a plain-text and an HTML part."""
+
+    def deliver(self, message: EmailMessage) -> None:
+        sender = message["From"] or self.from_email
+        if not sender:
+            raise ValueError("no sender: set ALERT_MAIL_FROM, or from_email in the connection smtp_default")
+        if not message["From"]:
+            message["From"] = sender
+        refused = cast("SMTP", self._smtp_client).send_message(message)
+        if refused:
+            raise ValueError(f"the mail server refused {', '.join(refused)}: check ALERT_EMAILS")
+
+
+def send_mail(mail: Mail, to: list[str], sender: str) -> None:
+    """Send by the connection `smtp_default`.
+
+    Raises:
+        SMTPException, OSError, AirflowException: the server cannot be reached or refuses.
+        ValueError: it refuses a recipient.
+    """
+    message = EmailMessage()
+    message["Subject"] = mail.subject
+    message["To"] = ", ".join(to)
+    if sender:
+        message["From"] = sender
+    message.set_content(mail.text)
+    message.add_alternative(mail.html, subtype="html")
+    with _MailHook(smtp_conn_id=SMTP_SERVER) as server:
+        cast("_MailHook", server).deliver(message)

@@ -1,0 +1,39 @@
+"""Points in time as text: ISO 8601, UTC, ending in Z."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def to_text(moment: datetime) -> str:
+    """Like 2026-11-23T20:15:07Z (microseconds only when there are any)."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def from_text(text: str) -> datetime:
+    """The inverse; a text without a zone is refused rather than guessed.
+
+    Raises:
+        ValueError: not ISO 8601, or without a zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone: write it like 2026-11-23T20:15:07Z")
+    return moment.astimezone(UTC)
+
+
+def span(duration: timedelta | float) -> str:
+    """A duration in words a person reads at a glance: 45 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if seconds < 0:
+        return f"-{span(-seconds)}"
+    if seconds < 120:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

@@ -1,0 +1,175 @@
+"""What the last build of a layer left: rows, newest quote, test results, run.
+
+The transform DAG writes one object a layer (`state/layers/gold.json`); monitor, status
+screen and health page read it and never ask the warehouse: DuckDB lets nobody read while
+one writes, and on Athena every look would cost a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from include.settings import StorageSettings
+from include.watch import state_objects
+from include.watch.catalogue import LAYERS, Layer
+from include.watch.instants import from_text, to_text
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TestSeverity = Literal["error", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailingTest:
+    """A dbt test that failed (`error`) or warned (`warn`) in the layer's last build.
+
+    `failures` is dbt's count of failing rows, `since` the end of the first build in which
+    it failed without a break.
+    """
+
+    name: str
+    severity: TestSeverity
+    failures: int
+    message: str
+    since: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the object."""
+        return {
+            "name": self.name,
+            "severity": self.severity,
+            "failures": self.failures,
+            "message": self.message,
+            "since": to_text(self.since) if self.since else None,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        since = content.get("since")
+        return cls(
+            name=content["name"],
+            severity=content["severity"],
+            failures=int(content["failures"]),
+            message=content["message"],
+            since=from_text(since) if since else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTests:
+    """Counts of the layer's tests in its last build; `failing` names those that warned or failed."""
+
+    passed: int = 0
+    warned: int = 0
+    failed: int = 0
+    failing: tuple[FailingTest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The Airflow run that built the layer; `url` opens it."""
+
+    dag_id: str
+    run_id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerState:
+    """One layer after its last build. `newest_quote_at` is None when the table has no rows."""
+
+    layer: Layer
+    model: str
+    rows: int
+    newest_quote_at: datetime | None
+    finished_at: datetime
+    tests: LayerTests
+    run: Run
+
+    def to_json(self) -> dict[str, Any]:
+        """The object's content; times are ISO 8601, UTC."""
+        return {
+            "layer": self.layer,
+            "model": self.model,
+            "rows": self.rows,
+            "newest_quote_at": to_text(self.newest_quote_at) if self.newest_quote_at else None,
+            "finished_at": to_text(self.finished_at),
+            "tests": {
+                "passed": self.tests.passed,
+                "warned": self.tests.warned,
+                "failed": self.tests.failed,
+                "failing": [test.to_json() for test in self.tests.failing],
+            },
+            "run": {"dag_id": self.run.dag_id, "run_id": self.run.run_id, "url": self.run.url},
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            StateUnreadableError: a field is missing or has another type.
+        """
+        try:
+            newest, tests, run = content["newest_quote_at"], content["tests"], content["run"]
+            return cls(
+                layer=content["layer"],
+                model=content["model"],
+                rows=int(content["rows"]),
+                newest_quote_at=from_text(newest) if newest else None,
+                finished_at=from_text(content["finished_at"]),
+                tests=LayerTests(
+                    passed=int(tests["passed"]),
+                    warned=int(tests["warned"]),
+                    failed=int(tests["failed"]),
+                    failing=tuple(FailingTest.from_json(test) for test in tests["failing"]),
+                ),
+                run=Run(run["dag_id"], run["run_id"], run["url"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise state_objects.StateUnreadableError(
+                f"a layer state is not readable ({type(error).__name__}: {error}); the next build writes it anew"
+            ) from error
+
+
+def key(storage: StorageSettings, layer: Layer) -> str:
+    """Key of the layer's object."""
+    return f"{storage.state_prefix}layers/{layer}.json"
+
+
+def read(s3: S3Client, storage: StorageSettings, layer: Layer) -> LayerState | None:
+    """The layer's state, or None when it was never built.
+
+    Raises:
+        StateUnreadableError: the object is there but broken.
+        ClientError, BotoCoreError: S3 refused or could not be reached.
+    """
+    found = state_objects.read(s3, storage.bucket, key(storage, layer))
+    return None if found is None else LayerState.from_json(found[0])
+
+
+def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState | None]:
+    """The states of all layers, None for one that was never built."""
+    return {layer: read(s3, storage, layer) for layer in LAYERS}
+
+
+def write(s3: S3Client, storage: StorageSettings, state: LayerState) -> LayerState:
+    """Write the layer's state; `since` of a test that failed before is carried over. Returns what was written."""
+    before = read(s3, storage, state.layer)
+    tests = replace(state.tests, failing=with_since(state.tests.failing, before, state.finished_at))
+    written = replace(state, tests=tests)
+    state_objects.write(s3, storage.bucket, key(storage, state.layer), written.to_json())
+    return written
+
+
+def with_since(
+    failing: Sequence[FailingTest], before: LayerState | None, finished_at: datetime
+) -> tuple[FailingTest, ...]:
+    """The failing tests, each with the end of the first build in which it failed without a break."""
+    known = {test.name: test.since for test in before.tests.failing} if before else {}
+    return tuple(replace(test, since=test.since or known.get(test.name) or finished_at) for test in failing)

@@ -1,0 +1,193 @@
+"""One look at each source, as JSON-ready dictionaries: what the monitor's measuring tasks return.
+
+Every function takes its client and the time, and raises when its source cannot be read:
+unknown is not zero.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.settings import Settings, StorageSettings
+from include.watch import baseline, cloudwatch, freshness, kafka_offsets, lag, layer_state, objects, state_objects
+from include.watch.alert_state import AlertStore
+from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, alarm_name
+from include.watch.instants import from_text, to_text
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer
+    from confluent_kafka.admin import AdminClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+SHORTEST_GRACE = timedelta(minutes=2)
+UNREAD_MEMORY = timedelta(minutes=66)
+"""How long looks at the oldest unread record are kept: an hour, and a tick that came late."""
+PERIOD = timedelta(minutes=1)
+SETTLE = timedelta(minutes=1)
+"""CloudWatch needs a moment to have all of a minute's data."""
+WINDOW = timedelta(minutes=5)
+WINDOWS = max(one.periods for one in CONDITIONS.values())
+
+
+def window_key(storage: StorageSettings) -> str:
+    """Key of the lag window."""
+    return f"{storage.state_prefix}lag_window.json"
+
+
+def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings, now: datetime) -> dict[str, Any]:
+    """Lag, statuses and retention headroom; moves the lag window in S3 on.
+
+    When only the window cannot be read or written, the lag is still measured, with what one
+    look can tell, and `window_fault` says so.
+    """
+    reading = kafka_offsets.read(admin, looker, settings.kafka.topic, settings.kafka.group)
+    before, fault = _read_window(s3, settings.storage)
+    window = lag.extend(before[0], reading.partitions, now)
+    grace = max(SHORTEST_GRACE, timedelta(seconds=2 * settings.consumer.batch_age_seconds))
+    found = lag.summary(reading.partitions, window, reading.members, reading.retention, now, grace)
+    oldest = now if found.seconds is None else now - timedelta(seconds=found.seconds)
+    unread = [(at, since) for at, since in before[1] if now - UNREAD_MEMORY <= at < now]
+    fault = fault or _write_window(s3, settings.storage, window, [*unread, (now, oldest)])
+    for one in reading.partitions:
+        log.info(
+            "partition=%d status=%s lag=%d committed=%s earliest=%d latest=%d",
+            one.partition,
+            found.statuses[one.partition],
+            one.lag,
+            one.committed,
+            one.earliest,
+            one.latest,
+        )
+    return {
+        "total": found.total,
+        "worst": found.worst,
+        "seconds": found.seconds,
+        "headroom_seconds": found.headroom_seconds,
+        "retention_seconds": reading.retention.total_seconds() if reading.retention else None,
+        "stalled": {str(partition): str(found.statuses[partition]) for partition in found.stalled},
+        "statuses": {str(partition): str(status) for partition, status in found.statuses.items()},
+        "lost": found.lost,
+        "members": reading.members,
+        "group_state": reading.group_state,
+        "committed": {str(one.partition): one.committed for one in reading.partitions},
+        "window_fault": fault,
+        "at": to_text(now),
+    }
+
+
+Window = tuple[dict[int, list[lag.Sample]], list[tuple[datetime, datetime]]]
+
+
+def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[Window, str]:
+    """Samples by partition, and looks at the oldest unread record; empty with the reason when not readable."""
+    try:
+        found = state_objects.read(s3, storage.bucket, window_key(storage))
+        content = found[0] if found else {"samples": {}, "unread": []}
+        samples = {
+            int(partition): [lag.Sample(from_text(at), int(position), int(behind)) for at, position, behind in rows]
+            for partition, rows in content["samples"].items()
+        }
+        unread = [(from_text(at), from_text(since)) for at, since in content["unread"]]
+    except (ClientError, BotoCoreError, state_objects.StateUnreadableError, KeyError, TypeError, ValueError) as error:
+        log.warning("lag window not readable, statuses rest on one look: %s", error)
+        return ({}, []), f"the lag window cannot be read: {error}"
+    return (samples, unread), ""
+
+
+def _write_window(
+    s3: S3Client,
+    storage: StorageSettings,
+    window: dict[int, list[lag.Sample]],
+    unread: Sequence[tuple[datetime, datetime]],
+) -> str:
+    content = {
+        "samples": {
+            str(partition): [[to_text(one.at), one.position, one.lag] for one in samples]
+            for partition, samples in window.items()
+        },
+        "unread": [[to_text(at), to_text(since)] for at, since in unread],
+    }
+    try:
+        state_objects.write(s3, storage.bucket, window_key(storage), content)
+    except (ClientError, BotoCoreError) as error:
+        log.warning("lag window not written: %s", error)
+        return f"the lag window cannot be written: {error}"
+    return ""
+
+
+def landed(s3: S3Client, settings: Settings, now: datetime) -> dict[str, Any]:
+    """Data objects and dead letters that arrived in the last hour.
+
+    `spans` holds for each partition how many objects came and the first offsets of the
+    first and the last of them: with the commit that gives the mean batch.
+    """
+    storage, since = settings.storage, now - objects.HOUR
+    (_, unread), _ = _read_window(s3, storage)
+    begin = objects.listing_start([oldest for _, oldest in unread], now)
+    data = objects.arrivals(s3, storage.bucket, storage.data_prefix, "crypto_data", begin, since)
+    dead = objects.arrivals(s3, storage.bucket, storage.dead_letter_prefix, "dead_letter", begin, since)
+    return {
+        "objects": data.objects,
+        "bytes": data.bytes,
+        "listed": data.listed + dead.listed,
+        "dead_letter_objects": dead.objects,
+        "dead_letter_bytes": dead.bytes,
+        "spans": {str(p): [len(firsts), firsts[0], firsts[-1]] for p, firsts in data.first_offsets.items()},
+        "listed_from": to_text(begin),
+        "at": to_text(now),
+    }
+
+
+def layers(s3: S3Client, store: AlertStore, settings: Settings, now: datetime) -> dict[str, Any]:
+    """The layers' states with the age of their data, and how many notices wait for the mail server."""
+    states = layer_state.read_all(s3, settings.storage)
+    first = objects.first_landed(s3, settings.storage.bucket, settings.storage.data_prefix)
+    state, _ = store.load()
+    return {
+        "states": {layer: found.to_json() if found else None for layer, found in states.items()},
+        "ages": freshness.data_ages(states, first, now),
+        "first_landed": to_text(first) if first else None,
+        "undelivered": sum(1 for notice in state.outbox if notice.attempts),
+        "undelivered_error": next((notice.last_error for notice in state.outbox if notice.last_error), ""),
+        "at": to_text(now),
+    }
+
+
+def consumer(client: CloudWatchClient, settings: Settings, now: datetime) -> dict[str, Any]:
+    """The consumer's metrics read back from CloudWatch in windows of five minutes, and the alarms' thresholds.
+
+    `watched` is for how many of the windows, up to now without a break, the monitor's own
+    heartbeat is there: a window before that says nothing about the consumer.
+    """
+    where = (client, settings.monitor.namespace, settings.monitor.environment)
+    end = (now - SETTLE).replace(second=0, microsecond=0)
+    heartbeat = METRICS["MonitorHeartbeat"]
+    asked = (*CONSUMER_METRICS, heartbeat)
+    series = cloudwatch.read(*where, asked, end - WINDOW * WINDOWS, end, PERIOD)
+    found = {one.name: cloudwatch.windows(series[one.name], one.statistic, end, WINDOW, WINDOWS) for one in asked}
+    watched = 0
+    for value in reversed(found.pop(heartbeat.name)):
+        if not value:
+            break
+        watched += 1
+    environment = settings.monitor.environment
+    names = {alarm_name(one, environment): one.name for one in CONDITIONS.values() if one.alarm}
+    alarms = cloudwatch.alarm_thresholds(client, list(names))
+    learned = None
+    if settings.monitor.throughput_baseline == "learned":
+        learned = baseline.read(client, settings.monitor, now)
+    return {
+        "windows": found,
+        "watched": watched,
+        "alarms": {names[name]: threshold for name, threshold in alarms.items() if name in names},
+        "baseline": None if learned is None else {"value": learned.value, "note": learned.note},
+        "at": to_text(now),
+    }

@@ -1,0 +1,142 @@
+"""The steps of the monitor DAG: what each of its tasks does, with Airflow's connections.
+
+Pure decisions are in tick.py and alert_rules.py, one look at each source in measure.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.settings import load
+from include.watch import alert_rules, cloudwatch, connections, measure, thresholds, tick
+from include.watch.alert_rules import Verdict
+from include.watch.alert_state import S3AlertStore, update
+from include.watch.alerts import AlertState, Notice
+from include.watch.callbacks import run_link, successes
+from include.watch.catalogue import METRICS
+from include.watch.fallback_store import VariableAlertStore, move_back, store_in_force
+
+log = logging.getLogger(__name__)
+
+DAG_ID = "pipeline_monitor"
+NOT_MAILED = {"notices_undelivered"}
+"""Shown on the board and in CloudWatch; a mail about it would arrive when it is over."""
+
+
+def look_at(source: tick.Source) -> dict[str, Any]:
+    """Measure one source.
+
+    Raises:
+        Exception: what the source's client said; nothing is measured then.
+    """
+    settings, now = load(), datetime.now(UTC)
+    if source == "consumer":
+        found = measure.consumer(connections.cloudwatch_client(), settings, now)
+    else:
+        s3 = connections.s3_client()
+        if source == "kafka":
+            found = measure.kafka(connections.kafka_admin(), connections.kafka_looker(), s3, settings, now)
+        elif source == "objects":
+            found = measure.landed(s3, settings, now)
+        else:
+            found = measure.layers(s3, S3AlertStore(s3, settings.storage), settings, now)
+    log.info("measured %s: %s", source, found)
+    return found
+
+
+def publish(
+    measured: Mapping[str, dict[str, Any] | None], faults: Mapping[str, str], variable: str | None
+) -> tuple[list[dict[str, Any]], str]:
+    """Publish what is known, and judge every condition.
+
+    Returns the verdicts as JSON and, when CloudWatch did not take the numbers, the reason.
+    """
+    settings = load()
+    now = datetime.now(UTC)
+    blind: dict[str, str] = {
+        source: faults.get(source) or "its measuring task failed" for source in tick.SOURCES if not measured.get(source)
+    }
+    refusal = ""
+    data = tick.data(tick.Tick(measured, blind))
+    for one in data:
+        log.info(
+            "metric=%s%s value=%s unit=%s",
+            one.metric,
+            f" layer={one.layer}" if one.layer else "",
+            one.value,
+            METRICS[one.metric].unit,
+        )
+    try:
+        client = connections.cloudwatch_client()
+        cloudwatch.publish(client, settings.monitor.namespace, settings.monitor.environment, data, now)
+    except (ClientError, BotoCoreError) as error:
+        refusal = f"{type(error).__name__}: {error}"
+        blind["publish"] = refusal
+        log.error("cloudwatch status=failed namespace=%s error=%s", settings.monitor.namespace, refusal)
+    limits, threshold_faults = thresholds.in_force(variable)
+    found = tick.verdicts(tick.Tick(measured, blind), limits, threshold_faults)
+    for verdict in found:
+        log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)
+    return [verdict.to_json() for verdict in found], refusal
+
+
+def transitions(verdicts: Sequence[Mapping[str, Any]] | None, run_id: str) -> list[Notice]:
+    """Bring the alert state up to date; returns the notices that are new. They wait in the outbox.
+
+    Without verdicts (the publishing task died) the monitor itself is blind, and that is the
+    only verdict.
+    """
+    settings, now = load(), datetime.now(UTC)
+    judged = [Verdict.from_json(one) for one in verdicts] if verdicts else [_no_verdicts()]
+    judged = [verdict for verdict in judged if verdict.condition not in NOT_MAILED]
+    primary = S3AlertStore(connections.s3_client(), settings.storage)
+    store, why = store_in_force(primary)
+    if isinstance(store, VariableAlertStore):
+        judged = [_with_subject(_monitor_blind(judged), "alert state in S3", why)]
+    else:
+        move_back(primary, now)
+
+    def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
+        after, new = alert_rules.advance(
+            state, judged, now, settings.alert.reminder_after, run_link(settings, DAG_ID, run_id)
+        )
+        after, over = alert_rules.ended(after, recovered_tasks(after), now)
+        return after, [*new, *over]
+
+    return update(store, change)
+
+
+def _no_verdicts() -> Verdict:
+    text = "the publishing task died before it judged anything: see its log"
+    return Verdict("monitor_blind", "breached", "1", "> 0", subjects={"the monitor itself": text})
+
+
+def _monitor_blind(judged: Sequence[Verdict]) -> Verdict:
+    return next((one for one in judged if one.condition == "monitor_blind"), _no_verdicts())
+
+
+def _with_subject(verdict: Verdict, subject: str, text: str) -> Verdict:
+    return Verdict(
+        verdict.condition,
+        "breached",
+        verdict.value,
+        verdict.threshold,
+        subjects={**(verdict.subjects or {}), subject: text},
+    )
+
+
+def recovered_tasks(state: AlertState) -> list[str]:
+    """Keys of open `task_failed` alerts whose task has succeeded since."""
+    keys = []
+    for key, alert in state.open.items():
+        if alert.condition == "task_failed" and alert.successes is not None:
+            dag_id, _, task_id = key.removeprefix("task_failed:").partition("/")
+            count = successes(dag_id, task_id)
+            if count is not None and count > alert.successes:
+                keys.append(key)
+    return keys
