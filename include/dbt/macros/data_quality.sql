@@ -1,0 +1,23 @@
+{#-
+    The data-quality check of a row: the name of the first rule that the row breaks, or null.
+
+    `rules` is an ordered list of {name, broken_when}; later rules may rely on earlier ones.
+
+        {{ data_quality_check([
+            {"name": "missing_price", "broken_when": "price is null"},
+            {"name": "price_not_positive", "broken_when": "price <= 0"},
+        ]) }} as broken_rule
+-#}
+{% macro data_quality_check(rules) -%}
+    case
+        {%- for rule in rules %}
+        when {{ rule.broken_when }} then '{{ rule.name }}'
+        {%- endfor %}
+    end
+{%- endmacro %}
+
+
+{# True for null, the empty string and white space. #}
+{% macro is_blank(expression) -%}
+    coalesce(trim({{ expression }}), '') = ''
+{%- endmacro %}

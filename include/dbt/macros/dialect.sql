@@ -1,0 +1,115 @@
+{#-
+    Everything that Athena (Trino) and DuckDB write differently, and nothing else.
+    `default__` is Athena's form.
+-#}
+
+{# The text of one top-level field of a JSON object held as text; null if absent or if the text is no JSON. #}
+{% macro json_text(expression, field) -%}
+    {{ return(adapter.dispatch('json_text')(expression, field)) }}
+{%- endmacro %}
+
+{% macro default__json_text(expression, field) -%}
+    json_extract_scalar({{ expression }}, '$.{{ field }}')
+{%- endmacro %}
+
+{% macro duckdb__json_text(expression, field) -%}
+    case when json_valid({{ expression }}) then json_extract_string({{ expression }}, '$.{{ field }}') end
+{%- endmacro %}
+
+
+{# Milliseconds since 1970 to a UTC timestamp. #}
+{% macro timestamp_from_ms(expression) -%}
+    {{ return(adapter.dispatch('timestamp_from_ms')(expression)) }}
+{%- endmacro %}
+
+{% macro default__timestamp_from_ms(expression) -%}
+    cast(from_unixtime_nanos(({{ expression }}) * 1000000) at time zone 'UTC' as timestamp(6))
+{%- endmacro %}
+
+{% macro duckdb__timestamp_from_ms(expression) -%}
+    cast(epoch_ms({{ expression }}) as timestamp)
+{%- endmacro %}
+
+
+{# A UTC timestamp to milliseconds since 1970 (cut, not rounded). #}
+{% macro epoch_ms(expression) -%}
+    {{ return(adapter.dispatch('epoch_ms')(expression)) }}
+{%- endmacro %}
+
+{% macro default__epoch_ms(expression) -%}
+    date_diff('millisecond', timestamp '1970-01-01 00:00:00', {{ expression }})
+{%- endmacro %}
+
+{% macro duckdb__epoch_ms(expression) -%}
+    epoch_ms({{ expression }})
+{%- endmacro %}
+
+
+{# ISO 8601 text with zone to a UTC timestamp; null if it is none. Both forms take only `T` and a zone. #}
+{% macro timestamp_from_iso(expression) -%}
+    {{ return(adapter.dispatch('timestamp_from_iso')(expression)) }}
+{%- endmacro %}
+
+{% macro default__timestamp_from_iso(expression) -%}
+    case
+        when regexp_like({{ expression }}, '{{ iso_8601_pattern() }}')
+            then cast(try(from_iso8601_timestamp_nanos({{ expression }})) at time zone 'UTC' as timestamp(6))
+    end
+{%- endmacro %}
+
+{% macro duckdb__timestamp_from_iso(expression) -%}
+    case
+        when regexp_matches({{ expression }}, '{{ iso_8601_pattern() }}')
+            then try_cast({{ expression }} as timestamptz) at time zone 'UTC'
+    end
+{%- endmacro %}
+
+{% macro iso_8601_pattern() -%}
+    ^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$
+{%- endmacro %}
+
+
+{# Seconds from one timestamp to a later one, as a double, to the millisecond. #}
+{% macro seconds_between(earlier, later) -%}
+    ({{ epoch_ms(later) }} - {{ epoch_ms(earlier) }}) / 1e3
+{%- endmacro %}
+
+
+{# Lower-case hex md5 of a text. #}
+{% macro md5_hex(expression) -%}
+    {{ return(adapter.dispatch('md5_hex')(expression)) }}
+{%- endmacro %}
+
+{% macro default__md5_hex(expression) -%}
+    lower(to_hex(md5(to_utf8({{ expression }}))))
+{%- endmacro %}
+
+{% macro duckdb__md5_hex(expression) -%}
+    md5({{ expression }})
+{%- endmacro %}
+
+
+{# A Python datetime (UTC) as a timestamp literal, so that the engine can prune by it. #}
+{% macro timestamp_literal(moment) -%}
+    timestamp '{{ moment.strftime("%Y-%m-%d %H:%M:%S.%f") }}'
+{%- endmacro %}
+
+
+{# A configuration value that only Athena understands; none elsewhere. #}
+{% macro on_athena(value) -%}
+    {{ return(value if target.type == 'athena' else none) }}
+{%- endmacro %}
+
+
+{# The median of a group; approximate on Athena. #}
+{% macro median(expression) -%}
+    {{ return(adapter.dispatch('median')(expression)) }}
+{%- endmacro %}
+
+{% macro default__median(expression) -%}
+    approx_percentile({{ expression }}, 0.5)
+{%- endmacro %}
+
+{% macro duckdb__median(expression) -%}
+    median({{ expression }})
+{%- endmacro %}

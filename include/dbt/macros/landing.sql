@@ -1,0 +1,135 @@
+{#-
+    Which landed lines a run has to load.
+
+    A run must load every file it does not hold yet, whatever order files land in, and its cost must
+    grow with what is new. So: list the files whose time (which is in their name) is not before
+    `landing_start()`, and leave out those whose path is in the table already.
+
+    `landed_lines` selects (line, source_file) from an external table of lines:
+
+        {{ landed_lines(source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data') }}
+
+    With no files at all it selects no rows (and says so); an empty bucket is no error here.
+-#}
+{% macro landed_lines(table, prefix, kind) -%}
+    {%- if not execute or table.is_cte -%}
+        select line, source_file from {{ table }}
+    {%- else -%}
+        {%- set folder = "s3://" ~ env_var('S3_BUCKET', 'gaurav-hudi-data') ~ "/" ~ prefix -%}
+        {%- set start = landing_start() if is_incremental() else none -%}
+        {{- adapter.dispatch('landed_lines')(table, folder, kind, start) -}}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Athena: the table is partitioned by day, and "$path" prunes files by name inside the day. #}
+{% macro default__landed_lines(table, folder, kind, start) -%}
+    select
+        line,
+        "$path" as source_file
+    from {{ table }}
+    {%- if start is not none %}
+    where
+        dt >= '{{ start.strftime("%Y/%m/%d") }}'
+        and "$path" >= '{{ first_path(folder, kind, start) }}'
+        and "$path" not in ({{ known_files(folder, kind, start) }})
+    {%- endif %}
+{%- endmacro %}
+
+
+{# DuckDB: list first, then read the new files by name. #}
+{% macro duckdb__landed_lines(table, folder, kind, start) -%}
+    {%- set new_files -%}
+        select file
+        from glob({{ day_patterns(folder, kind, start) }})
+        {%- if start is not none %}
+        where
+            file >= '{{ first_path(folder, kind, start) }}'
+            and file not in ({{ known_files(folder, kind, start) }})
+        {%- endif %}
+        order by file
+    {%- endset -%}
+    {%- set files = run_query(new_files).columns[0].values() -%}
+    {%- do log(this.identifier ~ ": " ~ (files | length) ~ " new files under " ~ folder
+        ~ (" since " ~ start if start is not none else ""), info=true) -%}
+    {%- if files | length == 0 -%}
+        {%- if start is none -%}
+            {%- do log("WARNING " ~ this.identifier ~ ": nothing has landed under " ~ folder ~ " yet", info=true) -%}
+        {%- endif -%}
+        select
+            cast(null as varchar) as line,
+            cast(null as varchar) as source_file
+        where 1 = 0
+    {%- else -%}
+        select
+            line,
+            filename as source_file
+        from read_csv(
+            ['{{ files | join("', '") }}'],
+            columns = {'line': 'varchar'}, delim = chr(1), quote = '', escape = '',
+            header = false, auto_detect = false, filename = true
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Where an incremental run starts to look, a UTC datetime, or none for the very beginning. #}
+{% macro landing_start() -%}
+    {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}
+    {%- if var('landing_since') is not none -%}
+        {{- return(datetime.strptime(var('landing_since') | string, "%Y-%m-%d")) -}}
+    {%- endif -%}
+    {%- set now = run_started_at.replace(tzinfo=none) -%}
+    {%- set sweep_start = now - timedelta(days=var('landing_sweep_days')) -%}
+    {%- set progress -%}
+        select
+            cast(min(newest) as varchar) as slowest_partition,
+            cast(max(loaded) as varchar) as last_load
+        from (
+            select
+                kafka_partition,
+                max(kafka_timestamp) as newest,
+                max(loaded_at) as loaded
+            from {{ this }}
+            where kafka_timestamp >= {{ timestamp_literal(sweep_start) }}
+            group by kafka_partition
+        ) as partitions
+    {%- endset -%}
+    {%- set row = run_query(progress).rows[0] -%}
+    {%- if row[0] is none -%}
+        {#- nothing loaded lately: look at everything -#}
+        {{- return(none) -}}
+    {%- endif -%}
+    {%- if row[1][:10] < now.strftime("%Y-%m-%d") -%}
+        {#- the first load of a day also finds files of partitions that were never seen before -#}
+        {{- return(sweep_start) -}}
+    {%- endif -%}
+    {%- set slowest = datetime.strptime(row[0][:19], "%Y-%m-%d %H:%M:%S") -%}
+    {{- return(slowest - timedelta(hours=var('landing_lookback_hours'))) -}}
+{%- endmacro %}
+
+
+{% macro first_path(folder, kind, start) -%}
+    {{ folder }}{{ start.strftime("%Y/%m/%d") }}/{{ kind }}_{{ start.strftime("%H-%M-%S") }}
+{%- endmacro %}
+
+
+{% macro known_files(folder, kind, start) -%}
+    select source_file from {{ this }} where source_file >= '{{ first_path(folder, kind, start) }}'
+{%- endmacro %}
+
+
+{# Glob patterns, one a day from the start to tomorrow; without a start one pattern for all days. #}
+{% macro day_patterns(folder, kind, start) -%}
+    {%- set patterns = [] -%}
+    {%- if start is none -%}
+        {%- do patterns.append(folder ~ "*/*/*/" ~ kind ~ "_*.json*") -%}
+    {%- else -%}
+        {%- set today = run_started_at.replace(tzinfo=none) -%}
+        {%- for day in range((today - start).days + 3) -%}
+            {%- set date = start + modules.datetime.timedelta(days=day) -%}
+            {%- do patterns.append(folder ~ date.strftime("%Y/%m/%d") ~ "/" ~ kind ~ "_*.json*") -%}
+        {%- endfor -%}
+    {%- endif -%}
+    ['{{ patterns | join("', '") }}']
+{%- endmacro %}

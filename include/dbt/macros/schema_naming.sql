@@ -1,0 +1,12 @@
+{#-
+    Where a model lives: schema `<database>_<layer>`, the same on every target, so that SQL written
+    on the laptop runs on Athena, and rights can be given layer by layer (BI tools read gold only).
+    Overrides dbt's own macro of this name.
+-#}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {%- if custom_schema_name is none -%}
+        {{ target.schema }}
+    {%- else -%}
+        {{ target.schema }}_{{ custom_schema_name | trim }}
+    {%- endif -%}
+{%- endmacro %}

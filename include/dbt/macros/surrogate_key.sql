@@ -1,0 +1,12 @@
+{#-
+    One text key made of several columns: md5 in lower-case hex of the values joined by `|`.
+    Null and the empty string differ. Pass timestamps through `epoch_ms()`, since their text is
+    not the same in every dialect.
+-#}
+{% macro surrogate_key(expressions) -%}
+    {%- set parts = [] -%}
+    {%- for expression in expressions -%}
+        {%- do parts.append("coalesce(cast(" ~ expression ~ " as varchar), '<null>')") -%}
+    {%- endfor -%}
+    {{ md5_hex(parts | join(" || '|' || ")) }}
+{%- endmacro %}

@@ -1,0 +1,102 @@
+-- The price of each asset hour by hour: open, high, low, close and how it moved.
+-- A run recomputes the hours that got new quotes, however old they are.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['symbol', 'hour_start'],
+        partitioned_by=on_athena(['month(hour_start)']),
+        on_schema_change='fail',
+    )
+}}
+
+with
+
+quotes as (
+
+    select
+        *,
+        date_trunc('hour', last_updated) as hour_start
+    from {{ ref('crypto_stage') }}
+
+),
+
+touched_hours as (
+
+    select distinct
+        symbol,
+        hour_start
+    from quotes
+    {%- if is_incremental() %}
+    where loaded_at > {{ newest_loaded() }}
+    {%- endif %}
+
+),
+
+spaced as (
+
+    select
+        quotes.*,
+        lag(quotes.last_updated) over (
+            partition by quotes.symbol, quotes.hour_start
+            order by quotes.last_updated
+        ) as previous_updated
+    from quotes
+    inner join touched_hours
+        on
+            quotes.symbol = touched_hours.symbol
+            and quotes.hour_start = touched_hours.hour_start
+
+),
+
+hourly as (
+
+    select
+        symbol,
+        hour_start,
+        max(id) as id,
+        max_by(name, last_updated) as name,
+        min_by(price, last_updated) as open_price,
+        max(price) as high_price,
+        min(price) as low_price,
+        max_by(price, last_updated) as close_price,
+        avg(cast(price as double)) as average_price,
+        stddev_samp(cast(price as double)) as price_deviation,
+        count(*) as quote_count,
+        min(last_updated) as first_quote_at,
+        max(last_updated) as last_quote_at,
+        max({{ seconds_between('previous_updated', 'last_updated') }}) as longest_silence_seconds,
+        avg(delay_seconds) as average_delay_seconds,
+        max(loaded_at) as loaded_at
+    from spaced
+    group by symbol, hour_start
+
+),
+
+final as (
+
+    select
+        {{ surrogate_key(['symbol', epoch_ms('hour_start')]) }} as quote_hour_id,
+        cast(id as bigint) as id,
+        cast(symbol as varchar) as symbol,
+        cast(name as varchar) as name,
+        cast(hour_start as timestamp(6)) as hour_start,
+        cast(open_price as decimal(18, 8)) as open_price,
+        cast(high_price as decimal(18, 8)) as high_price,
+        cast(low_price as decimal(18, 8)) as low_price,
+        cast(close_price as decimal(18, 8)) as close_price,
+        average_price,
+        cast(close_price - open_price as decimal(18, 8)) as price_change,
+        cast(close_price - open_price as double) / cast(open_price as double) * 100 as price_change_percent,
+        price_deviation / average_price * 100 as volatility_percent,
+        cast(quote_count as bigint) as quote_count,
+        cast(first_quote_at as timestamp(6)) as first_quote_at,
+        cast(last_quote_at as timestamp(6)) as last_quote_at,
+        longest_silence_seconds,
+        average_delay_seconds,
+        cast(loaded_at as timestamp(6)) as loaded_at
+    from hourly
+
+)
+
+select * from final

@@ -1,0 +1,83 @@
+-- Every bronze row, typed and checked: `broken_rule` names the first rule it breaks.
+-- The one place for the business rules; crypto_stage keeps what passes, crypto_quarantine the rest.
+{{ config(materialized='view') }}
+
+with
+
+records as (
+
+    select * from {{ ref('crypto_raw') }}
+
+),
+
+assets as (
+
+    select * from {{ ref('assets') }}
+
+),
+
+typed as (
+
+    select
+        record_id,
+        kafka_topic,
+        kafka_partition,
+        kafka_offset,
+        kafka_timestamp,
+        record,
+        source_file,
+        loaded_at,
+        {{ is_blank('id') }}
+        or {{ is_blank('symbol') }}
+        or {{ is_blank('name') }}
+        or {{ is_blank('price') }}
+        or {{ is_blank('last_updated') }} as has_missing_field,
+        try_cast(price as double) is null as has_unreadable_price,
+        try_cast(trim(id) as bigint) as id,
+        upper(trim(symbol)) as symbol,
+        trim(name) as name,
+        try_cast(price as decimal(18, 8)) as price,
+        {{ timestamp_from_iso('trim(last_updated)') }} as last_updated
+    from records
+
+),
+
+checked as (
+
+    select
+        typed.*,
+        {{ data_quality_check([
+            {'name': 'missing_field', 'broken_when': 'typed.has_missing_field'},
+            {'name': 'unreadable_id', 'broken_when': 'typed.id is null'},
+            {'name': 'unreadable_price', 'broken_when': 'typed.has_unreadable_price'},
+            {'name': 'unreadable_time', 'broken_when': 'typed.last_updated is null'},
+            {'name': 'unknown_asset', 'broken_when': 'assets.id is null'},
+            {'name': 'wrong_symbol', 'broken_when': 'typed.symbol <> assets.symbol'},
+            {'name': 'price_out_of_bounds',
+             'broken_when': 'typed.price is null or typed.price not between assets.min_price and assets.max_price'},
+            {'name': 'before_first_trade', 'broken_when': 'typed.last_updated < assets.first_traded'},
+            {'name': 'from_the_future',
+             'broken_when': "typed.last_updated > typed.kafka_timestamp + interval '"
+                            ~ var('future_tolerance_minutes') ~ "' minute"},
+        ]) }} as broken_rule
+    from typed
+    left join assets on typed.id = assets.id
+
+)
+
+select
+    record_id,
+    kafka_topic,
+    kafka_partition,
+    kafka_offset,
+    kafka_timestamp,
+    id,
+    symbol,
+    name,
+    price,
+    last_updated,
+    broken_rule,
+    record,
+    source_file,
+    loaded_at
+from checked

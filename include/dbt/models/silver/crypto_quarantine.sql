@@ -1,0 +1,54 @@
+-- Every bronze row that is not in crypto_stage, with the rule that refused it.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key='record_id',
+        partitioned_by=on_athena(['day(kafka_timestamp)']),
+    )
+}}
+
+with
+
+checked as (
+
+    select * from {{ ref('crypto_checked') }}
+    {%- if is_incremental() %}
+    where loaded_at > {{ newest_loaded() }}
+    {%- endif %}
+
+),
+
+accepted as (
+
+    select record_id from {{ ref('crypto_stage') }}
+    {%- if is_incremental() %}
+    where loaded_at > {{ newest_loaded() }}
+    {%- endif %}
+
+),
+
+final as (
+
+    select
+        checked.record_id,
+        checked.kafka_topic,
+        checked.kafka_partition,
+        checked.kafka_offset,
+        checked.kafka_timestamp,
+        -- a row without fault is here because its quote was known already
+        coalesce(checked.broken_rule, 'duplicate') as broken_rule,
+        checked.id,
+        checked.symbol,
+        checked.price,
+        checked.last_updated,
+        checked.record,
+        checked.source_file,
+        checked.loaded_at
+    from checked
+    left join accepted on checked.record_id = accepted.record_id
+    where accepted.record_id is null
+
+)
+
+select * from final

@@ -1,0 +1,48 @@
+-- Nothing is lost or doubled on the way from bronze to silver: each row is in exactly one of
+-- crypto_stage and crypto_quarantine, and those two hold nothing else.
+{{ config(meta={'owner': 'market_data'}) }}
+
+with
+
+records as (
+
+    select
+        record_id,
+        1 as in_bronze,
+        0 as in_silver,
+        0 as in_quarantine
+    from {{ ref('crypto_raw') }}
+    where loaded_at >= {{ test_window_start() }}
+
+    union all
+
+    select
+        record_id,
+        0 as in_bronze,
+        1 as in_silver,
+        0 as in_quarantine
+    from {{ ref('crypto_stage') }}
+    where loaded_at >= {{ test_window_start() }}
+
+    union all
+
+    select
+        record_id,
+        0 as in_bronze,
+        0 as in_silver,
+        1 as in_quarantine
+    from {{ ref('crypto_quarantine') }}
+    where loaded_at >= {{ test_window_start() }}
+
+)
+
+select
+    record_id,
+    sum(in_bronze) as in_bronze,
+    sum(in_silver) as in_silver,
+    sum(in_quarantine) as in_quarantine
+from records
+group by record_id
+having
+    sum(in_bronze) <> 1
+    or sum(in_silver) + sum(in_quarantine) <> 1

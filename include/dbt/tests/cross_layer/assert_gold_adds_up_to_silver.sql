@@ -1,0 +1,63 @@
+-- Each hour of crypto_curated counts exactly the quotes of crypto_stage in that hour, and its highest and
+-- lowest price are theirs.
+{{ config(meta={'owner': 'analytics'}) }}
+
+with
+
+quotes as (
+
+    select
+        *,
+        date_trunc('hour', last_updated) as hour_start
+    from {{ ref('crypto_stage') }}
+
+),
+
+touched_hours as (
+
+    select distinct
+        symbol,
+        hour_start
+    from quotes
+    where loaded_at >= {{ test_window_start() }}
+
+),
+
+silver as (
+
+    select
+        quotes.symbol,
+        quotes.hour_start,
+        count(*) as quote_count,
+        max(quotes.price) as high_price,
+        min(quotes.price) as low_price
+    from quotes
+    inner join touched_hours
+        on
+            quotes.symbol = touched_hours.symbol
+            and quotes.hour_start = touched_hours.hour_start
+    group by quotes.symbol, quotes.hour_start
+
+),
+
+gold as (
+
+    select * from {{ ref('crypto_curated') }}
+    where loaded_at >= {{ test_window_start() }}
+
+)
+
+select
+    coalesce(silver.symbol, gold.symbol) as symbol,
+    coalesce(silver.hour_start, gold.hour_start) as hour_start,
+    silver.quote_count as silver_count,
+    gold.quote_count as gold_count
+from silver
+full outer join gold
+    on
+        silver.symbol = gold.symbol
+        and silver.hour_start = gold.hour_start
+where
+    coalesce(silver.quote_count, 0) <> coalesce(gold.quote_count, 0)
+    or silver.high_price <> gold.high_price
+    or silver.low_price <> gold.low_price

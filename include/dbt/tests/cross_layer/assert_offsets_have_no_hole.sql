@@ -1,0 +1,67 @@
+-- Every offset of a partition is accounted for exactly once, as a bronze row or as a dead letter.
+-- A hole means a lost record, an overlap a record landed twice.
+{{ config(meta={'owner': 'ingestion'}) }}
+
+with
+
+accounted as (
+
+    select
+        kafka_topic,
+        kafka_partition,
+        kafka_offset as first_offset,
+        kafka_offset as last_offset,
+        loaded_at
+    from {{ ref('crypto_raw') }}
+
+    union all
+
+    select
+        kafka_topic,
+        kafka_partition,
+        kafka_offset as first_offset,
+        last_kafka_offset as last_offset,
+        loaded_at
+    from {{ ref('crypto_dead_letter') }}
+
+),
+
+window_starts as (
+
+    select
+        kafka_topic,
+        kafka_partition,
+        min(first_offset) as first_offset
+    from accounted
+    where loaded_at >= {{ test_window_start() }}
+    group by kafka_topic, kafka_partition
+
+),
+
+ordered as (
+
+    select
+        accounted.kafka_topic,
+        accounted.kafka_partition,
+        accounted.last_offset,
+        lead(accounted.first_offset) over (
+            partition by accounted.kafka_topic, accounted.kafka_partition
+            order by accounted.first_offset, accounted.last_offset
+        ) as next_offset
+    from accounted
+    inner join window_starts
+        on
+            accounted.kafka_topic = window_starts.kafka_topic
+            and accounted.kafka_partition = window_starts.kafka_partition
+            and accounted.first_offset >= window_starts.first_offset
+
+)
+
+select
+    kafka_topic,
+    kafka_partition,
+    last_offset,
+    next_offset,
+    case when next_offset > last_offset then 'hole' else 'overlap' end as problem
+from ordered
+where next_offset <> last_offset + 1

@@ -1,0 +1,32 @@
+{#
+    Ids that occur more than once in a window: `columns` make the id; with `time_column` and `window_hours`
+    only rows of the last so many hours (before the newest) are compared.
+#}
+{% test no_duplicate_ids(model, columns, time_column=none, window_hours=none) %}
+
+with
+
+records as (
+
+    select * from {{ model }}
+
+),
+
+window_rows as (
+
+    select * from records
+    {%- if time_column and window_hours %}
+    where {{ time_column }} >= (select max({{ time_column }}) from records) - interval '{{ window_hours }}' hour
+    {%- endif %}
+
+)
+
+select
+    {{ columns | join(',\n    ') }},
+    count(*) as occurrences,
+    '{{ columns | join(", ") }}: the same id more than once' as problem
+from window_rows
+group by {{ columns | join(', ') }}
+having count(*) > 1
+
+{% endtest %}

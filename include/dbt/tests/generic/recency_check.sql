@@ -1,0 +1,30 @@
+{# The newest value of a timestamp column is older than `days` (or `hours`), or there is none at all. #}
+{% test recency_check(model, column_name, days=none, hours=none) %}
+
+{%- if days is none and hours is none -%}
+    {{ exceptions.raise_compiler_error("recency_check on " ~ column_name ~ ": give days or hours") }}
+{%- endif -%}
+{%- set age = modules.datetime.timedelta(days=days or 0, hours=hours or 0) %}
+
+with
+
+newest as (
+
+    select
+        max({{ column_name }}) as newest_value,
+        count(*) as row_count
+    from {{ model }}
+
+)
+
+select
+    newest_value,
+    row_count,
+    case
+        when row_count = 0 then 'no rows at all'
+        else 'the newest {{ column_name }} is older than {{ age }}'
+    end as problem
+from newest
+where coalesce(newest_value < {{ timestamp_literal(run_started_at - age) }}, true)
+
+{% endtest %}

@@ -1,0 +1,27 @@
+-- A symbol whose last quotes (variable frozen_price_quotes) all carry the same price: its source is stuck.
+{{ config(severity='warn') }}
+
+with
+
+quotes as (
+
+    select
+        symbol,
+        last_updated,
+        price,
+        row_number() over (partition by symbol order by last_updated desc) as age
+    from {{ ref('crypto_stage') }}
+    where loaded_at >= {{ test_window_start() }}
+
+)
+
+select
+    symbol,
+    max(price) as price,
+    min(last_updated) as frozen_since
+from quotes
+where age <= {{ var('frozen_price_quotes') }}
+group by symbol
+having
+    count(*) = {{ var('frozen_price_quotes') }}
+    and min(price) = max(price)

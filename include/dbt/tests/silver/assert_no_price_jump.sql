@@ -1,0 +1,55 @@
+-- A price that moves, from one quote to the next, by more than so many standard deviations of all moves
+-- (variable price_jump_deviations) is more often an error than news.
+{{ config(severity='warn') }}
+
+with
+
+quotes as (
+
+    select * from {{ ref('crypto_stage') }}
+    where loaded_at >= {{ test_window_start() }}
+
+),
+
+moves as (
+
+    select
+        symbol,
+        last_updated,
+        price,
+        lag(price) over (partition by symbol order by last_updated) as previous_price
+    from quotes
+
+),
+
+relative_moves as (
+
+    select
+        *,
+        cast(price as double) / cast(previous_price as double) - 1 as move
+    from moves
+    where previous_price is not null
+
+),
+
+usual_moves as (
+
+    select
+        symbol,
+        stddev_samp(move) as deviation
+    from relative_moves
+    group by symbol
+
+)
+
+select
+    relative_moves.symbol,
+    relative_moves.last_updated,
+    relative_moves.price,
+    relative_moves.previous_price,
+    abs(relative_moves.move) / usual_moves.deviation as deviations
+from relative_moves
+inner join usual_moves on relative_moves.symbol = usual_moves.symbol
+where
+    usual_moves.deviation > 0
+    and abs(relative_moves.move) > {{ var('price_jump_deviations') }} * usual_moves.deviation
