@@ -1,0 +1,441 @@
+"""Deploy the template, and take it down without taking the data.
+
+    python -m include.aws deploy      what would change, a question, then each resource as it happens
+    python -m include.aws destroy     everything but the bucket, its policy and the Glue database
+
+As a function: `deploy(progress=print)` asks nothing and returns the outputs.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from include.aws import parameters as p
+from include.aws.render import TEMPLATE
+from include.settings import Settings, load
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+DEFAULT_STACK = "crypto-lakehouse"
+MAX_TEMPLATE_BYTES = 51_200
+"""What CloudFormation takes in the request itself; a longer one would have to be in a bucket first."""
+
+_TIMEOUT_SECONDS = 1800.0
+_NOTHING_THERE = frozenset({"REVIEW_IN_PROGRESS"})
+
+
+class DeployError(RuntimeError):
+    """A deployment that cannot go on; the text names the resource, the reason and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a change set: what would happen to one resource."""
+
+    action: str
+    resource: str
+    kind: str
+    replacement: bool
+
+    def __str__(self) -> str:
+        note = "  (REPLACED: the old one is removed or left behind)" if self.replacement else ""
+        return f"{self.action:8} {self.resource:28} {self.kind}{note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened to one resource."""
+
+    resource: str
+    kind: str
+    status: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.status:22} {self.resource:28} {self.kind}" + (f"  {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a deployment came to.
+
+    `outputs` are the stack's outputs by name, `settings` the environment variables that the
+    programs need to use this stack, `notes` what the caller should know.
+    """
+
+    stack: str
+    changed: bool
+    outputs: dict[str, str]
+    settings: dict[str, str]
+    changes: list[Change] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Confirm = Callable[[list[Change]], bool]
+Progress = Callable[[Step], None]
+
+
+def _agree(_changes: list[Change]) -> bool:
+    return True
+
+
+def _silent(_step: Step) -> None:
+    return None
+
+
+class Deployer:
+    """One stack, and the calls about it."""
+
+    def __init__(self, stack: str, settings: Settings) -> None:
+        self.stack = stack
+        self.settings = settings
+        self.emulated = p.is_emulator(settings.aws.endpoint_url)
+        self._session = boto3.Session(region_name=settings.aws.default_region)
+        self._poll_seconds = 0.1 if self.emulated else 2.0
+        self._cloudformation: CloudFormationClient = self._session.client(
+            "cloudformation", endpoint_url=settings.aws.endpoint_url
+        )
+
+    def describe(self) -> dict[str, Any] | None:
+        """The stack as CloudFormation has it, or None when there is none."""
+        try:
+            stacks = self._cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationError" and "does not exist" in str(error):
+                return None
+            raise
+        return dict(stacks[0])
+
+    def deploy(self, given: Mapping[str, str], confirm: Confirm, progress: Progress) -> Deployment:
+        """See `deploy`."""
+        stack = self._deployable()
+        new = stack is None
+        template = TEMPLATE.read_text()
+        if len(template.encode()) > MAX_TEMPLATE_BYTES:
+            raise DeployError(f"{TEMPLATE.name} is larger than {MAX_TEMPLATE_BYTES} bytes, which CloudFormation takes")
+        existing, notes = self._already_there(stack, given)
+        values = p.chosen(
+            self._declared(TemplateBody=template),
+            given=given,
+            computed=p.from_settings(self.settings) | existing | {"Emulated": str(self.emulated).lower()},
+            deployed=_deployed_parameters(stack),
+            deployed_defaults={} if new else {d.name: d.default for d in self._declared(StackName=self.stack)},
+        )
+        change_set = self._make_change_set(template, values, new)
+        if change_set is None:
+            return self._deployment(changed=False, changes=[], notes=notes)
+        changes = [_change(entry) for entry in change_set["Changes"]]
+        if not confirm(changes):
+            self._abandon(change_set["ChangeSetId"], new)
+            raise DeployError(f"not confirmed: stack {self.stack} is as it was")
+        seen = self._event_ids()
+        self._cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"], StackName=self.stack)
+        self._follow(seen, progress, wanted={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+        return self._deployment(changed=True, changes=changes, notes=notes)
+
+    def destroy(self, progress: Progress) -> bool:
+        """See `destroy`."""
+        stack = self.describe()
+        if stack is None:
+            return False
+        name = stack["StackId"]  # a deleted stack is found by its id only
+        seen = self._event_ids()
+        self._cloudformation.delete_stack(StackName=name)
+        self._follow(seen, progress, wanted={"DELETE_COMPLETE"}, stack=name)
+        return True
+
+    def data_places(self) -> tuple[str, str]:
+        """Bucket and database of the stack, or, when it is gone, of the settings."""
+        values = _deployed_parameters(self.describe())
+        return (
+            values.get("BucketName", self.settings.storage.bucket),
+            values.get("DatabaseName", self.settings.warehouse.database),
+        )
+
+    def delete_data(self, bucket: str, progress: Progress) -> int:
+        """Delete a bucket with every version of every object in it; how many versions that were."""
+        s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
+        deleted = 0
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            versions: list[Any] = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+            if not versions:
+                continue
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
+            if errors := answer.get("Errors"):
+                first = errors[0]
+                raise DeployError(f"s3://{bucket}/{first.get('Key')} was not deleted: {first.get('Message')}")
+            deleted += len(versions)
+        s3.delete_bucket(Bucket=bucket)
+        progress(Step("Bucket", "AWS::S3::Bucket", "DELETE_COMPLETE", f"{bucket}, {deleted} versions of objects"))
+        return deleted
+
+    def delete_databases(self, database: str, progress: Progress) -> None:
+        """Delete the Glue database and those of its layers (NAME_bronze and so on)."""
+        glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
+        for page in glue.get_paginator("get_databases").paginate():
+            for found in page["DatabaseList"]:
+                name = found["Name"]
+                if name == database or name.startswith(f"{database}_"):
+                    glue.delete_database(Name=name)
+                    progress(Step("Database", "AWS::Glue::Database", "DELETE_COMPLETE", name))
+
+    # ---- what the public methods are made of
+
+    def _deployable(self) -> dict[str, Any] | None:
+        """The stack if it can be updated, None if it has to be created.
+
+        Raises:
+            DeployError: it is in a state that neither can start from.
+        """
+        stack = self.describe()
+        if stack is None or stack["StackStatus"] in _NOTHING_THERE:
+            return None
+        status = stack["StackStatus"]
+        if status.endswith("_IN_PROGRESS"):
+            raise DeployError(f"stack {self.stack} is in {status}: wait until that is over, then deploy again")
+        if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
+            raise DeployError(
+                f"stack {self.stack} is in {status} and cannot be updated: "
+                f"python -m include.aws destroy --stack {self.stack} (keeps the data), then deploy again"
+            )
+        return stack
+
+    def _declared(self, **source: str) -> list[p.Declared]:
+        summary = self._cloudformation.get_template_summary(**source)  # type: ignore[arg-type]
+        return [
+            p.Declared(parameter["ParameterKey"], parameter.get("DefaultValue")) for parameter in summary["Parameters"]
+        ]
+
+    def _already_there(
+        self, stack: dict[str, Any] | None, given: Mapping[str, str]
+    ) -> tuple[dict[str, str], list[str]]:
+        """CreateBucket and CreateDatabase: false for what exists outside this stack.
+
+        `destroy` leaves both behind, so this is how a stack comes back to its data.
+        """
+        if stack is not None:
+            deployed = _deployed_parameters(stack)
+            return {name: deployed[name] for name in ("CreateBucket", "CreateDatabase") if name in deployed}, []
+        names = p.from_settings(self.settings) | dict(given)
+        bucket, database = names["BucketName"], names["DatabaseName"]
+        notes = []
+        if has_bucket := self._has_bucket(bucket):
+            notes.append(
+                f"bucket {bucket} exists: it is used as it is, its versioning, encryption, policy and "
+                "lifecycle rules are not managed by this stack"
+            )
+        if has_database := self._has_database(database):
+            notes.append(f"Glue database {database} exists: it is used as it is")
+        return {
+            "CreateBucket": str(not has_bucket).lower(),
+            "CreateDatabase": str(not has_database).lower(),
+        }, notes
+
+    def _has_bucket(self, name: str) -> bool:
+        s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
+        try:
+            s3.head_bucket(Bucket=name)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 404:
+                return False
+            if status == 403:
+                raise DeployError(
+                    f"bucket {name} belongs to another AWS account, or you may not see it: bucket names are unique "
+                    "in the world, so choose another with S3_BUCKET"
+                ) from error
+            raise
+        return True
+
+    def _has_database(self, name: str) -> bool:
+        glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
+        try:
+            glue.get_database(Name=name)
+        except glue.exceptions.EntityNotFoundException:
+            return False
+        return True
+
+    def _make_change_set(self, template: str, values: Mapping[str, str], new: bool) -> dict[str, Any] | None:
+        """A change set that is ready to be executed, or None when nothing would change."""
+        made = self._cloudformation.create_change_set(
+            StackName=self.stack,
+            ChangeSetName=f"deploy-{uuid.uuid4().hex[:12]}",
+            ChangeSetType="CREATE" if new else "UPDATE",
+            TemplateBody=template,
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while True:
+            change_set = self._change_set(made["Id"])
+            if change_set["Status"] == "CREATE_COMPLETE":
+                return change_set
+            if change_set["Status"] == "FAILED":
+                reason = change_set.get("StatusReason", "")
+                self._abandon(made["Id"], new)
+                if "didn't contain changes" in reason or "No updates are to be performed" in reason:
+                    return None
+                raise DeployError(f"CloudFormation refused the change set for {self.stack}: {reason}")
+            if time.monotonic() > deadline:
+                raise DeployError(
+                    f"the change set for {self.stack} is still in {change_set['Status']}: try again later"
+                )
+            time.sleep(self._poll_seconds)
+
+    def _change_set(self, change_set: str) -> dict[str, Any]:
+        """The change set with the changes of all its pages."""
+        page = self._cloudformation.describe_change_set(ChangeSetName=change_set, StackName=self.stack)
+        changes = list(page.get("Changes", []))
+        while token := page.get("NextToken"):
+            page = self._cloudformation.describe_change_set(
+                ChangeSetName=change_set, StackName=self.stack, NextToken=token
+            )
+            changes += page.get("Changes", [])
+        return dict(page) | {"Changes": changes}
+
+    def _abandon(self, change_set: str, new: bool) -> None:
+        """Leave nothing behind: a change set for a new stack has made an empty one."""
+        self._cloudformation.delete_change_set(ChangeSetName=change_set, StackName=self.stack)
+        if new:
+            self._cloudformation.delete_stack(StackName=self.stack)
+
+    def _events(self, stack: str) -> list[dict[str, Any]]:
+        """Newest last."""
+        events = []
+        for page in self._cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
+            events += [dict(event) for event in page["StackEvents"]]
+        return events[::-1]
+
+    def _event_ids(self) -> set[str]:
+        return {event["EventId"] for event in self._events(self.stack)}
+
+    def _follow(self, seen: set[str], progress: Progress, wanted: set[str], stack: str | None = None) -> None:
+        """Report each event until the stack has come to rest.
+
+        Raises:
+            DeployError: it came to rest elsewhere than wanted; names the first resource that failed.
+        """
+        name = stack or self.stack
+        first_failure: Step | None = None
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while True:
+            status = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+            for event in self._events(name):
+                if event["EventId"] in seen:
+                    continue
+                seen.add(event["EventId"])
+                step = _step(event)
+                progress(step)
+                if first_failure is None and step.status.endswith("_FAILED"):
+                    first_failure = step
+            if status in wanted:
+                return
+            if not status.endswith("_IN_PROGRESS"):
+                cause = f"{first_failure.resource}: {first_failure.reason}" if first_failure else "see its events"
+                raise DeployError(f"stack {self.stack} ended in {status}: {cause}")
+            if time.monotonic() > deadline:
+                raise DeployError(f"stack {self.stack} is still in {status} after {_TIMEOUT_SECONDS / 60:.0f} minutes")
+            time.sleep(self._poll_seconds)
+
+    def _deployment(self, *, changed: bool, changes: list[Change], notes: list[str]) -> Deployment:
+        stack = self.describe()
+        if stack is None:
+            raise DeployError(f"stack {self.stack} is gone: somebody deleted it meanwhile")
+        found = {o["OutputKey"]: (o["OutputValue"], o.get("Description", "")) for o in stack.get("Outputs", [])}
+        return Deployment(
+            stack=self.stack,
+            changed=changed,
+            outputs={name: value for name, (value, _) in found.items()},
+            settings=p.as_settings(found),
+            changes=changes,
+            notes=notes,
+        )
+
+
+def _deployed_parameters(stack: dict[str, Any] | None) -> dict[str, str]:
+    return {one["ParameterKey"]: one["ParameterValue"] for one in (stack or {}).get("Parameters", [])}
+
+
+def _change(entry: Mapping[str, Any]) -> Change:
+    change = entry["ResourceChange"]
+    return Change(
+        action=change["Action"],
+        resource=change["LogicalResourceId"],
+        kind=change["ResourceType"],
+        replacement=change.get("Replacement") in {"True", "Conditional"},
+    )
+
+
+def _step(event: Mapping[str, Any]) -> Step:
+    return Step(
+        resource=event["LogicalResourceId"],
+        kind=event["ResourceType"],
+        status=event["ResourceStatus"],
+        reason=event.get("ResourceStatusReason", ""),
+    )
+
+
+def deploy(
+    parameters: Mapping[str, str] | None = None,
+    *,
+    stack: str = DEFAULT_STACK,
+    settings: Settings | None = None,
+    confirm: Confirm = _agree,
+    progress: Progress = _silent,
+) -> Deployment:
+    """Create the stack or bring it up to date; no change is no change.
+
+    Args:
+        parameters: template parameters that go before the settings, by name.
+        stack: name of the CloudFormation stack.
+        settings: default: from the environment. A loopback AWS_ENDPOINT_URL is the emulator's.
+        confirm: gets the changes, says whether to go on; default: yes.
+        progress: gets each step of each resource.
+
+    Raises:
+        DeployError: not confirmed, refused, or a resource failed (the stack is rolled back).
+        ParameterError: a parameter is unknown or unusable.
+    """
+    return Deployer(stack, settings or load()).deploy(parameters or {}, confirm, progress)
+
+
+def destroy(
+    *,
+    stack: str = DEFAULT_STACK,
+    settings: Settings | None = None,
+    delete_data_of: str | None = None,
+    progress: Progress = _silent,
+) -> bool:
+    """Delete the stack; bucket, bucket policy and Glue database stay unless the bucket is named.
+
+    Args:
+        stack: name of the CloudFormation stack.
+        settings: default: from the environment.
+        delete_data_of: the bucket's name, to delete it with everything in it, and the Glue
+            databases. There is no way back.
+        progress: gets each step of each resource.
+
+    Returns:
+        Whether there was a stack.
+
+    Raises:
+        DeployError: `delete_data_of` is not the stack's bucket, or a resource could not be deleted.
+    """
+    deployer = Deployer(stack, settings or load())
+    bucket, database = deployer.data_places()
+    if delete_data_of is not None and delete_data_of != bucket:
+        raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
+    there = deployer.destroy(progress)
+    if delete_data_of is not None:
+        deployer.delete_data(bucket, progress)
+        deployer.delete_databases(database, progress)
+    return there

@@ -1,0 +1,130 @@
+"""Template parameters from the settings, and settings from the stack's outputs.
+
+The settings are the source: what the programs will read is what is deployed. A value given
+with `--parameter` goes before them. A threshold that is given nowhere keeps the value the
+stack has, unless that was the old template's default: then it follows the new default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from include.settings import Settings
+
+_FROM_SETTINGS: dict[str, tuple[str, str]] = {
+    "BucketName": ("storage", "bucket"),
+    "DataPrefix": ("storage", "data_prefix"),
+    "DeadLetterPrefix": ("storage", "dead_letter_prefix"),
+    "StatePrefix": ("storage", "state_prefix"),
+    "TestHistoryPrefix": ("storage", "test_history_prefix"),
+    "WarehousePrefix": ("storage", "warehouse_prefix"),
+    "QueryResultsPrefix": ("storage", "query_results_prefix"),
+    "DatabaseName": ("warehouse", "database"),
+    "WorkgroupName": ("warehouse", "workgroup"),
+    "MetricNamespace": ("monitor", "namespace"),
+    "EnvironmentName": ("monitor", "environment"),
+    "RunbookUrl": ("alert", "runbook_url"),
+}
+"""Parameter -> (group, field) of include/settings.py."""
+
+_EMAIL_PARAMETERS = ("AlertEmail", "AlertEmail2", "AlertEmail3")
+
+_DEPLOYER_DECIDES = frozenset({"CreateBucket", "CreateDatabase", "Emulated"})
+
+
+class ParameterError(ValueError):
+    """A parameter cannot be used; the text names it, its value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A parameter as a template declares it; `default` is None when a value must be given."""
+
+    name: str
+    default: str | None
+
+
+def is_emulator(endpoint_url: str | None) -> bool:
+    """Whether the endpoint is on this machine, so an emulator and not AWS."""
+    if not endpoint_url:
+        return False
+    host = urlsplit(endpoint_url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def from_settings(settings: Settings) -> dict[str, str]:
+    """The parameters that follow from the settings.
+
+    Raises:
+        ParameterError: there are more alert addresses than the template has room for, or none.
+    """
+    values = {
+        parameter: str(getattr(getattr(settings, group), field)) for parameter, (group, field) in _FROM_SETTINGS.items()
+    }
+    emails = settings.alert.emails
+    if not 1 <= len(emails) <= len(_EMAIL_PARAMETERS):
+        raise ParameterError(
+            f"ALERT_EMAILS has {len(emails)} addresses; the alarm topic takes 1 to {len(_EMAIL_PARAMETERS)}: "
+            "use the address of a mailing list"
+        )
+    padded = [*emails, *[""] * len(_EMAIL_PARAMETERS)]
+    values |= dict(zip(_EMAIL_PARAMETERS, padded, strict=False))
+    return values
+
+
+def chosen(
+    declared: Sequence[Declared],
+    *,
+    given: Mapping[str, str],
+    computed: Mapping[str, str],
+    deployed: Mapping[str, str],
+    deployed_defaults: Mapping[str, str | None],
+) -> dict[str, str]:
+    """The value of each parameter that differs from its default in the new template.
+
+    Args:
+        declared: the new template's parameters.
+        given: by the caller, go before everything.
+        computed: from the settings and from what exists already.
+        deployed: what the stack has now; empty for a new stack.
+        deployed_defaults: defaults of the template that is deployed now.
+
+    Raises:
+        ParameterError: a given name is not in the template, or a value is missing.
+    """
+    names = {parameter.name for parameter in declared}
+    if unknown := sorted(set(given) - names):
+        raise ParameterError(f"no such parameter: {', '.join(unknown)}; the template has {', '.join(sorted(names))}")
+    values: dict[str, str] = {}
+    for parameter in declared:
+        name = parameter.name
+        if name in given:
+            values[name] = given[name]
+        elif name in computed:
+            values[name] = computed[name]
+        elif name in deployed and deployed[name] != deployed_defaults.get(name):
+            values[name] = deployed[name]
+        elif parameter.default is None:
+            raise ParameterError(f"{name} has no default: give it with --parameter {name}=VALUE")
+    return values
+
+
+def as_settings(outputs: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Outputs whose description is the name of a variable, as variable -> value.
+
+    Args:
+        outputs: output key -> (value, description).
+    """
+    return {
+        description: value
+        for value, description in outputs.values()
+        if description and description == description.upper() and " " not in description
+    }

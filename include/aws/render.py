@@ -1,0 +1,257 @@
+"""The parts of template.yaml that follow from the metric catalogue.
+
+Thresholds, alarms and dashboard are written between the marks `# >>> catalogue: NAME` and
+`# <<< catalogue: NAME`; all other lines of the template are written by hand and left alone.
+`python -m include.aws render` rewrites those parts, `--check` only says whether they are
+up to date. The template stays one file that can be read, and deployed, by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, Condition, Layer, Metric, alarm_name, metric_of
+
+TEMPLATE = Path(__file__).with_name("template.yaml")
+
+_COMPARISON = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
+_LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLastHour", "FailingTests", "UploadErrors")
+"""What the top row of the dashboard shows as numbers, next to the age of gold."""
+
+_COMPANIONS = {"MaxOffsetLag": "SumOffsetLag", "BatchSizeLastHour": "BatchSize"}
+"""Metrics without a graph of their own, and whose graph they are drawn into."""
+
+_COLUMNS = 24
+_DEFAULT_PERIOD = 300
+"""CloudWatch's: grid units across a dashboard, and seconds of a graph that names no period."""
+
+
+class TemplateError(ValueError):
+    """The template has lost one of its marks."""
+
+
+def alarmed() -> list[Condition]:
+    """The conditions that have an alarm, in the catalogue's order."""
+    return [condition for condition in CONDITIONS.values() if condition.alarm]
+
+
+def alarm_id(condition: Condition) -> str:
+    """Logical id of the condition's alarm, like KafkaLagAlarm."""
+    return condition.parameter.removesuffix("Threshold") + "Alarm"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if value < 1e6 else f"{value:.0f}"
+
+
+def _metric(condition: Condition) -> Metric:
+    metric = metric_of(condition)
+    if metric is None:
+        raise TemplateError(f"condition {condition.name} has alarm=True but no metric: give it one, or alarm=False")
+    return metric
+
+
+def _minutes(condition: Condition) -> int:
+    return condition.periods * _metric(condition).period_seconds // 60
+
+
+def _dimensions(metric: Metric, layer: Layer | None) -> dict[str, str]:
+    values = {"Environment": "${EnvironmentName}"}
+    if "Layer" in metric.dimensions:
+        if layer is None:
+            raise TemplateError(f"metric {metric.name} is kept by layer: a condition or widget must name one")
+        values["Layer"] = layer
+    return values
+
+
+def thresholds() -> Iterator[str]:
+    """One parameter a condition, with the catalogue's threshold as its default."""
+    for condition in alarmed():
+        metric = _metric(condition)
+        yield f"  {condition.parameter}:"
+        yield "    Type: Number"
+        yield f"    Default: {_number(condition.threshold)}"
+        yield "    Description: " + _quoted(
+            f"{condition.title}: {metric.name} ({metric.unit}) {condition.comparison} this "
+            f"for {_minutes(condition)} minutes."
+        )
+
+
+def alarms() -> Iterator[str]:
+    """One alarm a condition, and the composite one over those that are errors."""
+    for condition in alarmed():
+        metric = _metric(condition)
+        yield f"  {alarm_id(condition)}:"
+        yield "    Type: AWS::CloudWatch::Alarm"
+        yield "    Properties:"
+        yield f"      AlarmName: !Sub {_quoted(alarm_name(condition, '${EnvironmentName}'))}"
+        yield "      AlarmDescription: !Sub " + _quoted(
+            f"{condition.title}. {condition.meaning} What to do: ${{RunbookUrl}}{condition.runbook}"
+        )
+        yield "      Namespace: !Ref MetricNamespace"
+        yield f"      MetricName: {metric.name}"
+        dimensions = ", ".join(
+            f"{{Name: {name}, Value: {value}}}" for name, value in _dimensions(metric, condition.layer).items()
+        ).replace("${EnvironmentName}", "!Ref EnvironmentName")
+        yield f"      Dimensions: [{dimensions}]"
+        yield f"      Statistic: {metric.statistic}"
+        yield f"      Period: {metric.period_seconds}"
+        yield f"      EvaluationPeriods: {condition.periods}"
+        yield f"      ComparisonOperator: {_COMPARISON[condition.comparison]}"
+        yield f"      Threshold: !Ref {condition.parameter}"
+        yield f"      TreatMissingData: {condition.missing}"
+        yield "      AlarmActions: [!Ref AlertTopic]"
+        yield "      OKActions: [!Ref AlertTopic]"
+        yield ""
+    yield "  # One state for the whole pipeline, to link to or to page on. It sends nothing itself: each alarm"
+    yield "  # in it has sent its own mail already."
+    yield "  UnhealthyAlarm:"
+    yield "    Type: AWS::CloudWatch::CompositeAlarm"
+    yield "    Condition: OnAws"
+    yield "    Properties:"
+    yield '      AlarmName: !Sub "crypto-lakehouse-${EnvironmentName}-unhealthy"'
+    yield '      AlarmDescription: !Sub "The pipeline is unhealthy. The alarms that are on say why. ${RunbookUrl}"'
+    yield "      AlarmRule: !Sub |"
+    errors = [condition for condition in alarmed() if condition.severity == "error"]
+    for condition in errors:
+        yield f'        ALARM("${{{alarm_id(condition)}}}")' + (" OR" if condition is not errors[-1] else "")
+
+
+def _series(metric: Metric, layer: Layer | None, **options: Any) -> list[Any]:
+    """One line of a graph. CloudWatch's defaults (Average, 300 s) are left out: the template has to stay small."""
+    dimensions = [part for pair in _dimensions(metric, layer).items() for part in pair]
+    if metric.statistic != "Average":
+        options.setdefault("stat", metric.statistic)
+    if metric.period_seconds != _DEFAULT_PERIOD:
+        options["period"] = metric.period_seconds
+    return ["${MetricNamespace}", metric.name, *dimensions, *([options] if options else [])]
+
+
+def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
+    """A graph of one metric (and its companions) with a line for each threshold that concerns it."""
+    series = [_series(metric, layer)]
+    series += [_series(METRICS[name], None) for name, host in _COMPANIONS.items() if host == metric.name]
+    if metric.name == "UploadDuration":
+        series.append(_series(metric, layer, stat="p99"))
+    lines = [
+        # The value is put in by Sub, as a number: the quotes around it are taken off in dashboard().
+        {
+            "label": condition.title,
+            "value": f"<<${{{condition.parameter}}}>>",
+            "fill": "above" if condition.comparison == ">" else "below",
+        }
+        for condition in alarmed()
+        if condition.metric == metric.name and condition.layer == layer
+    ]
+    properties: dict[str, Any] = {
+        "title": f"{metric.title}, {layer}" if layer else metric.title,
+        "region": "${AWS::Region}",
+        "metrics": series,
+    }
+    if lines:
+        properties["annotations"] = {"horizontal": lines}
+    return {"type": "metric", "width": 8, "properties": properties}
+
+
+def _top() -> list[dict[str, Any]]:
+    links = " · ".join(f"[{condition.title}](${{RunbookUrl}}{condition.runbook})" for condition in alarmed())
+    latest = [_series(METRICS[name], None, label=METRICS[name].title) for name in _LATEST]
+    latest.append(_series(METRICS["DataAge"], "gold", label="Age of gold, s"))
+    return [
+        {
+            "type": "alarm",
+            "width": _COLUMNS,
+            "height": 4,
+            "properties": {
+                "title": "Alarms",
+                "alarms": ["<<Unhealthy>>", *(f"${{{alarm_id(condition)}.Arn}}" for condition in alarmed())],
+            },
+        },
+        {
+            "type": "metric",
+            "width": _COLUMNS,
+            "height": 4,
+            "properties": {
+                "title": "Now",
+                "region": "${AWS::Region}",
+                "view": "singleValue",
+                "sparkline": True,
+                "metrics": latest,
+            },
+        },
+        {
+            "type": "text",
+            "width": _COLUMNS,
+            "height": 3,
+            "properties": {"markdown": f"**What to do when …** {links}"},
+        },
+    ]
+
+
+def dashboard() -> Iterator[str]:
+    """Alarm states, latest values, runbook links, and a graph of every metric in the catalogue."""
+    trends = [
+        _trend(metric, layer)
+        for metric in METRICS.values()
+        if metric.name not in _COMPANIONS
+        for layer in (LAYERS if "Layer" in metric.dimensions else (None,))
+    ]
+    yield "  Dashboard:"
+    yield "    Type: AWS::CloudWatch::Dashboard"
+    yield "    Properties:"
+    yield '      DashboardName: !Sub "crypto-lakehouse-${EnvironmentName}"'
+    yield "      # Widgets without x and y are placed from left to right and top to bottom."
+    yield "      DashboardBody: !Sub"
+    yield "        - |"
+    yield '          {"periodOverride":"inherit","start":"-PT6H","widgets":['
+    widgets = _top() + trends
+    for number, widget in enumerate(widgets, start=1):
+        text = json.dumps(widget, ensure_ascii=False, separators=(",", ":"))
+        text = text.replace('"<<Unhealthy>>",', "${Unhealthy}")
+        text = re.sub(r'"<<(\$\{\w+\})>>"', r"\1", text)
+        yield "          " + text + ("," if number < len(widgets) else "")
+    yield "          ]}"
+    yield '        - Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'
+
+
+PARTS = {"thresholds": thresholds, "alarms": alarms, "dashboard": dashboard}
+
+
+def rendered(template: str) -> str:
+    """`template` with every part between marks as the catalogue has it now.
+
+    Raises:
+        TemplateError: a mark is missing.
+    """
+    for name, part in PARTS.items():
+        pattern = re.compile(
+            rf"(^  # >>> catalogue: {name}\n).*?(^  # <<< catalogue: {name}\n)", re.DOTALL | re.MULTILINE
+        )
+        body = "".join(f"{line}\n" for line in part())
+        template, found = pattern.subn(lambda match, body=body: match[1] + body + match[2], template)  # type: ignore[misc]
+        if found != 1:
+            raise TemplateError(f"{TEMPLATE.name} needs the marks '# >>> catalogue: {name}' and '# <<< ...' once each")
+    return template
+
+
+def write() -> bool:
+    """Bring template.yaml up to date; True when it changed."""
+    before = TEMPLATE.read_text()
+    after = rendered(before)
+    if after != before:
+        TEMPLATE.write_text(after)
+    return after != before
+
+
+def is_current() -> bool:
+    """Whether template.yaml is what the catalogue makes of it."""
+    text = TEMPLATE.read_text()
+    return rendered(text) == text
