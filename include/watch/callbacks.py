@@ -10,7 +10,7 @@ the log says why, the next tick of the monitor shows it and tries again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAILING_TESTS = "failing_tests"
-"""XCom key under which a dbt task leaves its failing tests for the mail: a list of objects with
-`name`, `severity`, `failures`, `message` and, where there are any, `rows` (a text with sample rows)."""
+TEST_RESULTS = "test_results"
+"""XCom key under which a dbt task leaves its tests: a list of objects with `name`, `status`
+(dbt's word), `failures`, `message` and, where there are any, `rows` (a text with sample rows)."""
+FAILED = {"fail", "error"}
+"""dbt's statuses of a test that stops the flow; a warning does not fail the task."""
 
 
 def on_task_failure(context: Context) -> None:
     """Failure callback of tasks: one notice when it starts, none while it lasts, one when it is over.
 
-    A dbt task that left its failing tests raises one alert a test (the monitor knows them by
+    A dbt task that left test results raises one alert a test (the monitor knows them by
     the same name and sees when they pass again); any other task raises `task_failed`, which
     is over when the task has succeeded again.
     """
@@ -84,8 +86,8 @@ def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenA
     """The alerts that a failed task raises."""
     ti = context["ti"]
     run_url = run_link(settings, ti.dag_id, ti.run_id, ti.task_id)
-    tests = ti.xcom_pull(task_ids=ti.task_id, key=FAILING_TESTS) or []
-    failing = [_of_test(test, run_url, ti.dag_id, now) for test in tests if test["severity"] == "error"]
+    tests = ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or []
+    failing = [_of_test(test, run_url, ti.dag_id, now) for test in tests if test["status"] in FAILED]
     return failing or [_of_task(context, run_url, now)]
 
 
@@ -160,8 +162,3 @@ def _store(settings: Settings) -> AlertStore:
     from include.watch.fallback_store import store_in_force
 
     return store_in_force(S3AlertStore(s3_client(), settings.storage))[0]
-
-
-def describe(alerts: Sequence[OpenAlert]) -> str:
-    """Titles of alerts in one line."""
-    return "; ".join(alert.title for alert in alerts)
