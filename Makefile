@@ -43,3 +43,53 @@ lock: | $(UV) ## renew the hashed locks from requirements.txt and requirements/*
 	@cd requirements && for name in ingest dev emulator; do \
 		../$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 			--custom-compile-command "make lock" $$name.in -o $$name.txt; done
+
+# --- the demo ----------------------------------------------------------------
+
+.PHONY: demo demo-break demo-fix demo-mail demo-status demo-stop demo-clean
+demo: env ## run the whole pipeline on this machine (DEMO_SECONDS=300: unattended, JSON status, then stop)
+	@exec $(PY) -m include.local.demo run $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+demo-break: .venv/.made ## break the running demo: WHAT=consumer (default), data or s3
+	@$(PY) -m include.local.demo break $(WHAT)
+
+demo-fix: .venv/.made ## mend what demo-break broke
+	@$(PY) -m include.local.demo fix
+
+demo-mail: .venv/.made ## print the newest alert mails
+	@$(PY) -m include.local.demo mail
+
+demo-status: .venv/.made ## print the running demo's status as JSON
+	@$(PY) -m include.local.demo status
+
+demo-stop: .venv/.made ## stop a demo whose terminal is gone
+	@$(PY) -m include.local.demo stop
+
+demo-clean: .venv/.made ## stop the demo and remove its data
+	@$(PY) -m include.local.demo clean
+
+# --- checks ------------------------------------------------------------------
+
+MANIFEST := include/dbt/target/manifest.json
+$(MANIFEST): .venv/.made $(shell find include/dbt -name target -prune -o -name logs -prune -o \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' -o -name '*.md' \) -print)
+	@DBT_SEND_ANONYMOUS_USAGE_STATS=false WAREHOUSE_TARGET=ci .venv/bin/dbt --quiet parse --warn-error \
+		--project-dir include/dbt --profiles-dir include/dbt
+	@touch $@
+
+.PHONY: lint
+lint: env $(MANIFEST) ## ruff, mypy, sqlfluff, shell and lock checks
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/sqlfluff lint include/dbt --disable-progress-bar
+
+.PHONY: test test-fast test-dags
+PYTEST := .venv/bin/pytest -q
+test: env $(MANIFEST) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP)
+	@$(PYTEST)
+
+test-fast: env $(MANIFEST) ## the tests that take less than a minute each
+	@$(PYTEST) -m "not slow"
+
+test-dags: env $(MANIFEST) ## the DAGs: import, policy, graph, and runs
+	@$(PYTEST) tests/dags

@@ -16,7 +16,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from include.settings import WarehouseSettings, load_group  # noqa: E402
+from include.settings import DBT_PROJECT, WarehouseSettings, load_group  # noqa: E402
 from include.transform import cosmos_settings, layers  # noqa: E402
 from include.watch.callbacks import on_task_failure  # noqa: E402
 from include.watch.catalogue import LAYERS, Layer  # noqa: E402
@@ -113,7 +113,7 @@ with DAG(
     groups = {layer: dbt_group(layer, f"path:models/{layer}") for layer in LAYERS}
     cross_layer_tests = DbtTestLocalOperator(
         task_id="cross_layer_tests",
-        project_dir=str(cosmos_settings.DBT_PROJECT),
+        project_dir=str(DBT_PROJECT),
         profile_config=cosmos_settings.profile_config(),
         invocation_mode=cosmos_settings.execution_config().invocation_mode,
         select="tag:cross_layer",

@@ -19,9 +19,8 @@ from include.local.airflow_api import AirflowApi
 from include.local.process_control import ProcessControl
 from include.local.programs import programs
 from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
+from include.settings import DBT_PROJECT, PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
 
-DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 DAGS = (TRANSFORM, MONITOR)
 """The DAGs that the demo unpauses."""
 

@@ -21,9 +21,8 @@ from cosmos import (
     TestBehavior,
 )
 
-from include.settings import PROJECT_ROOT, WarehouseSettings, load_group
+from include.settings import DBT_PROJECT, WarehouseSettings, load_group
 
-DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 MANIFEST = DBT_PROJECT / "target" / "manifest.json"
 DUCKDB_POOL = "duckdb"
 """One slot: DuckDB lets one process at a time open its file for writing."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from include.settings import WarehouseSettings, load_group
-from include.transform.cosmos_settings import DBT_PROJECT
+from include.settings import DBT_PROJECT, WarehouseSettings, load_group
 
 
 class LayerQueryError(RuntimeError):
