@@ -6,7 +6,6 @@ each record's partition, offset and time, and which files exist. Everything is s
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from typing import Any
 import obstore
 from obstore.store import S3Store
 
+from include.landing.body import encode, line_start, splice
+from include.landing.dead_letter import ErrorClass, rejected_message
 from include.landing.layout import object_key
 
 TOPIC = "selected_crypto_data"
@@ -49,34 +50,27 @@ class Message:
     offset: int
     timestamp_ms: int
     payload: bytes
-    error: str | None = None
+    error: ErrorClass | None = None
 
-    def record(self) -> str:
+    def record(self) -> bytes:
         """The line that lands: the payload with its coordinates in front."""
-        place = {
-            "_topic": TOPIC,
-            "_partition": self.partition,
-            "_offset": self.offset,
-            "_timestamp": self.timestamp_ms,
-        }
-        head = json.dumps(place, separators=(",", ":"))[:-1]
-        return head + "," + self.payload.decode()[1:]
+        return splice(line_start(TOPIC, self.partition), self.offset, self.timestamp_ms, self.payload)
 
-    def dead_letter(self) -> str:
-        """The dead-letter line of a refused message."""
-        return json.dumps(
-            {
-                "topic": TOPIC,
-                "partition": self.partition,
-                "offset": self.offset,
-                "timestamp": self.timestamp_ms,
-                "error_class": self.error,
-                "error": f"{self.error}: made by a test",
-                "key": None,
-                "headers": [],
-                "payload": base64.b64encode(self.payload).decode(),
-            }
+    def dead_letter(self) -> bytes:
+        """The line of a refused message."""
+        assert self.error is not None
+        letter = rejected_message(
+            topic=TOPIC,
+            partition=self.partition,
+            offset=self.offset,
+            timestamp=self.timestamp_ms,
+            error_class=self.error,
+            error="refused by a test",
+            key=None,
+            value=self.payload,
+            headers=None,
         )
+        return letter.to_line()
 
 
 @dataclass
@@ -88,7 +82,11 @@ class LandedTopic:
     landed: dict[int, int] = field(default_factory=dict)
 
     def send(
-        self, message: dict[str, Any] | bytes, at: datetime, partition: int | None = None, error: str | None = None
+        self,
+        message: dict[str, Any] | bytes,
+        at: datetime,
+        partition: int | None = None,
+        error: ErrorClass | None = None,
     ) -> Message:
         """Append a message; the partition follows from its symbol unless it is given."""
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
@@ -114,11 +112,11 @@ class LandedTopic:
         for batch in self.batches(partitions):
             first = batch[0]
             place = (first.partition, first.offset, first.timestamp_ms)
-            lines = ",\n".join(message.record() for message in batch if message.error is None)
-            yield object_key("crypto_data/", "crypto_data", *place), (f"[\n{lines}\n]\n" if lines else "[]").encode()
-            letters = "".join(message.dead_letter() + "\n" for message in batch if message.error is not None)
+            good = [message.record() for message in batch if message.error is None]
+            yield object_key("crypto_data/", "crypto_data", *place), encode(good, ".json")
+            letters = [message.dead_letter() for message in batch if message.error is not None]
             if letters:
-                yield object_key("dead_letter/", "dead_letter", *place), letters.encode()
+                yield object_key("dead_letter/", "dead_letter", *place), encode(letters, ".json")
 
     def land(self, store: S3Store, partitions: set[int] | None = None) -> list[str]:
         """Write what has not landed yet; returns the keys."""

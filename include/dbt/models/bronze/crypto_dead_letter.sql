@@ -19,7 +19,7 @@ lines as (
 letters as (
 
     select
-        line as letter,
+        regexp_replace(line, ',[ ]*$', '') as letter,
         source_file
     from lines
     where substr(line, 1, 1) = '{'
@@ -29,13 +29,11 @@ letters as (
 final as (
 
     select
-        {{ json_text('letter', 'topic') }} as kafka_topic,
-        cast({{ json_text('letter', 'partition') }} as integer) as kafka_partition,
-        cast({{ json_text('letter', 'offset') }} as bigint) as kafka_offset,
-        cast(
-            coalesce({{ json_text('letter', 'last_offset') }}, {{ json_text('letter', 'offset') }}) as bigint
-        ) as last_kafka_offset,
-        {{ timestamp_from_ms('cast(' ~ json_text('letter', 'timestamp') ~ ' as bigint)') }} as kafka_timestamp,
+        {{ json_text('letter', '_topic') }} as kafka_topic,
+        cast({{ json_text('letter', '_partition') }} as integer) as kafka_partition,
+        cast({{ json_text('letter', '_offset') }} as bigint) as kafka_offset,
+        cast({{ json_text('letter', 'last_offset') }} as bigint) as last_kafka_offset,
+        {{ timestamp_from_ms('cast(' ~ json_text('letter', '_timestamp') ~ ' as bigint)') }} as kafka_timestamp,
         {{ json_text('letter', 'error_class') }} as error_class,
         {{ json_text('letter', 'error') }} as error,
         letter,
