@@ -1,0 +1,50 @@
+"""The demo's environment: whole, private, and free of the developer's own accounts."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.local import environment
+from include.settings import LocalSettings
+
+NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
+VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
+
+
+@given(values=st.dictionaries(NAMES, VALUES, max_size=8))
+def test_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]) -> None:
+    path = tmp_path_factory.mktemp("environment") / "environment"
+    environment.write(path, values)
+    assert environment.read(path) == values
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_foreign_accounts_do_not_leak_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AIRFLOW_HOME", "/home/me/airflow")
+    inherited = environment.inherited()
+    assert "AWS_PROFILE" not in inherited
+    assert "AIRFLOW_HOME" not in inherited
+
+
+def test_chosen_values_win_and_the_secret_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIMULATOR_HISTORY_HOURS", "6")
+    monkeypatch.setenv("AIRFLOW_HOME", "/home/me/airflow")
+    local = LocalSettings(state=tmp_path)
+    first = environment.build(local, "127.0.0.1:1", built_in_broker=False, previous={})
+    again = environment.build(local, "127.0.0.1:1", built_in_broker=False, previous=first)
+    assert first["SIMULATOR_HISTORY_HOURS"] == "6"
+    assert first["AIRFLOW_HOME"] == str(tmp_path / "airflow")
+    assert first["AIRFLOW__API_AUTH__JWT_SECRET"] == again["AIRFLOW__API_AUTH__JWT_SECRET"]
+    assert len(first["AIRFLOW__API_AUTH__JWT_SECRET"]) == 128
+    assert "CONSUMER_ALLOW_CREATE_TIME" not in first
+
+
+def test_only_the_built_in_broker_relaxes_the_consumer(tmp_path: Path) -> None:
+    built = environment.build(LocalSettings(state=tmp_path), "127.0.0.1:1", built_in_broker=True, previous={})
+    assert built["CONSUMER_ALLOW_CREATE_TIME"] == built["CONSUMER_ALLOW_MISSING_TOPIC_ID"] == "true"

@@ -1,0 +1,67 @@
+"""A wrong setting is refused with its name, its value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from include import settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "group", "says"),
+    [
+        (
+            "CONSUMER_BATCH_RECORDS",
+            "0",
+            settings.ConsumerSettings,
+            "CONSUMER_BATCH_RECORDS='0': .*greater than or equal",
+        ),
+        ("CONSUMER_COMPRESSION", "zip", settings.ConsumerSettings, "CONSUMER_COMPRESSION='zip': .*'none' or 'gzip'"),
+        ("S3_DATA_PREFIX", "crypto_data", settings.StorageSettings, "S3_DATA_PREFIX='crypto_data': must end with '/'"),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", settings.KafkaSettings, "needs KAFKA_SASL_MECHANISM"),
+        ("LOCAL_AIRFLOW_PORT", "80", settings.LocalSettings, "LOCAL_AIRFLOW_PORT='80'"),
+    ],
+)
+def test_wrong_value_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, group: type[settings.BaseSettings], says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(settings.SettingsError, match=says):
+        settings.load_group(group)
+
+
+def test_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "hunter2-hunter2")
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load_group(settings.KafkaSettings)
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("KAFKA_SASL_MECHANISM", "PLAIN")
+    monkeypatch.setenv("KAFKA_SASL_USERNAME", "lakehouse")
+    kafka = settings.load_group(settings.KafkaSettings)
+    assert "hunter2" not in repr(kafka)
+    assert kafka.client_config()["sasl.password"] == "hunter2-hunter2"
+
+
+def test_librdkafka_options_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"client.id": "lake", "bootstrap.servers": "elsewhere:9092"}')
+    config = settings.load_group(settings.KafkaSettings).client_config()
+    assert config["client.id"] == "lake"
+    assert config["bootstrap.servers"] == "elsewhere:9092"
+
+
+def test_every_setting_is_described_and_ends_in_a_full_stop() -> None:
+    groups = [
+        value
+        for value in vars(settings).values()
+        if isinstance(value, type) and issubclass(value, settings.BaseSettings)
+    ]
+    undescribed = [
+        f"{group.__name__}.{name}"
+        for group in groups
+        for name, field in group.model_fields.items()
+        if not re.search(r"\.$", field.description or "")
+    ]
+    assert undescribed == []

@@ -1,0 +1,56 @@
+"""The gate before bronze: new files open it, nothing new keeps it shut, nothing is passed over."""
+
+from __future__ import annotations
+
+import boto3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.landing.layout import object_key
+from include.settings import StorageSettings
+from include.transform import gate
+
+DAY = 86_400_000
+
+
+def key(partition: int, offset: int, at: int) -> str:
+    return object_key("crypto_data/", "crypto_data", partition, offset, at)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), max_size=30))
+def test_advance_keeps_the_newest_key_of_each_partition(landed: list[tuple[int, int]]) -> None:
+    keys = [key(partition, offset, offset * 1000) for partition, offset in landed]
+    seen = gate.advance({}, [*keys, "crypto_data/_contract.json", "crypto_data/notes.txt"])
+    assert set(seen) == {partition for partition, _ in landed}
+    for partition, newest in seen.items():
+        assert newest == max(k for k in keys if f"_p{partition:05d}_" in k)
+    assert gate.advance(seen, keys) == seen
+
+
+def test_gate_over_s3(bucket: str) -> None:
+    s3, storage = boto3.client("s3"), StorageSettings(bucket=bucket)
+
+    def land(partition: int, offset: int, at: int) -> None:
+        s3.put_object(Bucket=bucket, Key=key(partition, offset, at), Body=b"[]")
+
+    assert gate.look(s3, storage) == (False, {})
+    s3.put_object(Bucket=bucket, Key="crypto_data/_contract.json", Body=b"{}")
+    assert gate.look(s3, storage)[0] is False
+    land(0, 0, 20 * DAY)
+    land(1, 0, 20 * DAY)
+    found, seen = gate.look(s3, storage)
+    assert found
+    # Until bronze has succeeded the same data is offered again.
+    assert gate.look(s3, storage)[0] is True
+    gate.write_seen(s3, storage, seen)
+    assert gate.look(s3, storage)[0] is False
+    land(0, 100, 21 * DAY)
+    found, seen = gate.look(s3, storage)
+    assert found
+    gate.write_seen(s3, storage, seen)
+    # Partition 1 lags a day behind the other: its file sorts below the newest key of all.
+    land(1, 100, 20 * DAY + 5_000)
+    found, seen = gate.look(s3, storage)
+    assert found
+    gate.write_seen(s3, storage, seen)
+    assert gate.look(s3, storage)[0] is False
