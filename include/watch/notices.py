@@ -72,12 +72,13 @@ def render(notices: Sequence[Notice], settings: AlertSettings, environment: str,
 def _subject(groups: dict[NoticeKind, list[Notice]], environment: str) -> str:
     every = [one for members in groups.values() for one in members]
     prefix = f"[crypto-lakehouse {environment}]"
+    first = " ".join(every[0].alert.title.split())  # a header is one line
     if len(every) == 1:
         word = {"start": "", "reminder": "still: ", "recovery": "over: "}[every[0].kind]
-        return f"{prefix} {word}{every[0].alert.title}"
+        return f"{prefix} {word}{first}"
     words = {"start": "new", "reminder": "still open", "recovery": "over"}
     counts = ", ".join(f"{len(members)} {words[kind]}" for kind, members in groups.items() if members)
-    return f"{prefix} {counts}: {every[0].alert.title}, ..."
+    return f"{prefix} {counts}: {first}, ..."
 
 
 def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple[str, str]]:
