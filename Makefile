@@ -31,6 +31,12 @@ $(UV):
 	@$(UV) pip sync -q --require-hashes --python .local/emulator/bin/python requirements/emulator.txt
 	@touch $@
 
+.local/aws-lint/.made: requirements/aws-lint.txt | $(UV)
+	@echo "environment: installing cfn-lint and checkov into .local/aws-lint"
+	@test -x .local/aws-lint/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/aws-lint
+	@$(UV) pip sync -q --require-hashes --python .local/aws-lint/bin/python requirements/aws-lint.txt
+	@touch $@
+
 .local/kafka-jars/.made: include/local/kafka/pom.xml
 	@include/local/kafka/fetch.sh $(@D)
 	@if ls $(@D)/kafka_2.13-*.jar >/dev/null 2>&1; then touch $@; fi
@@ -40,7 +46,7 @@ env: .venv/.made .local/emulator/.made .local/kafka-jars/.made ## make the envir
 
 .PHONY: lock
 lock: | $(UV) ## renew the hashed locks from requirements.txt and requirements/*.in
-	@cd requirements && for name in ingest dev emulator; do \
+	@cd requirements && for name in ingest dev emulator aws-lint; do \
 		../$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 			--custom-compile-command "make lock" $$name.in -o $$name.txt; done
 
@@ -68,6 +74,18 @@ demo-stop: .venv/.made ## stop a demo whose terminal is gone
 demo-clean: .venv/.made ## stop the demo and remove its data
 	@$(PY) -m include.local.demo clean
 
+# --- AWS ---------------------------------------------------------------------
+
+.PHONY: deploy destroy template
+deploy: .venv/.made ## create the AWS stack or bring it up to date (ARGS="--yes --parameter NAME=VALUE")
+	@$(PY) -m include.aws deploy $(ARGS)
+
+destroy: .venv/.made ## delete the AWS stack; bucket and Glue database stay (ARGS="--delete-data BUCKET": they go too)
+	@$(PY) -m include.aws destroy $(ARGS)
+
+template: .venv/.made ## rewrite what the AWS template takes from the metric catalogue
+	@$(PY) -m include.aws render
+
 # --- checks ------------------------------------------------------------------
 
 MANIFEST := include/dbt/target/manifest.json
@@ -83,13 +101,16 @@ lint: env $(MANIFEST) ## ruff, mypy, sqlfluff, shell and lock checks
 	@.venv/bin/mypy
 	@.venv/bin/sqlfluff lint include/dbt --disable-progress-bar
 
-.PHONY: test test-fast test-dags
+.PHONY: test test-fast test-aws test-dags
 PYTEST := .venv/bin/pytest -q
-test: env $(MANIFEST) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP)
+test: env .local/aws-lint/.made $(MANIFEST) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP)
 	@$(PYTEST)
 
-test-fast: env $(MANIFEST) ## the tests that take less than a minute each
+test-fast: env .local/aws-lint/.made $(MANIFEST) ## the tests that take less than a minute each
 	@$(PYTEST) -m "not slow"
+
+test-aws: env .local/aws-lint/.made ## the AWS template: linters, a deployment to the emulator, drift and policies
+	@$(PYTEST) tests/aws
 
 test-dags: env $(MANIFEST) ## the DAGs: import, policy, graph, and runs
 	@$(PYTEST) tests/dags

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
 from include.aws import deploy as d
 from include.aws import render
 from include.aws.parameters import ParameterError
@@ -97,9 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except (d.DeployError, ParameterError, SettingsError, render.TemplateError) as error:
+    except NoCredentialsError:
+        sys.stderr.write("No AWS credentials: log in (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID\n")
+    except (d.DeployError, ParameterError, SettingsError, render.TemplateError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+    return 1
 
 
 if __name__ == "__main__":

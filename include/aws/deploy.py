@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from botocore.exceptions import ClientError
 
 from include.aws import parameters as p
+from include.aws.document import compact
 from include.aws.render import TEMPLATE
 from include.settings import Settings, load
 
@@ -29,6 +30,7 @@ MAX_TEMPLATE_BYTES = 51_200
 """What CloudFormation takes in the request itself; a longer one would have to be in a bucket first."""
 
 _TIMEOUT_SECONDS = 1800.0
+_REPLACEMENT: dict[str, Literal["no", "perhaps", "yes"]] = {"True": "yes", "Conditional": "perhaps"}
 _NOTHING_THERE = frozenset({"REVIEW_IN_PROGRESS"})
 
 
@@ -43,10 +45,10 @@ class Change:
     action: str
     resource: str
     kind: str
-    replacement: bool
+    replacement: Literal["no", "perhaps", "yes"]
 
     def __str__(self) -> str:
-        note = "  (REPLACED: the old one is removed or left behind)" if self.replacement else ""
+        note = {"no": "", "perhaps": "  (may be replaced)", "yes": "  (REPLACED)"}[self.replacement]
         return f"{self.action:8} {self.resource:28} {self.kind}{note}"
 
 
@@ -118,7 +120,7 @@ class Deployer:
         """See `deploy`."""
         stack = self._deployable()
         new = stack is None
-        template = TEMPLATE.read_text()
+        template = compact(TEMPLATE.read_text())
         if len(template.encode()) > MAX_TEMPLATE_BYTES:
             raise DeployError(f"{TEMPLATE.name} is larger than {MAX_TEMPLATE_BYTES} bytes, which CloudFormation takes")
         existing, notes = self._already_there(stack, given)
@@ -371,7 +373,7 @@ def _change(entry: Mapping[str, Any]) -> Change:
         action=change["Action"],
         resource=change["LogicalResourceId"],
         kind=change["ResourceType"],
-        replacement=change.get("Replacement") in {"True", "Conditional"},
+        replacement=_REPLACEMENT.get(change.get("Replacement", "False"), "no"),
     )
 
 

@@ -126,13 +126,14 @@ def alarms() -> Iterator[str]:
 
 
 def _series(metric: Metric, layer: Layer | None, **options: Any) -> list[Any]:
-    """One line of a graph. CloudWatch's defaults (Average, 300 s) are left out: the template has to stay small."""
+    """One line of a graph, short (no defaults, names of Sub's own): a template may not be long."""
     dimensions = [part for pair in _dimensions(metric, layer).items() for part in pair]
     if metric.statistic != "Average":
         options.setdefault("stat", metric.statistic)
     if metric.period_seconds != _DEFAULT_PERIOD:
         options["period"] = metric.period_seconds
-    return ["${MetricNamespace}", metric.name, *dimensions, *([options] if options else [])]
+    series = ["${Space}", metric.name, *dimensions, *([options] if options else [])]
+    return ["${Env}" if part == "${EnvironmentName}" else part for part in series]
 
 
 def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
@@ -219,7 +220,9 @@ def dashboard() -> Iterator[str]:
         text = re.sub(r'"<<(\$\{\w+\})>>"', r"\1", text)
         yield "          " + text + ("," if number < len(widgets) else "")
     yield "          ]}"
-    yield '        - Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'
+    yield "        - Space: !Ref MetricNamespace"
+    yield "          Env: !Ref EnvironmentName"
+    yield '          Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'
 
 
 PARTS = {"thresholds": thresholds, "alarms": alarms, "dashboard": dashboard}

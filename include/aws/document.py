@@ -1,0 +1,43 @@
+"""The template as data: CloudFormation's short forms (`!Ref X`) as the long ones (`{"Ref": "X"}`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that knows CloudFormation's tags."""
+
+
+def _intrinsic(loader: yaml.Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = value.split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    else:
+        raise TypeError(f"a YAML node of an unknown kind: {node!r}")
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def parse(template: str) -> dict[str, Any]:
+    """A YAML template as plain dictionaries and lists."""
+    document: dict[str, Any] = yaml.load(template, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return document
+
+
+def compact(template: str) -> str:
+    """The same template as JSON without comments and spaces.
+
+    CloudFormation takes 51,200 bytes in a request, and the readable text is about that long.
+    """
+    return json.dumps(parse(template), separators=(",", ":"), ensure_ascii=True)
