@@ -178,6 +178,7 @@ class Lane:
         self._queue: dict[int, _Cell] = {}
         self._finished: dict[int, tuple[int, int | None]] = {}
         self._read_up: list[Batch] = []
+        self._uncounted: list[Batch] = []
         self._committed = start
         self._epoch: int | None = None
 
@@ -421,6 +422,7 @@ class Lane:
         if not cell.waiting:
             del self._queue[batch.cell]
         self._finished[batch.begin] = (batch.last + 1, batch.epoch)
+        self._uncounted.append(batch)
         self._advance()
 
     def _advance(self) -> None:
@@ -442,6 +444,17 @@ class Lane:
         self._committed = self.start
 
     # --- state for the loop ---------------------------------------------------
+
+    def take_finished(self) -> list[Batch]:
+        """Batches that became durable since the last call."""
+        finished, self._uncounted = self._uncounted, []
+        return finished
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way or waits to be: memory will be freed without reading on."""
+        reading = self.open is not None and self.open.landed is not None
+        return len(self._queue) > reading
 
     @property
     def settled(self) -> bool:

@@ -7,7 +7,7 @@ dead-letter prefix. Data and dead letters together have no hole in the offsets.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -95,10 +95,11 @@ def rejected_message(
     error: str,
     key: bytes | None,
     value: bytes | None,
-    headers: Sequence[tuple[str, bytes | str | None]] | None,
+    headers: Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]] | None,
 ) -> DeadLetter:
     """The row of a message that was refused."""
-    pairs = [(name, _base64(value.encode() if isinstance(value, str) else value)) for name, value in headers or ()]
+    given = headers.items() if isinstance(headers, Mapping) else headers or ()
+    pairs = [(name, _base64(found.encode() if isinstance(found, str) else found)) for name, found in given]
     return DeadLetter(
         topic, partition, offset, timestamp, offset, error_class, error,
         _base64(key), _base64(value), pairs, datetime.now(UTC),

@@ -1,0 +1,224 @@
+"""Command line: `python -m include.ingest {produce,consume,create-topic,replay,adopt,resize-cells}`.
+
+Settings come from the environment (docs/settings.md). Exit status: 0 clean, 2 refused
+(settings, topic, contract or commit), 3 stopped with something not landed or not sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from datetime import date
+
+from confluent_kafka import KafkaException
+from obstore.exceptions import BaseError
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from include.ingest import dead_letters, logs, topic
+from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
+from include.ingest.health import HealthServer
+from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
+from include.ingest.operate import OperationError, Operator, Plan
+from include.ingest.producer import Producer
+from include.ingest.sources import SourceError
+from include.ingest.store import open_store
+from include.landing.contract import ContractError
+from include.settings import Settings, SettingsError, load
+
+REFUSALS = (
+    SettingsError, topic.TopicError, ContractError, RefusedError, OperationError, SourceError, KafkaException,
+    BaseError, OSError,
+)  # fmt: skip
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    def handle(_number: int, _frame: object) -> None:
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def consume(settings: Settings, _options: argparse.Namespace) -> int:
+    """Land the topic until SIGTERM."""
+    metrics = ConsumerMetrics()
+    store = open_store(settings.storage, settings.aws, settings.consumer.put_timeout_seconds)
+    control = open_store(settings.storage, settings.aws, 5.0)
+    consumer = Consumer(settings, store, control, metrics)
+    _on_signals(consumer.stop)
+    chosen = settings.consumer
+    server = (
+        HealthServer(chosen.http_host, chosen.http_port, metrics.registry, consumer.health)
+        if chosen.http_port
+        else None
+    )
+    publisher = None
+    if chosen.cloudwatch:
+        from include.ingest.cloudwatch import Publisher
+
+        publisher = Publisher(metrics, settings.aws, settings.monitor, chosen.cloudwatch_seconds)
+        publisher.start()
+    try:
+        return consumer.run()
+    finally:
+        if publisher:
+            publisher.stop()
+        if server:
+            server.close()
+
+
+def produce(settings: Settings, _options: argparse.Namespace) -> int:
+    """Send quotes until SIGTERM."""
+    metrics = ProducerMetrics()
+    producer = Producer(settings, metrics)
+    _on_signals(producer.stop)
+    chosen = settings.producer
+    server = (
+        HealthServer(chosen.http_host, chosen.http_port, metrics.registry, producer.health)
+        if chosen.http_port
+        else None
+    )
+    try:
+        return producer.run()
+    finally:
+        if server:
+            server.close()
+
+
+def create_topic(settings: Settings, options: argparse.Namespace) -> int:
+    """Create the topic as landing needs it, unless it is there."""
+    made = topic.ensure_topic(settings.kafka, options.partitions, options.replication, options.retention_hours)
+    logs.logger("topic").info(
+        "topic created" if made else "topic is there", topic=settings.kafka.topic, partitions=options.partitions
+    )
+    return 0
+
+
+def replay(settings: Settings, options: argparse.Namespace) -> int:
+    """List chosen dead letters; with --yes put them back on the topic, each once."""
+    console = Console(stderr=True)
+    store = open_store(settings.storage, settings.aws)
+    choice = dead_letters.Choice(options.since, options.until, options.error_class, options.partition, options.offset)
+    replayer = dead_letters.Replay(settings.kafka, settings.storage, store)
+    chosen = []
+    for letter in dead_letters.letters(store, settings.storage, choice):
+        marker = replayer.marker(letter)
+        if marker is None or marker.replayed_at is None:
+            chosen.append(letter)
+        if options.limit and len(chosen) >= options.limit:
+            break
+    shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
+    for row in dead_letters.table(chosen[: options.preview]):
+        shown.add_row(*row)
+    console.print(shown)
+    if not options.yes:
+        console.print("nothing sent; add --yes to put them back on the topic")
+        return 0
+    sent = sum(replayer.send(letter) for letter in track(chosen, "replaying", console=console))
+    console.print(f"{sent} sent, {len(chosen) - sent} were on the topic already")
+    return 0
+
+
+def adopt(settings: Settings, options: argparse.Namespace) -> int:
+    """Show where each partition would go on; with --yes commit it with our mark."""
+    console = Console(stderr=True)
+    operator = Operator(settings, open_store(settings.storage, settings.aws))
+    try:
+        plans = [operator.plan(number, options.offset) for number in options.partition or operator.partitions()]
+        console.print(_plan_table(plans))
+        if not options.yes:
+            console.print("nothing changed; add --yes to commit this. End every consumer process first.")
+            return 0
+        for plan in plans:
+            operator.carry_out(plan)
+        console.print(f"{len(plans)} partitions adopted")
+    finally:
+        operator.close()
+    return 0
+
+
+def _plan_table(plans: list[Plan]) -> Table:
+    shown = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "given up (gap row)")
+    for plan in plans:
+        shown.add_row(
+            str(plan.partition),
+            str(plan.committed) if plan.committed >= 0 else "none",
+            "yes" if plan.committed_is_ours else "no",
+            f"{plan.log_start} to {plan.log_end}",
+            "nothing" if plan.landed_to is None else str(plan.landed_to),
+            str(plan.target),
+            f"{plan.hole[0]} to {plan.hole[1]}" if plan.hole else "nothing",
+        )
+    return shown
+
+
+def resize_cells(settings: Settings, options: argparse.Namespace) -> int:
+    """Change the cell size above the present end of the log."""
+    console = Console(stderr=True)
+    operator = Operator(settings, open_store(settings.storage, settings.aws))
+    try:
+        console.print(
+            f"cell size {operator.contract.cell_size} becomes {options.size} above the present end of the log"
+        )
+        if not options.yes:
+            console.print("nothing changed; add --yes to do it. End every consumer process first.")
+            return 0
+        operator.resize(options.size)
+    finally:
+        operator.close()
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m include.ingest", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Callable[[Settings, argparse.Namespace], int]) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        made.set_defaults(run=run)
+        return made
+
+    command("consume", consume)
+    command("produce", produce)
+    made = command("create-topic", create_topic)
+    made.add_argument("--partitions", type=int, default=topic.DEFAULT_PARTITIONS)
+    made.add_argument("--replication", type=int, default=1, help="copies of each partition (default: 1)")
+    made.add_argument("--retention-hours", type=float, default=None, help="default: the broker's")
+    made = command("replay", replay)
+    made.add_argument("--since", type=date.fromisoformat, help="first day, of the Kafka timestamp (UTC)")
+    made.add_argument("--until", type=date.fromisoformat, help="last day")
+    made.add_argument("--error-class", help="only this class")
+    made.add_argument("--partition", type=int)
+    made.add_argument("--offset", type=int)
+    made.add_argument("--limit", type=int, default=0, help="at most so many (default: all)")
+    made.add_argument("--preview", type=int, default=20, help="rows shown (default: 20)")
+    made.add_argument("--yes", action="store_true", help="send them")
+    made = command("adopt", adopt)
+    made.add_argument("--partition", type=int, action="append", help="default: all")
+    made.add_argument("--offset", type=int, help="default: behind what is landed, or the group's commit")
+    made.add_argument("--yes", action="store_true", help="commit")
+    made = command("resize-cells", resize_cells)
+    made.add_argument("size", type=int, help="records a cell; the largest CONSUMER_BATCH_RECORDS that will do")
+    made.add_argument("--yes", action="store_true", help="write the contract")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    logs.configure()
+    try:
+        status: int = options.run(load(), options)
+    except REFUSALS as error:
+        logs.logger("ingest").error("refused", command=options.command, reason=str(error))
+        return EXIT_REFUSED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,668 @@
+"""The landing consumer: Kafka in, create-only objects out, commits behind them.
+
+One loop, one thread for Kafka; PUTs run in the sink's threads. What may be written or
+committed is decided by `protocol.Lane` alone; this module carries it out, keeps memory
+bounded, and reacts to rebalances, signals and faults.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from queue import Empty
+from time import monotonic
+from typing import Any
+
+import msgspec
+import obstore
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from include.ingest import quote, topic
+from include.ingest.dead_letters import batch_rows
+from include.ingest.health import Health
+from include.ingest.logs import logger
+from include.ingest.metrics import ConsumerMetrics
+from include.ingest.protocol import (
+    Gap,
+    Lane,
+    Limits,
+    ProtocolError,
+    commit_mark,
+    rows_to_land,
+    start_from_commit,
+    start_without_commit,
+)
+from include.ingest.sink import Done, Place, Sink
+from include.ingest.store import agree
+from include.landing.body import line_start, splice
+from include.landing.contract import CellSize, Contract, ContractError, summary
+from include.landing.dead_letter import rejected_message
+from include.landing.layout import parse_key
+from include.settings import Settings
+
+SESSION_TIMEOUT_MS = 30_000
+POLL_SECONDS = 0.1
+MAX_CHUNK = 2_000
+"""Messages taken from librdkafka at once at most."""
+COMMIT_SECONDS = 1.0
+PROGRESS_SECONDS = 10.0
+SETTLE_SECONDS = 2.0
+THROTTLE_SHARE = 0.25
+"""Share of max_buffer_bytes above which the loop waits for S3 instead of reading on."""
+THROTTLE_SECONDS = 0.05
+PAUSE_AFTER_SECONDS = 2.0
+"""How long waiting may replace reading; then partitions are paused, so that polls go on."""
+
+EXIT_CLEAN = 0
+EXIT_REFUSED = 2
+EXIT_UNLANDED = 3
+
+
+class RefusedError(RuntimeError):
+    """The consumer must not run like this; the text names the thing, the value and the remedy."""
+
+
+def kafka_config(settings: Settings) -> dict[str, Any]:
+    """Settings of librdkafka: ours, then KAFKA_OPTIONS, then what the protocol insists on."""
+    config: dict[str, Any] = {
+        "client.id": f"landing-{socket.gethostname()}",
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        "max.poll.interval.ms": 300_000,
+        "isolation.level": "read_committed",
+        "fetch.queue.backoff.ms": 5,  # the default of 1000 stalls a consumer whose queue was full
+        "queued.min.messages": 20_000,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.max.bytes": 8 * 2**20,
+    }
+    config |= settings.kafka.client_config()
+    if settings.consumer.group_instance_id:
+        config["group.instance.id"] = settings.consumer.group_instance_id
+    return config | {
+        "group.id": settings.kafka.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+
+
+class Consumer:
+    """One process of the group. `run` returns the exit status."""
+
+    def __init__(self, settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> None:
+        """`control` is the same bucket with a short timeout, for what the loop itself reads."""
+        self._settings = settings
+        self._control = control
+        self._metrics = metrics
+        self._log = logger("consumer")
+        self._config = kafka_config(settings) | {"on_commit": self._committed}
+        self._admin = AdminClient(settings.kafka.client_config())
+        self._limits = Limits(
+            records=settings.consumer.batch_records,
+            size_bytes=settings.consumer.batch_bytes,
+            age_seconds=settings.consumer.batch_age_seconds,
+            window_cells=settings.consumer.parallel_puts,
+        )
+        self._lanes: dict[int, Lane] = {}
+        self._unplaced: set[int] = set()
+        self._stopped: dict[int, str] = {}
+        self._starts: dict[int, bytes] = {}
+        self._assignment = 0
+        self._contract_is_fresh = True
+        self._settle_at = 0.0
+        self._paused = False
+        self._throttled_since: float | None = None
+        self._refused: Exception | None = None
+        self._terminating = threading.Event()
+        self._last_turn = monotonic()
+        self._stalled = False
+        self._last_commit = 0.0
+        self._last_progress = monotonic()
+        self._progress_count = 0
+        self._ready = False
+        self._rejects: Counter[str] = Counter()
+        self._session_seconds = float(self._config["session.timeout.ms"]) / 1000
+        self._contract = self._agree(self._facts())
+        place = Place(
+            settings.storage.data_prefix,
+            settings.storage.dead_letter_prefix,
+            self._contract,
+            f"{socket.gethostname()}:{os.getpid()}",
+        )
+        threads = min(32, max(4, 2 * settings.consumer.parallel_puts))
+        self._sink = Sink(store, place, lambda put: batch_rows(settings.kafka.topic, put), metrics, threads)
+        self._kafka = KafkaConsumer(self._config)
+
+    # --- start ----------------------------------------------------------------
+
+    def _facts(self) -> topic.TopicFacts:
+        facts = topic.describe(self._admin, self._settings.kafka.topic)
+        relaxed = topic.require_fit(
+            facts,
+            allow_create_time=self._settings.consumer.allow_create_time,
+            allow_missing_topic_id=self._settings.consumer.allow_missing_topic_id,
+        )
+        if relaxed:
+            self._log.warning("guarantees relaxed by settings", relaxed=relaxed)
+        return facts
+
+    def _agree(self, facts: topic.TopicFacts) -> Contract:
+        """Read or create the contract object (rule 1)."""
+        mine = Contract(
+            cluster_id=facts.cluster_id,
+            topic=facts.topic,
+            topic_id=facts.topic_id,
+            suffix=".json.gz" if self._settings.consumer.compression == "gzip" else ".json",
+            isolation_level=str(self._config["isolation.level"]),
+            cells=(CellSize(self._settings.consumer.batch_records, {}),),
+        )
+        contract = agree(self._control, self._settings.storage.data_prefix, mine)
+        if self._settings.consumer.batch_records > contract.cell_size:
+            raise ContractError(
+                f"CONSUMER_BATCH_RECORDS={self._settings.consumer.batch_records} is more than the prefix's cell size "
+                f"{contract.cell_size}: lower it, or stop the group and run python -m include.ingest resize-cells"
+            )
+        return contract
+
+    # --- the loop -------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the loop soon; may be called from a signal handler or another thread."""
+        self._terminating.set()
+
+    def run(self) -> int:
+        """Land until stopped. Returns the exit status.
+
+        Raises:
+            RefusedError: a commit, contract or topic forbids going on.
+        """
+        self._log.info("started", group=self._settings.kafka.group, **summary(self._contract))
+        self._kafka.subscribe(
+            [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        self._last_turn = monotonic()
+        try:
+            while not self._terminating.is_set():
+                self._turn()
+            done = self._flush(list(self._lanes.values()), "shutdown", self._settings.consumer.shutdown_grace_seconds)
+            self._commit(list(self._lanes.values()), wait=True)
+        finally:
+            self._forget(list(self._lanes))
+            self._kafka.close()
+            self._sink.close()
+        self._statistics(done)
+        return EXIT_CLEAN if done and not self._stopped else EXIT_UNLANDED
+
+    def _turn(self) -> None:
+        """One round: answers, PUTs, commits, then records."""
+        now = monotonic()
+        for lane in self._lanes.values():
+            lane.close_old(now)
+        self._collect()
+        self._dispatch()
+        self._commit_if_due(now)
+        if self._unplaced or not self._contract_is_fresh:
+            self._settle(now)
+        if not self._wait_instead_of_reading(now):
+            messages = self._kafka.consume(MAX_CHUNK, POLL_SECONDS)
+            if not self._was_stalled():
+                self._take(messages)
+        if self._refused is not None:
+            raise RefusedError(str(self._refused)) from self._refused
+        if now - self._last_progress >= PROGRESS_SECONDS:
+            self._progress(now)
+
+    def _was_stalled(self) -> bool:
+        """After a silence longer than the session the group may have moved on: give everything up and join anew.
+
+        What was just consumed may come from after a change of the contract (rule 12), so
+        it is not even looked at.
+        """
+        self._awake()
+        if not self._stalled:
+            return False
+        self._stalled = False
+        self._log.warning("stalled longer than the session, joining anew", session_seconds=self._session_seconds)
+        self._forget(list(self._lanes))
+        self._kafka.unsubscribe()
+        self._kafka.subscribe(
+            [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        return True
+
+    def _awake(self) -> None:
+        """Note that this thread runs; called at least every few seconds, so that a longer silence is a stall."""
+        now = monotonic()
+        self._stalled = self._stalled or now - self._last_turn >= self._session_seconds
+        self._last_turn = now
+
+    def _take(self, messages: list[Message]) -> None:
+        """Validate and feed a chunk of messages."""
+        lanes, starts, now = self._lanes, self._starts, monotonic()
+        decode, too_large = quote.decode, self._settings.consumer.max_message_bytes
+        for message in messages:
+            if message.error() is not None:
+                self._kafka_error(message)
+                continue
+            partition = message.partition()
+            lane = lanes.get(partition)  # type: ignore[arg-type]
+            if lane is None:
+                continue
+            value, offset = message.value(), message.offset()
+            timestamp = message.timestamp()[1]
+            try:
+                if not value or len(value) > too_large:
+                    raise msgspec.DecodeError
+                decode(value)
+                if not value.isascii():
+                    value.decode()
+                lane.feed(
+                    offset, timestamp, message.leader_epoch(),  # type: ignore[arg-type]
+                    splice(starts[partition], offset, timestamp, value), None, now,  # type: ignore[index, arg-type]
+                )  # fmt: skip
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self._reject(lane, message, now)
+            except ProtocolError as error:
+                self._stop_partition(lane.partition, str(error))
+
+    def _reject(self, lane: Lane, message: Message, now: float) -> None:
+        """Feed a message that is no quote, with its dead-letter row."""
+        partition, offset, timestamp = lane.partition, int(message.offset() or 0), message.timestamp()[1]
+        value, key = _bytes(message.value()), _bytes(message.key())
+        try:
+            quote.validate(value, self._settings.consumer.max_message_bytes)
+        except quote.InvalidQuoteError as error:
+            row = rejected_message(
+                topic=self._settings.kafka.topic, partition=partition, offset=offset, timestamp=timestamp,
+                error_class=error.error_class, error=str(error), key=key, value=value, headers=message.headers(),
+            )  # fmt: skip
+        else:
+            raise AssertionError(f"partition {partition}, offset {offset}: refused and valid at once")
+        try:
+            lane.feed(offset, timestamp, message.leader_epoch(), None, row, now)
+        except ProtocolError as error:
+            self._stop_partition(partition, str(error))
+
+    def _kafka_error(self, message: Message) -> None:
+        """An error event: offset errors stop the partition (rule 10), others are librdkafka's to repeat."""
+        error = message.error()
+        if error is None:
+            return
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
+            number = message.partition()
+            partition = -1 if number is None else number
+            self._stop_partition(
+                partition,
+                f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "
+                f"was truncated. See what is missing and go on: python -m include.ingest adopt --partition {partition}",
+            )
+        elif error.fatal():
+            self._refused = KafkaException(error)
+        else:
+            self._log.warning("Kafka reports", error=error.str(), code=error.name())
+
+    def _stop_partition(self, partition: int, reason: str) -> None:
+        """Give a partition up until an operator has acted: the others go on."""
+        self._stopped[partition] = reason
+        self._metrics.stopped.set(len(self._stopped))
+        self._log.error("partition stopped", partition=partition, reason=reason)
+        self._forget([partition])
+        self._kafka.pause([TopicPartition(self._settings.kafka.topic, partition)])
+
+    # --- PUTs -----------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Start every PUT that may start."""
+        if not self._contract_is_fresh:
+            return
+        for lane in self._lanes.values():
+            for put in lane.puts():
+                self._sink.submit(put)
+            self._count(lane)
+
+    def _collect(self, wait_seconds: float = 0.0) -> int:
+        """Take the sink's answers, waiting for the first one at most `wait_seconds`; returns how many there were."""
+        count = 0
+        while True:
+            try:
+                done = self._sink.answers.get(wait_seconds > 0, wait_seconds or None)
+            except Empty:
+                return count
+            wait_seconds = 0.0
+            count += 1
+            self._answered(done)
+
+    def _answered(self, done: Done) -> None:
+        lane = self._lanes.get(done.put.partition)
+        if lane is None or lane.assignment != done.put.assignment:
+            return
+        try:
+            if done.error is not None:
+                raise done.error
+            if done.answer is None:
+                return
+            following = lane.answer(done.put, done.answer)
+        except ProtocolError as error:
+            self._stop_partition(lane.partition, str(error))
+            return
+        if following is not None:
+            self._sink.submit(following)
+        self._count(lane)
+
+    def _count(self, lane: Lane) -> None:
+        """Count the batches that have become durable."""
+        for batch in lane.take_finished():
+            classes = [error_class(row) for _, row in rows_to_land(batch)]
+            self._rejects.update(classes)
+            self._metrics.landed(len(batch.offsets), classes)
+
+    # --- commits --------------------------------------------------------------
+
+    def _commit_if_due(self, now: float) -> None:
+        if now - self._last_commit >= COMMIT_SECONDS:
+            self._last_commit = now
+            self._commit(self._lanes.values(), wait=False)
+
+    def _commit(self, lanes: Any, *, wait: bool) -> None:
+        """Commit what is durable (rule 8)."""
+        offsets = []
+        for lane in lanes:
+            commit = lane.commit()
+            if commit is not None:
+                offsets.append(self._position(lane.partition, commit.offset, commit.epoch))
+        if not offsets:
+            return
+        try:
+            if wait:
+                for committed in self._kafka.commit(offsets=offsets, asynchronous=False) or []:
+                    if committed.error is not None:
+                        raise KafkaException(committed.error)
+            else:
+                self._kafka.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            self._log.warning("commit failed, landed ranges will be found again", error=str(error))
+            for lane in lanes:
+                lane.commit_failed()
+
+    def _position(self, partition: int, offset: int, epoch: int | None) -> TopicPartition:
+        mark = commit_mark(self._contract.topic_id)
+        if epoch is None or epoch < 0:
+            return TopicPartition(self._settings.kafka.topic, partition, offset, mark)
+        return TopicPartition(self._settings.kafka.topic, partition, offset, mark, epoch)
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Outcome of a commit, called by librdkafka from `consume`."""
+        for partition in partitions:
+            failure = error or partition.error
+            if failure is not None:
+                self._log.warning("commit failed", partition=partition.partition, error=str(failure))
+                lane = self._lanes.get(partition.partition)
+                if lane is not None:
+                    lane.commit_failed()
+
+    # --- assignment -----------------------------------------------------------
+
+    def _assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """New partitions: start at our commits (rule 9); the contract is read again before anything is written."""
+        self._assignment += 1
+        self._contract_is_fresh = self._contract_is_fresh and not partitions
+        name = self._settings.kafka.topic
+        starts: list[TopicPartition] = []
+        try:
+            committed = kafka.committed(partitions, timeout=10) if partitions else []
+            for found in committed:
+                if found.error is not None:
+                    raise KafkaException(found.error)
+                start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
+                if start is None:
+                    low, _ = kafka.get_watermark_offsets(TopicPartition(name, found.partition), timeout=10)
+                    self._unplaced.add(found.partition)
+                    starts.append(TopicPartition(name, found.partition, low))
+                else:
+                    self._open_lane(found.partition, start)
+                    starts.append(self._position(found.partition, start, found.leader_epoch))
+        except (KafkaException, ProtocolError) as error:
+            self._refused = error
+            return
+        kafka.incremental_assign(starts)
+        waiting = starts if self._paused else [at for at in starts if at.partition in self._unplaced]
+        if waiting:
+            kafka.pause(waiting)
+        self._ready = True
+        self._metrics.partitions.set(len(self._lanes))
+        self._log.info("assigned", partitions={at.partition: at.offset for at in starts})
+
+    def _open_lane(self, partition: int, start: int) -> None:
+        self._stopped.pop(partition, None)
+        self._metrics.stopped.set(len(self._stopped))
+        self._starts[partition] = line_start(self._settings.kafka.topic, partition)
+        self._lanes[partition] = Lane(
+            self._contract.topic_id,
+            partition,
+            self._assignment,
+            start,
+            self._contract.cells_of(partition),
+            self._limits,
+        )
+
+    def _settle(self, now: float) -> None:
+        """Read the contract again and place partitions that have no commit; repeated until S3 answers."""
+        if now < self._settle_at:
+            return
+        self._settle_at = now + SETTLE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        try:
+            if not self._contract_is_fresh:
+                self._check_contract()
+            for partition in sorted(self._unplaced):
+                self._place(partition)
+        except (BaseError, OSError) as error:
+            self._metrics.failed(type(error).__name__)
+            self._log.warning("S3 does not answer, landing waits", error=str(error).splitlines()[0])
+        except (ContractError, topic.TopicError) as error:
+            self._refused = error
+
+    def _check_contract(self) -> None:
+        """Rule 1: read again at each assignment; other cells than those in use mean that somebody resized them."""
+        if self._agree(self._facts()) != self._contract:
+            raise ContractError("the contract object was changed while this consumer ran: start it again")
+        self._contract_is_fresh = True
+
+    def _place(self, partition: int) -> None:
+        """Start a partition that has no commit: at what is landed, else at the log's start; commit that first."""
+        name = self._settings.kafka.topic
+        low, _ = self._kafka.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
+        landed = landed_offsets(self._control, self._settings.storage.data_prefix, partition, self._awake)
+        try:
+            start = start_without_commit(partition, landed, self._contract.cells_of(partition), low)
+        except ProtocolError as error:
+            self._unplaced.discard(partition)
+            self._stop_partition(partition, str(error))
+            return
+        at = self._position(partition, start, None)
+        try:
+            self._kafka.commit(offsets=[at], asynchronous=False)
+            self._kafka.seek(TopicPartition(name, partition, start))
+        except KafkaException as error:
+            self._log.warning("partition not placed yet", partition=partition, error=str(error))
+            return
+        self._unplaced.discard(partition)
+        self._open_lane(partition, start)
+        self._metrics.partitions.set(len(self._lanes))
+        if not self._paused:
+            self._kafka.resume([TopicPartition(name, partition)])
+        self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
+
+    def _revoked(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """Land what is there within the time allowed, commit, let go (rule 11)."""
+        numbers = [at.partition for at in partitions]
+        lanes = [self._lanes[number] for number in numbers if number in self._lanes]
+        done = self._flush(lanes, "revoked", self._settings.consumer.revoke_flush_seconds)
+        self._commit(lanes, wait=True)
+        self._forget(numbers)
+        self._log.info("revoked", partitions=numbers, flushed=done)
+
+    def _lost(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """The group has moved on without us: nothing may be committed (rule 11)."""
+        numbers = [at.partition for at in partitions]
+        self._forget(numbers)
+        self._log.warning("lost", partitions=numbers)
+
+    def _forget(self, partitions: list[int]) -> None:
+        """Drop the state of partitions; answers that still come are not listened to."""
+        for number in partitions:
+            self._unplaced.discard(number)
+            lane = self._lanes.pop(number, None)
+            if lane is not None:
+                lane.sealed = True
+                self._sink.abandon(number, lane.assignment)
+        self._metrics.partitions.set(len(self._lanes))
+
+    def _flush(self, lanes: list[Lane], reason: Any, seconds: float) -> bool:
+        """Seal lanes and wait until they are settled, at most `seconds`; returns whether they are."""
+        deadline = monotonic() + seconds
+        for lane in lanes:
+            lane.seal(reason)
+        while True:
+            self._collect(0.0)
+            self._dispatch()
+            lanes = [lane for lane in lanes if self._lanes.get(lane.partition) is lane]
+            if all(lane.settled for lane in lanes):
+                return True
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            self._collect(min(left, THROTTLE_SECONDS))
+            self._awake()
+
+    # --- memory ---------------------------------------------------------------
+
+    def _wait_instead_of_reading(self, now: float) -> bool:
+        """Keep memory bounded: wait for S3 a moment; if that does not help, pause and go on polling."""
+        cap = self._settings.consumer.max_buffer_bytes
+        buffered = sum(lane.buffered for lane in self._lanes.values())
+        self._metrics.buffered.set(buffered)
+        self._metrics.in_flight.set(sum(lane.in_flight for lane in self._lanes.values()))
+        if self._paused:
+            self._close_for_memory()
+            if buffered < cap * THROTTLE_SHARE / 2 or not any(lane.busy for lane in self._lanes.values()):
+                self._resume()
+            return False
+        if buffered < cap * THROTTLE_SHARE:
+            self._throttled_since = None
+            return False
+        self._close_for_memory()
+        if self._throttled_since is None:
+            self._throttled_since = now
+        if now - self._throttled_since > PAUSE_AFTER_SECONDS:
+            self._pause()
+            return False
+        if self._collect(THROTTLE_SECONDS):
+            self._throttled_since = now
+        self._awake()
+        return True
+
+    def _close_for_memory(self) -> None:
+        """When nothing is under way, only open batches hold the memory: close them, or all would wait for ever."""
+        if not any(lane.busy for lane in self._lanes.values()):
+            for lane in self._lanes.values():
+                lane.close_open("memory")
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._metrics.paused.set(1)
+        self._kafka.pause([TopicPartition(self._settings.kafka.topic, number) for number in self._lanes])
+        self._log.warning("paused: S3 does not keep up", last_error=self._sink.last_error)
+
+    def _resume(self) -> None:
+        """Read on exactly where each lane stands, whatever was thrown away with the pause."""
+        self._paused = False
+        self._throttled_since = None
+        self._metrics.paused.set(0)
+        name = self._settings.kafka.topic
+        for number, lane in list(self._lanes.items()):
+            try:
+                self._kafka.seek(TopicPartition(name, number, lane.position))
+            except KafkaException as error:
+                self._stop_partition(number, f"partition {number}: seek to {lane.position} failed: {error}")
+                continue
+            self._kafka.resume([TopicPartition(name, number)])
+        self._log.info("resumed")
+
+    # --- end ------------------------------------------------------------------
+
+    def _statistics(self, done: bool) -> None:
+        total = self._metrics.total
+        self._log.info(
+            "stopped",
+            everything_landed=done,
+            messages=total.messages,
+            rejected=dict(self._rejects),
+            batches=total.batches,
+            upload_errors=total.errors,
+            seconds=round(total.seconds, 1),
+            messages_per_second=round(total.messages / max(total.seconds, 0.001), 1),
+            stopped_partitions=self._stopped,
+        )
+
+    def _progress(self, now: float) -> None:
+        total = self._metrics.total
+        seconds = now - self._last_progress
+        self._log.info(
+            "progress",
+            messages=total.messages,
+            batches=total.batches,
+            rejected=total.rejected,
+            upload_errors=total.errors,
+            messages_per_second=round((total.messages - self._progress_count) / seconds, 1),
+            buffered_bytes=sum(lane.buffered for lane in self._lanes.values()),
+            partitions={number: lane.durable for number, lane in sorted(self._lanes.items())},
+            paused=self._paused,
+        )
+        self._last_progress, self._progress_count = now, total.messages
+
+    def health(self) -> Health:
+        """State for /healthz; called from the health server's threads."""
+        problems = list(self._stopped.values())
+        failing = self._sink.failing_since
+        if not self._ready:
+            problems.append("no assignment from the group yet")
+        if failing is not None:
+            problems.append(f"S3 has failed for {monotonic() - failing:.0f} s: {self._sink.last_error}")
+        if self._paused:
+            problems.append("reading is paused until S3 keeps up")
+        silence = monotonic() - self._last_turn
+        live = silence < 300
+        return Health(live, live and not problems, problems, {"seconds_since_poll": round(silence, 1)})
+
+
+def landed_offsets(
+    store: S3Store, prefix: str, partition: int, each_page: Callable[[], None] = lambda: None
+) -> list[int]:
+    """First offsets of a partition's data objects; lists the whole prefix, so only for a partition without commit."""
+    offsets = []
+    for chunk in obstore.list(store, prefix=prefix):
+        each_page()
+        for entry in chunk:
+            key = parse_key(entry["path"])
+            if key is not None and key.kind == "crypto_data" and key.partition == partition:
+                offsets.append(key.first_offset)
+    return offsets
+
+
+def error_class(row: Any) -> str:
+    """The class of a reject: a dead-letter row, a gap, or None for what only an earlier writer rejected."""
+    if isinstance(row, Gap):
+        return "gap"
+    return "rejected_earlier" if row is None else str(row.error_class)
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,226 @@
+"""The producer: polls a source and sends each quote once, acknowledged by every in-sync replica."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import Producer as KafkaProducer
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from include.ingest.health import Health
+from include.ingest.logs import logger
+from include.ingest.metrics import ProducerMetrics
+from include.ingest.quote import Quote, encode
+from include.ingest.sources import Source, SourceError
+from include.ingest.sources.coingecko import CoinGecko
+from include.ingest.sources.coinmarketcap import CoinMarketCap
+from include.ingest.sources.simulator import Misbehaviour, Outgoing, Simulator
+from include.settings import Settings, SettingsError
+
+FIRST_BACKOFF_SECONDS = 2.0
+MAX_BACKOFF_SECONDS = 600.0
+FLUSH_SECONDS = 30.0
+PROGRESS_SECONDS = 60.0
+
+EXIT_CLEAN = 0
+EXIT_UNDELIVERED = 3
+
+
+def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
+    """The configured source, and its first quotes if they had to be asked for to choose.
+
+    Raises:
+        SettingsError: the source needs a key that is not set.
+    """
+    log, chosen = logger("producer"), settings.producer
+    gecko = CoinGecko(chosen.coingecko_url, chosen.poll_seconds)
+    if chosen.source == "coinmarketcap":
+        if chosen.coinmarketcap_api_key is None:
+            raise SettingsError("PRODUCER_SOURCE=coinmarketcap needs PRODUCER_COINMARKETCAP_API_KEY")
+        key = chosen.coinmarketcap_api_key.get_secret_value()
+        return CoinMarketCap(chosen.coinmarketcap_url, key, chosen.poll_seconds), None
+    if chosen.source == "coingecko":
+        return gecko, None
+    if chosen.source == "simulator":
+        return Simulator(settings.simulator), None
+    try:
+        first = gecko.quotes()
+    except SourceError as error:
+        log.warning("CoinGecko does not answer, using the simulator", error=str(error))
+        return Simulator(settings.simulator), None
+    return gecko, first
+
+
+class Producer:
+    """One producer process. `run` returns the exit status."""
+
+    def __init__(self, settings: Settings, metrics: ProducerMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._log = logger("producer")
+        self._topic = settings.kafka.topic
+        self._kafka = KafkaProducer(
+            {"linger.ms": 20, "compression.type": "lz4"}
+            | settings.kafka.client_config()
+            | {"enable.idempotence": True, "acks": "all"}
+        )
+        self._misbehaviour = Misbehaviour(settings.simulator)
+        self._last: dict[str, Quote] = {}
+        self._late: list[tuple[datetime, int, Outgoing]] = []
+        self._late_count = 0
+        self._stop = threading.Event()
+        self._source_problem: str | None = None
+        self._fatal: str | None = None
+        self._last_turn = monotonic()
+        self._counts = {"sent": 0, "delivered": 0, "failed": 0, "unchanged": 0}
+
+    def stop(self) -> None:
+        """End soon; may be called from a signal handler."""
+        self._stop.set()
+
+    def run(self) -> int:
+        """Send until stopped.
+
+        Raises:
+            SourceError: the source refuses us for good (for example a wrong key).
+        """
+        source, first = choose_source(self._settings)
+        self._log.info("started", source=source.name, topic=self._topic, interval_seconds=source.interval_seconds)
+        self._send_history(source, first)
+        started = last_progress = monotonic()
+        wait, failures = 0.0, 0
+        while not self._stop.wait(wait) and self._fatal is None:
+            self._last_turn = turn = monotonic()
+            try:
+                quotes = first if first is not None else source.quotes()
+                first, failures, self._source_problem = None, 0, None
+                self._send(source, quotes)
+                wait = max(0.0, turn + source.interval_seconds - monotonic())
+            except SourceError as error:
+                if error.fatal:
+                    raise
+                failures += 1
+                wait = self._backoff(error, failures, source.interval_seconds)
+            self._send_late()
+            self._kafka.poll(0)
+            if monotonic() - last_progress >= PROGRESS_SECONDS:
+                last_progress = monotonic()
+                self._log.info("progress", source=source.name, **self._counts)
+        return self._finish(started)
+
+    def _backoff(self, error: SourceError, failures: int, interval: float) -> float:
+        """Seconds until the next poll after a failed one."""
+        delay = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 16))
+        delay = max(delay * random.uniform(0.5, 1.0), error.retry_after_seconds or 0.0, min(interval, 1.0))  # noqa: S311
+        self._source_problem = str(error)
+        self._metrics.source_errors.labels(type(error.__cause__ or error).__name__).inc()
+        self._log.warning("source failed", error=str(error), retry_in_seconds=round(delay, 1))
+        return delay
+
+    # --- sending --------------------------------------------------------------
+
+    def _send(self, source: Source, quotes: Sequence[Quote]) -> None:
+        for quote in quotes:
+            if self._last.get(quote.symbol) == quote and not self._settings.producer.send_unchanged:
+                self._metrics.unchanged.inc()
+                self._counts["unchanged"] += 1
+                continue
+            self._last[quote.symbol] = quote
+            self._metrics.last_quote.set(quote.last_updated.timestamp())
+            simulated = isinstance(source, Simulator)
+            for message in self._misbehaviour.messages(quote) if simulated else [_message(quote)]:
+                if message.not_before is None:
+                    self._produce(message)
+                else:
+                    self._late_count += 1
+                    heapq.heappush(self._late, (message.not_before, self._late_count, message))
+
+    def _send_late(self, *, everything: bool = False) -> None:
+        while self._late and (everything or self._late[0][0] <= datetime.now(UTC)):
+            self._produce(heapq.heappop(self._late)[2])
+
+    def _produce(self, message: Outgoing) -> None:
+        key = message.key if self._settings.producer.key == "symbol" else None
+        while True:
+            try:
+                self._kafka.produce(self._topic, message.value, key, on_delivery=self._delivered)
+                break
+            except BufferError:  # the local queue is full: Kafka is slow, wait for deliveries
+                self._kafka.poll(0.5)
+        self._metrics.sent.inc()
+        self._counts["sent"] += 1
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self._metrics.delivered.inc()
+            self._counts["delivered"] += 1
+            return
+        self._metrics.failed.inc()
+        self._counts["failed"] += 1
+        self._log.error("message not delivered", error=error.str(), code=error.name())
+        if error.fatal():
+            self._fatal = error.str()
+
+    # --- history --------------------------------------------------------------
+
+    def _send_history(self, source: Source, first: Sequence[Quote] | None) -> None:
+        """Simulated hours before now, as fast as Kafka takes them, if the topic is empty."""
+        hours = self._settings.simulator.history_hours
+        if hours <= 0:
+            return
+        if not self._topic_is_empty():
+            self._log.info("history not sent: the topic is not empty", hours=hours)
+            return
+        simulator = source if isinstance(source, Simulator) else Simulator(self._settings.simulator)
+        if not isinstance(source, Simulator):
+            try:
+                simulator = simulator.scaled_to(first if first is not None else source.quotes())
+            except SourceError as error:
+                self._log.warning("history is not scaled to the live price", error=str(error))
+        count = 0
+        for quote in simulator.history(datetime.now(UTC)):
+            for message in self._misbehaviour.messages(quote):
+                self._produce(message)
+                count += 1
+            if count % 1000 == 0:
+                self._kafka.poll(0)
+            if self._stop.is_set():
+                return
+        self._kafka.flush(FLUSH_SECONDS)
+        self._log.info("history sent", hours=hours, messages=count, source="simulator")
+
+    def _topic_is_empty(self) -> bool:
+        admin = AdminClient(self._settings.kafka.client_config())
+        partitions = admin.list_topics(self._topic, timeout=15).topics[self._topic].partitions
+        ends: dict[TopicPartition, Any] = admin.list_offsets(
+            {TopicPartition(self._topic, number): OffsetSpec.latest() for number in partitions}  # type: ignore[no-untyped-call]
+        )
+        return all(future.result().offset <= 0 for future in ends.values())
+
+    # --- end ------------------------------------------------------------------
+
+    def _finish(self, started: float) -> int:
+        self._send_late(everything=True)
+        left = self._kafka.flush(FLUSH_SECONDS)
+        self._log.info(
+            "stopped", undelivered=left, seconds=round(monotonic() - started, 1), fatal=self._fatal, **self._counts
+        )
+        return EXIT_CLEAN if not left and not self._counts["failed"] and self._fatal is None else EXIT_UNDELIVERED
+
+    def health(self) -> Health:
+        """State for /healthz."""
+        problems = [text for text in (self._source_problem, self._fatal) if text]
+        silence = monotonic() - self._last_turn
+        live = self._fatal is None and silence < MAX_BACKOFF_SECONDS + 60 + self._settings.producer.poll_seconds
+        return Health(live, live and not problems, problems, dict(self._counts))
+
+
+def _message(quote: Quote) -> Outgoing:
+    return Outgoing(quote.symbol, encode(quote))

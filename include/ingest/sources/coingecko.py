@@ -1,0 +1,54 @@
+"""CoinGecko's /simple/price: free, without a key, a few requests a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from include.ingest.quote import Quote
+from include.ingest.sources.base import COINS, SourceError
+from include.ingest.sources.web import fetch
+
+
+class _Price(msgspec.Struct):
+    usd: float
+    last_updated_at: int
+
+
+class CoinGecko:
+    """Quotes from CoinGecko, its ids mapped to CoinMarketCap's."""
+
+    name = "coingecko"
+
+    def __init__(self, url: str, interval_seconds: float) -> None:
+        self._url = f"{url.rstrip('/')}/simple/price"
+        self.interval_seconds = interval_seconds
+
+    def quotes(self) -> Sequence[Quote]:
+        """The present quotes.
+
+        Raises:
+            SourceError: no usable answer, or a coin is missing.
+        """
+        parameters = {
+            "ids": ",".join(coin.coingecko for coin in COINS),
+            "vs_currencies": "usd",
+            "include_last_updated_at": "true",
+            "precision": "full",
+        }
+        prices = fetch(self._url, parameters, {}, dict[str, _Price])
+        missing = [coin.coingecko for coin in COINS if coin.coingecko not in prices]
+        if missing:
+            raise SourceError(f"{self._url}: no price for {', '.join(missing)}")
+        return [
+            Quote(
+                id=coin.id,
+                symbol=coin.symbol,
+                name=coin.name,
+                price=prices[coin.coingecko].usd,
+                last_updated=datetime.fromtimestamp(prices[coin.coingecko].last_updated_at, UTC),
+            )
+            for coin in COINS
+        ]

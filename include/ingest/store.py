@@ -1,0 +1,83 @@
+"""The bucket as the consumer sees it: create-only PUTs, metadata, and the contract object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.store import S3Store
+
+from include.landing.contract import Contract
+from include.landing.layout import CONTRACT_NAME
+from include.settings import AwsSettings, StorageSettings
+
+
+def open_store(storage: StorageSettings, aws: AwsSettings, timeout_seconds: float = 30.0) -> S3Store:
+    """The bucket. Credentials come from the usual AWS chain (environment, web identity, container, instance).
+
+    The library does not repeat requests: the sink does, and counts them.
+    """
+    options: dict[str, Any] = {"region": aws.default_region}
+    if aws.endpoint_url:
+        options |= {"endpoint": aws.endpoint_url, "virtual_hosted_style_request": False}
+    return S3Store(
+        storage.bucket,
+        client_options={
+            "allow_http": bool(aws.endpoint_url and aws.endpoint_url.startswith("http://")),
+            "timeout": f"{timeout_seconds}s",
+            "connect_timeout": "3s",
+        },
+        retry_config={"max_retries": 0},
+        **options,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContract:
+    """The contract object as read, with its ETag for a conditional replacement."""
+
+    contract: Contract
+    e_tag: str | None
+
+
+def read_contract(store: S3Store, prefix: str) -> StoredContract | None:
+    """The contract of a prefix, None when there is none yet.
+
+    Raises:
+        ContractError: the object is not readable.
+        obstore.exceptions.BaseError: S3 does not answer.
+    """
+    try:
+        found = obstore.get(store, prefix + CONTRACT_NAME)
+    except (NotFoundError, FileNotFoundError):
+        return None
+    return StoredContract(Contract.from_json(bytes(found.bytes())), found.meta["e_tag"])
+
+
+def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
+    """The contract in force: the prefix's own, or `mine`, created now (rule 1).
+
+    Raises:
+        ContractError: the prefix's contract differs from `mine`.
+        obstore.exceptions.BaseError: S3 does not answer.
+    """
+    stored = read_contract(store, prefix)
+    if stored is None:
+        try:
+            obstore.put(store, prefix + CONTRACT_NAME, mine.to_json(), mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return agree(store, prefix, mine)
+        return mine
+    stored.contract.check(mine)
+    return stored.contract
+
+
+def replace_contract(store: S3Store, prefix: str, old: StoredContract, new: Contract) -> None:
+    """Replace the contract if nobody else has meanwhile.
+
+    Raises:
+        obstore.exceptions.PreconditionError: somebody has.
+    """
+    obstore.put(store, prefix + CONTRACT_NAME, new.to_json(), mode={"e_tag": old.e_tag}, use_multipart=False)

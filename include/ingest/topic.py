@@ -1,0 +1,153 @@
+"""The topic: what it must be for exactly-once landing, read from Kafka; and how to create it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from include.landing.contract import NO_TOPIC_ID
+from include.settings import KafkaSettings
+
+ADMIN_SECONDS = 15.0
+DEFAULT_PARTITIONS = 6
+TOPIC_CONFIG = {
+    "message.timestamp.type": "LogAppendTime",
+    "cleanup.policy": "delete",
+    "unclean.leader.election.enable": "false",
+}
+"""What the landing contract asks of the topic (docs/exactly-once.md)."""
+_NO_ID = "A" * 22
+"""The all-zero UUID as Kafka prints it."""
+
+
+class TopicError(RuntimeError):
+    """The topic is not fit for landing, or not there; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """A topic as the broker describes it; `config` is None where the broker cannot tell."""
+
+    cluster_id: str
+    topic: str
+    topic_id: str
+    partitions: int
+    config: dict[str, str] | None
+
+
+def describe(admin: AdminClient, topic: str) -> TopicFacts:
+    """Read the topic's facts.
+
+    Raises:
+        TopicError: the topic is not there, or Kafka does not answer.
+    """
+    try:
+        listed = admin.list_topics(topic, timeout=ADMIN_SECONDS)
+    except KafkaException as error:
+        raise TopicError(f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS") from error
+    found = listed.topics[topic]
+    if found.error is not None or not found.partitions:
+        raise TopicError(
+            f"topic {topic!r} is not there ({found.error}): create it with python -m include.ingest create-topic"
+        )
+    return TopicFacts(
+        cluster_id=str(listed.cluster_id),
+        topic=topic,
+        topic_id=_topic_id(admin, topic),
+        partitions=len(found.partitions),
+        config=_config(admin, topic),
+    )
+
+
+def _topic_id(admin: AdminClient, topic: str) -> str:
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_SECONDS)[topic].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
+            return NO_TOPIC_ID
+        raise TopicError(f"Kafka does not describe topic {topic!r}: {error}") from error
+    shown = str(described.topic_id)
+    return NO_TOPIC_ID if shown in (_NO_ID, "", "None") else shown
+
+
+def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        entries = admin.describe_configs([resource], request_timeout=ADMIN_SECONDS)[resource].result()
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError._UNSUPPORTED_FEATURE, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+            return None
+        raise TopicError(f"Kafka does not tell the configuration of topic {topic!r}: {error}") from error
+    return {name: str(entry.value) for name, entry in entries.items()}
+
+
+def require_fit(facts: TopicFacts, *, allow_create_time: bool, allow_missing_topic_id: bool) -> list[str]:
+    """Refuse a topic on which landing could lose or double records; returns what was relaxed, in words.
+
+    Raises:
+        TopicError: names setting, value and remedy.
+    """
+    relaxed: list[str] = []
+    config = facts.config or {}
+    stamp = config.get("message.timestamp.type")
+    if stamp != TOPIC_CONFIG["message.timestamp.type"]:
+        if not allow_create_time:
+            raise TopicError(
+                f"topic {facts.topic!r} has message.timestamp.type={stamp or 'unknown'}: a producer's wrong clock "
+                "would file records under wrong days. Set it to LogAppendTime, or set CONSUMER_ALLOW_CREATE_TIME=true"
+            )
+        relaxed.append(f"message.timestamp.type={stamp or 'unknown'}")
+    if facts.topic_id == NO_TOPIC_ID:
+        if not allow_missing_topic_id:
+            raise TopicError(
+                "the broker knows no topic ids, so a topic deleted and recreated cannot be noticed. "
+                "Use Kafka 2.8 or later, or set CONSUMER_ALLOW_MISSING_TOPIC_ID=true"
+            )
+        relaxed.append("no topic id")
+    if config.get("cleanup.policy", "delete") != "delete":
+        raise TopicError(
+            f"topic {facts.topic!r} has cleanup.policy={config['cleanup.policy']}: compaction removes records before "
+            "they are landed. Set it to delete"
+        )
+    if config.get("unclean.leader.election.enable", "false") != "false":
+        raise TopicError(
+            f"topic {facts.topic!r} has unclean.leader.election.enable=true: records that are landed could be replaced "
+            "by others at the same offsets. Set it to false"
+        )
+    return relaxed
+
+
+def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retention_hours: float | None) -> bool:
+    """Create the topic unless it is there; returns whether it was created.
+
+    Raises:
+        TopicError: Kafka refuses, or its broker cannot create topics.
+    """
+    admin = AdminClient(kafka.client_config())
+    config = dict(TOPIC_CONFIG)
+    if retention_hours is not None:
+        config["retention.ms"] = str(int(retention_hours * 3_600_000))
+    topic = NewTopic(kafka.topic, num_partitions=partitions, replication_factor=replication, config=config)
+    try:
+        admin.create_topics([topic], request_timeout=ADMIN_SECONDS)[kafka.topic].result()
+    except KafkaException as error:
+        code = error.args[0].code()
+        if code == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        if code == KafkaError._UNSUPPORTED_FEATURE:
+            return _touch(admin, kafka.topic)
+        raise TopicError(f"topic {kafka.topic!r} could not be created: {error.args[0].str()}") from error
+    return True
+
+
+def _touch(admin: AdminClient, topic: str) -> bool:
+    """The broker inside librdkafka creates a topic when somebody asks for it."""
+    admin.list_topics(topic, timeout=ADMIN_SECONDS)
+    return False
