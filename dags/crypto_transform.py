@@ -43,12 +43,11 @@ layers behind it. A run that finds no new file skips everything.
 @task.short_circuit(retries=2, retry_delay=timedelta(seconds=30), execution_timeout=timedelta(minutes=5))
 def new_data() -> bool:
     """Skip the run when nothing has landed since the last successful bronze."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
     from include.settings import StorageSettings
     from include.transform import gate
+    from include.watch.connections import s3_client
 
-    found, seen = gate.look(S3Hook("aws_default").get_conn(), load_group(StorageSettings))
+    found, seen = gate.look(s3_client(), load_group(StorageSettings))
     get_current_context()["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
     return found
 
@@ -56,18 +55,18 @@ def new_data() -> bool:
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="none_skipped")
 def record_layer(layer: Layer) -> dict[str, Any]:
     """Leave the layer's rows, newest quote and test results in S3, also when a test has failed."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk.exceptions import AirflowSkipException
 
     from include.settings import AlertSettings, StorageSettings
     from include.transform import gate, test_results
+    from include.watch.connections import s3_client
     from include.watch.layer_state import Run
 
     context = get_current_context()
     ti, run = context["ti"], context["dag_run"]
     dbt_tasks = [task_id for task_id in context["dag"].task_ids if task_id.startswith(f"{layer}.")]
     pushed = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.XCOM_KEY)
-    s3, storage = S3Hook("aws_default").get_conn(), load_group(StorageSettings)
+    s3, storage = s3_client(), load_group(StorageSettings)
     if not any(results is not None for results in pushed):
         raise AirflowSkipException(f"{layer} was not built: an earlier layer failed")
     url = f"{load_group(AlertSettings).airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
@@ -89,7 +88,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
-    tags=["crypto", "transform", "dbt"],
+    tags=["lakehouse", "transform"],
     default_args={
         "owner": "data-platform",
         "retries": 1,
@@ -124,6 +123,7 @@ with DAG(
     for layer, group in groups.items():
         recorded = record_layer.override(
             task_id=f"record_{layer}",
+            priority_weight=1000,  # before the next layer's models, which wait for the same pool on the local target
             outlets=[Asset(name=f"{layer}_{layers.MODELS[layer]}", uri=layers.asset_uri(layer))],
             **cosmos_settings.warehouse_pool(),
         )(layer)

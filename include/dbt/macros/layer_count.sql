@@ -1,10 +1,11 @@
 {#
     Rows and newest quote of a layer's main model, for the layer state that monitor and
-    status screen read (include/transform/layer_query.py).
+    status screen read (include/transform/layer_query.py). Bronze holds a quote's own time as text,
+    as it came, so there the time of its arrival in Kafka stands for it.
 #}
 {% macro layer_count(model) -%}
     {%- set newest_quote = {
-        'crypto_raw': timestamp_from_iso('last_updated'),
+        'crypto_raw': 'kafka_timestamp',
         'crypto_stage': 'last_updated',
         'crypto_curated': 'last_quote_at',
     }[model] -%}

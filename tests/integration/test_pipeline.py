@@ -1,0 +1,310 @@
+"""The whole pipeline as `make demo` runs it: real broker, S3, consumer, scheduler and mailbox.
+
+One stack is started for the module (about a minute); the tests use it in the order in which
+they stand and each leaves it whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import duckdb
+import psutil
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from rich.console import Console
+
+from include.landing.layout import parse_key
+from include.local import environment, faults, mailbox
+from include.local.airflow_api import AirflowApi
+from include.local.process_control import ProcessControl
+from include.local.start import Demo, make_observer, start
+from include.local.status import MONITOR, TRANSFORM, Observer
+from include.settings import KafkaSettings, LocalSettings, StorageSettings, load_group
+from tests.servers import free_port
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running demo and ways to look into it."""
+
+    demo: Demo
+    api: AirflowApi
+    observer: Observer
+    values: dict[str, str]
+
+    def run_dag(self, dag_id: str, seconds: float = 300) -> tuple[str, dict[str, str | None]]:
+        """Trigger the DAG, wait for its end; returns its state and its tasks' states."""
+        run_id = self.api.trigger(dag_id)
+        eventually(lambda: self.api.run(dag_id, run_id).state in {"success", "failed"}, seconds)
+        return self.api.run(dag_id, run_id).state, self.api.task_states(dag_id, run_id)
+
+    def mails(self) -> list[mailbox.Mail]:
+        return mailbox.read(self.demo.local.state / "mail")
+
+
+def eventually(condition: Callable[[], bool], seconds: float, pause: float = 0.5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s"
+        time.sleep(pause)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> LocalSettings:
+    return LocalSettings(
+        state=tmp_path_factory.mktemp("stack"),
+        kafka_port=free_port(),
+        kafka_controller_port=free_port(),
+        aws_port=free_port(),
+        smtp_port=free_port(),
+        airflow_port=free_port(),
+        transform_schedule="0 0 1 1 *",  # the tests trigger it
+    )
+
+
+@pytest.fixture(scope="module")
+def stack(local: LocalSettings) -> Iterator[Stack]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "PRODUCER_SOURCE": "simulator",
+            "SIMULATOR_HISTORY_HOURS": "5",
+            "SIMULATOR_BAD_SHARE": "0",
+            "CONSUMER_HTTP_PORT": str(free_port()),
+            "PRODUCER_HTTP_PORT": str(free_port()),
+            "CONSUMER_BATCH_AGE_SECONDS": "2",
+            "LOCAL_SMTP_PORT": str(local.smtp_port),
+        }.items():
+            patch.setenv(name, value)
+        demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
+        try:
+            api = start(demo)
+            values = environment.read(demo.environment_file)
+            with environment.applied(values):
+                yield Stack(demo, api, make_observer(values, demo, api), values)
+        finally:
+            if demo.control.running():
+                demo.control.shutdown()
+
+
+def every_message(kafka: KafkaSettings) -> list[tuple[int, int, bytes]]:
+    """(partition, offset, payload) of every message on the topic, read straight from Kafka."""
+    reader = Consumer(kafka.client_config() | {"group.id": "test-reader", "enable.auto.commit": False})
+    try:
+        found = []
+        for partition in reader.list_topics(kafka.topic, timeout=10).topics[kafka.topic].partitions:
+            low, high = reader.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=10)
+            reader.assign([TopicPartition(kafka.topic, partition, low)])
+            while low < high:
+                message = reader.poll(10)
+                assert message is not None
+                assert message.error() is None
+                offset, payload = message.offset(), message.value()
+                assert offset is not None
+                assert payload is not None
+                low = offset + 1
+                found.append((partition, offset, payload))
+        return found
+    finally:
+        reader.close()
+
+
+def landed_records(storage: StorageSettings) -> list[dict[str, Any]]:
+    """Every record of every landed file, each file read as the JSON array that it must be."""
+    s3 = boto3.client("s3")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=storage.data_prefix)
+    keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+    bodies = [
+        json.loads(s3.get_object(Bucket=storage.bucket, Key=key)["Body"].read()) for key in keys if parse_key(key)
+    ]
+    assert all(isinstance(body, list) for body in bodies)
+    return [record for body in bodies for record in body]
+
+
+def hourly_candles(
+    messages: list[tuple[int, int, bytes]],
+) -> dict[tuple[str, str], tuple[float, float, float, float, int]]:
+    """(symbol, hour) -> (open, high, low, close, count), computed here, independent of dbt."""
+    quotes = defaultdict(list)
+    for _, _, payload in messages:
+        quote = json.loads(payload)
+        moment = datetime.fromisoformat(quote["last_updated"])
+        quotes[quote["symbol"], f"{moment:%Y-%m-%d %H}"].append((moment, float(quote["price"])))
+    candles = {}
+    for group, found in quotes.items():
+        prices = [price for _, price in sorted(found)]
+        candles[group] = (prices[0], max(prices), min(prices), prices[-1], len(prices))
+    return candles
+
+
+def test_every_message_arrives_once_in_every_layer(stack: Stack) -> None:
+    stack.demo.control.stop("producer")
+    eventually(lambda: (s := stack.observer.look({})).lag == 0 and s.landed == s.produced, seconds=60)
+    state, tasks = stack.run_dag(TRANSFORM)
+    assert state == "success", tasks
+
+    messages = every_message(load_group(KafkaSettings))
+    records = landed_records(load_group(StorageSettings))
+    assert len(messages) >= 3 * 5 * 60
+    assert sorted((r["_partition"], r["_offset"]) for r in records) == sorted((p, o) for p, o, _ in messages)
+    own = [{name: value for name, value in record.items() if not name.startswith("_")} for record in records]
+    assert sorted(map(json.dumps, own)) == sorted(json.dumps(json.loads(payload)) for _, _, payload in messages)
+
+    eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(TRANSFORM, 10)), 120)
+    with duckdb.connect(stack.values["WAREHOUSE_DUCKDB_PATH"], read_only=True) as warehouse:
+
+        def rows(sql: str) -> list[tuple[Any, ...]]:
+            return warehouse.execute(sql).fetchall()
+
+        assert rows("select count(*), count(distinct record_id) from crypto_lakehouse_bronze.crypto_raw") == [
+            (len(messages), len(messages))
+        ]
+        [(silver,)] = rows("select count(*) from crypto_lakehouse_silver.crypto_stage")
+        [(refused,)] = rows("select count(*) from crypto_lakehouse_silver.crypto_quarantine")
+        assert (silver, refused) == (len(messages), 0)
+        gold = {
+            (symbol, hour): (float(o), float(h), float(low), float(c), int(n))
+            for symbol, hour, o, h, low, c, n in rows(
+                "select symbol, strftime(hour_start, '%Y-%m-%d %H'), open_price, high_price, low_price, close_price,"
+                " quote_count from crypto_lakehouse_gold.crypto_curated"
+            )
+        }
+    expected = hourly_candles(messages)
+    assert gold.keys() == expected.keys()
+    for group, candle in expected.items():
+        assert gold[group][4] == candle[4], group
+        assert all(math.isclose(a, b, abs_tol=1e-8) for a, b in zip(gold[group][:4], candle[:4], strict=True)), group
+    status = stack.observer.look({})
+    assert status.rows == {"bronze": len(messages), "silver": len(messages), "gold": len(expected)}
+    assert status.tests["passed"] >= 33
+    assert status.tests["failed"] == 0
+
+
+def test_run_without_new_files_is_skipped(stack: Stack) -> None:
+    state, tasks = stack.run_dag(TRANSFORM)
+    assert state == "success"
+    assert tasks.pop("new_data") == "success"
+    assert set(tasks.values()) == {"skipped"}
+
+
+def test_everything_listens_on_loopback_only(stack: Stack) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in process_tree(stack.demo.local.state)
+        for connection in process.net_connections("inet")
+        if connection.status in {psutil.CONN_LISTEN, psutil.CONN_NONE} and connection.laddr
+    }
+    assert listening
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def built_in_broker(stack: Stack) -> bool:
+    return "CONSUMER_ALLOW_MISSING_TOPIC_ID" in stack.values
+
+
+def process_tree(state: Path) -> list[psutil.Process]:
+    """Supervisord and everything below it."""
+    supervisor = psutil.Process(int((state / "supervisord.pid").read_text()))
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def test_broker_outage_shows_as_lag_and_ends_alone(stack: Stack) -> None:
+    consumer = stack.demo.control.process_id("consumer")
+    if not built_in_broker(stack):  # that one keeps its messages in memory only
+        stack.demo.control.stop("broker")
+        assert stack.observer.look({}).lag is None, "an unreadable lag must not be a number"
+        time.sleep(15)
+        stack.demo.control.start("broker")
+    before = stack.observer.look({}).landed or 0
+    stack.demo.control.start("producer")
+    eventually(lambda: (stack.observer.look({}).landed or 0) > before, seconds=90)
+    assert stack.demo.control.process_id("consumer") == consumer, "it recovers by itself, it is not restarted"
+
+
+def test_stopped_consumer_is_mailed_once_and_its_recovery_too(stack: Stack) -> None:
+    state, tasks = stack.run_dag(MONITOR, 120)
+    already = len(stack.mails())
+    assert state == "success", tasks
+    faults.FAULTS["consumer"].apply(stack.demo.control, stack.demo.environment_file)
+    state, tasks = stack.run_dag(MONITOR, 120)
+    assert (state, tasks["notify"]) == ("failed", "failed"), tasks
+    eventually(lambda: len(stack.mails()) == already + 1, 20)
+    mail = stack.mails()[-1]
+    assert "consumer" in (mail.subject + mail.text).lower()
+    assert "What to do: " in mail.text
+    state, tasks = stack.run_dag(MONITOR, 120)
+    assert (state, tasks["notify"]) == ("failed", "success"), "the condition stays red, nothing new is mailed"
+    assert len(stack.mails()) == already + 1
+    faults.mend(stack.demo.control, stack.demo.environment_file)
+    eventually(lambda: (status := stack.observer.look({})).lag is not None and status.lag < 100, 60)
+    state, tasks = stack.run_dag(MONITOR, 120)
+    assert state == "success", tasks
+    eventually(lambda: len(stack.mails()) == already + 2, 20)
+    assert "over" in (stack.mails()[-1].subject + stack.mails()[-1].text).lower()
+
+
+def test_bad_messages_become_dead_letters_and_block_nothing(stack: Stack) -> None:
+    storage = load_group(StorageSettings)
+    faults.FAULTS["data"].apply(stack.demo.control, stack.demo.environment_file)
+    s3 = boto3.client("s3")
+
+    def dead_letters() -> int:
+        return s3.list_objects_v2(Bucket=storage.bucket, Prefix=storage.dead_letter_prefix)["KeyCount"]
+
+    eventually(lambda: dead_letters() > 0, 60)
+    faults.mend(stack.demo.control, stack.demo.environment_file)
+    landed = stack.observer.look({}).landed or 0
+    eventually(lambda: (stack.observer.look({}).landed or 0) > landed, 60)
+    state, tasks = stack.run_dag(TRANSFORM)
+    assert state == "success", tasks
+
+
+def test_stop_ends_every_process_and_a_second_start_goes_on(stack: Stack) -> None:
+    ours = process_tree(stack.demo.local.state)
+    stack.demo.control.shutdown()
+    eventually(lambda: not any(process.is_running() for process in ours), 20)
+    if built_in_broker(stack):
+        return  # the built-in broker starts afresh, and says so
+    # The second start, through the command line this time, ended by Ctrl-C as a person would.
+    variables = {f"LOCAL_{name.upper()}": str(value) for name, value in stack.demo.local.model_dump().items()}
+    before = len(landed_in_bronze(stack))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "include.local.demo", "run"],
+        env=environment.inherited() | {"PYTHONPATH": ".", "PRODUCER_SOURCE": "simulator"} | variables,
+        start_new_session=True,
+    )
+    try:
+        control = stack.demo.control
+        eventually(lambda: control.running() and control.status().get("airflow-scheduler") == "RUNNING", 120)
+        eventually(lambda: (stack.observer.look({}).lag or 10_000) < 100, 60)
+        started = [psutil.Process(child.pid), *process_tree(stack.demo.local.state)]
+        eventually(lambda: any(run.state == "success" for run in stack.api.runs(TRANSFORM, 1)), 180)
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(90)
+    eventually(lambda: not any(process.is_running() for process in started), 20)
+    after = landed_in_bronze(stack)
+    assert len(after) > before
+    assert len(after) == len(set(after)), "nothing doubled"
+
+
+def landed_in_bronze(stack: Stack) -> list[tuple[int, int]]:
+    """Coordinates of every row of bronze."""
+    with duckdb.connect(stack.values["WAREHOUSE_DUCKDB_PATH"], read_only=True) as warehouse:
+        return warehouse.execute(
+            "select kafka_partition, kafka_offset from crypto_lakehouse_bronze.crypto_raw"
+        ).fetchall()
