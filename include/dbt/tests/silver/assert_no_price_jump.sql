@@ -1,5 +1,5 @@
 -- A price that moves, from one quote to the next, by more than so many standard deviations of all moves
--- (variable price_jump_deviations) is more often an error than news.
+-- (variable price_jump_deviations) is more often an error than news. Says nothing below a hundred moves.
 {{ config(severity='warn') }}
 
 with
@@ -36,9 +36,11 @@ usual_moves as (
 
     select
         symbol,
+        avg(move) as mean,
         stddev_samp(move) as deviation
     from relative_moves
     group by symbol
+    having count(*) >= 100
 
 )
 
@@ -47,9 +49,9 @@ select
     relative_moves.last_updated,
     relative_moves.price,
     relative_moves.previous_price,
-    abs(relative_moves.move) / usual_moves.deviation as deviations
+    abs(relative_moves.move - usual_moves.mean) / usual_moves.deviation as deviations
 from relative_moves
 inner join usual_moves on relative_moves.symbol = usual_moves.symbol
 where
     usual_moves.deviation > 0
-    and abs(relative_moves.move) > {{ var('price_jump_deviations') }} * usual_moves.deviation
+    and abs(relative_moves.move - usual_moves.mean) > {{ var('price_jump_deviations') }} * usual_moves.deviation

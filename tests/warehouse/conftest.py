@@ -1,0 +1,55 @@
+"""Fixtures of the warehouse tests: a landed topic, and a warehouse that reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from obstore.store import S3Store
+
+from tests.warehouse.landed_topic import LandedTopic, market_day, open_bucket
+from tests.warehouse.warehouse import Warehouse, environment
+
+
+@pytest.fixture(scope="session")
+def dbt_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Target folder shared by all runs, so that the project is parsed once."""
+    return tmp_path_factory.mktemp("dbt-target")
+
+
+@pytest.fixture
+def store(bucket: str, s3: str) -> S3Store:
+    """The test's empty bucket."""
+    return open_bucket(bucket, s3)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, dbt_artifacts: Path, bucket: str, s3: str) -> Warehouse:
+    """An empty warehouse over the test's bucket."""
+    return Warehouse(tmp_path / "warehouse", dbt_artifacts, bucket, s3)
+
+
+@pytest.fixture
+def today() -> datetime:
+    """The current hour, UTC, and far enough from midnight that a few hours before are the same day."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture(scope="session")
+def built_warehouse(
+    tmp_path_factory: pytest.TempPathFactory, dbt_artifacts: Path, aws_endpoint: str
+) -> Callable[[Path], Warehouse]:
+    """Makes copies of a warehouse with 30 hours of faulty market, built once a session."""
+    bucket = f"market-{os.getpid()}"
+    with environment({"AWS_ENDPOINT_URL": aws_endpoint}):
+        boto3.client("s3").create_bucket(Bucket=bucket)
+        topic = LandedTopic()
+        market_day(topic, datetime.now(UTC) - timedelta(hours=30), hours=30)
+        topic.land(open_bucket(bucket, aws_endpoint))
+    original = Warehouse(tmp_path_factory.mktemp("built"), dbt_artifacts, bucket, aws_endpoint)
+    original.build()
+    return original.copy

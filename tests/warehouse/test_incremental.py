@@ -1,0 +1,224 @@
+"""What runs load: everything that landed, once, in whatever order it came."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from tests.warehouse.landed_topic import LandedTopic, market_day, quote
+from tests.warehouse.warehouse import Warehouse, reported
+
+pytestmark = pytest.mark.servers
+
+COUNTS = """
+    select
+        (select count(*) from lake_bronze.crypto_raw),
+        (select count(*) from lake_bronze.crypto_dead_letter),
+        (select count(*) from lake_silver.crypto_stage),
+        (select count(*) from lake_silver.crypto_quarantine),
+        (select count(*) from lake_gold.crypto_curated)
+"""
+CONTENT = "select {columns} from {table} order by all"
+TABLES = {
+    "lake_bronze.crypto_raw": "* exclude (loaded_at)",
+    "lake_bronze.crypto_dead_letter": "* exclude (loaded_at)",
+    "lake_silver.crypto_stage": "* exclude (loaded_at)",
+    "lake_silver.crypto_quarantine": "* exclude (loaded_at)",
+    "lake_gold.crypto_curated": "* exclude (loaded_at)",
+}
+
+
+def content(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
+    """Every table's rows but for the time of loading."""
+    return {t: warehouse.query(CONTENT.format(columns=c, table=t)) for t, c in TABLES.items()}
+
+
+def loaded_offsets(warehouse: Warehouse, partition: int) -> list[int]:
+    """Bronze's offsets of a partition."""
+    rows = warehouse.query(
+        f"select kafka_offset from lake_bronze.crypto_raw where kafka_partition = {partition} order by 1"
+    )
+    return [offset for (offset,) in rows]
+
+
+def quotes(topic: LandedTopic, symbol: str, start: datetime, count: int, step: timedelta) -> None:
+    for n in range(count):
+        at = start + n * step
+        topic.send(quote(symbol, 2.0 + n / 1000 if symbol == "XRP" else 3000.0 + n, at), at)
+
+
+def test_an_empty_bucket_builds_empty_tables_and_says_that_gold_is_not_fresh(warehouse: Warehouse) -> None:
+    results = warehouse.build()
+    assert warehouse.query(COUNTS) == [(0, 0, 0, 0, 0)]
+    assert reported(results) == {
+        "crypto_raw_recency_check",
+        "crypto_stage_recency_check",
+        "crypto_curated_recency_check",
+    }
+    assert results["crypto_curated_recency_check"].status == "fail"
+    assert warehouse.query("select problem from lake_test_failures.crypto_curated_recency_check") == [
+        ("no rows at all",)
+    ]
+
+
+def test_empty_tables_fill_when_something_lands(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    warehouse.load()
+    topic = LandedTopic()
+    quotes(topic, "ETH", today - timedelta(hours=1), 5, timedelta(minutes=1))
+    topic.land(store)
+    assert reported(warehouse.build()) == set()
+    assert warehouse.query(COUNTS) == [(5, 0, 5, 0, 1)]
+
+
+def test_a_file_of_rejected_messages_only_has_no_rows(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    for _ in range(3):
+        topic.send(b"not json", today, error="not_json")
+    topic.land(store)
+    warehouse.load()
+    assert warehouse.query(COUNTS) == [(0, 3, 0, 0, 0)]
+
+
+def test_a_second_run_changes_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    market_day(topic, today - timedelta(hours=4), hours=4)
+    topic.land(store)
+    warehouse.load()
+    before = content(warehouse)
+    warehouse.load()
+    assert content(warehouse) == before
+
+
+def test_runs_in_steps_equal_one_run(
+    warehouse: Warehouse, store: S3Store, today: datetime, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    topic = LandedTopic()
+    for step in range(3):
+        market_day(topic, today - timedelta(hours=3 - step), hours=1, seed=step)
+        topic.land(store)
+        warehouse.load()
+    stepwise = content(warehouse)
+    at_once = Warehouse(tmp_path_factory.mktemp("once"), warehouse.artifacts, warehouse.bucket, warehouse.endpoint)
+    at_once.load()
+    assert content(at_once) == stepwise
+
+
+def test_a_full_refresh_gives_the_same(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    for hour in (3, 2):
+        market_day(topic, today - timedelta(hours=hour), hours=1, seed=hour)
+        topic.land(store)
+        warehouse.load()
+    before = content(warehouse)
+    warehouse.load("--full-refresh")
+    assert content(warehouse) == before
+
+
+def test_a_file_that_lands_behind_newer_ones_is_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic(cell=10)
+    quotes(topic, "ETH", today - timedelta(hours=2), 30, timedelta(minutes=2))
+    files = list(topic.files())
+    assert len(files) >= 3
+    for key, body in [files[0], *files[2:]]:
+        obstore.put(store, key, body)
+    assert "assert_offsets_have_no_hole" in reported(warehouse.build())
+    obstore.put(store, *files[1])
+    assert reported(warehouse.build()) == set()
+    assert loaded_offsets(warehouse, 1) == list(range(30))
+
+
+def test_a_partition_that_lags_a_week_is_loaded_completely(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    week_ago = today - timedelta(days=7)
+    topic = LandedTopic()
+    quotes(topic, "XRP", week_ago, 20, timedelta(hours=8))
+    lagging = list(topic.files({2}))
+    quotes(topic, "ETH", week_ago, 7 * 24 + 1, timedelta(hours=1))
+    topic.land(store, {1})
+    obstore.put(store, *lagging[0])
+    warehouse.load()
+    for key, body in lagging[1:]:
+        obstore.put(store, key, body)
+    warehouse.load()
+    assert loaded_offsets(warehouse, 2) == list(range(20))
+    assert loaded_offsets(warehouse, 1) == list(range(7 * 24 + 1))
+
+
+def test_the_first_run_of_a_day_finds_a_partition_never_seen_before(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    topic = LandedTopic()
+    quotes(topic, "ETH", today - timedelta(days=6), 6 * 24 + 1, timedelta(hours=1))
+    quotes(topic, "XRP", today - timedelta(days=6), 10, timedelta(hours=1))
+    topic.land(store, {1})
+    warehouse.load()
+    topic.land(store, {2})
+    warehouse.load()
+    assert loaded_offsets(warehouse, 2) == []
+    warehouse.execute("update lake_bronze.crypto_raw set loaded_at = loaded_at - interval 1 day")
+    warehouse.load()
+    assert loaded_offsets(warehouse, 2) == list(range(10))
+
+
+def test_an_operator_can_look_at_everything_from_a_day_on(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    topic = LandedTopic()
+    quotes(topic, "ETH", today, 1, timedelta(hours=1))
+    quotes(topic, "XRP", today - timedelta(days=30), 3, timedelta(hours=1))
+    topic.land(store, {1})
+    warehouse.load()
+    topic.land(store, {2})
+    since = (today - timedelta(days=40)).date().isoformat()
+    warehouse.load("--select", "crypto_raw", "--vars", json.dumps({"landing_since": since}))
+    assert loaded_offsets(warehouse, 2) == [0, 1, 2]
+
+
+def test_a_late_quote_changes_its_hour_only(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    start = today - timedelta(hours=5)
+    quotes(topic, "ETH", start, 30, timedelta(minutes=10))
+    topic.land(store)
+    warehouse.load()
+    before = dict(warehouse.query("select hour_start, quote_count from lake_gold.crypto_curated"))
+    topic.send(quote("ETH", 3005.5, start + timedelta(minutes=65)), today)
+    topic.land(store)
+    warehouse.load()
+    after = dict(warehouse.query("select hour_start, quote_count from lake_gold.crypto_curated"))
+    hour = (start + timedelta(hours=1)).replace(tzinfo=None)
+    assert after == before | {hour: 7}
+
+
+def test_the_first_row_of_a_quote_wins_across_runs(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    for price in (3000.0, 3111.0):
+        topic.send(quote("ETH", price, today), today)
+        topic.land(store)
+        warehouse.load()
+    assert warehouse.query("select price::double, kafka_offset from lake_silver.crypto_stage") == [(3000.0, 0)]
+    assert warehouse.query("select broken_rule, kafka_offset from lake_silver.crypto_quarantine") == [("duplicate", 1)]
+
+
+def test_a_new_field_is_kept_in_bronze(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    topic.send(quote("ETH", 3000.0, today, market={"cap": 12.50}), today)
+    topic.land(store)
+    warehouse.load()
+    [(cap,)] = warehouse.query("select record ->> '$.market.cap' from lake_bronze.crypto_raw")
+    assert float(cap) == 12.5
+
+
+def test_silver_and_gold_can_be_rebuilt_alone(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    market_day(topic, today - timedelta(hours=2), hours=2)
+    topic.land(store)
+    warehouse.load()
+    before = content(warehouse)
+    warehouse.execute("drop table lake_silver.crypto_stage; drop table lake_gold.crypto_curated")
+    assert reported(warehouse.build()) <= {"crypto_raw_price_in_range", "assert_no_price_jump"}
+    assert content(warehouse) == before

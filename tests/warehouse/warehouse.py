@@ -1,0 +1,137 @@
+"""A warehouse under test: the project's own dbt, in this process, on a DuckDB file of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+
+from include.settings import PROJECT_ROOT
+
+DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
+
+
+class DbtError(AssertionError):
+    """dbt itself failed (not a data test); the text is dbt's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one node."""
+
+    name: str
+    status: str
+    failures: int | None
+    message: str | None
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The process environment with `variables`, put back afterwards."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """`folder` holds the DuckDB file; `artifacts` (manifest, partial parse) may be shared."""
+
+    folder: Path
+    artifacts: Path
+    bucket: str
+    endpoint: str
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file."""
+        return self.folder / "warehouse.duckdb"
+
+    def variables(self) -> dict[str, str]:
+        """Environment of a dbt run on this warehouse."""
+        return {
+            "WAREHOUSE_TARGET": "local",
+            "WAREHOUSE_DUCKDB_PATH": str(self.database),
+            "WAREHOUSE_DATABASE": "lake",
+            "S3_BUCKET": self.bucket,
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+
+    def invoke(self, *arguments: str) -> Any:
+        """Run a dbt command; its raw result. Data tests may fail.
+
+        Raises:
+            DbtError: dbt could not run the command.
+        """
+        command = ["--quiet", "--log-level-file", "none", *arguments]
+        command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+        command += ["--target-path", str(self.artifacts)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with environment(self.variables()):
+            answer = dbtRunner().invoke(command)
+        kept_open: Any = DuckDBConnectionManager._ENV  # by the adapter, and with it the file locked
+        if kept_open is not None:
+            kept_open.close()
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        if answer.exception is not None:
+            raise DbtError(f"dbt {' '.join(arguments)}: {answer.exception}")
+        return answer.result
+
+    def dbt(self, *arguments: str) -> dict[str, Result]:
+        """Run a dbt command that builds or tests; results by node name.
+
+        Raises:
+            DbtError: dbt could not run the command, or a node was in error.
+        """
+        results = {
+            node.node.name: Result(node.node.name, str(node.status), node.failures, node.message)
+            for node in self.invoke(*arguments)
+        }
+        broken = [f"{r.name}: {r.message}" for r in results.values() if r.status == "error"]
+        if broken:
+            raise DbtError("; ".join(broken))
+        return results
+
+    def load(self, *arguments: str) -> None:
+        """`dbt build` of seeds and models, without any test."""
+        self.dbt(
+            "build", "--exclude", "resource_type:unit_test", "resource_type:test", "resource_type:snapshot", *arguments
+        )
+
+    def build(self, *arguments: str) -> dict[str, Result]:
+        """`dbt build` without unit tests."""
+        return self.dbt("build", "--exclude", "resource_type:unit_test", *arguments)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query; schemas are lake_bronze, lake_silver, lake_gold."""
+        with duckdb.connect(str(self.database)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def execute(self, sql: str) -> None:
+        """Change the data, which only a test would do."""
+        with duckdb.connect(str(self.database)) as connection:
+            connection.execute(sql)
+
+    def copy(self, folder: Path) -> Warehouse:
+        """The same warehouse in another folder."""
+        twin = replace(self, folder=folder)
+        folder.mkdir(parents=True)
+        shutil.copyfile(self.database, twin.database)
+        return twin
+
+
+def reported(results: Mapping[str, Result]) -> set[str]:
+    """Names of the tests that failed or warned."""
+    return {result.name for result in results.values() if result.status in {"fail", "warn"}}
