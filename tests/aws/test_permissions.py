@@ -1,0 +1,120 @@
+"""Least privilege, held from both sides: what the policies allow is what the code calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dbt.adapters.athena
+import pytest
+
+from include.aws.document import parse
+from include.aws.permissions import NOT_GRANTED, POLICIES
+from include.aws.render import TEMPLATE
+from include.settings import PROJECT_ROOT
+from tests.aws.api_calls import actions_in, actions_under
+
+CODE = {
+    "ConsumerPolicy": ("include/ingest", "include/landing"),
+    "AirflowPolicy": ("include/watch", "include/transform", "dags", "plugins"),
+}
+"""Policy -> what runs under it. include/local is the laptop's, include/aws the deployer's."""
+
+
+def statements(policy: str) -> list[dict[str, Any]]:
+    resource = parse(TEMPLATE.read_text())["Resources"][policy]
+    found: list[dict[str, Any]] = resource["Properties"]["PolicyDocument"]["Statement"]
+    return found
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def allowed(policy: str) -> set[str]:
+    return {action for statement in statements(policy) for action in listed(statement["Action"])}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_template_allows_exactly_what_the_table_explains(policy: str) -> None:
+    table = [permission.action for permission in POLICIES[policy]]
+    assert len(table) == len(set(table)), "an action is explained twice"
+    assert allowed(policy) == set(table)
+    assert all(permission.why for permission in POLICIES[policy])
+
+
+@pytest.mark.parametrize("policy", CODE)
+def test_our_code_calls_exactly_what_the_table_says_it_calls(policy: str) -> None:
+    calls = actions_under(PROJECT_ROOT / folder for folder in CODE[policy])
+    ours = {permission.action for permission in POLICIES[policy] if "our code" in permission.used_by}
+    missing = {action: [path.name for path in calls[action]] for action in set(calls) - ours}
+    assert not missing, f"these calls are not allowed by {policy}: add them to include/aws/permissions.py and template"
+    assert not ours - set(calls), f"{policy} allows what no code calls any more: take it out"
+
+
+def test_dbt_athena_may_make_each_call_it_knows_or_a_reason_says_why_not() -> None:
+    calls = set(actions_under([Path(dbt.adapters.athena.__file__).parent]))
+    table = {permission.action for permission in POLICIES["AirflowPolicy"] if "dbt-athena" in permission.used_by}
+    refused = {action for action in calls if action in NOT_GRANTED or f"{action.split(':')[0]}:*" in NOT_GRANTED}
+    assert not refused & table
+    assert calls - refused == table
+
+
+def test_a_call_added_to_the_code_is_seen() -> None:
+    assert actions_in("s3.delete_objects(Bucket=b, Delete=d)") == {"s3:DeleteObject"}
+    assert actions_in("client.get_paginator('list_object_versions').paginate(Bucket=b)") == {"s3:ListBucketVersions"}
+    assert actions_in("obstore.delete(store, key)") == {"s3:DeleteObject"}
+    assert actions_in("await obstore.put_async(store, key, body)") == {"s3:PutObject"}
+    assert actions_in("sns.publish(TopicArn=arn, Message=text)") == {"sns:Publish"}
+    assert actions_in("cloudwatch.publish(client, namespace)") == set()
+    assert actions_in("glue_client.get_database(Name=n)") == {"glue:GetDatabase"}
+    assert actions_in("athena_client.get_database(CatalogName=c, DatabaseName=n)") == {"athena:GetDatabase"}
+
+
+def test_the_producer_calls_no_aws_api() -> None:
+    sources = [PROJECT_ROOT / "include/ingest/producer.py", *(PROJECT_ROOT / "include/ingest/sources").glob("*.py")]
+    for path in sources:
+        assert actions_in(path.read_text()) == set(), path
+        assert "boto" not in path.read_text()
+        assert "obstore" not in path.read_text()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_uses_wildcards_in_actions_or_everything_as_resource(policy: str) -> None:
+    for statement in statements(policy):
+        assert statement["Effect"] == "Allow"
+        assert all("*" not in action for action in listed(statement["Action"]))
+        if "*" in listed(statement["Resource"]):
+            # These actions know no resources (service authorization reference of CloudWatch and Athena).
+            assert set(listed(statement["Action"])) <= {
+                "cloudwatch:PutMetricData",
+                "cloudwatch:GetMetricData",
+                "cloudwatch:DescribeAlarms",
+                "athena:ListDataCatalogs",
+                "athena:ListWorkGroups",
+            }
+
+
+@pytest.mark.parametrize("policy", ["ConsumerPolicy", "AirflowPolicy"])
+def test_metrics_go_to_our_namespace_only(policy: str) -> None:
+    publishing = [one for one in statements(policy) if "cloudwatch:PutMetricData" in listed(one["Action"])]
+    assert [one["Condition"] for one in publishing] == [
+        {"StringEquals": {"cloudwatch:namespace": {"Ref": "MetricNamespace"}}}
+    ]
+
+
+def test_nobody_may_delete_what_is_landed() -> None:
+    assert not [action for action in allowed("ConsumerPolicy") if "Delete" in action]
+    for policy in POLICIES:
+        for statement in statements(policy):
+            if any("Delete" in action and action.startswith("s3:") for action in listed(statement["Action"])):
+                places = [place["Fn::Sub"].split("${BucketName}/")[1] for place in listed(statement["Resource"])]
+                assert places == ["${WarehousePrefix}*", "${QueryResultsPrefix}*"]
+
+
+def test_bi_readers_see_neither_landed_files_nor_state() -> None:
+    for statement in statements("BiReaderPolicy"):
+        if {"s3:GetObject", "s3:PutObject"} & set(listed(statement["Action"])):
+            for place in listed(statement["Resource"]):
+                key = place["Fn::Sub"].split("${BucketName}/")[1]
+                assert key.startswith(("${WarehousePrefix}${DatabaseName}_", "${QueryResultsPrefix}bi/")), key

@@ -1,0 +1,322 @@
+"""One template, and everything it repeats: settings, metric catalogue, dbt sources, key layout.
+
+Alarms and dashboard are compared with the catalogue here property by property, not through the
+renderer that wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from include import settings as settings_module
+from include.aws import render
+from include.aws.deploy import MAX_TEMPLATE_BYTES
+from include.aws.document import compact, parse
+from include.aws.parameters import from_settings
+from include.settings import PROJECT_ROOT, StorageSettings, load
+from include.watch import test_history
+from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, Condition, alarm_name, dimension_values
+
+Template = dict[str, Any]
+
+ALARMED = [condition for condition in CONDITIONS.values() if condition.alarm]
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return parse(render.TEMPLATE.read_text())
+
+
+def of_kind(template: Template, kind: str) -> dict[str, Any]:
+    return {name: one["Properties"] for name, one in template["Resources"].items() if one["Type"] == kind}
+
+
+# ---- the file
+
+
+def test_it_is_what_the_catalogue_makes_of_it() -> None:
+    assert render.is_current(), "run: python -m include.aws render"
+
+
+def test_cloudformation_takes_it_in_one_request_with_room_for_a_few_more_alarms() -> None:
+    assert len(compact(render.TEMPLATE.read_text())) < MAX_TEMPLATE_BYTES - 1000
+
+
+def test_compact_keeps_every_word_of_it(template: Template) -> None:
+    assert json.loads(compact(render.TEMPLATE.read_text())) == template
+
+
+# ---- parameters, outputs and settings
+
+
+def variables() -> set[str]:
+    """Every environment variable of the settings tree."""
+    groups = [
+        group
+        for group in vars(settings_module).values()
+        if isinstance(group, type) and issubclass(group, BaseSettings) and group is not BaseSettings
+    ]
+    return {f"{group.model_config['env_prefix']}{name}".upper() for group in groups for name in group.model_fields}
+
+
+def test_defaults_are_the_settings_defaults(template: Template) -> None:
+    defaults = {name: one.get("Default") for name, one in template["Parameters"].items()}
+    for name, value in from_settings(load()).items():
+        assert defaults[name] == value, name
+
+
+def test_variables_named_by_parameters_and_outputs_exist(template: Template) -> None:
+    named = set()
+    for section in ("Parameters", "Outputs"):
+        for one in template[section].values():
+            named |= set(re.findall(r"\b(?:S3|WAREHOUSE|MONITOR|ALERT|AWS)_[A-Z_]+\b", one.get("Description", "")))
+    assert named
+    assert named <= variables()
+
+
+def test_every_parameter_from_the_settings_comes_back_as_an_output(template: Template) -> None:
+    outputs = {one["Description"] for one in template["Outputs"].values()}
+    for name in from_settings(load()):
+        if name.startswith("AlertEmail") or name == "RunbookUrl":
+            continue
+        variable = re.search(r"\(([A-Z_0-9]+)\)", template["Parameters"][name]["Description"])
+        assert variable is not None, name
+        assert variable[1] in outputs
+
+
+# ---- tables
+
+
+TABLES = {
+    "crypto_raw_data": "DataPrefix",
+    "dead_letter_data": "DeadLetterPrefix",
+    "test_history_data": "TestHistoryPrefix",
+}
+
+
+def test_tables_are_one_line_column_and_a_projected_day(template: Template) -> None:
+    tables = {one["TableInput"]["Name"]: one["TableInput"] for one in of_kind(template, "AWS::Glue::Table").values()}
+    assert set(tables) == set(TABLES)
+    for name, prefix in TABLES.items():
+        table, storage = tables[name], tables[name]["StorageDescriptor"]
+        assert [(column["Name"], column["Type"]) for column in storage["Columns"]] == [("line", "string")]
+        assert [(key["Name"], key["Type"]) for key in table["PartitionKeys"]] == [("dt", "string")]
+        assert storage["SerdeInfo"]["SerializationLibrary"].endswith(".LazySimpleSerDe")
+        assert storage["SerdeInfo"]["Parameters"]["field.delim"] == "\x01"
+        assert storage["Location"] == {"Fn::Sub": f"s3://${{BucketName}}/${{{prefix}}}"}
+        assert table["Parameters"]["projection.dt.format"] == "yyyy/MM/dd"
+        location = table["Parameters"]["storage.location.template"]
+        assert location == {"Fn::Join": ["", ["s3://", {"Ref": "BucketName"}, "/", {"Ref": prefix}, "${dt}/"]]}
+
+
+def test_dbt_reads_the_tables_that_are_made() -> None:
+    sources = yaml.safe_load((PROJECT_ROOT / "include/dbt/models/landing/sources.yml").read_text())["sources"]
+    landing = next(source for source in sources if source["name"] == "landing")
+    for table in landing["tables"]:
+        assert table["name"] in TABLES
+        assert {column["name"] for column in table.get("columns", [])} <= {"line", "dt"}
+
+
+def test_test_history_is_written_where_its_table_looks() -> None:
+    key = test_history.key(StorageSettings(), "some-id", datetime(2026, 11, 3, tzinfo=UTC))
+    assert key.startswith("test_history/2026/11/03/")
+
+
+def test_what_holds_data_outlives_the_stack(template: Template) -> None:
+    for name in ("Bucket", "BucketPolicy", "Database"):
+        assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_query_results_expire_and_tables_do_not(template: Template) -> None:
+    rules = of_kind(template, "AWS::S3::Bucket")["Bucket"]["LifecycleConfiguration"]["Rules"]
+    expiring = [rule["Fn::If"][1] if "Fn::If" in rule else rule for rule in rules]
+    assert [rule["Prefix"]["Ref"] for rule in expiring if "ExpirationInDays" in rule] == [
+        "QueryResultsPrefix",
+        "DeadLetterPrefix",
+    ]
+    # dbt's tables would land among the query results if the workgroup enforced its output location.
+    workgroup = of_kind(template, "AWS::Athena::WorkGroup")["Workgroup"]["WorkGroupConfiguration"]
+    assert workgroup["EnforceWorkGroupConfiguration"] is False
+
+
+# ---- alarms
+
+
+def test_every_condition_has_one_alarm_and_every_alarm_a_condition(template: Template) -> None:
+    alarms = of_kind(template, "AWS::CloudWatch::Alarm")
+    assert sorted(alarm["AlarmName"]["Fn::Sub"] for alarm in alarms.values()) == sorted(
+        alarm_name(condition, "${EnvironmentName}") for condition in ALARMED
+    )
+
+
+def alarm_of(template: Template, condition: Condition) -> Any:
+    name = alarm_name(condition, "${EnvironmentName}")
+    alarms = of_kind(template, "AWS::CloudWatch::Alarm").values()
+    return next(alarm for alarm in alarms if alarm["AlarmName"]["Fn::Sub"] == name)
+
+
+@pytest.mark.parametrize("condition", ALARMED, ids=lambda condition: condition.name)
+def test_alarm_is_the_condition(condition: Condition, template: Template) -> None:
+    alarm = alarm_of(template, condition)
+    assert condition.metric is not None
+    metric = METRICS[condition.metric]
+    dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    assert dimensions.pop("Environment") == {"Ref": "EnvironmentName"}
+    assert {"Environment": "x"} | dimensions == dimension_values(metric, "x", condition.layer)
+    assert alarm["Namespace"] == {"Ref": "MetricNamespace"}
+    assert (alarm["MetricName"], alarm["Statistic"]) == (metric.name, metric.statistic)
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (metric.period_seconds, condition.periods)
+    assert alarm["ComparisonOperator"] == {">": "GreaterThanThreshold", "<": "LessThanThreshold"}[condition.comparison]
+    assert alarm["TreatMissingData"] == condition.missing
+    assert alarm["Threshold"] == {"Ref": condition.parameter}
+    assert template["Parameters"][condition.parameter]["Default"] == condition.threshold
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlertTopic"}]
+    assert alarm["AlarmDescription"]["Fn::Sub"].endswith("${RunbookUrl}" + condition.runbook)
+    assert len(alarm["AlarmDescription"]["Fn::Sub"]) < 900  # CloudWatch takes 1024, the URL included
+
+
+def test_the_dead_mans_alarm_goes_off_when_the_heartbeat_stops(template: Template) -> None:
+    alarm = alarm_of(template, CONDITIONS["monitor_silent"])
+    assert alarm["MetricName"] == "MonitorHeartbeat"
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] <= 3600
+
+
+def test_unhealthy_is_any_error(template: Template) -> None:
+    rule = of_kind(template, "AWS::CloudWatch::CompositeAlarm")["UnhealthyAlarm"]["AlarmRule"]["Fn::Sub"]
+    errors = [f'ALARM("${{{render.alarm_id(condition)}}}")' for condition in ALARMED if condition.severity == "error"]
+    assert " ".join(rule.split()) == " OR ".join(errors)
+
+
+# ---- dashboard
+
+
+@pytest.fixture(scope="module")
+def widgets(template: Template) -> list[Any]:
+    body, _ = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = body.replace("${Unhealthy}", "")
+    # Numbers for the thresholds, so that it is JSON: each its own condition's default.
+    for condition in ALARMED:
+        body = body.replace(f'"value":${{{condition.parameter}}}', f'"value":{condition.threshold}')
+    found: list[Any] = json.loads(body)["widgets"]
+    return found
+
+
+def series(widgets: list[Any], *kinds: str) -> set[tuple[str, ...]]:
+    return {
+        tuple(part for part in line if isinstance(part, str))
+        for widget in widgets
+        if widget["properties"].get("view", "timeSeries") in kinds and "metrics" in widget["properties"]
+        for line in widget["properties"]["metrics"]
+    }
+
+
+def test_dashboard_shows_every_metric_as_a_trend(widgets: list[Any]) -> None:
+    expected = {
+        (
+            "${Space}",
+            metric.name,
+            *(part for pair in dimension_values(metric, "${Env}", layer).items() for part in pair),
+        )
+        for metric in METRICS.values()
+        for layer in (LAYERS if "Layer" in metric.dimensions else (None,))
+    }
+    assert series(widgets, "timeSeries") == expected
+    assert series(widgets, "singleValue") < expected
+
+
+def test_dashboard_shows_every_alarm_and_links_every_runbook(widgets: list[Any]) -> None:
+    states = next(widget for widget in widgets if widget["type"] == "alarm")
+    assert states["properties"]["alarms"] == [f"${{{render.alarm_id(condition)}.Arn}}" for condition in ALARMED]
+    text = next(widget for widget in widgets if widget["type"] == "text")["properties"]["markdown"]
+    for condition in ALARMED:
+        assert f"[{condition.title}](${{RunbookUrl}}{condition.runbook})" in text
+
+
+@pytest.mark.parametrize("condition", ALARMED, ids=lambda condition: condition.name)
+def test_dashboard_draws_the_threshold_over_its_metric(condition: Condition, widgets: list[Any]) -> None:
+    graphs = [
+        widget["properties"]
+        for widget in widgets
+        if any(
+            line["label"] == condition.title
+            for line in widget["properties"].get("annotations", {}).get("horizontal", [])
+        )
+    ]
+    assert len(graphs) == 1
+    assert condition.metric in graphs[0]["metrics"][0]
+    assert condition.layer is None or condition.layer in graphs[0]["metrics"][0]
+    line = next(one for one in graphs[0]["annotations"]["horizontal"] if one["label"] == condition.title)
+    assert line["value"] == condition.threshold
+    assert line["fill"] == ("above" if condition.comparison == ">" else "below")
+
+
+def test_graph_has_the_alarms_statistic_and_period(widgets: list[Any]) -> None:
+    for widget in widgets:
+        for line in widget["properties"].get("metrics", []):
+            options = line[-1] if isinstance(line[-1], dict) else {}
+            metric = METRICS[line[1]]
+            period = options.get("period", widget["properties"].get("period", 300))
+            assert period == metric.period_seconds
+            assert options.get("stat", "Average") in {metric.statistic, "p99"}
+
+
+# ---- none of them can be changed alone
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ("TreatMissingData: breaching", "TreatMissingData: notBreaching"),
+        ("Threshold: !Ref KafkaLagThreshold", "Threshold: 1000"),
+        ("    Default: 1000\n", "    Default: 2000\n"),
+        ("      EvaluationPeriods: 3\n", "      EvaluationPeriods: 2\n"),
+        ("      MetricName: MonitorHeartbeat\n", "      MetricName: Heartbeat\n"),
+        ('"SumOffsetLag"', '"OffsetLag"'),
+        ('"value":${StaleGoldThreshold}', '"value":7200'),
+        ('ALARM("${UploadErrorsAlarm}") OR', ""),
+    ],
+)
+def test_a_line_of_the_template_changed_alone_is_noticed(line: str, changed: str) -> None:
+    text = render.TEMPLATE.read_text()
+    assert line in text
+    broken = text.replace(line, changed, 1)
+    assert render.rendered(broken) != broken
+    assert render.rendered(broken) == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threshold": 5000}, {"missing": "breaching"}, {"periods": 2}, {"severity": "warning"}, {"title": "Lag"}],
+    ids=str,
+)
+def test_a_line_of_the_catalogue_changed_alone_is_noticed(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONDITIONS, "kafka_lag", replace(CONDITIONS["kafka_lag"], **change))
+    assert not render.is_current()
+
+
+def test_a_condition_taken_from_the_catalogue_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(CONDITIONS, "kafka_lag")
+    assert not render.is_current()
+
+
+def test_a_metric_renamed_in_the_catalogue_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "BatchSize", replace(METRICS["BatchSize"], name="BatchRecords"))
+    assert not render.is_current()
+
+
+def test_a_lost_mark_is_an_error() -> None:
+    text = render.TEMPLATE.read_text().replace("  # <<< catalogue: alarms\n", "")
+    with pytest.raises(render.TemplateError, match="catalogue: alarms"):
+        render.rendered(text)
