@@ -1,0 +1,74 @@
+"""What a DAG test needs: Airflow's database, connections to the real servers, a mailbox."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.servers import free_port
+
+DAGS = Path(__file__).parents[2] / "dags"
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """Airflow's metadata database (SQLite, in the session's AIRFLOW_HOME)."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@dataclass
+class Mailbox:
+    """A mail server on loopback that keeps what it gets; it can be switched off and on."""
+
+    port: int
+    mails: list[EmailMessage] = field(default_factory=list)
+    refuse: bool = False
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 aiosmtpd's name
+        """Called by aiosmtpd."""
+        if self.refuse:
+            return "451 try again later"
+        content = envelope.content
+        assert isinstance(content, bytes)
+        self.mails.append(message_from_bytes(content, policy=policy.default))
+        return "250 OK"
+
+    def take(self) -> list[EmailMessage]:
+        """The mails since the last call."""
+        taken, self.mails = self.mails, []
+        return taken
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    """A running mailbox that `smtp_default` points at."""
+    box = Mailbox(free_port())
+    server = Controller(box, hostname="127.0.0.1", port=box.port)
+    server.start()
+    extra = {"disable_ssl": True, "disable_tls": True, "timeout": 5, "retry_limit": 0}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": box.port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
+    yield box
+    server.stop()
+
+
+def aws_connection(endpoint: str, **services: Any) -> str:
+    """`aws_default` for the emulator, as Airflow reads it from the environment."""
+    extra = {"region_name": "us-east-1", "endpoint_url": endpoint, "service_config": services}
+    return json.dumps({"conn_type": "aws", "login": "test", "password": "test", "extra": extra})
+
+
+def kafka_connection(bootstrap: str) -> str:
+    """`kafka_default`, as Airflow reads it from the environment."""
+    return json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": bootstrap, "log_level": 0}})
