@@ -1,0 +1,48 @@
+"""A stack of its own for each test, on the real emulator."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import boto3
+import pytest
+
+from include.aws import deploy as d
+from include.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that no other test uses."""
+
+    stack: str
+    bucket: str
+    database: str
+    workgroup: str
+    environment: str
+
+
+@pytest.fixture
+def names(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    """Settings in the environment point at the emulator and at these names."""
+    unique = uuid.uuid4().hex[:10]
+    chosen = Names(f"stack-{unique}", f"lake-{unique}", f"db_{unique}", f"group-{unique}", f"env-{unique}")
+    monkeypatch.setenv("S3_BUCKET", chosen.bucket)
+    monkeypatch.setenv("WAREHOUSE_DATABASE", chosen.database)
+    monkeypatch.setenv("WAREHOUSE_WORKGROUP", chosen.workgroup)
+    monkeypatch.setenv("MONITOR_ENVIRONMENT", chosen.environment)
+    monkeypatch.setenv("ALERT_EMAILS", '["one@example.com", "two@example.com"]')
+    yield chosen
+    boto3.client("cloudformation").delete_stack(StackName=chosen.stack)
+
+
+@pytest.fixture
+def settings(names: Names) -> Settings:
+    return load()
+
+
+@pytest.fixture
+def deployed(names: Names, settings: Settings) -> d.Deployment:
+    return d.deploy(stack=names.stack, settings=settings)

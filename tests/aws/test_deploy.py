@@ -1,0 +1,344 @@
+"""The template on the real emulator: what is there afterwards, asked through each service's own API."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from include.aws import deploy as d
+from include.aws import render
+from include.aws.document import parse
+from include.aws.parameters import ParameterError
+from include.ingest.cloudwatch import metric_data
+from include.ingest.metrics import Window
+from include.settings import Settings, load
+from include.watch import cloudwatch
+from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, MONITOR_METRICS, alarm_name
+from tests.aws.conftest import Names
+
+pytestmark = pytest.mark.servers
+
+ALARMED = [condition for condition in CONDITIONS.values() if condition.alarm]
+
+
+def statuses(names: Names) -> dict[str, str]:
+    found = boto3.client("cloudformation").describe_stack_resources(StackName=names.stack)["StackResources"]
+    return {one["LogicalResourceId"]: one["ResourceStatus"] for one in found}
+
+
+def alarms(names: Names) -> dict[str, Any]:
+    pages = boto3.client("cloudwatch").get_paginator("describe_alarms")
+    found = pages.paginate(AlarmNamePrefix=f"crypto-lakehouse-{names.environment}-")
+    return {alarm["AlarmName"]: alarm for page in found for alarm in page["MetricAlarms"]}
+
+
+# ---- what is made
+
+
+def test_every_resource_but_the_composite_alarm_is_made(deployed: d.Deployment, names: Names) -> None:
+    assert deployed.changed
+    found = statuses(names)
+    assert set(found.values()) == {"CREATE_COMPLETE"}
+    expected = {
+        name
+        for name, one in parse(render.TEMPLATE.read_text())["Resources"].items()
+        if not str(one.get("Condition", "")).startswith("Has") or one["Condition"] == "HasAlertEmail2"
+    }
+    assert set(found) == expected - {"UnhealthyAlarm"}
+
+
+def test_bucket(deployed: d.Deployment, names: Names) -> None:
+    s3 = boto3.client("s3")
+    assert s3.get_bucket_versioning(Bucket=names.bucket)["Status"] == "Enabled"
+    rules = s3.get_bucket_encryption(Bucket=names.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert set(s3.get_public_access_block(Bucket=names.bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    policy = json.loads(s3.get_bucket_policy(Bucket=names.bucket)["Policy"])
+    denied = {statement["Sid"]: statement for statement in policy["Statement"]}
+    assert set(denied) == {"DenyPlainHttp", "DenyOldTls", "DenyOverwritingLandedFiles"}
+    assert denied["DenyPlainHttp"]["Resource"] == [f"arn:aws:s3:::{names.bucket}", f"arn:aws:s3:::{names.bucket}/*"]
+    assert denied["DenyOverwritingLandedFiles"]["Resource"] == [
+        f"arn:aws:s3:::{names.bucket}/crypto_data/*/*",
+        f"arn:aws:s3:::{names.bucket}/dead_letter/*/*",
+    ]
+
+
+def test_tables(deployed: d.Deployment, names: Names) -> None:
+    tables = {
+        table["Name"]: table for table in boto3.client("glue").get_tables(DatabaseName=names.database)["TableList"]
+    }
+    assert set(tables) == {"crypto_raw_data", "dead_letter_data", "test_history_data"}
+    raw = tables["crypto_raw_data"]
+    assert raw["StorageDescriptor"]["Location"] == f"s3://{names.bucket}/crypto_data/"
+    assert raw["StorageDescriptor"]["SerdeInfo"]["Parameters"]["field.delim"] == "\x01"
+    assert raw["Parameters"]["storage.location.template"] == f"s3://{names.bucket}/crypto_data/${{dt}}/"
+    assert raw["Parameters"]["projection.dt.range"] == "2024/01/01,NOW+1DAY"
+
+
+def test_workgroups(deployed: d.Deployment, names: Names) -> None:
+    athena = boto3.client("athena")
+    found = {}
+    for name in (names.workgroup, f"{names.workgroup}-bi"):
+        found[name] = athena.get_work_group(WorkGroup=name)["WorkGroup"]["Configuration"]
+    dbt, bi = found[names.workgroup], found[f"{names.workgroup}-bi"]
+    assert dbt["ResultConfiguration"]["OutputLocation"] == f"s3://{names.bucket}/query_results/"
+    assert bi["ResultConfiguration"]["OutputLocation"] == f"s3://{names.bucket}/query_results/bi/"
+    assert str(dbt["EnforceWorkGroupConfiguration"]).lower() == "false"
+    assert str(bi["EnforceWorkGroupConfiguration"]).lower() == "true"
+    assert int(dbt["BytesScannedCutoffPerQuery"]) == 10 * 2**30
+    assert int(bi["BytesScannedCutoffPerQuery"]) == 2**30
+
+
+def test_alarms_are_the_catalogues(deployed: d.Deployment, names: Names) -> None:
+    found = alarms(names)
+    assert set(found) == {alarm_name(condition, names.environment) for condition in ALARMED}
+    for condition in ALARMED:
+        alarm = found[alarm_name(condition, names.environment)]
+        assert (alarm["MetricName"], alarm["Threshold"]) == (condition.metric, condition.threshold)
+        assert alarm["TreatMissingData"] == condition.missing
+        assert alarm["AlarmActions"] == [deployed.outputs["AlertTopicArn"]]
+        assert condition.runbook in alarm["AlarmDescription"]
+
+
+def test_alarms_watch_the_series_that_consumer_and_monitor_publish(deployed: d.Deployment, names: Names) -> None:
+    client, now = boto3.client("cloudwatch"), datetime.now(UTC)
+    window = Window(monotonic(), durations=Counter([0.2]), sizes=Counter([100.0]))
+    landed: Any = metric_data(window, names.environment, now)
+    client.put_metric_data(Namespace="CryptoLakehouse", MetricData=landed)
+    measured = [
+        cloudwatch.Datum(metric.name, 1.0, layer)
+        for metric in MONITOR_METRICS
+        for layer in (LAYERS if "Layer" in metric.dimensions else (None,))
+    ]
+    cloudwatch.publish(client, "CryptoLakehouse", names.environment, measured, now)
+    pages = client.get_paginator("list_metrics").paginate(
+        Namespace="CryptoLakehouse", Dimensions=[{"Name": "Environment", "Value": names.environment}]
+    )
+    published = {
+        (metric["MetricName"], tuple(sorted((one["Name"], one["Value"]) for one in metric["Dimensions"])))
+        for page in pages
+        for metric in page["Metrics"]
+    }
+    assert {name for name, _ in published} == set(METRICS)
+    for alarm in alarms(names).values():
+        assert alarm["Namespace"] == "CryptoLakehouse"
+        dimensions = tuple(sorted((one["Name"], one["Value"]) for one in alarm["Dimensions"]))
+        assert (alarm["MetricName"], dimensions) in published
+
+
+def test_an_alarm_tells_the_topic_what_to_do(deployed: d.Deployment, names: Names) -> None:
+    sqs = boto3.client("sqs")
+    queue = sqs.create_queue(QueueName=f"{names.stack}-mailbox")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    boto3.client("sns").subscribe(TopicArn=deployed.outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
+    boto3.client("cloudwatch").set_alarm_state(
+        AlarmName=alarm_name(CONDITIONS["kafka_lag"], names.environment), StateValue="ALARM", StateReason="a test"
+    )
+    message = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]
+    notice = json.loads(json.loads(message["Body"])["Message"])
+    assert notice["NewStateValue"] == "ALARM"
+    assert "runbooks/kafka_lag.md" in notice["AlarmDescription"]
+
+
+def test_addresses_are_subscribed(deployed: d.Deployment) -> None:
+    found = boto3.client("sns").list_subscriptions_by_topic(TopicArn=deployed.outputs["AlertTopicArn"])["Subscriptions"]
+    assert sorted((one["Protocol"], one["Endpoint"]) for one in found) == [
+        ("email", "one@example.com"),
+        ("email", "two@example.com"),
+    ]
+
+
+def test_dashboard_is_valid_and_complete(deployed: d.Deployment, names: Names) -> None:
+    name = deployed.outputs["DashboardName"]
+    body = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
+    assert "${" not in json.dumps(body)
+    assert names.environment in json.dumps(body)
+    thresholds = [
+        line["value"]
+        for widget in body["widgets"]
+        for line in widget["properties"].get("annotations", {}).get("horizontal", [])
+    ]
+    assert sorted(thresholds) == sorted(condition.threshold for condition in ALARMED)
+
+
+def test_policies_name_this_bucket_only(deployed: d.Deployment, names: Names) -> None:
+    iam = boto3.client("iam")
+    for output in ("ConsumerPolicyArn", "AirflowPolicyArn", "BiReaderPolicyArn"):
+        arn = deployed.outputs[output]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        resources = [
+            one
+            for statement in document["Statement"]
+            for one in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        ]
+        buckets = {one.split(":::")[1].split("/")[0] for one in resources if ":s3:" in one}
+        assert buckets == {names.bucket}
+        assert not [one for one in resources if "${" in one]
+
+
+def test_a_role_is_made_for_a_named_principal(names: Names, settings: Settings) -> None:
+    who = "arn:aws:iam::000000000000:root"
+    done = d.deploy({"ConsumerPrincipalArn": who}, stack=names.stack, settings=settings)
+    iam = boto3.client("iam")
+    role = iam.get_role(RoleName=done.outputs["ConsumerRoleArn"].rsplit("/", 1)[1])["Role"]
+    trust = role["AssumeRolePolicyDocument"]["Statement"][0]
+    assert trust["Principal"] == {"AWS": who}
+    attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    assert [one["PolicyArn"] for one in attached] == [done.outputs["ConsumerPolicyArn"]]
+    assert "AirflowRoleArn" not in done.outputs
+
+
+def test_outputs_are_settings_that_lead_back_to_the_stack(
+    deployed: d.Deployment, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load()
+    for name in ("S3_BUCKET", "WAREHOUSE_DATABASE", "WAREHOUSE_WORKGROUP", "MONITOR_ENVIRONMENT"):
+        monkeypatch.delenv(name)
+    for name, value in deployed.settings.items():
+        monkeypatch.setenv(name, value)
+    assert load() == before
+
+
+# ---- again, and differently
+
+
+def test_no_change_is_no_change(deployed: d.Deployment, names: Names, settings: Settings) -> None:
+    steps: list[d.Step] = []
+    again = d.deploy(stack=names.stack, settings=settings, progress=steps.append)
+    assert not again.changed
+    assert steps == []
+    assert again.outputs == deployed.outputs
+    assert again.settings == deployed.settings
+
+
+def test_update_in_place(deployed: d.Deployment, names: Names, settings: Settings) -> None:
+    name = alarm_name(CONDITIONS["kafka_lag"], names.environment)
+    before = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in physical(names)}
+    asked: list[d.Change] = []
+
+    def confirm(changes: list[d.Change]) -> bool:
+        asked.extend(changes)
+        return True
+
+    done = d.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings, confirm=confirm)
+    assert done.changed
+    assert {change.resource for change in asked} == {"KafkaLagAlarm", "Dashboard", "UnhealthyAlarm"}
+    assert alarms(names)[name]["Threshold"] == 5000
+    assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in physical(names)} == before
+
+
+def physical(names: Names) -> list[Any]:
+    return list(boto3.client("cloudformation").describe_stack_resources(StackName=names.stack)["StackResources"])
+
+
+def test_a_chosen_threshold_stays_and_an_unchosen_one_follows_the_template(
+    names: Names, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    d.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings)
+    text = render.TEMPLATE.read_text()
+    newer = tmp_path / "template.yaml"
+    for parameter, default, to in (("KafkaLagThreshold", "1000", "700"), ("UploadErrorsThreshold", "5", "9")):
+        before = f"  {parameter}:\n    Type: Number\n    Default: {default}\n"
+        assert before in text
+        text = text.replace(before, before.replace(default, to))
+    newer.write_text(text)
+    monkeypatch.setattr(d, "TEMPLATE", newer)
+    assert d.deploy(stack=names.stack, settings=settings).changed
+    found = alarms(names)
+    assert found[alarm_name(CONDITIONS["kafka_lag"], names.environment)]["Threshold"] == 5000
+    assert found[alarm_name(CONDITIONS["upload_errors"], names.environment)]["Threshold"] == 9
+
+
+def test_refused_changes_leave_nothing_behind(names: Names, settings: Settings) -> None:
+    with pytest.raises(d.DeployError, match="not confirmed"):
+        d.deploy(stack=names.stack, settings=settings, confirm=lambda _changes: False)
+    assert d.Deployer(names.stack, settings).describe() is None
+    with pytest.raises(ClientError):
+        boto3.client("s3").head_bucket(Bucket=names.bucket)
+
+
+def test_an_unknown_parameter_is_named(names: Names, settings: Settings) -> None:
+    with pytest.raises(
+        ParameterError, match=r"no such parameter: KafkaThreshold; the template has .*KafkaLagThreshold"
+    ):
+        d.deploy({"KafkaThreshold": "1"}, stack=names.stack, settings=settings)
+
+
+def test_too_many_addresses_are_refused(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_EMAILS", json.dumps([f"{name}@example.com" for name in "abcd"]))
+    with pytest.raises(ParameterError, match="ALERT_EMAILS has 4 addresses"):
+        d.deploy(stack=names.stack, settings=load())
+
+
+def test_a_failed_deployment_names_the_resource_and_can_be_repeated(names: Names, settings: Settings) -> None:
+    athena = boto3.client("athena")
+    athena.create_work_group(Name=names.workgroup)
+    with pytest.raises(d.DeployError, match=r"ended in ROLLBACK_COMPLETE: Workgroup: "):
+        d.deploy(stack=names.stack, settings=settings)
+    with pytest.raises(ClientError):  # empty, so it went with the rest
+        boto3.client("s3").head_bucket(Bucket=names.bucket)
+    with pytest.raises(d.DeployError, match=f"python -m include.aws destroy --stack {names.stack}"):
+        d.deploy(stack=names.stack, settings=settings)
+    athena.delete_work_group(WorkGroup=names.workgroup)
+    assert d.destroy(stack=names.stack, settings=settings)
+    assert d.deploy(stack=names.stack, settings=settings).changed
+
+
+# ---- taking it down
+
+
+def test_destroy_keeps_the_data_and_a_new_stack_finds_it(
+    deployed: d.Deployment, names: Names, settings: Settings
+) -> None:
+    s3, glue = boto3.client("s3"), boto3.client("glue")
+    s3.put_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json", Body=b"[]")
+    assert d.destroy(stack=names.stack, settings=settings)
+    assert d.Deployer(names.stack, settings).describe() is None
+    assert s3.get_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json")["Body"].read() == b"[]"
+    assert "DenyPlainHttp" in s3.get_bucket_policy(Bucket=names.bucket)["Policy"]
+    assert glue.get_database(Name=names.database)["Database"]["Name"] == names.database
+    assert alarms(names) == {}
+
+    again = d.deploy(stack=names.stack, settings=settings)
+    assert again.settings == deployed.settings
+    assert any(names.bucket in note for note in again.notes)
+    assert "Bucket" not in statuses(names)
+    assert not d.deploy(stack=names.stack, settings=settings).changed
+    assert s3.get_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json")["Body"].read() == b"[]"
+    assert {table["Name"] for table in glue.get_tables(DatabaseName=names.database)["TableList"]} > {"crypto_raw_data"}
+
+
+def test_data_is_deleted_only_when_the_bucket_is_named(
+    deployed: d.Deployment, names: Names, settings: Settings
+) -> None:
+    s3, glue = boto3.client("s3"), boto3.client("glue")
+    for body in (b"first version", b"second version"):
+        s3.put_object(Bucket=names.bucket, Key="state/layers/gold.json", Body=body)
+    s3.delete_object(Bucket=names.bucket, Key="state/layers/gold.json")
+    glue.create_database(DatabaseInput={"Name": f"{names.database}_gold"})
+    glue.create_database(DatabaseInput={"Name": f"{names.database}x"})
+    with pytest.raises(d.DeployError, match="nothing was deleted"):
+        d.destroy(stack=names.stack, settings=settings, delete_data_of="another-bucket")
+    assert set(statuses(names).values()) == {"CREATE_COMPLETE"}
+
+    steps: list[d.Step] = []
+    assert d.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket, progress=steps.append)
+    with pytest.raises(ClientError):
+        s3.head_bucket(Bucket=names.bucket)
+    left = {database["Name"] for database in glue.get_databases()["DatabaseList"]}
+    assert not {names.database, f"{names.database}_gold"} & left
+    assert f"{names.database}x" in left
+    assert any("3 versions" in step.reason for step in steps)
+
+
+def test_destroying_nothing_is_nothing(names: Names, settings: Settings) -> None:
+    assert not d.destroy(stack=names.stack, settings=settings)
