@@ -205,6 +205,10 @@ class AlertSettings(BaseSettings):
         description="Base address of the runbooks, for links in mails; ends with a slash.",
     )
 
+    sns_topic_arn: str | None = Field(None, description="SNS topic that gets each notice too.")
+    slack_webhook_url: SecretStr | None = Field(None, description="Slack incoming webhook that gets each notice too.")
+    teams_webhook_url: SecretStr | None = Field(None, description="Teams workflow webhook that gets each notice too.")
+
     @property
     def reminder_after(self) -> timedelta:
         """Time after which an open condition is mailed again."""
