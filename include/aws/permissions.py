@@ -63,6 +63,7 @@ AIRFLOW = (
     Permission("cloudwatch:PutMetricData", ("our code",), "Publishes the monitor's metrics."),
     Permission("cloudwatch:GetMetricData", ("our code",), "Reads the consumer's metrics for the checks."),
     Permission("cloudwatch:DescribeAlarms", ("our code",), "Reads the thresholds that the alarms have."),
+    Permission("sns:Publish", ("our code",), "Sends notices to the alarms' topic when ALERT_SNS_TOPIC_ARN names it."),
 )
 
 BI_READER = (

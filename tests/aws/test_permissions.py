@@ -31,6 +31,11 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def test_notices_go_to_our_topic_only() -> None:
+    publishing = [one for one in statements("AirflowPolicy") if "sns:Publish" in listed(one["Action"])]
+    assert [one["Resource"] for one in publishing] == [{"Ref": "AlertTopic"}]
+
+
 def allowed(policy: str) -> set[str]:
     return {action for statement in statements(policy) for action in listed(statement["Action"])}
 
