@@ -28,7 +28,7 @@ relative_moves as (
         *,
         cast(price as double) / cast(previous_price as double) - 1 as move
     from moves
-    where previous_price is not null
+    where previous_price > 0
 
 ),
 

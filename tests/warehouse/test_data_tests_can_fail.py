@@ -1,0 +1,204 @@
+"""Every data test has been seen to fail: the data is broken in one way for each, and exactly that test reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.warehouse.warehouse import Warehouse, reported
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+RAW, LETTER = "lake_bronze.crypto_raw", "lake_bronze.crypto_dead_letter"
+STAGE, QUARANTINE = "lake_silver.crypto_stage", "lake_silver.crypto_quarantine"
+CURATED, ASSETS = "lake_gold.crypto_curated", "lake_reference.assets"
+KEYS = {
+    RAW: "record_id",
+    LETTER: "record_id",
+    STAGE: "quote_id",
+    QUARANTINE: "record_id",
+    CURATED: "quote_hour_id",
+    ASSETS: "id",
+}
+
+NOISE = {"crypto_raw_price_in_range"}
+"""Warns on the undamaged market too, whose faults are on purpose."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """What is done to the data. `also` are tests that this damage cannot but trip as well."""
+
+    table: str
+    sql: str
+    also: frozenset[str] = frozenset()
+
+
+def change_one(table: str, assignment: str, *also: str, where: str = "true") -> Break:
+    """One row gets another value."""
+    one = f"{KEYS[table]} = (select min({KEYS[table]}) from {table} where {where})"
+    return Break(table, f"update {table} set {assignment} where {one}", frozenset(also))
+
+
+def repeat_key(table: str, column: str) -> Break:
+    """One row takes the key of another."""
+    return change_one(table, f"{column} = (select max({column}) from {table})")
+
+
+def repeat_row(table: str) -> Break:
+    """One row is there twice, the second time under another key."""
+    return Break(
+        table,
+        f"insert into {table} select * replace ('other' as {KEYS[table]}) from {table} "
+        f"where {KEYS[table]} = (select max({KEYS[table]}) from {table})",
+    )
+
+
+def change_all(table: str, assignment: str) -> Break:
+    """Every row gets another value."""
+    return Break(table, f"update {table} set {assignment}")
+
+
+BREAKS: dict[str, Break] = {
+    # bronze
+    "not_null_crypto_raw_record_id": change_one(RAW, "record_id = null"),
+    "unique_crypto_raw_record_id": repeat_key(RAW, "record_id"),
+    "crypto_raw_no_duplicate_ids": repeat_row(RAW),
+    "not_empty_string_crypto_raw_kafka_topic": change_one(RAW, "kafka_topic = ''"),
+    "not_null_crypto_raw_kafka_partition": change_one(RAW, "kafka_partition = null"),
+    "not_null_crypto_raw_kafka_offset": change_one(RAW, "kafka_offset = null"),
+    "not_null_crypto_raw_kafka_timestamp": change_one(RAW, "kafka_timestamp = null"),
+    "crypto_raw_recency_check": change_all(
+        RAW,
+        "kafka_timestamp = kafka_timestamp - interval 8 day, "
+        "source_file = 's3://lake/crypto_data/' || strftime(kafka_timestamp - interval 8 day, '%Y/%m/%d') || '/f.json'",
+    ),
+    "not_null_crypto_raw_id": change_one(RAW, "id = null"),
+    "not_empty_string_crypto_raw_symbol": change_one(RAW, "symbol = ' '"),
+    "not_empty_string_crypto_raw_name": change_one(RAW, "name = null"),
+    "crypto_raw_price_in_range": change_one(RAW, "price = 'a lot'"),
+    "not_empty_string_crypto_raw_last_updated": change_one(RAW, "last_updated = ''"),
+    "not_empty_string_crypto_raw_record": change_one(RAW, "record = ''"),
+    "not_empty_string_crypto_raw_source_file": change_one(
+        RAW, "source_file = ''", "assert_files_are_filed_under_the_day_of_their_records"
+    ),
+    "not_null_crypto_raw_loaded_at": change_one(RAW, "loaded_at = null"),
+    "assert_files_are_filed_under_the_day_of_their_records": change_one(
+        RAW, "source_file = 's3://lake/crypto_data/2020/01/01/crypto_data_00-00-00_p00000_o00000000000000000000.json'"
+    ),
+    "not_null_crypto_dead_letter_record_id": change_one(LETTER, "record_id = null"),
+    "unique_crypto_dead_letter_record_id": repeat_key(LETTER, "record_id"),
+    "not_null_crypto_dead_letter_kafka_partition": change_one(LETTER, "kafka_partition = null"),
+    "not_null_crypto_dead_letter_kafka_offset": change_one(LETTER, "kafka_offset = null"),
+    "not_empty_string_crypto_dead_letter_error_class": change_one(LETTER, "error_class = ''"),
+    # silver
+    "not_null_crypto_stage_quote_id": change_one(STAGE, "quote_id = null"),
+    "unique_crypto_stage_quote_id": repeat_key(STAGE, "quote_id"),
+    "crypto_stage_no_duplicate_ids": Break(
+        STAGE,
+        f"insert into {STAGE} select * replace ('other' as quote_id, 'other' as record_id) from {STAGE} "
+        f"where last_updated = (select max(last_updated) from {STAGE}) limit 1",
+    ),
+    "not_null_crypto_stage_id": change_one(STAGE, "id = null"),
+    "crypto_stage_id_is_a_known_asset": change_one(STAGE, "id = 74"),
+    "not_empty_string_crypto_stage_symbol": change_one(STAGE, "symbol = null"),
+    "crypto_stage_accepted_symbols": change_one(STAGE, "symbol = 'DOGE'"),
+    "not_empty_string_crypto_stage_name": change_one(STAGE, "name = ''"),
+    "not_null_crypto_stage_price": change_one(STAGE, "price = null"),
+    "crypto_stage_price_in_range": change_one(
+        STAGE, "price = 0", "assert_no_price_jump", where="symbol = 'XRP' and last_updated > '2000-01-01'"
+    ),
+    "not_null_crypto_stage_last_updated": change_one(STAGE, "last_updated = null"),
+    "crypto_stage_recency_check": change_all(STAGE, "last_updated = last_updated - interval 4 day"),
+    "crypto_stage_quote_is_not_from_the_future": change_one(STAGE, "delay_seconds = -400"),
+    "not_null_crypto_stage_record_id": change_one(STAGE, "record_id = null"),
+    "unique_crypto_stage_record_id": repeat_key(STAGE, "record_id"),
+    "not_null_crypto_stage_kafka_timestamp": change_one(STAGE, "kafka_timestamp = null"),
+    "not_null_crypto_stage_loaded_at": change_one(STAGE, "loaded_at = null"),
+    "assert_no_price_jump": change_one(STAGE, "price = price * 1.2"),
+    "assert_no_frozen_price": change_all(STAGE, "price = case when symbol = 'XRP' then 2 else price end"),
+    "not_null_crypto_quarantine_record_id": change_one(QUARANTINE, "record_id = null"),
+    "unique_crypto_quarantine_record_id": repeat_key(QUARANTINE, "record_id"),
+    "not_null_crypto_quarantine_broken_rule": change_one(QUARANTINE, "broken_rule = null"),
+    "crypto_quarantine_accepted_rules": change_one(QUARANTINE, "broken_rule = 'bad_mood'"),
+    # gold
+    "not_null_crypto_curated_quote_hour_id": change_one(CURATED, "quote_hour_id = null"),
+    "unique_crypto_curated_quote_hour_id": repeat_key(CURATED, "quote_hour_id"),
+    "crypto_curated_no_duplicate_ids": repeat_row(CURATED),
+    "crypto_curated_id_is_a_known_asset": change_one(CURATED, "id = 74"),
+    "not_empty_string_crypto_curated_symbol": change_one(CURATED, "symbol = ''", "crypto_curated_accepted_symbols"),
+    "crypto_curated_accepted_symbols": change_one(CURATED, "symbol = 'DOGE'"),
+    "not_empty_string_crypto_curated_name": change_one(CURATED, "name = null"),
+    "not_null_crypto_curated_hour_start": change_one(
+        CURATED, "hour_start = null", "crypto_curated_quotes_lie_in_their_hour"
+    ),
+    "crypto_curated_high_price_in_range": change_one(CURATED, "high_price = 20000000"),
+    "crypto_curated_low_price_in_range": change_one(CURATED, "low_price = 0"),
+    "not_null_crypto_curated_close_price": change_one(CURATED, "close_price = null"),
+    "not_null_crypto_curated_average_price": change_one(
+        CURATED, "average_price = null", "crypto_curated_prices_are_ordered"
+    ),
+    "crypto_curated_prices_are_ordered": change_one(CURATED, "open_price = high_price * 2"),
+    "crypto_curated_quotes_lie_in_their_hour": change_one(CURATED, "first_quote_at = hour_start - interval 1 second"),
+    "crypto_curated_recency_check": change_all(
+        CURATED,
+        "hour_start = hour_start - interval 3 hour, first_quote_at = first_quote_at - interval 3 hour, "
+        "last_quote_at = last_quote_at - interval 3 hour",
+    ),
+    "assert_no_hour_with_low_volume": Break(
+        CURATED,
+        f"insert into {CURATED} select hours.* replace (quote_hour_id || n as quote_hour_id, "
+        f"hour_start - n * interval 1 day as hour_start, first_quote_at - n * interval 1 day as first_quote_at, "
+        f"last_quote_at - n * interval 1 day as last_quote_at, 300 as quote_count) "
+        f"from (select * from {CURATED} where symbol = 'BTC' and hour_start = "
+        f"(select max(hour_start) - interval 2 hour from {CURATED})) as hours, range(2, 6) as days(n)",
+    ),
+    # reference data
+    "not_null_assets_id": change_one(ASSETS, "id = null"),
+    "unique_assets_id": repeat_key(ASSETS, "id"),
+    "not_null_assets_symbol": change_one(ASSETS, "symbol = null"),
+    "unique_assets_symbol": repeat_key(ASSETS, "symbol"),
+    # across layers
+    "assert_offsets_have_no_hole": Break(
+        RAW, f"delete from {RAW} where kafka_partition = 1 and kafka_offset = 700", frozenset()
+    ),
+    "assert_every_bronze_row_is_in_silver_or_quarantine": Break(
+        QUARANTINE, f"delete from {QUARANTINE} where record_id = (select min(record_id) from {QUARANTINE})"
+    ),
+    "assert_gold_adds_up_to_silver": change_one(CURATED, "quote_count = quote_count + 1"),
+}
+
+ACROSS_LAYERS = {
+    "assert_offsets_have_no_hole": frozenset({"assert_every_bronze_row_is_in_silver_or_quarantine"}),
+    "assert_every_bronze_row_is_in_silver_or_quarantine": frozenset[str](),
+    "assert_gold_adds_up_to_silver": frozenset[str](),
+}
+"""Tests that look across layers, with those that see the same damage."""
+
+
+def test_no_data_test_is_left_out(built_warehouse: Callable[[Path], Warehouse], tmp_path: Path) -> None:
+    warehouse = built_warehouse(tmp_path / "warehouse")
+    assert set(warehouse.invoke("list", "--resource-type", "test", "--output", "name")) == set(BREAKS)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_table_is_reported_by_exactly_its_test(
+    name: str, built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
+) -> None:
+    damage = BREAKS[name]
+    warehouse = built_warehouse(tmp_path / "warehouse")
+    warehouse.execute(damage.sql)
+    if name in ACROSS_LAYERS:
+        results = warehouse.dbt("test", "--select", "tag:cross_layer")
+        expected = {name} | ACROSS_LAYERS[name]
+    else:
+        model = damage.table.split(".")[1]
+        results = warehouse.dbt("test", "--select", model, "--exclude", "tag:cross_layer")
+        expected = {name} | damage.also
+    assert reported(results) - NOISE == expected - NOISE
+    stored = warehouse.query(f"select count(*) from lake_test_failures.{name}")
+    assert stored == [(results[name].failures,)]
+    assert results[name].failures
