@@ -112,7 +112,7 @@ class Consumer:
             window_cells=settings.consumer.parallel_puts,
         )
         self._lanes: dict[int, Lane] = {}
-        self._unplaced: set[int] = set()
+        self._unplaced: dict[int, int] = {}
         self._stopped: dict[int, str] = {}
         self._starts: dict[int, bytes] = {}
         self._assignment = 0
@@ -424,7 +424,7 @@ class Consumer:
                 start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
                 if start is None:
                     low, _ = kafka.get_watermark_offsets(TopicPartition(name, found.partition), timeout=10)
-                    self._unplaced.add(found.partition)
+                    self._unplaced[found.partition] = low
                     starts.append(TopicPartition(name, found.partition, low))
                 else:
                     self._open_lane(found.partition, start)
@@ -483,17 +483,18 @@ class Consumer:
         try:
             start = start_without_commit(partition, landed, self._contract.cells_of(partition), low)
         except ProtocolError as error:
-            self._unplaced.discard(partition)
+            del self._unplaced[partition]
             self._stop_partition(partition, str(error))
             return
         at = self._position(partition, start, None)
         try:
             self._kafka.commit(offsets=[at], asynchronous=False)
-            self._kafka.seek(TopicPartition(name, partition, start))
+            if start != self._unplaced[partition]:
+                self._kafka.seek(TopicPartition(name, partition, start))
         except KafkaException as error:
             self._log.warning("partition not placed yet", partition=partition, error=str(error))
             return
-        self._unplaced.discard(partition)
+        del self._unplaced[partition]
         self._open_lane(partition, start)
         self._metrics.partitions.set(len(self._lanes))
         if not self._paused:
@@ -518,7 +519,7 @@ class Consumer:
     def _forget(self, partitions: list[int]) -> None:
         """Drop the state of partitions; answers that still come are not listened to."""
         for number in partitions:
-            self._unplaced.discard(number)
+            self._unplaced.pop(number, None)
             lane = self._lanes.pop(number, None)
             if lane is not None:
                 lane.sealed = True

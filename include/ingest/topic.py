@@ -23,6 +23,8 @@ TOPIC_CONFIG = {
     "unclean.leader.election.enable": "false",
 }
 """What the landing contract asks of the topic (docs/exactly-once.md)."""
+BUILT_IN_BROKER = "mockCluster"
+"""Begins the cluster id of librdkafka's built-in broker, which answers no administrative request."""
 _NO_ID = "A" * 22
 """The all-zero UUID as Kafka prints it."""
 
@@ -49,21 +51,25 @@ def describe(admin: AdminClient, topic: str) -> TopicFacts:
         TopicError: the topic is not there, or Kafka does not answer.
     """
     try:
-        listed = admin.list_topics(topic, timeout=ADMIN_SECONDS)
+        listed = admin.list_topics(timeout=ADMIN_SECONDS)  # not by name: that may create it with defaults
     except KafkaException as error:
         raise TopicError(f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS") from error
-    found = listed.topics[topic]
-    if found.error is not None or not found.partitions:
-        raise TopicError(
-            f"topic {topic!r} is not there ({found.error}): create it with python -m include.ingest create-topic"
-        )
+    found = listed.topics.get(topic)
+    if found is None or found.error is not None or not found.partitions:
+        raise TopicError(f"topic {topic!r} is not there: create it with python -m include.ingest create-topic")
+    built_in = is_built_in(listed.cluster_id)
     return TopicFacts(
         cluster_id=str(listed.cluster_id),
         topic=topic,
-        topic_id=_topic_id(admin, topic),
+        topic_id=NO_TOPIC_ID if built_in else _topic_id(admin, topic),
         partitions=len(found.partitions),
-        config=_config(admin, topic),
+        config=None if built_in else _config(admin, topic),
     )
+
+
+def is_built_in(cluster_id: str | None) -> bool:
+    """Whether the broker is librdkafka's built-in one."""
+    return str(cluster_id).startswith(BUILT_IN_BROKER)
 
 
 def _topic_id(admin: AdminClient, topic: str) -> str:
@@ -131,6 +137,8 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
         TopicError: Kafka refuses, or its broker cannot create topics.
     """
     admin = AdminClient(kafka.client_config())
+    if _is_touched(admin, kafka.topic):
+        return False
     config = dict(TOPIC_CONFIG)
     if retention_hours is not None:
         config["retention.ms"] = str(int(retention_hours * 3_600_000))
@@ -141,13 +149,16 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
         code = error.args[0].code()
         if code == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
-        if code == KafkaError._UNSUPPORTED_FEATURE:
-            return _touch(admin, kafka.topic)
         raise TopicError(f"topic {kafka.topic!r} could not be created: {error.args[0].str()}") from error
     return True
 
 
-def _touch(admin: AdminClient, topic: str) -> bool:
-    """The broker inside librdkafka creates a topic when somebody asks for it."""
-    admin.list_topics(topic, timeout=ADMIN_SECONDS)
-    return False
+def _is_touched(admin: AdminClient, topic: str) -> bool:
+    """The built-in broker creates a topic when somebody asks for it; returns whether it is that broker."""
+    try:
+        listed = admin.list_topics(timeout=ADMIN_SECONDS)
+        if is_built_in(listed.cluster_id):
+            admin.list_topics(topic, timeout=ADMIN_SECONDS)
+        return is_built_in(listed.cluster_id)
+    except KafkaException as error:
+        raise TopicError(f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS") from error

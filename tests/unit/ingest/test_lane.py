@@ -1,0 +1,224 @@
+"""Batching: why a batch closes, what waits for what, what is committed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.ingest.protocol import (
+    DAY_MS,
+    Commit,
+    Created,
+    ForeignCommitError,
+    Gap,
+    Landed,
+    Lane,
+    Limits,
+    ProtocolError,
+    Put,
+    Step,
+    commit_mark,
+    rows_to_land,
+    start_from_commit,
+    start_without_commit,
+)
+from include.landing.cells import Cells
+
+
+def lane(start: int = 0, *, cell: int = 10, records: int = 10, size: int = 10**9, window: int = 4) -> Lane:
+    return Lane("id", 0, 1, start, Cells.of_size(cell), Limits(records, size, 60.0, window))
+
+
+def feed(to: Lane, *offsets: int, time: int = 0, now: float = 0.0, bad: tuple[int, ...] = ()) -> None:
+    for offset in offsets:
+        wrong = offset in bad
+        to.feed(offset, time, 7, None if wrong else b"x" * 100, "row" if wrong else None, now)
+
+
+def ranges(puts: list[Put]) -> list[tuple[int, int]]:
+    return [(put.batch.first, put.batch.last) for put in puts]
+
+
+def test_a_batch_ends_with_its_cell() -> None:
+    it = lane(start=7)
+    feed(it, *range(7, 25))
+    assert ranges(it.puts()) == [(7, 9), (10, 19)]
+
+
+def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
+    it = lane(records=2)
+    feed(it, 0, 1, 2)
+    assert ranges(it.puts()) == [(0, 1)]
+    it = lane(size=600)
+    feed(it, 0, 1, 2)
+    assert ranges(it.puts()) == [(0, 2)]
+    it = lane()
+    feed(it, 0, now=100.0)
+    it.close_old(159.0)
+    assert it.puts() == []
+    it.close_old(160.0)
+    assert ranges(it.puts()) == [(0, 0)]
+    it = lane()
+    feed(it, 0, time=DAY_MS - 1)
+    feed(it, 1, time=DAY_MS - 5)
+    feed(it, 2, time=DAY_MS)
+    assert ranges(it.puts()) == [(0, 1)]
+
+
+def test_one_put_a_cell_and_a_window_of_cells() -> None:
+    it = lane(records=5, window=2)
+    feed(it, *range(40))
+    first, second = it.puts()
+    assert ranges([first, second]) == [(0, 4), (10, 14)]
+    it.answer(second, Created())
+    assert ranges(it.puts()) == [(15, 19)]
+    assert it.commit() is None
+    it.answer(first, Created())
+    assert it.commit() == Commit(5, 7)
+    assert ranges(it.puts()) == [(5, 9)]
+
+
+def test_an_existing_shorter_object_leaves_the_rest_to_a_new_batch() -> None:
+    it = lane()
+    feed(it, *range(10))
+    (put,) = it.puts()
+    it.answer(put, Landed("id", 0, 0, 6, 0))
+    assert it.commit() == Commit(7, None)
+    assert ranges(it.puts()) == [(7, 9)]
+
+
+def test_an_existing_longer_object_takes_over_what_follows() -> None:
+    it = lane(records=2)
+    feed(it, *range(5))
+    (put,) = it.puts()
+    it.answer(put, Landed("id", 0, 0, 6, 0))
+    assert it.commit() is None
+    assert it.settled
+    feed(it, 5, 6, 7)
+    assert it.puts() == []
+    assert it.commit() == Commit(7, 7)
+    it.close_open("age")
+    assert ranges(it.puts()) == [(7, 7)]
+
+
+def test_dead_letters_follow_the_data_and_hold_exactly_its_rejects() -> None:
+    it = lane()
+    feed(it, *range(10), bad=(2, 8))
+    (put,) = it.puts()
+    following = it.answer(put, Landed("id", 0, 0, 6, 2, frozenset({0, 1, 2, 4, 5})))
+    assert following is not None
+    assert following.step is Step.DEAD_LETTERS
+    assert rows_to_land(following.batch) == [(3, None), (6, None)]
+    assert it.commit() is None
+    it.answer(following, Created())
+    assert it.commit() is not None
+
+
+def test_a_hole_becomes_a_gap_row_of_the_record_behind_it() -> None:
+    it = lane(start=3)
+    feed(it, 3, 4, 17, 18)
+    it.close_open("age")
+    puts = it.puts()
+    assert ranges(puts) == [(3, 4), (17, 18)]
+    assert rows_to_land(puts[1].batch) == [(17, Gap(5, 16))]
+    following = it.answer(puts[1], Created())
+    assert following is not None
+    it.answer(following, Created())
+    it.answer(puts[0], Created())
+    assert it.commit() == Commit(19, 7)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Landed("other", 0, 0, 5, 0),
+        Landed("id", 1, 0, 5, 0),
+        Landed("id", 0, 1, 5, 0),
+        Landed("id", 0, 0, 10, 0),
+    ],
+)
+def test_an_object_that_cannot_be_ours_stops_the_partition(found: Landed) -> None:
+    it = lane()
+    feed(it, *range(10))
+    (put,) = it.puts()
+    with pytest.raises(ProtocolError):
+        it.answer(put, found)
+
+
+def test_a_record_that_vanished_stops_the_partition() -> None:
+    it = lane()
+    feed(it, 0, 1)
+    it.close_open("age")
+    (put,) = it.puts()
+    it.answer(put, Landed("id", 0, 0, 4, 0))
+    feed(it, 2)
+    with pytest.raises(ProtocolError, match="truncated"):
+        feed(it, 11)
+
+
+def test_answers_of_another_assignment_are_not_heard() -> None:
+    it = lane()
+    feed(it, *range(10))
+    (put,) = it.puts()
+    assert it.answer(Put(0, 99, put.step, put.batch), Created()) is None
+    assert it.durable == 0
+
+
+def test_a_sealed_lane_takes_nothing() -> None:
+    it = lane()
+    feed(it, 0)
+    it.seal("revoked")
+    feed(it, 1)
+    assert ranges(it.puts()) == [(0, 0)]
+
+
+@given(st.data())
+def test_batches_are_contiguous_inside_cells_and_commit_everything(data: st.DataObject) -> None:
+    cell = data.draw(st.integers(1, 12))
+    start = data.draw(st.integers(0, 30))
+    it = lane(start, cell=cell, records=data.draw(st.integers(1, cell)), window=data.draw(st.integers(1, 4)))
+    offsets = sorted(data.draw(st.sets(st.integers(start, start + 60), min_size=1)))
+    flying: list[Put] = []
+    landed: list[tuple[int, int]] = []
+    for offset in offsets:
+        feed(it, offset, bad=(offset,) if data.draw(st.booleans()) else ())
+        flying += it.puts()
+        if flying and data.draw(st.booleans()):
+            _land(it, flying, landed, data.draw(st.integers(0, len(flying) - 1)))
+    it.seal("shutdown")
+    while flying := flying + it.puts():
+        _land(it, flying, landed, data.draw(st.integers(0, len(flying) - 1)))
+    assert it.settled
+    assert it.durable == offsets[-1] + 1
+    assert it.buffered == it.in_flight == 0
+    for first, last in landed:
+        assert first // cell == last // cell
+    landed.sort()
+    assert [offset for first, last in landed for offset in offsets if first <= offset <= last] == offsets
+
+
+def _land(it: Lane, flying: list[Put], landed: list[tuple[int, int]], index: int) -> None:
+    put = flying.pop(index)
+    if put.step is Step.DATA:
+        landed.append((put.batch.first, put.batch.last))
+    following = it.answer(put, Created())
+    if following is not None:
+        flying.append(following)
+
+
+def test_only_our_own_commits_are_a_start() -> None:
+    assert start_from_commit(0, -1001, None, "id") is None
+    assert start_from_commit(0, 5, commit_mark("id"), "id") == 5
+    for metadata in (None, "", "other", commit_mark("recreated")):
+        with pytest.raises(ForeignCommitError, match="adopt"):
+            start_from_commit(0, 5, metadata, "id")
+
+
+def test_without_a_commit_the_start_lies_before_anything_that_may_be_missing() -> None:
+    cells = Cells.of_size(10)
+    assert start_without_commit(0, [], cells, 17) == 17
+    assert start_without_commit(0, [0, 10, 25, 990], cells, 0) == 990
+    assert start_without_commit(0, [0, 350, 355, 360, 990], cells, 0) == 350
+    with pytest.raises(ProtocolError, match="adopt"):
+        start_without_commit(0, [0, 350, 990], cells, 351)

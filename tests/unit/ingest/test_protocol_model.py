@@ -1,0 +1,187 @@
+"""The protocol under every small history, and the proof that each of its rules is needed.
+
+Each `Without...` lane switches off exactly one rule of docs/exactly-once.md by overriding
+the one method that carries it; the search must then find a record lost or doubled.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from include.ingest.protocol import Batch, Landed, Lane, Put, Step, _Cell
+from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander_until
+
+BAD = frozenset({1})
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        pytest.param(Setup(log=3, log_at_start=2, crashes=1), id="crash, growing log"),
+        pytest.param(Setup(log=3, log_at_start=3, crashes=1, rejects=BAD), id="crash, a reject"),
+        pytest.param(Setup(log=3, log_at_start=3, stalls=1, rejects=BAD), id="stalled writer, a reject"),
+        pytest.param(Setup(log=2, log_at_start=2, stalls=1, lost_answers=1), id="stalled writer, lost answer"),
+        pytest.param(Setup(log=3, log_at_start=3, revokes=1, lost_answers=1), id="revocation, lost answer"),
+        pytest.param(Setup(log=4, log_at_start=4, crashes=1, cell=4), id="one cell of four"),
+        pytest.param(Setup(log=4, log_at_start=4, crashes=1, holes=BAD, cell=3), id="crash, a hole"),
+        pytest.param(Setup(log=3, log_at_start=3, crashes=1, rejects=frozenset({0, 1})), id="a range of rejects only"),
+        pytest.param(Setup(log=3, log_at_start=1, crashes=1, resizes=1, cell=1), id="cells resized"),
+    ],
+)  # fmt: skip
+def test_every_small_history_lands_every_record_once_and_can_finish(setup: Setup) -> None:
+    found = search(setup, cap=20_000, progress=True)
+    assert found.violation is None, found.history
+    assert found.wedged == 0
+    assert found.states > 100
+
+
+class WithoutCells(Lane):
+    """Rule 2 off: a batch is bounded by nothing but its size, several are in flight."""
+
+    def _cell_of(self, offset: int) -> tuple[int, int]:
+        return offset, 10**9
+
+
+class WithoutDataForEmptyRanges(Lane):
+    """Rule 4 off: a range of rejects only gets no data object."""
+
+    def _first_step(self, batch: Batch) -> Step:
+        return Step.DATA if batch.good_lines() else Step.DEAD_LETTERS
+
+
+class WithoutOneInFlight(Lane):
+    """Rule 5 off: all batches of a cell are sent at once."""
+
+    def _startable(self, cell):  # type: ignore[no-untyped-def]
+        batches = list(cell.waiting)
+        cell.waiting.clear()
+        return batches
+
+    def _found(self, batch: Batch, landed: Landed) -> Put | None:
+        self._queue.setdefault(batch.cell, _Cell())
+        return super()._found(batch, landed)
+
+    def _finish(self, batch: Batch) -> None:
+        self._queue.setdefault(batch.cell, _Cell())
+        super()._finish(batch)
+
+
+class WithoutReadingTheLastOffset(Lane):
+    """Rule 6 off: "exists already" is taken for "mine is landed"."""
+
+    def _found(self, batch: Batch, landed: Landed) -> Put | None:
+        return self._after_data(batch)
+
+
+class DeadLettersFirst(Lane):
+    """Rule 7 off: the dead letters of a batch are written before its data fixes the range."""
+
+    def _first_step(self, batch: Batch) -> Step:
+        return Step.DEAD_LETTERS if batch.rejects else Step.DATA
+
+    def answer(self, put, answer):  # type: ignore[no-untyped-def]
+        if not self._is_mine(put):
+            return None
+        if put.step is Step.DEAD_LETTERS:
+            return Put(self.partition, self.assignment, Step.DATA, put.batch)
+        if isinstance(answer, Landed):
+            return self._found(put.batch, answer)
+        self._finish(put.batch)
+        return None
+
+    def _has_rejects(self, batch: Batch) -> bool:
+        return False
+
+
+class NoDeadLettersForFoundObjects(Lane):
+    """Rule 7 off: whoever finds the object leaves its dead letters to the other."""
+
+    def _has_rejects(self, batch: Batch) -> bool:
+        return batch.landed is None and bool(batch.rejects)
+
+
+class CommitBeyondHoles(Lane):
+    """Rule 8 off: what is finished is committed, whatever is still under way before it."""
+
+    def _advance(self) -> None:
+        self.durable = max(end for end, _ in self._finished.values())
+
+
+class CommitBeforeDeadLetters(Lane):
+    """Rule 8 off: the data object alone allows the commit."""
+
+    def _after_data(self, batch: Batch) -> Put | None:
+        following = super()._after_data(batch)
+        if following is not None:
+            self._finished[batch.begin] = (batch.last + 1, None)
+            self._advance()
+        return following
+
+
+class UntaggedAnswers(Lane):
+    """Rule 11 off: an answer of an earlier assignment is taken for one of this."""
+
+    def answer(self, put, answer):  # type: ignore[no-untyped-def]
+        cell = self._queue.get(put.batch.cell)
+        if cell is None or cell.flying is None:
+            return None
+        return super().answer(Put(self.partition, self.assignment, put.step, cell.flying), answer)
+
+
+FOUR = {"log": 4, "log_at_start": 4}
+SWITCHED_OFF = [
+    pytest.param(
+        Setup(rules=Rules(check_contract=False), other_suffix=True, crashes=1, **FOUR), id="1 contract: suffix"
+    ),
+    pytest.param(Setup(rules=Rules(check_contract=False), other_cell=3, crashes=1, **FOUR), id="1 contract: cell size"),
+    pytest.param(Setup(rules=Rules(WithoutCells), crashes=1, log=5, log_at_start=3, batch=2), id="2 cells"),
+    pytest.param(Setup(rules=Rules(key_from_record=False), crashes=1, **FOUR), id="3 key from the first record"),
+    pytest.param(
+        Setup(rules=Rules(WithoutDataForEmptyRanges), rejects=frozenset({0}), crashes=1, stalls=1, **FOUR),
+        id="4 every range gets an object",
+    ),
+    pytest.param(Setup(rules=Rules(WithoutOneInFlight), crashes=1, cell=4, **FOUR), id="5 one PUT a cell"),
+    pytest.param(Setup(rules=Rules(create_only=False), stalls=1, **FOUR), id="6 create-only"),
+    pytest.param(Setup(rules=Rules(WithoutReadingTheLastOffset), stalls=1, **FOUR), id="6 last offset of what exists"),
+    pytest.param(
+        Setup(rules=Rules(DeadLettersFirst), rejects=BAD, stalls=1, crashes=1, **FOUR), id="7 data before dead letters"
+    ),
+    pytest.param(
+        Setup(rules=Rules(NoDeadLettersForFoundObjects), rejects=BAD, crashes=1, **FOUR),
+        id="7 dead letters of what exists",
+    ),
+    pytest.param(Setup(rules=Rules(CommitBeyondHoles), crashes=1, **FOUR), id="8 contiguous commits"),
+    pytest.param(
+        Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1, **FOUR), id="8 commit behind dead letters"
+    ),
+    pytest.param(Setup(rules=Rules(check_mark=False), foreign_commits=1, **FOUR), id="9 our commits only"),
+    pytest.param(Setup(rules=Rules(reset_is_error=False), stalls=1, retention=1, **FOUR), id="10 no silent reset"),
+    pytest.param(
+        Setup(rules=Rules(UntaggedAnswers), stalls=2, crashes=1, cell=4, batch=2, **FOUR),
+        id="11 answers tagged by assignment",
+    ),
+    pytest.param(
+        Setup(rules=Rules(resize_needs_stop=False), resizes=1, crashes=1, stalls=1, **FOUR), id="12 resize when stopped"
+    ),
+]
+
+
+@pytest.mark.parametrize("setup", SWITCHED_OFF)
+def test_switching_a_rule_off_loses_or_doubles_a_record(setup: Setup) -> None:
+    assert wander_until(setup, seeds=3000, length=60) is not None
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_larger_histories(data: st.DataObject) -> None:
+    setup = Setup(
+        log=12, log_at_start=data.draw(st.integers(3, 12)),
+        rejects=data.draw(st.frozensets(st.integers(0, 11), max_size=5)),
+        holes=data.draw(st.frozensets(st.integers(0, 10), max_size=2)),
+        cell=data.draw(st.integers(1, 6)), batch=data.draw(st.integers(1, 6)), window=data.draw(st.integers(1, 3)),
+        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1,
+    )  # fmt: skip
+    setup = Setup(**{**vars(setup), "rejects": setup.rejects - setup.holes})
+    wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
