@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import httpx
 
+ATTEMPTS = 4
+"""A busy SQLite answers some calls with a server error ("database is locked"); the next attempt succeeds."""
+
 
 class AirflowApiError(RuntimeError):
     """Airflow did not answer, or refused; the text says what was asked."""
@@ -50,10 +53,14 @@ class AirflowApi:
         if "Authorization" not in self._http.headers:
             token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
             self._http.headers["Authorization"] = f"Bearer {token}"
-        try:
-            answer = self._http.request(method, f"/api/v2{path}", json=body)
-        except httpx.TransportError as error:
-            raise AirflowApiError(f"{method} {path}: {error}") from error
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self._http.request(method, f"/api/v2{path}", json=body)
+            except httpx.TransportError as error:
+                raise AirflowApiError(f"{method} {path}: {error}") from error
+            if not answer.is_server_error or attempt == ATTEMPTS - 1:
+                break
+            time.sleep(1)
         if answer.is_error:
             raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer

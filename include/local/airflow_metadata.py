@@ -9,12 +9,15 @@ as every `airflow` command costs seconds of imports.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import make_url
 
 from include.local.environment import HOST
 from include.settings import PROJECT_ROOT, AwsSettings, KafkaSettings, LocalSettings, load_group
@@ -80,6 +83,17 @@ def apply() -> None:
         for step in steps:
             arguments = parser.parse_args(step)
             arguments.func(arguments)
+    read_beside_a_writer()
+
+
+def read_beside_a_writer() -> None:
+    """Switch the SQLite file to its write-ahead log, for good: readers and the writer no longer lock each other out."""
+    from airflow.configuration import conf
+
+    path = make_url(conf.get("database", "sql_alchemy_conn")).database
+    assert path is not None
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("pragma journal_mode=wal")
 
 
 if __name__ == "__main__":

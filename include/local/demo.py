@@ -19,6 +19,7 @@ from rich.live import Live
 from include.local import broker, emulator, environment, faults, mailbox, screen
 from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.local.process_control import ProcessControl, ProcessError
+from include.local.programs import SERVERS
 from include.local.start import Demo, DemoError, clean_state, make_observer, start
 from include.local.status import Status
 from include.settings import LocalSettings, SettingsError, load_group
@@ -61,17 +62,18 @@ def stop(demo: Demo) -> None:
     """Stop every program and everything it started; the data stays."""
     if demo.control.running():
         with demo.step("stopped everything"):
-            demo.control.shutdown()
+            demo.control.shutdown(last=SERVERS)
 
 
 def run(demo: Demo, seconds: float | None) -> int:
     """Start, watch, stop. Returns the exit status: 1 when a stage stayed empty in an unattended run."""
     code = 0
     try:
-        if demo.control.running():
+        if demo.control.running() and set(demo.control.status().values()) == {"RUNNING"}:
             demo.console.print("The demo is already running; watching it. Ctrl-C stops it.")
             api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
         else:
+            stop(demo)  # what an earlier demo, killed half-way, may have left
             api = start(demo)
         status = watch(demo, api, seconds)
         sys.stdout.write(status.as_json() + "\n")

@@ -19,6 +19,11 @@ from include.settings import PROJECT_ROOT, LocalSettings, StorageSettings, load_
 HOST = "127.0.0.1"
 
 
+def metadata_database(local: LocalSettings, patience: int) -> str:
+    """SQLAlchemy's address of Airflow's SQLite file; `patience` is how many seconds a writer waits for another."""
+    return f"sqlite:///{local.state / 'airflow' / 'airflow.db'}?timeout={patience}"
+
+
 def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]:
     """Configuration of the local Airflow: SQLite, LocalExecutor, no login, loopback only.
 
@@ -30,6 +35,7 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_database(local, patience=30),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from include.local.environment import inherited
 from include.local.programs import Program
+
+ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
+"""States of a program without a process, in supervisord's words."""
 
 WRAPPER = Path(__file__).parent / "with-environment.sh"
 
@@ -64,9 +67,12 @@ class ProcessControl:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self._rpc: Any = xmlrpc.client.ServerProxy(
-            "http://supervisor", transport=SupervisorTransport(None, None, f"unix://{socket_path(state)}")
-        ).supervisor
+
+    @property
+    def _rpc(self) -> Any:
+        """A new connection for each call: one that failed once is of no further use."""
+        transport = SupervisorTransport(None, None, f"unix://{socket_path(self.state)}")
+        return xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
 
     def running(self) -> bool:
         """Whether supervisord answers."""
@@ -133,16 +139,27 @@ class ProcessControl:
         path = self.state / "logs" / f"{name}.log"
         return path.read_text(errors="replace")[-size:] if path.exists() else "(no log)"
 
-    def shutdown(self, seconds: float = 60) -> None:
+    def shutdown(self, last: Collection[str] = (), seconds: float = 90) -> None:
         """Stop every program, then supervisord itself; returns when it is gone.
+
+        Programs end side by side, except those in `last`, which the others need for ending
+        well: they stop when the others are gone.
 
         Raises:
             ProcessError: something still runs after `seconds`.
         """
+        deadline = time.monotonic() + seconds
+        first = [name for name, state in self.status().items() if name not in last and state not in ENDED]
+        for name in first:
+            with contextlib.suppress(xmlrpc.client.Fault):  # it ended meanwhile
+                self._rpc.stopProcess(name, False)
+        while any(state not in ENDED for name, state in self.status().items() if name in first):
+            if time.monotonic() > deadline:
+                raise ProcessError(f"still running after {seconds:.0f} s: {self.status()}")
+            time.sleep(0.1)
         pid_file = self.state / "supervisord.pid"
         pid = int(pid_file.read_text()) if pid_file.exists() else 0
         self._rpc.shutdown()
-        deadline = time.monotonic() + seconds
         while pid and Path(f"/proc/{pid}").exists():
             if time.monotonic() > deadline:
                 raise ProcessError(f"supervisord (process {pid}) still runs after {seconds:.0f} s")

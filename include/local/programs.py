@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from include.local.environment import HOST
+from include.local.environment import HOST, metadata_database
 from include.settings import LocalSettings
+
+SERVERS = ("broker", "emulator", "mailbox")
+"""What the other programs need until they have ended: the consumer lands its last batches on the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ def programs(local: LocalSettings) -> list[Program]:
     """Every program, in starting order."""
     kafka_ports = ("--port", str(local.kafka_port), "--controller-port", str(local.kafka_controller_port))
     kind = () if local.broker == "auto" else ("--kind", local.broker)
+    # The API server writes its audit log on its event loop: while that waits for SQLite's lock, the request
+    # that holds the lock cannot end. So it must give up soon (its callers repeat), where others may wait.
+    impatient = f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN={metadata_database(local, patience=1)}"
     return [
         Program(
             "broker", _module("include.local.broker", "--state", str(local.state / "kafka"), *kafka_ports, *kind), 20
@@ -43,7 +49,10 @@ def programs(local: LocalSettings) -> list[Program]:
         Program("producer", _module("include.ingest", "produce")),
         Program("consumer", _module("include.ingest", "consume"), stop_seconds=30),
         # Components one by one: `airflow standalone` opens its log servers on every interface.
-        Program("airflow-api", ("airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port))),
+        Program(
+            "airflow-api",
+            ("env", impatient, "airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port)),
+        ),
         Program("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs"), stop_seconds=20),
         Program("airflow-dag-processor", ("airflow", "dag-processor")),
     ]

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from include.landing.layout import parse_key
@@ -20,6 +22,7 @@ from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.settings import KafkaSettings, StorageSettings
 from include.watch import layer_state
 from include.watch.catalogue import LAYERS
+from include.watch.layer_state import LayerState
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -65,18 +68,20 @@ class Observer:
         self._mail = mail
         # Never subscribes, so it is no member of the group; it only reads the group's commits.
         self._consumer = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})
-        self._s3: S3Client = boto3.client("s3")
+        self._s3: S3Client = boto3.client(
+            "s3", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+        )
         self._known: dict[int, tuple[str, int]] = {}  # partition -> (newest key, offset behind it)
         self._seen_until = ""
 
     def look(self, programs: dict[str, str]) -> Status:
         """The state of every stage now."""
         produced, lag = self._kafka()
-        states = [state for state in layer_state.read_all(self._s3, self._storage).values() if state is not None]
+        landed, states = self._bucket()
         return Status(
             airflow=self._airflow.base_url,
             produced=produced,
-            landed=self._landed(),
+            landed=landed,
             lag=lag,
             rows={state.layer: state.rows for state in states},
             newest_quote={s.layer: s.newest_quote_at.isoformat() for s in states if s.newest_quote_at},
@@ -106,6 +111,14 @@ class Observer:
         except KafkaException:
             return None, None
         return produced, lag
+
+    def _bucket(self) -> tuple[int | None, list[LayerState]]:
+        """Records landed and the layers' states; None and nothing while S3 cannot be read."""
+        try:
+            states = layer_state.read_all(self._s3, self._storage).values()
+            return self._landed(), [state for state in states if state is not None]
+        except (BotoCoreError, ClientError):
+            return None, []
 
     def _landed(self) -> int:
         """Records in S3: each partition's offset behind its newest file (files are gapless)."""

@@ -30,6 +30,7 @@ from include.landing.layout import parse_key
 from include.local import environment, faults, mailbox
 from include.local.airflow_api import AirflowApi
 from include.local.process_control import ProcessControl
+from include.local.programs import SERVERS
 from include.local.start import Demo, make_observer, start
 from include.local.status import MONITOR, TRANSFORM, Observer
 from include.settings import KafkaSettings, LocalSettings, StorageSettings, load_group
@@ -98,7 +99,7 @@ def stack(local: LocalSettings) -> Iterator[Stack]:
                 yield Stack(demo, api, make_observer(values, demo, api), values)
         finally:
             if demo.control.running():
-                demo.control.shutdown()
+                demo.control.shutdown(last=SERVERS)
 
 
 def every_message(kafka: KafkaSettings) -> list[tuple[int, int, bytes]]:
@@ -275,7 +276,7 @@ def test_bad_messages_become_dead_letters_and_block_nothing(stack: Stack) -> Non
 
 def test_stop_ends_every_process_and_a_second_start_goes_on(stack: Stack) -> None:
     ours = process_tree(stack.demo.local.state)
-    stack.demo.control.shutdown()
+    stack.demo.control.shutdown(last=SERVERS)
     eventually(lambda: not any(process.is_running() for process in ours), 20)
     if built_in_broker(stack):
         return  # the built-in broker starts afresh, and says so
