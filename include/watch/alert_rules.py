@@ -155,6 +155,7 @@ class _Change:
             notified_at=self.now if due else known.notified_at,
             raised_by=known.raised_by,
             run_url=known.run_url or alert.run_url,
+            task=known.task,
             successes=known.successes,
         )
         self.open[alert.key] = going_on
@@ -211,14 +212,16 @@ def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
 def _over(verdict: Verdict, is_open: Mapping[str, OpenAlert], current: Mapping[str, OpenAlert]) -> list[str]:
     """Open alerts of the verdict's condition that it no longer finds.
 
-    One that was raised after the facts were established (a test failed in a build whose layer
-    state is not written) stays open until the facts are newer.
+    One that a failed task raised is over when that task succeeds, not when the monitor does
+    not see it: a layer's state knows nothing of tests across layers. One that began after the
+    facts were established stays open until they are newer.
     """
     return [
         key
         for key, alert in is_open.items()
         if alert.condition == verdict.condition
         and key not in current
+        and not alert.task
         and (verdict.as_of is None or alert.since <= verdict.as_of)
     ]
 
@@ -240,6 +243,23 @@ def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertS
         if key in change.open:
             change.end(key)
     return change.done(), change.new
+
+
+def counted(state: AlertState, counts: Mapping[str, int]) -> tuple[AlertState, list[str]]:
+    """Which open alerts are over because their task (`counts`: successes by task) has succeeded since.
+
+    Returns the state with a count noted for each alert that had none, and the keys that are over.
+    """
+    is_open, over = dict(state.open), []
+    for key, alert in state.open.items():
+        count = counts.get(alert.task)
+        if count is None:
+            continue
+        if alert.successes is None or count < alert.successes:  # fewer: old runs were cleaned away
+            is_open[key] = replace(alert, successes=count)
+        elif count > alert.successes:
+            over.append(key)
+    return AlertState(is_open, state.outbox), over
 
 
 CLAIM = timedelta(minutes=2)

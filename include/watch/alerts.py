@@ -38,8 +38,10 @@ class OpenAlert:
     details: tuple[str, ...] = ()
     run_url: str = ""
     raised_by: str = "pipeline_monitor"
+    task: str = ""
+    """`dag_id/task_id` of the failed task that raised it; the alert is over when that task has succeeded again."""
     successes: int | None = None
-    """For a failed task: how many of its instances had succeeded when it failed; one more is the recovery."""
+    """How many instances of that task had succeeded when it failed; None: not known yet."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the object."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,9 @@ FAILED = {"fail", "error"}
 def on_task_failure(context: Context) -> None:
     """Failure callback of tasks: one notice when it starts, none while it lasts, one when it is over.
 
-    A dbt task that left test results raises one alert a test (the monitor knows them by
-    the same name and sees when they pass again); any other task raises `task_failed`, which
-    is over when the task has succeeded again.
+    A dbt task that left failing tests raises one alert a test (the monitor knows them by the
+    same name and does not tell again); any other task raises `task_failed`. Both are over
+    when the task has succeeded again.
     """
     from include.watch.alert_state import update
 
@@ -88,7 +89,9 @@ def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenA
     run_url = run_link(settings, ti.dag_id, ti.run_id, ti.task_id)
     tests = ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or []
     failing = [_of_test(test, run_url, ti.dag_id, now) for test in tests if test["status"] in FAILED]
-    return failing or [_of_task(context, run_url, now)]
+    alerts = failing or [_of_task(context, run_url, now)]
+    count = successes(ti.dag_id, ti.task_id)
+    return [replace(alert, task=f"{ti.dag_id}/{ti.task_id}", successes=count) for alert in alerts]
 
 
 def _of_test(test: Mapping[str, Any], run_url: str, dag_id: str, now: datetime) -> OpenAlert:
@@ -114,7 +117,7 @@ def _of_task(context: Context, run_url: str, now: datetime) -> OpenAlert:
     error = context.get("exception")
     said = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error or "no error is known")
     return OpenAlert(
-        key=task_key(ti.dag_id, ti.task_id),
+        key=f"{one.name}:{ti.dag_id}/{ti.task_id}",
         condition=one.name,
         severity=one.severity,
         title=f"{one.title}: {ti.dag_id} / {ti.task_id}",
@@ -125,13 +128,7 @@ def _of_task(context: Context, run_url: str, now: datetime) -> OpenAlert:
         details=(said,),
         run_url=run_url,
         raised_by=ti.dag_id,
-        successes=successes(ti.dag_id, ti.task_id),
     )
-
-
-def task_key(dag_id: str, task_id: str) -> str:
-    """Key of a failed task's alert; `recovered_tasks` takes it apart again."""
-    return f"task_failed:{dag_id}/{task_id}"
 
 
 def successes(dag_id: str, task_id: str) -> int | None:

@@ -101,12 +101,17 @@ def transitions(verdicts: Sequence[Mapping[str, Any]] | None, run_id: str) -> li
     else:
         move_back(primary, now)
 
+    # A layer's state may not be written yet when its model's task has succeeded: then the next tick ends the alert.
+    still = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
+
     def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
         after, new = alert_rules.advance(
             state, judged, now, settings.alert.reminder_after, run_link(settings, DAG_ID, run_id)
         )
-        after, over = alert_rules.ended(after, recovered_tasks(after), now)
-        return after, [*new, *over]
+        counts = {task: found for task in tasks_of(after) if (found := count(task)) is not None}
+        after, over = alert_rules.counted(after, counts)
+        after, ended = alert_rules.ended(after, [key for key in over if key not in still], now)
+        return after, [*new, *ended]
 
     return update(store, change)
 
@@ -130,13 +135,12 @@ def _with_subject(verdict: Verdict, subject: str, text: str) -> Verdict:
     )
 
 
-def recovered_tasks(state: AlertState) -> list[str]:
-    """Keys of open `task_failed` alerts whose task has succeeded since."""
-    keys = []
-    for key, alert in state.open.items():
-        if alert.condition == "task_failed" and alert.successes is not None:
-            dag_id, _, task_id = key.removeprefix("task_failed:").partition("/")
-            count = successes(dag_id, task_id)
-            if count is not None and count > alert.successes:
-                keys.append(key)
-    return keys
+def tasks_of(state: AlertState) -> set[str]:
+    """The failed tasks (`dag_id/task_id`) that open alerts wait for."""
+    return {alert.task for alert in state.open.values() if alert.task}
+
+
+def count(task: str) -> int | None:
+    """How many instances of a task (`dag_id/task_id`) have succeeded."""
+    dag_id, _, task_id = task.partition("/")
+    return successes(dag_id, task_id)

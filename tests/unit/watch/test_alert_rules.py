@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -140,7 +141,29 @@ def test_a_failed_task_is_over_when_told_so_and_only_once() -> None:
 
 
 def alert(key: str, condition: str) -> OpenAlert:
-    return OpenAlert(key, condition, "error", key, NOW, NOW, successes=3)
+    return OpenAlert(key, condition, "error", key, NOW, NOW)
+
+
+def from_task(key: str, condition: str, successes: int | None) -> OpenAlert:
+    return replace(alert(key, condition), task="d/t", successes=successes)
+
+
+def test_what_a_failed_task_raised_is_over_when_the_task_succeeds_and_not_before() -> None:
+    state, _ = alert_rules.raised(AlertState(), [from_task("dbt_tests:t1", "dbt_tests", 3)], NOW, REMINDER)
+    unseen = verdict("ok", "dbt_tests", subjects={}, as_of=NOW + TICK)
+    state, told = run([[unseen]], state, NOW + TICK)
+    assert told == [[]]  # a test across layers stands in no layer's state
+    assert alert_rules.counted(state, {"d/t": 3})[1] == []
+    assert alert_rules.counted(state, {})[1] == []
+    assert alert_rules.counted(state, {"d/t": 4})[1] == ["dbt_tests:t1"]
+
+
+@pytest.mark.parametrize("known", [None, 9])
+def test_a_count_that_is_not_known_or_fell_is_noted_and_ends_nothing(known: int | None) -> None:
+    state, _ = alert_rules.raised(AlertState(), [from_task("task_failed:d/t", "task_failed", known)], NOW, REMINDER)
+    state, over = alert_rules.counted(state, {"d/t": 5})
+    assert (over, state.open["task_failed:d/t"].successes) == ([], 5)
+    assert alert_rules.counted(state, {"d/t": 6})[1] == ["task_failed:d/t"]
 
 
 def test_a_claimed_notice_is_nobody_elses_until_the_claim_runs_out() -> None:
