@@ -83,7 +83,7 @@ deploy: .venv/.made ## create the AWS stack or bring it up to date (ARGS="--yes 
 destroy: .venv/.made ## delete the AWS stack; bucket and Glue database stay (ARGS="--delete-data BUCKET": they go too)
 	@$(PY) -m include.aws destroy $(ARGS)
 
-template: .venv/.made ## rewrite what the AWS template takes from the metric catalogue
+template: .venv/.made ## rewrite what the AWS template and docs/aws.md take from catalogue and permissions
 	@$(PY) -m include.aws render
 
 # --- checks ------------------------------------------------------------------

@@ -1,0 +1,74 @@
+"""What a month on AWS costs, roughly, as a formula.
+
+List prices of us-east-1 in US dollars without the free tier, from the pricing pages of S3, Athena
+and CloudWatch. They change and differ by region: look them up before relying on the sum.
+Not in it: Kafka, the machines of Airflow and consumer, S3 requests that Athena makes, data
+transfer out of AWS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, METRICS, MONITOR_SECONDS
+
+MONTH_SECONDS = 30 * 24 * 3600
+
+S3_PUT = 0.005 / 1000
+S3_GB_MONTH = 0.023
+ATHENA_TB = 5.0
+ATHENA_LEAST_BYTES = 10 * 10**6
+METRIC_MONTH = 0.30
+ALARM_MONTH = 0.10
+COMPOSITE_ALARM_MONTH = 0.50
+DASHBOARD_MONTH = 3.0
+PUT_METRIC_DATA = 0.01 / 1000
+GET_METRIC_DATA = 0.01 / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the sum depends on.
+
+    `partitions` are those that get messages; `queries` are the statements of one transform run
+    that scan data (models and tests); `scanned_bytes` what one of them scans on average.
+    """
+
+    messages_per_second: float
+    bytes_per_message: int
+    partitions: int
+    batch_records: int = 100
+    batch_age_seconds: float = 60.0
+    transform_seconds: int = 900
+    queries: int = 100
+    scanned_bytes: float = 10e6
+    months_kept: float = 12
+    consumers: int = 1
+
+
+def files(load: Load) -> float:
+    """Files a month: a batch closes when it is full or old, whichever is first."""
+    by_size = load.messages_per_second * MONTH_SECONDS / load.batch_records
+    by_age = load.partitions * MONTH_SECONDS / load.batch_age_seconds
+    return max(by_size, min(by_age, load.messages_per_second * MONTH_SECONDS))
+
+
+def monthly(load: Load) -> dict[str, float]:
+    """US dollars a month by part; storage as it is after `months_kept`."""
+    landed = load.messages_per_second * MONTH_SECONDS * load.bytes_per_message
+    runs = MONTH_SECONDS / load.transform_seconds
+    series = sum(len(LAYERS) if "Layer" in metric.dimensions else 1 for metric in METRICS.values())
+    ticks = MONTH_SECONDS / MONITOR_SECONDS
+    publications = load.consumers * MONTH_SECONDS / 60 + ticks
+    alarms = sum(condition.alarm for condition in CONDITIONS.values())
+    return {
+        "landing (S3 PUT)": files(load) * S3_PUT,
+        # landed files, and bronze, silver and gold taken as one more copy together: Parquet is compressed
+        "storage (S3)": 2 * landed * load.months_kept / 1e9 * S3_GB_MONTH,
+        "transform (Athena)": runs * load.queries * max(load.scanned_bytes, ATHENA_LEAST_BYTES) / 1e12 * ATHENA_TB,
+        "metrics (CloudWatch)": series * METRIC_MONTH
+        + publications * PUT_METRIC_DATA
+        + ticks * len(CONSUMER_METRICS) * GET_METRIC_DATA,
+        "alarms (CloudWatch)": alarms * ALARM_MONTH + COMPOSITE_ALARM_MONTH,
+        "dashboard (CloudWatch)": DASHBOARD_MONTH,
+    }
