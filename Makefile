@@ -114,3 +114,11 @@ test-aws: env .local/aws-lint/.made ## the AWS template: linters, a deployment t
 
 test-dags: env $(MANIFEST) ## the DAGs: import, policy, graph, and runs
 	@$(PYTEST) tests/dags
+
+.PHONY: screenshots
+screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)
+	@$(PY) -m include.local.screenshots
+
+.PHONY: settings-reference
+settings-reference: .venv/.made ## write docs/settings.md from include/settings.py
+	@$(PY) -m include.settings_reference

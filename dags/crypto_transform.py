@@ -123,7 +123,9 @@ with DAG(
     for layer, group in groups.items():
         recorded = record_layer.override(
             task_id=f"record_{layer}",
-            priority_weight=1000,  # before the next layer's models, which wait for the same pool on the local target
+            # Before the next layer's models, which wait for the same pool on the local target.
+            priority_weight=10_000,
+            weight_rule="absolute",
             outlets=[Asset(name=f"{layer}_{layers.MODELS[layer]}", uri=layers.asset_uri(layer))],
             **cosmos_settings.warehouse_pool(),
         )(layer)

@@ -21,7 +21,7 @@ def _tests(status: Status) -> str:
     return "  ".join(f"{status.tests.get(name, 0)} {name}" for name in ("passed", "warned", "failed"))
 
 
-def render(status: Status, state: Path, elapsed: float) -> RenderableType:
+def render(status: Status, state: Path, elapsed: float | None) -> RenderableType:
     """The whole screen."""
     table = Table(box=None, padding=(0, 2), show_header=False)
     table.add_column(style="bold")
@@ -37,13 +37,14 @@ def render(status: Status, state: Path, elapsed: float) -> RenderableType:
     table.add_row("last transform run", "", status.transform or "-")
     table.add_row("last monitor run", "", status.monitor or "-")
     table.add_row("mails received", _number(status.mails), "make demo-mail shows them")
+    up = "" if elapsed is None else f"up {elapsed:,.0f} s; "
     down = sorted(name for name, word in status.programs.items() if word != "RUNNING")
     return Group(
         Text(f"\nAirflow  {status.airflow}  (no login needed)", style="bold green"),
         table,
         Text(f"not running: {', '.join(down)}", style="red") if down else Text("all programs running", style="dim"),
         Text(
-            f"up {elapsed:,.0f} s; logs in {state / 'logs'}; make demo-break breaks something; Ctrl-C stops",
+            f"{up}logs in {state / 'logs'}; make demo-break breaks something; Ctrl-C stops",
             style="dim",
         ),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic_settings import BaseSettings
 
-from include import settings
+from include import settings, settings_reference
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from include import settings
     ],
 )
 def test_wrong_value_is_named(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, group: type[settings.BaseSettings], says: str
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, group: type[BaseSettings], says: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(settings.SettingsError, match=says):
@@ -53,11 +54,7 @@ def test_librdkafka_options_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_setting_is_described_and_ends_in_a_full_stop() -> None:
-    groups = [
-        value
-        for value in vars(settings).values()
-        if isinstance(value, type) and issubclass(value, settings.BaseSettings)
-    ]
+    groups = [value for value in vars(settings).values() if isinstance(value, type) and issubclass(value, BaseSettings)]
     undescribed = [
         f"{group.__name__}.{name}"
         for group in groups
@@ -65,3 +62,7 @@ def test_every_setting_is_described_and_ends_in_a_full_stop() -> None:
         if not re.search(r"\.$", field.description or "")
     ]
     assert undescribed == []
+
+
+def test_reference_is_up_to_date() -> None:
+    assert settings_reference.PAGE.read_text() == settings_reference.page(), "run make settings-reference"

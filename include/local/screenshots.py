@@ -1,0 +1,84 @@
+"""Renews the README's pictures from a running demo: `make screenshots`.
+
+The status screen is drawn by the code that shows it; the Airflow pages are photographed with
+Chromium (Debian: apt-get install chromium).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from include.local import environment, screen
+from include.local.airflow_api import AirflowApi
+from include.local.process_control import ProcessControl
+from include.local.start import Demo, make_observer
+from include.local.status import MONITOR, TRANSFORM
+from include.settings import PROJECT_ROOT, LocalSettings, load_group
+
+PICTURES = PROJECT_ROOT / "docs" / "images"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PAGES = {
+    "transform-grid.png": f"/dags/{TRANSFORM}",
+    "monitor-grid.png": f"/dags/{MONITOR}",
+}
+
+
+def draw_status(demo: Demo, api: AirflowApi) -> None:
+    """The status screen as SVG."""
+    observer = make_observer(environment.read(demo.environment_file), demo, api)
+    status = observer.look(demo.control.status())
+    console = Console(record=True, width=92, file=Path("/dev/null").open("w"))  # noqa: SIM115 (closed at exit)
+    console.print(screen.render(status, Path(".local/demo"), elapsed=None))
+    console.save_svg(str(PICTURES / "status-screen.svg"), title="make demo")
+
+
+def photograph(browser: str, url: str, picture: Path) -> None:
+    """One page, after it has had 20 s of its own time to load."""
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                browser,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--hide-scrollbars",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                f"--user-data-dir={profile}",
+                "--window-size=1400,900",
+                "--virtual-time-budget=20000",
+                f"--screenshot={picture}",
+                url,
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+
+
+def main() -> int:
+    """Draw and photograph everything; 1 when there is no demo or no browser."""
+    local = load_group(LocalSettings)
+    demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
+    browser = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    if browser is None or not demo.control.running():
+        demo.console.print("screenshots: needs Chromium (apt-get install chromium) and a running demo (make demo)")
+        return 1
+    api = AirflowApi(f"http://{environment.HOST}:{local.airflow_port}")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    draw_status(demo, api)
+    for name, path in PAGES.items():
+        photograph(browser, api.base_url + path, PICTURES / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
