@@ -52,8 +52,8 @@ def exact(value: Any, kind: str) -> Any:
         return float(value)
     if kind.startswith("decimal"):
         return Decimal(str(value))
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="microseconds")
+    if kind.startswith("timestamp"):
+        return value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return str(value) if isinstance(value, date) else value
 
 
@@ -85,7 +85,7 @@ def build_both(athena: AthenaWarehouse, duckdb: Warehouse, *arguments: str) -> N
 def test_a_first_build_gives_the_same_everywhere(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic, store: S3Store
 ) -> None:
-    market_day(topic, TODAY - timedelta(hours=30), hours=26, interval=timedelta(minutes=2))
+    market_day(topic, TODAY - timedelta(hours=30), hours=29.5, interval=timedelta(minutes=2))
     topic.land(store)
     build_both(athena_warehouse, duckdb_warehouse)
 
@@ -93,7 +93,7 @@ def test_a_first_build_gives_the_same_everywhere(
 def test_a_second_run_loads_what_is_new(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic, store: S3Store
 ) -> None:
-    market_day(topic, TODAY - timedelta(hours=4), hours=4, interval=timedelta(minutes=2), seed=2)
+    market_day(topic, TODAY - timedelta(minutes=30), hours=0.5, interval=timedelta(seconds=30), seed=2)
     topic.land(store)
     build_both(athena_warehouse, duckdb_warehouse)
 
@@ -107,7 +107,7 @@ def test_a_run_without_new_files_changes_nothing(
 def test_a_late_file_is_loaded(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic, store: S3Store
 ) -> None:
-    market_day(topic, TODAY, hours=1, interval=timedelta(seconds=10), seed=3)
+    market_day(topic, TODAY, hours=0.5, interval=timedelta(seconds=10), seed=3)
     files = list(topic.files())
     for key, body in files[1:]:
         obstore.put(store, key, body)

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 RAW, LETTER = "lake_bronze.crypto_raw", "lake_bronze.crypto_dead_letter"
 STAGE, QUARANTINE = "lake_silver.crypto_stage", "lake_silver.crypto_quarantine"
 CURATED, ASSETS = "lake_gold.crypto_curated", "lake_reference.assets"
+TEST_RUN = "lake_monitoring.test_run"
 KEYS = {
     RAW: "record_id",
     LETTER: "record_id",
@@ -55,6 +56,12 @@ def repeat_row(table: str) -> Break:
         f"insert into {table} select * replace ('other' as {KEYS[table]}) from {table} "
         f"where {KEYS[table]} = (select max({KEYS[table]}) from {table})",
     )
+
+
+def new_test_run(**values: str) -> Break:
+    """A row of the test history."""
+    row = {"invocation_id": "'i'", "node_id": "'n'", "executed_at": "now()::timestamp", "status": "'pass'"} | values
+    return Break(TEST_RUN, f"insert into {TEST_RUN} ({', '.join(row)}) values ({', '.join(row.values())})")
 
 
 def change_all(table: str, assignment: str) -> Break:
@@ -161,6 +168,11 @@ BREAKS: dict[str, Break] = {
     "unique_assets_id": repeat_key(ASSETS, "id"),
     "not_null_assets_symbol": change_one(ASSETS, "symbol = null"),
     "unique_assets_symbol": repeat_key(ASSETS, "symbol"),
+    # the test history
+    "not_null_test_run_invocation_id": new_test_run(invocation_id="null"),
+    "not_null_test_run_executed_at": new_test_run(executed_at="null"),
+    "not_null_test_run_node_id": new_test_run(node_id="null"),
+    "test_run_accepted_status": new_test_run(status="'perhaps'"),
     # across layers
     "assert_offsets_have_no_hole": Break(
         RAW, f"delete from {RAW} where kafka_partition = 1 and kafka_offset = 700", frozenset()

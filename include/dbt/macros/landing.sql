@@ -7,23 +7,29 @@
 
     `landed_lines` selects (line, source_file) from an external table of lines:
 
-        {{ landed_lines(source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data') }}
+        {{ landed_lines(source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data_') }}
+
+    `name_start` is what file names begin with, before their time; none if they carry no time. The table being
+    built has `source_file`, `loaded_at`, a time column and a column that tells the writers apart (each of
+    which writes in order).
 
     With no files at all it selects no rows (and says so); an empty bucket is no error here.
 -#}
-{% macro landed_lines(table, prefix, kind) -%}
+{% macro landed_lines(
+    table, prefix, name_start=none, time_column='kafka_timestamp', writer_column='kafka_partition'
+) -%}
     {%- if not execute or table.is_cte -%}
         select line, source_file from {{ table }}
     {%- else -%}
         {%- set folder = "s3://" ~ env_var('S3_BUCKET', 'gaurav-hudi-data') ~ "/" ~ prefix -%}
-        {%- set start = landing_start() if is_incremental() else none -%}
-        {{- adapter.dispatch('landed_lines')(table, folder, kind, start) -}}
+        {%- set start = landing_start(time_column, writer_column) if is_incremental() else none -%}
+        {{- adapter.dispatch('landed_lines')(table, folder, name_start, start) -}}
     {%- endif -%}
 {%- endmacro %}
 
 
 {# Athena: the table is partitioned by day, and "$path" prunes files by name inside the day. #}
-{% macro default__landed_lines(table, folder, kind, start) -%}
+{% macro default__landed_lines(table, folder, name_start, start) -%}
     select
         line,
         "$path" as source_file
@@ -31,21 +37,21 @@
     {%- if start is not none %}
     where
         dt >= '{{ start.strftime("%Y/%m/%d") }}'
-        and "$path" >= '{{ first_path(folder, kind, start) }}'
-        and "$path" not in ({{ known_files(folder, kind, start) }})
+        and "$path" >= '{{ first_path(folder, name_start, start) }}'
+        and "$path" not in ({{ known_files(folder, name_start, start) }})
     {%- endif %}
 {%- endmacro %}
 
 
 {# DuckDB: list first, then read the new files by name. #}
-{% macro duckdb__landed_lines(table, folder, kind, start) -%}
+{% macro duckdb__landed_lines(table, folder, name_start, start) -%}
     {%- set new_files -%}
         select file
-        from glob({{ day_patterns(folder, kind, start) }})
+        from glob({{ day_patterns(folder, name_start, start) }})
         {%- if start is not none %}
         where
-            file >= '{{ first_path(folder, kind, start) }}'
-            and file not in ({{ known_files(folder, kind, start) }})
+            file >= '{{ first_path(folder, name_start, start) }}'
+            and file not in ({{ known_files(folder, name_start, start) }})
         {%- endif %}
         order by file
     {%- endset -%}
@@ -74,7 +80,7 @@
 
 
 {# Where an incremental run starts to look, a UTC datetime, or none for the very beginning. #}
-{% macro landing_start() -%}
+{% macro landing_start(time_column, writer_column) -%}
     {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}
     {%- if var('landing_since') is not none -%}
         {{- return(datetime.strptime(var('landing_since') | string, "%Y-%m-%d")) -}}
@@ -83,17 +89,17 @@
     {%- set sweep_start = now - timedelta(days=var('landing_sweep_days')) -%}
     {%- set progress -%}
         select
-            cast(min(newest) as varchar) as slowest_partition,
+            cast(min(newest) as varchar) as slowest_writer,
             cast(max(loaded) as varchar) as last_load
         from (
             select
-                kafka_partition,
-                max(kafka_timestamp) as newest,
+                {{ writer_column }},
+                max({{ time_column }}) as newest,
                 max(loaded_at) as loaded
             from {{ this }}
-            where kafka_timestamp >= {{ timestamp_literal(sweep_start) }}
-            group by kafka_partition
-        ) as partitions
+            where {{ time_column }} >= {{ timestamp_literal(sweep_start) }}
+            group by {{ writer_column }}
+        ) as writers
     {%- endset -%}
     {%- set row = run_query(progress).rows[0] -%}
     {%- if row[0] is none -%}
@@ -109,26 +115,27 @@
 {%- endmacro %}
 
 
-{% macro first_path(folder, kind, start) -%}
-    {{ folder }}{{ start.strftime("%Y/%m/%d") }}/{{ kind }}_{{ start.strftime("%H-%M-%S") }}
+{% macro first_path(folder, name_start, start) -%}
+    {{ folder }}{{ start.strftime("%Y/%m/%d") }}/
+    {%- if name_start %}{{ name_start }}{{ start.strftime("%H-%M-%S") }}{% endif -%}
 {%- endmacro %}
 
 
-{% macro known_files(folder, kind, start) -%}
-    select source_file from {{ this }} where source_file >= '{{ first_path(folder, kind, start) }}'
+{% macro known_files(folder, name_start, start) -%}
+    select source_file from {{ this }} where source_file >= '{{ first_path(folder, name_start, start) }}'
 {%- endmacro %}
 
 
 {# Glob patterns, one a day from the start to tomorrow; without a start one pattern for all days. #}
-{% macro day_patterns(folder, kind, start) -%}
+{% macro day_patterns(folder, name_start, start) -%}
     {%- set patterns = [] -%}
     {%- if start is none -%}
-        {%- do patterns.append(folder ~ "*/*/*/" ~ kind ~ "_*.json*") -%}
+        {%- do patterns.append(folder ~ "*/*/*/" ~ (name_start or "") ~ "*.json*") -%}
     {%- else -%}
         {%- set today = run_started_at.replace(tzinfo=none) -%}
         {%- for day in range((today - start).days + 3) -%}
             {%- set date = start + modules.datetime.timedelta(days=day) -%}
-            {%- do patterns.append(folder ~ date.strftime("%Y/%m/%d") ~ "/" ~ kind ~ "_*.json*") -%}
+            {%- do patterns.append(folder ~ date.strftime("%Y/%m/%d") ~ "/" ~ (name_start or "") ~ "*.json*") -%}
         {%- endfor -%}
     {%- endif -%}
     ['{{ patterns | join("', '") }}']

@@ -12,7 +12,9 @@ with
 
 lines as (
 
-    {{ landed_lines(source('landing', 'dead_letter_data'), env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'), 'dead_letter') }}
+    {{ landed_lines(
+        source('landing', 'dead_letter_data'), env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'), 'dead_letter_'
+    ) }}
 
 ),
 

@@ -12,7 +12,9 @@ with
 
 lines as (
 
-    {{ landed_lines(source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data') }}
+    {{ landed_lines(
+        source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data_'
+    ) }}
 
 ),
 

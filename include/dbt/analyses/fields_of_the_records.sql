@@ -1,0 +1,10 @@
+-- Which fields a producer sends beside the five of the contract, and since when. Bronze keeps them all in `record`.
+select
+    {{ json_text('record', '_topic') }} as kafka_topic,
+    case when {{ json_text('record', 'volume_24h') }} is null then 'without' else 'with' end as volume_24h,
+    min(kafka_timestamp) as first_seen_at,
+    max(kafka_timestamp) as last_seen_at,
+    count(*) as record_count
+from {{ ref('crypto_raw') }}
+group by 1, 2
+order by 1, 2

@@ -1,0 +1,15 @@
+-- What was refused lately: the newest records of each rule, whole.
+select
+    broken_rule,
+    kafka_timestamp,
+    kafka_partition,
+    kafka_offset,
+    record
+from (
+    select
+        *,
+        row_number() over (partition by broken_rule order by kafka_timestamp desc) as age
+    from {{ ref('crypto_quarantine') }}
+) as refused
+where age <= 5
+order by broken_rule, kafka_timestamp desc
