@@ -1,0 +1,41 @@
+"""`python -m tests.chaos --seeds 10`: the last line sums up, the exit status tells."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.run import SHORT, Outcome, Plan, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10, help="how many runs (default: 10)")
+    parser.add_argument("--first", type=int, default=1, help="first seed (default: 1)")
+    parser.add_argument("--short", action="store_true", help="few faults")
+    parser.add_argument("--keep", type=Path, help="folder for logs and data (default: a temporary one)")
+    options = parser.parse_args()
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
+        for seed in range(options.first, options.first + options.seeds):
+            folder = (options.keep or Path(temporary)) / f"seed-{seed}"
+            outcome = run(seed, SHORT if options.short else Plan(), folder)
+            outcomes.append(outcome)
+            print(outcome.line(), flush=True)  # noqa: T201
+            for error in outcome.verdict.errors[:20]:
+                print(f"    {error}", flush=True)  # noqa: T201
+    failed = [outcome.seed for outcome in outcomes if outcome.verdict.errors]
+    messages = sum(outcome.verdict.messages for outcome in outcomes)
+    done = {name: sum(outcome.done[name] for outcome in outcomes) for outcome in outcomes for name in outcome.done}
+    what = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
+    print(  # noqa: T201
+        f"chaos: {len(outcomes)} seeds, {messages} messages, {what}: "
+        + (f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled")
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The checker: reads S3 alone and compares it with what Kafka acknowledged.
+
+It shares no code with the consumer but the documented layout: names and bodies are taken
+apart here anew, so that a mistake there is not repeated. Forbidden are: an acknowledged
+message that is lost, doubled, in the wrong place or changed; a range that is not
+contiguous; a wrong day folder; a body that is not a JSON array; a missing dead letter.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+_KEY = re.compile(r"^(crypto_data|dead_letter)/(\d{4}/\d\d/\d\d)/\1_(\d\d-\d\d-\d\d)_p(\d{5})_o(\d{20})\.json$")
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A message that Kafka acknowledged: where it is, its value, and whether it is a valid quote."""
+
+    partition: int
+    offset: int
+    value: bytes
+    valid: bool
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found. `errors` is empty when every promise holds."""
+
+    messages: int = 0
+    landed: int = 0
+    dead: int = 0
+    objects: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    key: str
+    kind: str
+    first: int
+    last: int
+    rejected: int
+    rows: list[dict[str, Any]]
+
+
+def check(s3: Any, bucket: str, acknowledged: list[Acknowledged]) -> Verdict:
+    """Read the whole bucket (a boto3 client) and judge."""
+    verdict = Verdict(messages=len(acknowledged))
+    objects: dict[tuple[str, int], list[_Object]] = defaultdict(list)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for entry in page.get("Contents", []):
+            if entry["Key"] == "crypto_data/_contract.json":
+                continue
+            found = _read(s3, bucket, entry["Key"], verdict)
+            if found is not None:
+                objects[found[0]].append(found[1])
+                verdict.objects += 1
+    seen: Counter[tuple[int, int]] = Counter()
+    values: dict[tuple[int, int], Any] = {}
+    for (kind, partition), chain in list(objects.items()):
+        chain.sort(key=lambda one: one.first)
+        for one in chain:
+            for row in one.rows:
+                at = (partition, int(row["_offset"]))
+                seen[at] += 1
+                values[at] = (kind, row)
+        if kind == "crypto_data":
+            _contiguous(partition, chain, objects[("dead_letter", partition)], verdict)
+    _compare(acknowledged, seen, values, verdict)
+    return verdict
+
+
+def _read(s3: Any, bucket: str, key: str, verdict: Verdict) -> tuple[tuple[str, int], _Object] | None:
+    name = _KEY.match(key)
+    if name is None:
+        verdict.errors.append(f"{key}: a name outside the layout")
+        return None
+    kind, day, time, partition, first = name[1], name[2], name[3], int(name[4]), int(name[5])
+    answer = s3.get_object(Bucket=bucket, Key=key)
+    try:
+        rows = json.loads(answer["Body"].read())
+    except ValueError as error:
+        verdict.errors.append(f"{key}: no JSON: {error}")
+        return None
+    meta = answer["Metadata"]
+    found = _Object(key, kind, int(meta["first-offset"]), int(meta["last-offset"]), int(meta["rejected"]), rows)
+    if found.first != first or int(meta["partition"]) != partition:
+        verdict.errors.append(f"{key}: metadata {meta} contradict the name")
+    if any(int(row["_partition"]) != partition for row in rows):
+        verdict.errors.append(f"{key}: a row of another partition")
+    if kind == "crypto_data" and len(rows) != int(meta["records"]):
+        verdict.errors.append(f"{key}: {len(rows)} rows, metadata say {meta['records']}")
+    head = [row for row in rows if int(row["_offset"]) == first]
+    if head:
+        at = datetime.fromtimestamp(int(head[0]["_timestamp"]) // 1000, UTC)
+        if (day, time) != (f"{at:%Y/%m/%d}", f"{at:%H-%M-%S}"):
+            verdict.errors.append(f"{key}: its first record is of {at}")
+    return (kind, partition), found
+
+
+def _contiguous(partition: int, chain: list[_Object], letters: list[_Object], verdict: Verdict) -> None:
+    by_first = {one.first: one for one in letters}
+    expected = 0
+    for one in chain:
+        if one.first != expected:
+            verdict.errors.append(f"partition {partition}: {one.key} begins at {one.first}, expected {expected}")
+        expected = one.last + 1
+        letter = by_first.pop(one.first, None)
+        rejected = 0 if letter is None else len(letter.rows)
+        if rejected != one.rejected or (letter is not None and letter.last != one.last):
+            verdict.errors.append(f"{one.key}: {one.rejected} rejected, its dead-letter object holds {rejected}")
+        offsets = [int(row["_offset"]) for row in one.rows] + [
+            int(r["_offset"]) for r in (letter.rows if letter else [])
+        ]
+        if sorted(offsets) != list(range(one.first, one.last + 1)):
+            verdict.errors.append(f"{one.key}: offsets of data and dead letters are not {one.first} to {one.last}")
+    verdict.errors += [f"{one.key}: a dead-letter object without a data object" for one in by_first.values()]
+
+
+def _compare(
+    acknowledged: list[Acknowledged],
+    seen: Counter[tuple[int, int]],
+    values: dict[tuple[int, int], Any],
+    verdict: Verdict,
+) -> None:
+    for message in acknowledged:
+        at = (message.partition, message.offset)
+        if seen[at] != 1:
+            verdict.errors.append(f"{at}: acknowledged, landed {seen[at]} times")
+            continue
+        kind, row = values[at]
+        if (kind == "crypto_data") != message.valid:
+            verdict.errors.append(f"{at}: {'valid' if message.valid else 'not valid'}, landed under {kind}")
+        elif kind == "crypto_data":
+            verdict.landed += 1
+            own = {name: value for name, value in row.items() if not name.startswith("_")}
+            if own != json.loads(message.value):
+                verdict.errors.append(f"{at}: changed: {row}")
+        else:
+            verdict.dead += 1
+            if base64.b64decode(row["payload"]) != message.value:
+                verdict.errors.append(f"{at}: dead letter with another payload")
+    doubled = [at for at, count in seen.items() if count > 1]
+    if doubled:
+        verdict.errors.append(f"landed more than once: {doubled[:10]} ({len(doubled)} in all)")

@@ -1,0 +1,147 @@
+"""A proxy in front of S3 that fails in the ways S3 and networks do; seeded.
+
+Faults of a request: 503 at once; hang until the client gives up (the request never
+arrives); lost answer (the request is carried out, the connection then closed); slow.
+During an outage every connection is refused.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import sleep
+from typing import Literal
+
+Fault = Literal["503", "hang", "lost_answer", "slow", "late"]
+HANG_SECONDS = 4.0
+LATE_SECONDS = 12.0
+SLOW_SECONDS = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """Share of requests that meet each fault; `outage` refuses all."""
+
+    s503: float = 0.0
+    hang: float = 0.0
+    lost_answer: float = 0.0
+    slow: float = 0.0
+    late: float = 0.0
+    outage: bool = False
+
+
+CALM = Weather()
+STORM = Weather(s503=0.08, hang=0.02, lost_answer=0.08, slow=0.10, late=0.03)
+
+
+class FaultProxy:
+    """Listens on a loopback port and forwards to `upstream` (host, port); `weather` may be set at any time."""
+
+    def __init__(self, upstream: tuple[str, int], seed: int, port: int = 0) -> None:
+        self.weather = CALM
+        self.counts: Counter[str] = Counter()
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                proxy.handle(self, upstream)
+
+            do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any  # noqa: N815 - the base class's names
+
+            def log_message(self, format: str, *args: object) -> None:
+                """The proxy counts; it does not log."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Clients are killed all the time; their broken connections are no news."""
+
+        self._server = Server(("127.0.0.1", port), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _draw(self) -> Fault | Literal["outage"] | None:
+        weather = self.weather
+        if weather.outage:
+            return "outage"
+        with self._lock:
+            at = self._random.random()
+        for fault in ("503", "hang", "lost_answer", "slow", "late"):
+            share = getattr(weather, "s503" if fault == "503" else fault)
+            if at < share:
+                return fault
+            at -= share
+        return None
+
+    def handle(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int]) -> None:
+        """Carry one request through the weather."""
+        fault = self._draw()
+        self.counts[str(fault)] += 1
+        body = client.rfile.read(int(client.headers.get("Content-Length") or 0))
+        if fault == "outage":
+            client.close_connection = True
+            return
+        if fault == "503":
+            self._answer(client, 503, {"Content-Type": "application/xml"}, b"<Error><Code>SlowDown</Code></Error>")
+            return
+        if fault == "hang":
+            sleep(HANG_SECONDS)
+            client.close_connection = True
+            return
+        if fault in ("slow", "late"):  # late: the client gives up first, the request arrives all the same
+            sleep(SLOW_SECONDS if fault == "slow" else LATE_SECONDS)
+        try:
+            status, headers, answer = self._forward(client, upstream, body)
+        except OSError:
+            client.close_connection = True
+            return
+        if fault == "lost_answer":
+            client.close_connection = True
+            return
+        self._answer(client, status, headers, answer)
+
+    @staticmethod
+    def _forward(
+        client: BaseHTTPRequestHandler, upstream: tuple[str, int], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(*upstream, timeout=30)
+        try:
+            connection.putrequest(client.command, client.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in client.headers.items():
+                if name.lower() not in ("connection", "expect"):
+                    connection.putheader(name, value)
+            connection.endheaders(body or None)
+            response = connection.getresponse()
+            answer = response.read()
+            return response.status, dict(response.getheaders()), answer
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _answer(client: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
+        try:
+            client.send_response_only(status)
+            length = headers.get("content-length", headers.get("Content-Length"))
+            for name, value in headers.items():
+                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                    client.send_header(name, value)
+            client.send_header("Content-Length", str(length) if client.command == "HEAD" and length else str(len(body)))
+            client.end_headers()
+            if client.command != "HEAD":
+                client.wfile.write(body)
+        except (TimeoutError, BrokenPipeError, ConnectionResetError):
+            client.close_connection = True

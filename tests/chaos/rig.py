@@ -1,0 +1,143 @@
+"""What chaos is made of: consumers as processes, a load that remembers what Kafka acknowledged, a broker to restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+
+from tests.chaos.checker import Acknowledged
+
+BAD = (b"{", b'{"id": 1}', b"[]", b"\xff\xfe", b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":-1}')
+
+
+def quote(number: int) -> bytes:
+    """A valid quote that carries its number."""
+    return json.dumps(
+        {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 1 + number / 1000,
+         "last_updated": "2026-11-23T20:15:07Z", "n": number}
+    ).encode()  # fmt: skip
+
+
+@dataclass
+class ConsumerProcess:
+    """One `python -m include.ingest consume`, started again when told."""
+
+    number: int
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    exits: list[int] = field(default_factory=list)
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "include.ingest", "consume"],
+                env=os.environ | self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.running:
+            assert self.process is not None
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(20)
+
+    def terminate(self, seconds: float = 40) -> int:
+        """SIGTERM; returns the exit status."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        assert self.process is not None
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = -signal.SIGKILL
+        self.exits.append(status)
+        return status
+
+
+class Load:
+    """Sends numbered messages to all partitions and keeps what was acknowledged."""
+
+    def __init__(self, bootstrap: str, topic: str, seed: int, rate: float, bad_share: float = 0.03) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "linger.ms": 5,
+             "message.timeout.ms": 120_000, "log_level": 2}
+        )  # fmt: skip
+        self._topic = topic
+        self._random = random.Random(seed)
+        self._rate = rate
+        self._bad_share = bad_share
+        self._stop = threading.Event()
+        self.acknowledged: list[Acknowledged] = []
+        self.sent = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        started = monotonic()
+        while not self._stop.is_set():
+            due = int((monotonic() - started) * self._rate)
+            while self.sent < due:
+                self.send_one()
+            self._producer.poll(0.02)
+
+    def send_one(self) -> None:
+        """Send the next message, without waiting for its acknowledgement."""
+        valid = self._random.random() >= self._bad_share
+        value = quote(self.sent) if valid else self._random.choice(BAD)
+        self.sent += 1
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self.acknowledged.append(Acknowledged(message.partition() or 0, message.offset() or 0, value, valid))
+
+        self._producer.produce(self._topic, value, on_delivery=delivered)
+
+    def finish(self) -> None:
+        """Stop and wait for the outstanding acknowledgements."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self._producer.flush(60)
+
+
+def wait_until_committed(bootstrap: str, group: str, topic: str, partitions: int, seconds: float) -> dict[int, int]:
+    """Wait until the group has committed the end of every partition; returns what is still missing (empty: nothing)."""
+    reader = KafkaConsumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    places = [TopicPartition(topic, number) for number in range(partitions)]
+    deadline = monotonic() + seconds
+    try:
+        while True:
+            ends = {at.partition: reader.get_watermark_offsets(at, timeout=20)[1] for at in places}
+            done = {at.partition: max(at.offset, 0) for at in reader.committed(places, timeout=20)}
+            missing = {number: end - done[number] for number, end in ends.items() if done[number] < end}
+            if not missing or monotonic() > deadline:
+                return missing
+            sleep(0.3)
+    finally:
+        reader.close()

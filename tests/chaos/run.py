@@ -1,0 +1,221 @@
+"""One seeded run of chaos."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import boto3
+
+from include.ingest.topic import ensure_topic
+from include.local import broker
+from include.settings import KafkaSettings
+from tests import servers
+from tests.chaos.checker import Verdict, check
+from tests.chaos.proxy import CALM, STORM, FaultProxy, Weather
+from tests.chaos.rig import ConsumerProcess, Load, wait_until_committed
+
+PARTITIONS = 6
+CONSUMERS = 3
+SESSION_MS = 6000
+"""The smallest the broker allows, so that a stall beyond it is short."""
+STALL_SECONDS = (7.0, 12.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is broken in one run."""
+
+    kills: int = 22
+    stalls: int = 6
+    broker_restarts: int = 2
+    outages: int = 3
+    rate: float = 300.0
+    pause_seconds: tuple[float, float] = (0.6, 2.0)
+
+
+SHORT = Plan(kills=3, stalls=1, broker_restarts=0, outages=1, rate=200.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run's verdict and what was done to get it."""
+
+    seed: int
+    verdict: Verdict
+    done: Counter[str]
+    faults: Counter[str]
+    seconds: float
+
+    def line(self) -> str:
+        """One line for a summary."""
+        state = "ok" if not self.verdict.errors else f"FAILED ({len(self.verdict.errors)} errors)"
+        return (
+            f"seed {self.seed}: {state}; {self.verdict.messages} acknowledged, {self.verdict.landed} landed, "
+            f"{self.verdict.dead} dead letters, {self.verdict.objects} objects; "
+            + ", ".join(f"{count} {name}" for name, count in sorted(self.done.items()))
+            + "; S3 "
+            + ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()) if name != "None")
+            + f"; {self.seconds:.0f} s"
+        )
+
+
+def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Start everything, break it by `seed`, let it heal, and check S3."""
+    started = monotonic()
+    topic, bucket, group = (f"{name}-{seed}-{uuid.uuid4().hex[:8]}" for name in ("chaos", "chaos", "group"))
+    with ExitStack() as stack:
+        kafka = RestartableBroker(folder / "kafka")
+        stack.callback(kafka.stop)
+        kafka.start()
+        endpoint = stack.enter_context(servers.aws_server(folder / "aws"))
+        host, port = endpoint.removeprefix("http://").split(":")
+        proxy = FaultProxy((host, int(port)), seed)
+        stack.callback(proxy.close)
+        s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        s3.create_bucket(Bucket=bucket)
+        ensure_topic(KafkaSettings(bootstrap_servers=kafka.bootstrap, topic=topic), PARTITIONS, 1, None)
+        consumers = [
+            ConsumerProcess(
+                number, environment(kafka.bootstrap, topic, group, bucket, proxy.endpoint), folder / f"c{number}.log"
+            )
+            for number in range(CONSUMERS)
+        ]
+        for consumer in consumers:
+            stack.callback(consumer.kill)
+            consumer.start()
+        load = Load(kafka.bootstrap, topic, seed, plan.rate)
+        load.start()
+        sleep(4)
+        done = _break(random.Random(seed), plan, consumers, kafka, proxy, say)
+        proxy.weather = CALM
+        load.finish()
+        _heal(consumers)
+        missing = wait_until_committed(kafka.bootstrap, group, topic, PARTITIONS, 120)
+        exits = [consumer.terminate() for consumer in consumers]
+        verdict = check(s3, bucket, load.acknowledged)
+        if missing:
+            verdict.errors.append(f"not committed within 120 s: {missing}")
+        if any(exits):
+            verdict.errors.append(f"exit statuses {exits}")
+        return Outcome(seed, verdict, done, proxy.counts, monotonic() - started)
+
+
+def environment(bootstrap: str, topic: str, group: str, bucket: str, endpoint: str) -> dict[str, str]:
+    """A consumer's settings: small batches and short times, so that much happens at once."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "KAFKA_TOPIC": topic,
+        "KAFKA_GROUP": group,
+        "KAFKA_OPTIONS": f'{{"session.timeout.ms": {SESSION_MS}, "heartbeat.interval.ms": 500, "log_level": 3}}',
+        "S3_BUCKET": bucket,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "CONSUMER_BATCH_RECORDS": "50",
+        "CONSUMER_BATCH_AGE_SECONDS": "0.7",
+        "CONSUMER_PARALLEL_PUTS": "4",
+        "CONSUMER_PUT_TIMEOUT_SECONDS": "2",
+        "CONSUMER_REVOKE_FLUSH_SECONDS": "2",
+        "CONSUMER_HTTP_PORT": "0",
+        "CONSUMER_CLOUDWATCH": "false",
+    }
+
+
+class RestartableBroker:
+    """Apache Kafka in a process of its own, on ports that stay the same."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._port, self._controller_port = servers.free_port(), servers.free_port()
+        self._stack = ExitStack()
+        self.bootstrap = f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        self._state.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "include.local.broker", "--state", str(self._state), "--kind", "kafka"]
+        command += ["--port", str(self._port), "--controller-port", str(self._controller_port)]
+        self._process = self._stack.enter_context(servers.process(command, self._state / "broker.log"))
+        broker.wait_until_ready(self.bootstrap, seconds=60)
+
+    def stop(self) -> None:
+        self._stack.close()
+        self._stack = ExitStack()
+
+    def restart(self, *, kill: bool) -> None:
+        if kill:
+            self._process.kill()
+            self._process.wait(20)
+        self.stop()
+        self.start()
+
+
+def _break(
+    dice: random.Random,
+    plan: Plan,
+    consumers: list[ConsumerProcess],
+    kafka: RestartableBroker,
+    proxy: FaultProxy,
+    say: Callable[[str], None],
+) -> Counter[str]:
+    """Carry out the plan's faults in seeded order, with the proxy's storm going on all the while."""
+    faults = (
+        ["kill"] * plan.kills + ["stall"] * plan.stalls + ["broker"] * plan.broker_restarts + ["outage"] * plan.outages
+    )
+    dice.shuffle(faults)
+    wakes: list[tuple[float, ConsumerProcess]] = []
+    proxy.weather = STORM
+    outage_until = 0.0
+    done: Counter[str] = Counter()
+    for fault in faults:
+        sleep(dice.uniform(*plan.pause_seconds))
+        now = monotonic()
+        if proxy.weather.outage and now > outage_until:
+            proxy.weather = STORM
+        wakes = _wake(wakes, now)
+        stalled = {id(consumer) for _, consumer in wakes}
+        awake = [consumer for consumer in consumers if id(consumer) not in stalled]
+        if fault == "stall" and len(awake) == 1:  # somebody has to take over
+            sleep(max(0.0, min(at for at, _ in wakes) - monotonic()))
+            wakes = _wake(wakes, monotonic())
+            stalled = {id(consumer) for _, consumer in wakes}
+            awake = [consumer for consumer in consumers if id(consumer) not in stalled]
+        say(fault)
+        done[{"kill": "SIGKILLs", "stall": "stalls", "broker": "broker restarts", "outage": "S3 outages"}[fault]] += 1
+        if fault == "outage":
+            proxy.weather, outage_until = Weather(outage=True), now + dice.uniform(2, 6)
+        elif fault == "broker":
+            kafka.restart(kill=dice.random() < 0.5)
+        elif fault == "stall":
+            victim = dice.choice(awake)
+            victim.signal(signal.SIGSTOP)
+            wakes.append((monotonic() + dice.uniform(*STALL_SECONDS), victim))
+        else:
+            victim = dice.choice(awake)
+            victim.kill()
+            victim.start()
+    while wakes:
+        sleep(0.2)
+        wakes = _wake(wakes, monotonic())
+    return done
+
+
+def _wake(wakes: list[tuple[float, ConsumerProcess]], now: float) -> list[tuple[float, ConsumerProcess]]:
+    for at, consumer in wakes:
+        if at <= now:
+            consumer.signal(signal.SIGCONT)
+    return [(at, consumer) for at, consumer in wakes if at > now]
+
+
+def _heal(consumers: list[ConsumerProcess]) -> None:
+    for consumer in consumers:
+        if not consumer.running:
+            consumer.start()

@@ -1,0 +1,109 @@
+"""One short seed of chaos, and the proof that the checker sees what it must forbid."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from include.landing.metadata import ObjectMetadata
+from include.local import broker
+from tests.chaos.checker import Acknowledged, check
+from tests.chaos.run import SHORT, run
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(broker.available_kind()[0] != "kafka", reason="needs Apache Kafka (Java 17 and its jars)")
+def test_a_short_seed_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    outcome = run(7, SHORT, tmp_path)
+    assert outcome.verdict.errors == []
+    assert outcome.verdict.landed > 1000
+    assert outcome.verdict.dead > 10
+
+
+VALUE = b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":1.5,"last_updated":"2026-11-23T20:15:07Z"}'
+DAY = "2025/11/23"
+
+
+class Landed:
+    """Two data objects and a dead letter, written as the contract says; a test then spoils one thing."""
+
+    def __init__(self, bucket: str) -> None:
+        self.s3: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        self.bucket = bucket
+        self.acknowledged = [
+            Acknowledged(0, offset, VALUE if offset != 3 else b"{", offset != 3) for offset in range(5)
+        ]
+        self.put("crypto_data", 0, 2, [self.row(offset) for offset in range(3)], 0)
+        self.put("crypto_data", 3, 4, [self.row(4)], 1)
+        self.put("dead_letter", 3, 4, [self.letter(3)], 1)
+
+    @staticmethod
+    def row(offset: int, **changes: object) -> dict[str, object]:
+        place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": 1_763_928_907_123}
+        quote: dict[str, object] = json.loads(VALUE)
+        return place | quote | changes
+
+    @staticmethod
+    def letter(offset: int) -> dict[str, object]:
+        place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": 1_763_928_907_123}
+        return place | {"payload": base64.b64encode(b"{").decode()}
+
+    def key(self, kind: str, first: int, day: str = DAY) -> str:
+        return f"{kind}/{day}/{kind}_20-15-07_p00000_o{first:020d}.json"
+
+    def put(
+        self, kind: str, first: int, last: int, rows: list[dict[str, object]], rejected: int, day: str = DAY
+    ) -> None:
+        metadata = ObjectMetadata("t", "id", 0, first, last, len(rows) if kind == "crypto_data" else 0, rejected, "w")
+        self.s3.put_object(
+            Bucket=self.bucket, Key=self.key(kind, first, day), Body=json.dumps(rows).encode(),
+            Metadata=metadata.to_attributes(),
+        )  # fmt: skip
+
+    def errors(self) -> str:
+        return "\n".join(check(self.s3, self.bucket, self.acknowledged).errors)
+
+
+@pytest.fixture
+def landed(bucket: str) -> Landed:
+    return Landed(bucket)
+
+
+def test_the_checker_accepts_what_is_right(landed: Landed) -> None:
+    assert landed.errors() == ""
+
+
+def test_the_checker_sees_a_lost_object(landed: Landed) -> None:
+    landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 0))
+    assert "(0, 1): acknowledged, landed 0 times" in landed.errors()
+    assert "begins at 3, expected 0" in landed.errors()
+
+
+def test_the_checker_sees_a_lost_dead_letter(landed: Landed) -> None:
+    landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("dead_letter", 3))
+    assert "(0, 3): acknowledged, landed 0 times" in landed.errors()
+
+
+def test_the_checker_sees_an_overlap(landed: Landed) -> None:
+    landed.put("crypto_data", 2, 2, [landed.row(2)], 0)
+    assert "landed more than once" in landed.errors()
+
+
+def test_the_checker_sees_a_changed_message(landed: Landed) -> None:
+    landed.put("crypto_data", 0, 2, [landed.row(0), landed.row(1, price=2), landed.row(2)], 0)
+    assert "(0, 1): changed" in landed.errors()
+
+
+def test_the_checker_sees_a_wrong_day_and_a_torn_body(landed: Landed) -> None:
+    landed.put("crypto_data", 5, 5, [landed.row(5)], 0, day="1970/01/01")
+    landed.s3.put_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 6), Body=b'[{"_offset": 6')
+    assert "its first record is of 2025-11-23" in landed.errors()
+    assert "no JSON" in landed.errors()

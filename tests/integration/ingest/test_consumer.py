@@ -1,0 +1,282 @@
+"""The consumer against real Kafka and a real S3 API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.chaos.checker import Verdict, check
+from tests.chaos.proxy import FaultProxy, Weather
+from tests.chaos.rig import Load, wait_until_committed
+from tests.integration.ingest.conftest import PARTITIONS, Stage
+from tests.servers import free_port
+
+pytestmark = pytest.mark.servers
+
+
+def client() -> Any:
+    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+
+
+def verdict(stage: Stage, *loads: Load) -> Verdict:
+    return check(client(), stage.bucket, [message for load in loads for message in load.acknowledged])
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"{what}: not within {seconds} s"
+        sleep(0.2)
+
+
+def count(stage: Stage, prefix: str = "crypto_data/2") -> int:
+    return int(client().list_objects_v2(Bucket=stage.bucket, Prefix=prefix)["KeyCount"])
+
+
+def ingest(stage: Stage, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "include.ingest", *arguments],
+        env=os.environ | stage.environment | changes, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_sigterm_lands_what_is_there_and_says_so(stage: Stage) -> None:
+    load = stage.load(1030, bad_share=0.05)
+    consumer = stage.consumer()
+    until(lambda: count(stage) >= 1030 // 100 - PARTITIONS, "full batches")
+    assert consumer.terminate() == 0
+    found = verdict(stage, load)
+    assert found.errors == []
+    assert found.landed + found.dead == 1030
+    assert found.dead > 10
+    last = json.loads(stage.log().splitlines()[-1])
+    assert (last["message"], last["everything_landed"], last["messages"]) == ("stopped", True, 1030)
+
+
+def test_kill_and_restart_go_on_without_loss_or_doubles(stage: Stage) -> None:
+    loads = [stage.load(700)]
+    for age in ("0.3", "0.5", "60"):
+        consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS=age, CONSUMER_BATCH_RECORDS="50")
+        until(lambda: count(stage) > 0, "a first batch")
+        loads.append(stage.load(333, bad_share=0.1))
+        sleep(1)
+        consumer.kill()
+    last = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.3", CONSUMER_BATCH_RECORDS="50")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert last.terminate() == 0
+    assert verdict(stage, *loads).errors == []
+
+
+def test_two_consumers_share_and_hand_over(stage: Stage) -> None:
+    first = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
+    loads = [stage.load(500)]
+    until(lambda: count(stage) > 0, "a first batch")
+    second = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
+    until(lambda: second.log.exists() and '"assigned"' in second.log.read_text(), "a rebalance")
+    loads.append(stage.load(500))
+    assert first.terminate() == 0
+    loads.append(stage.load(500))
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert second.terminate() == 0
+    assert '"revoked"' in first.log.read_text()
+    assert verdict(stage, *loads).errors == []
+
+
+def test_s3_away_pauses_keeps_memory_bounded_and_loses_nothing(stage: Stage) -> None:
+    host, port = stage.endpoint.removeprefix("http://").split(":")
+    proxy, http = FaultProxy((host, int(port)), 1), free_port()
+    try:
+        consumer = stage.consumer(
+            AWS_ENDPOINT_URL=proxy.endpoint, CONSUMER_MAX_BUFFER_BYTES=str(2**20), CONSUMER_BATCH_AGE_SECONDS="1",
+            CONSUMER_HTTP_PORT=str(http),
+        )  # fmt: skip
+        loads = [stage.load(100)]
+        until(lambda: count(stage) > 0, "a first batch")
+        proxy.weather = Weather(outage=True)
+        loads.append(stage.load(20_000))
+        until(lambda: _health(http, "").status_code == 503, "not ready")
+        until(lambda: "paused" in consumer.log.read_text(), "paused")
+        assert _health(http, "/live").status_code == 200
+        assert "S3 has failed" in " ".join(_health(http, "").json()["problems"])
+        buffered = [line for line in _metrics(http) if line.startswith("lakehouse_consumer_buffered_bytes")]
+        assert float(buffered[0].split()[1]) <= 2**20
+        proxy.weather = Weather()
+        assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 60) == {}
+        until(lambda: _health(http, "").status_code == 200, "ready again")
+        assert consumer.terminate() == 0
+    finally:
+        proxy.close()
+    assert verdict(stage, *loads).errors == []
+
+
+def _health(port: int, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}/healthz{path}")
+
+
+def _metrics(port: int) -> list[str]:
+    return httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+
+
+def test_s3_away_at_the_end_exits_with_3_and_the_next_one_lands_it(stage: Stage) -> None:
+    host, port = stage.endpoint.removeprefix("http://").split(":")
+    proxy = FaultProxy((host, int(port)), 1)
+    try:
+        consumer = stage.consumer(
+            AWS_ENDPOINT_URL=proxy.endpoint, CONSUMER_BATCH_AGE_SECONDS="1", CONSUMER_SHUTDOWN_GRACE_SECONDS="2"
+        )
+        loads = [stage.load(10)]
+        until(lambda: count(stage) > 0, "a first batch")
+        proxy.weather = Weather(outage=True)
+        loads.append(stage.load(500))
+        sleep(2)
+        assert consumer.terminate() == 3
+    finally:
+        proxy.close()
+    second = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert second.terminate() == 0
+    assert verdict(stage, *loads).errors == []
+
+
+def test_bad_messages_are_listed_and_replayed_once(stage: Stage) -> None:
+    load = stage.load(200, bad_share=0.2)
+    bad = sum(not message.valid for message in load.acknowledged)
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert consumer.terminate() == 0
+    listed = ingest(stage, "replay")
+    assert f"{bad} dead letters not replayed" in listed.stderr
+    assert "nothing sent" in listed.stderr
+    chosen = ingest(stage, "replay", "--error-class", "missing_field")
+    incomplete = sum(message.value == b'{"id": 1}' for message in load.acknowledged)
+    assert f"{incomplete} dead letters" in chosen.stderr
+    assert f"{bad} sent, 0 were" in ingest(stage, "replay", "--yes").stderr
+    assert "0 dead letters not replayed" in ingest(stage, "replay", "--yes").stderr
+    ends = _ends(stage)
+    assert sum(ends.values()) == 200 + bad
+
+
+def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
+    load = stage.load(60, bad_share=0.2)
+    bad = sum(not message.valid for message in load.acknowledged)
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert consumer.terminate() == 0
+    ingest(stage, "replay", "--yes")
+    s3 = client()
+    for entry in s3.list_objects_v2(Bucket=stage.bucket, Prefix="state/replayed/")["Contents"]:
+        marker = json.loads(s3.get_object(Bucket=stage.bucket, Key=entry["Key"])["Body"].read())
+        marker["replayed_at"] = None  # as if the process had died between sending and marking
+        s3.put_object(Bucket=stage.bucket, Key=entry["Key"], Body=json.dumps(marker).encode())
+    assert f"0 sent, {bad} were on the topic already" in ingest(stage, "replay", "--yes").stderr
+    assert sum(_ends(stage).values()) == 60 + bad
+
+
+def _ends(stage: Stage) -> dict[int, int]:
+    reader = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": "look"})
+    ends = {n: reader.get_watermark_offsets(TopicPartition(stage.topic, n), timeout=10)[1] for n in range(PARTITIONS)}
+    reader.close()
+    return ends
+
+
+def _refusal(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stderr
+    return str(json.loads(done.stderr.splitlines()[-1])["reason"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"CONSUMER_BATCH_RECORDS": "0"}, ["CONSUMER_BATCH_RECORDS", "0"]),
+        ({"CONSUMER_COMPRESSION": "zstd"}, ["CONSUMER_COMPRESSION", "'none' or 'gzip'"]),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, ["KAFKA_SASL_USERNAME"]),
+        ({"KAFKA_TOPIC": "not-there"}, ["not-there", "create-topic"]),
+        ({"KAFKA_OPTIONS": '{"no.such.option": 1}'}, ["no.such.option"]),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(stage: Stage, changes: dict[str, str], named: list[str]) -> None:
+    reason = _refusal(ingest(stage, "consume", **changes))
+    for name in named:
+        assert name in reason
+
+
+def test_a_prefix_of_another_contract_is_refused(stage: Stage) -> None:
+    stage.load(10)
+    stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    until(lambda: count(stage) > 0, "a first batch")
+    assert stage.consumers[0].terminate() == 0
+    assert "suffix='.json'" in _refusal(ingest(stage, "consume", CONSUMER_COMPRESSION="gzip"))
+    assert "resize-cells" in _refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="101"))
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    admin.delete_topics([stage.topic])[stage.topic].result()
+    sleep(1)
+    assert ingest(stage, "create-topic", "--partitions", "4").returncode == 0
+    assert "deleted and recreated" in _refusal(ingest(stage, "consume"))
+
+
+def test_a_topic_with_the_producers_clock_is_refused_unless_allowed(stage: Stage) -> None:
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+
+    other = f"{stage.topic}-create-time"
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    admin.create_topics([NewTopic(other, 1)])[other].result()
+    assert "CONSUMER_ALLOW_CREATE_TIME" in _refusal(ingest(stage, "consume", KAFKA_TOPIC=other))
+
+
+def test_a_foreign_commit_is_refused_and_can_be_adopted(stage: Stage) -> None:
+    load = stage.load(200)
+    other = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
+    other.commit(offsets=[TopicPartition(stage.topic, 0, 5)], asynchronous=False)
+    other.close()
+    assert "adopt" in _refusal(ingest(stage, "consume"))
+    assert "nothing changed" in ingest(stage, "adopt").stderr
+    assert "adopted" in ingest(stage, "adopt", "--yes").stderr
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert consumer.terminate() == 0
+    landed = check(client(), stage.bucket, [m for m in load.acknowledged if m.partition != 0 or m.offset >= 5])
+    assert [error for error in landed.errors if "begins at 5, expected 0" not in error] == []
+
+
+def test_records_deleted_before_they_were_read_stop_their_partition_only(stage: Stage) -> None:
+    first = stage.load(200)
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert consumer.terminate() == 0
+    more = stage.load(400)
+    ends = _ends(stage)
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    at = TopicPartition(stage.topic, 0, ends[0] - 10)
+    admin.delete_records([at])[TopicPartition(stage.topic, 0)].result()
+    second = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    until(lambda: "partition stopped" in second.log.read_text(), "partition 0 stopped")
+    until(lambda: sum(1 for e in _missing(stage) if e != 0) == 0, "the others landed")
+    assert second.terminate() == 3
+    shown = ingest(stage, "adopt", "--partition", "0", "--yes")
+    assert "1 partitions adopted" in shown.stderr
+    third = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert third.terminate() == 0
+    kept = [m for m in (*first.acknowledged, *more.acknowledged) if m.partition != 0]
+    errors = [error for error in check(client(), stage.bucket, kept).errors if "partition 0" not in error]
+    assert [error for error in errors if "without a data object" not in error] == []
+    letters = client().list_objects_v2(Bucket=stage.bucket, Prefix="dead_letter/")["Contents"]
+    assert len(letters) == 1
+    (row,) = json.loads(client().get_object(Bucket=stage.bucket, Key=letters[0]["Key"])["Body"].read())
+    assert (row["error_class"], row["last_offset"]) == ("gap", ends[0] - 11)
+
+
+def _missing(stage: Stage) -> dict[int, int]:
+    return wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 0)
