@@ -76,9 +76,13 @@ demo-clean: .venv/.made ## stop the demo and remove its data
 
 # --- AWS ---------------------------------------------------------------------
 
-.PHONY: deploy destroy template
+.PHONY: deploy deploy-local destroy template
 deploy: .venv/.made ## create the AWS stack or bring it up to date (ARGS="--yes --parameter NAME=VALUE")
 	@$(PY) -m include.aws deploy $(ARGS)
+
+deploy-local: .venv/.made ## the same on the emulator of a running demo
+	@AWS_ENDPOINT_URL=http://127.0.0.1:$${LOCAL_AWS_PORT:-14566} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
+		$(PY) -m include.aws deploy --yes $(ARGS)
 
 destroy: .venv/.made ## delete the AWS stack; bucket and Glue database stay (ARGS="--delete-data BUCKET": they go too)
 	@$(PY) -m include.aws destroy $(ARGS)

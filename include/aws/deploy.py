@@ -138,9 +138,9 @@ class Deployer:
         if not confirm(changes):
             self._abandon(change_set["ChangeSetId"], new)
             raise DeployError(f"not confirmed: stack {self.stack} is as it was")
-        seen = self._event_ids()
+        last = self._last_event()
         self._cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"], StackName=self.stack)
-        self._follow(seen, progress, wanted={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+        self._follow(last, progress, wanted={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
         return self._deployment(changed=True, changes=changes, notes=notes)
 
     def destroy(self, progress: Progress) -> bool:
@@ -149,9 +149,9 @@ class Deployer:
         if stack is None:
             return False
         name = stack["StackId"]  # a deleted stack is found by its id only
-        seen = self._event_ids()
+        last = self._last_event()
         self._cloudformation.delete_stack(StackName=name)
-        self._follow(seen, progress, wanted={"DELETE_COMPLETE"}, stack=name)
+        self._follow(last, progress, wanted={"DELETE_COMPLETE"}, stack=name)
         return True
 
     def data_places(self) -> tuple[str, str]:
@@ -231,10 +231,8 @@ class Deployer:
         bucket, database = names["BucketName"], names["DatabaseName"]
         notes = []
         if has_bucket := self._has_bucket(bucket):
-            notes.append(
-                f"bucket {bucket} exists: it is used as it is, its versioning, encryption, policy and "
-                "lifecycle rules are not managed by this stack"
-            )
+            notes.append(f"bucket {bucket} exists: this stack uses it and does not manage its configuration")
+            notes += self._weaknesses(bucket)
         if has_database := self._has_database(database):
             notes.append(f"Glue database {database} exists: it is used as it is")
         return {
@@ -257,6 +255,30 @@ class Deployer:
                 ) from error
             raise
         return True
+
+    def _weaknesses(self, bucket: str) -> list[str]:
+        """What a bucket made elsewhere lacks of what ours has."""
+        s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
+        found = []
+        if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
+            found.append(f"bucket {bucket} keeps no old versions: switch versioning on")
+        try:
+            blocked = set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchPublicAccessBlockConfiguration":
+                raise
+            blocked = {False}
+        if blocked != {True}:
+            found.append(f"bucket {bucket} does not block all public access: block it")
+        try:
+            policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+                raise
+            policy = ""
+        if "aws:SecureTransport" not in policy:
+            found.append(f"bucket {bucket} has no policy that refuses plain HTTP: see BucketPolicy in {TEMPLATE.name}")
+        return found
 
     def _has_database(self, name: str) -> bool:
         glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
@@ -310,17 +332,24 @@ class Deployer:
         if new:
             self._cloudformation.delete_stack(StackName=self.stack)
 
-    def _events(self, stack: str) -> list[dict[str, Any]]:
-        """Newest last."""
-        events = []
+    def _events_since(self, last: str | None, stack: str) -> list[dict[str, Any]]:
+        """Events after the one called `last` (None: all), oldest first.
+
+        CloudFormation lists the newest first, so an old stack's history is not read.
+        """
+        events: list[dict[str, Any]] = []
         for page in self._cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
-            events += [dict(event) for event in page["StackEvents"]]
+            for event in page["StackEvents"]:
+                if event["EventId"] == last:
+                    return events[::-1]
+                events.append(dict(event))
         return events[::-1]
 
-    def _event_ids(self) -> set[str]:
-        return {event["EventId"] for event in self._events(self.stack)}
+    def _last_event(self) -> str | None:
+        answer = self._cloudformation.describe_stack_events(StackName=self.stack)
+        return answer["StackEvents"][0]["EventId"] if answer["StackEvents"] else None
 
-    def _follow(self, seen: set[str], progress: Progress, wanted: set[str], stack: str | None = None) -> None:
+    def _follow(self, last: str | None, progress: Progress, wanted: set[str], stack: str | None = None) -> None:
         """Report each event until the stack has come to rest.
 
         Raises:
@@ -331,10 +360,8 @@ class Deployer:
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while True:
             status = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
-            for event in self._events(name):
-                if event["EventId"] in seen:
-                    continue
-                seen.add(event["EventId"])
+            for event in self._events_since(last, name):
+                last = event["EventId"]
                 step = _step(event)
                 progress(step)
                 if first_failure is None and step.status.endswith("_FAILED"):

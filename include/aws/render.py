@@ -119,7 +119,7 @@ def alarms() -> Iterator[str]:
     yield "    Properties:"
     yield '      AlarmName: !Sub "crypto-lakehouse-${EnvironmentName}-unhealthy"'
     yield '      AlarmDescription: !Sub "The pipeline is unhealthy. The alarms that are on say why. ${RunbookUrl}"'
-    yield "      AlarmRule: !Sub |"
+    yield "      AlarmRule: !Sub >-"
     errors = [condition for condition in alarmed() if condition.severity == "error"]
     for condition in errors:
         yield f'        ALARM("${{{alarm_id(condition)}}}")' + (" OR" if condition is not errors[-1] else "")

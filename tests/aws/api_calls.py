@@ -26,6 +26,9 @@ IAM_NAMES = {
 }
 """API operations whose IAM action has another name."""
 
+AIRFLOWS_TOO = {"get_connection", "get_session"}
+"""Methods of Airflow's hooks as well: a call of AWS only where the receiver names the service."""
+
 TRANSFERS = {
     "upload_file": "s3:PutObject",
     "upload_fileobj": "s3:PutObject",
@@ -75,7 +78,8 @@ def _actions(call: ast.Call) -> Iterator[str]:
         yield "sns:Publish"
     meanings = operations().get(method, [])
     named = [action for action in meanings if action.split(":")[0] in receiver]
-    yield from (named or meanings)[:1]
+    if named or method not in AIRFLOWS_TOO:
+        yield from (named or meanings)[:1]
 
 
 def actions_in(source: str) -> set[str]:

@@ -310,11 +310,23 @@ def test_destroy_keeps_the_data_and_a_new_stack_finds_it(
 
     again = d.deploy(stack=names.stack, settings=settings)
     assert again.settings == deployed.settings
-    assert any(names.bucket in note for note in again.notes)
+    assert [note for note in again.notes if "bucket" in note] == [
+        f"bucket {names.bucket} exists: this stack uses it and does not manage its configuration"
+    ]
     assert "Bucket" not in statuses(names)
     assert not d.deploy(stack=names.stack, settings=settings).changed
     assert s3.get_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json")["Body"].read() == b"[]"
     assert {table["Name"] for table in glue.get_tables(DatabaseName=names.database)["TableList"]} > {"crypto_raw_data"}
+
+
+def test_a_bucket_made_elsewhere_is_used_and_its_weaknesses_are_named(names: Names, settings: Settings) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=names.bucket)
+    notes = "\n".join(d.deploy(stack=names.stack, settings=settings).notes)
+    assert "keeps no old versions" in notes
+    assert "refuses plain HTTP" in notes
+    assert "BucketPolicy" not in statuses(names)
+    assert s3.get_bucket_versioning(Bucket=names.bucket).get("Status") is None
 
 
 def test_data_is_deleted_only_when_the_bucket_is_named(
