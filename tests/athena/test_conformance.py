@@ -154,3 +154,18 @@ def test_the_docs_know_every_table(athena_warehouse: AthenaWarehouse) -> None:
     catalog = athena_warehouse.invoke("docs", "generate")
     known = {node.split(".")[-1] for node in catalog.nodes}
     assert {table.split(".")[1] for table in TABLES} <= known
+
+
+def test_maintenance_packs_small_files_and_loses_no_row(
+    athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse
+) -> None:
+    files = 'select count(*) from lake_silver."crypto_stage$files"'
+    [(rows_before,)] = athena_warehouse.query("select count(*) from lake_silver.crypto_stage")
+    athena_warehouse.query("insert into lake_silver.crypto_stage select * from lake_silver.crypto_stage where false")
+    [(before,)] = athena_warehouse.query(files)
+    athena_warehouse.invoke("run-operation", "maintain")
+    [(after,)] = athena_warehouse.query(files)
+    [(rows_after,)] = athena_warehouse.query("select count(*) from lake_silver.crypto_stage")
+    assert (after <= before, rows_after) == (True, rows_before)
+    [(snapshots,)] = athena_warehouse.query('select count(*) from lake_silver."crypto_stage$snapshots"')
+    assert snapshots == 1

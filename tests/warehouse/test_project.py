@@ -68,10 +68,7 @@ def test_every_gold_model_has_a_contract(manifest: Any) -> None:
 @pytest.mark.parametrize(("layer", "model"), MAIN_MODELS.items())
 def test_each_layer_has_its_data_tests(manifest: Any, layer: str, model: str) -> None:
     counts = Counter(
-        node
-        for test in of_kind(manifest, "test")
-        for node in test.depends_on.nodes
-        if "cross_layer" not in test.tags
+        node for test in of_kind(manifest, "test") for node in test.depends_on.nodes if "cross_layer" not in test.tags
     )
     assert counts[f"model.crypto_lakehouse.{model}"] >= LEAST_TESTS
 

@@ -12,4 +12,4 @@ from (
     from {{ ref('crypto_quarantine') }}
 ) as refused
 where age <= 5
-order by broken_rule, kafka_timestamp desc
+order by broken_rule asc, kafka_timestamp desc

@@ -12,7 +12,7 @@ hours as (
 )
 
 select
-    one.symbol as symbol,
+    one.symbol,
     other.symbol as other_symbol,
     count(*) as hours_compared,
     corr(one.price_change_percent, other.price_change_percent) as correlation

@@ -15,14 +15,14 @@ records as (
 window_rows as (
 
     select * from records
-    {%- if time_column and window_hours %}
+    {% if time_column and window_hours -%}
     where {{ time_column }} >= (select max({{ time_column }}) from records) - interval '{{ window_hours }}' hour
-    {%- endif %}
+    {%- endif -%}
 
 )
 
 select
-    {{ columns | join(',\n    ') }},
+    {{ columns | join(', ') }},
     count(*) as occurrences,
     '{{ columns | join(", ") }}: the same id more than once' as problem
 from window_rows

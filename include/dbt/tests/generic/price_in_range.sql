@@ -1,4 +1,7 @@
-{# A price outside [min_price, max_price], in US dollars, or text that is no number. Null passes: that is not_null's business. #}
+{#
+    A price outside [min_price, max_price], in US dollars, or text that is no number.
+    Null passes: that is not_null's business.
+#}
 {% test price_in_range(model, column_name, min_price, max_price) %}
 
 select

@@ -1,0 +1,64 @@
+"""Every command in docs/dbt-tests.md runs, and selects something; the one that does not is said not to."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from include.settings import PROJECT_ROOT
+from tests.warehouse.warehouse import Warehouse
+
+pytestmark = pytest.mark.servers
+
+GUIDE = (PROJECT_ROOT / "docs" / "dbt-tests.md").read_text()
+COMMANDS = re.findall(r"\| `(dbt [^`]+)`", GUIDE)
+COMMA_FORM = re.search(r"^(dbt test .*)# selects nothing$", GUIDE, re.MULTILINE)
+
+
+def arguments(command: str) -> list[str]:
+    """A command's arguments without the folders, which the test gives itself."""
+    return [word for word in shlex.split(command)[1:] if word != "$DBT"]
+
+
+@pytest.fixture(scope="module")
+def warehouse(built_warehouse: Callable[[Path], Warehouse], tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return built_warehouse(tmp_path_factory.mktemp("documented") / "warehouse")
+
+
+def selected(warehouse: Warehouse, command: list[str]) -> list[str]:
+    """What the command would run, by `dbt list` with the same selection."""
+    verb, *options = command
+    kinds = {"test": ["test", "unit_test"], "source": ["source"]}.get(verb, [])
+    options = [option for option in options if option not in {"freshness", "--full-refresh"}]
+    if "--resource-type" not in options:
+        options += [word for kind in kinds for word in ("--resource-type", kind)]
+    return list(warehouse.invoke("list", "--output", "name", *options))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "run-operation" not in c])
+def test_a_documented_command_selects_something(command: str, warehouse: Warehouse) -> None:
+    assert selected(warehouse, arguments(command))
+
+
+def test_the_commands_for_the_three_layers_run(warehouse: Warehouse) -> None:
+    for command in COMMANDS[:4]:
+        assert len(warehouse.dbt(*arguments(command))) >= 11
+
+
+def test_all_three_are_the_sum_of_each(warehouse: Warehouse) -> None:
+    each = [set(selected(warehouse, arguments(command))) for command in COMMANDS[:3]]
+    assert each[0] | each[1] | each[2] <= set(selected(warehouse, arguments(COMMANDS[3])))
+
+
+def test_maintenance_runs(warehouse: Warehouse) -> None:
+    [command] = [c for c in COMMANDS if "run-operation" in c]
+    warehouse.invoke(*arguments(command))
+
+
+def test_the_comma_form_selects_nothing_and_looks_like_success(warehouse: Warehouse) -> None:
+    assert COMMA_FORM is not None
+    assert warehouse.dbt(*arguments(COMMA_FORM[1])) == {}
