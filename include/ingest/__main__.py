@@ -23,8 +23,7 @@ from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
 from include.ingest.health import HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError, Operator, Plan
-from include.ingest.producer import Producer
-from include.ingest.sources import SourceError
+from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
 from include.settings import Settings, SettingsError, load
@@ -73,6 +72,8 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
 
 def produce(settings: Settings, _options: argparse.Namespace) -> int:
     """Send quotes until SIGTERM."""
+    from include.ingest.producer import Producer  # pulls an HTTP client in, which the consumer does not need
+
     metrics = ProducerMetrics()
     producer = Producer(settings, metrics)
     _on_signals(producer.stop)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from include.ingest.health import Health
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import (
+    WINDOW_CELLS_A_PUT,
     Gap,
     Lane,
     Limits,
@@ -50,8 +52,10 @@ from include.settings import Settings
 
 SESSION_TIMEOUT_MS = 30_000
 POLL_SECONDS = 0.1
-MAX_CHUNK = 2_000
-"""Messages taken from librdkafka at once at most."""
+MIN_CHUNK, MAX_CHUNK = 250, 2_000
+"""Messages taken from librdkafka at once: few batches' worth, so that PUT slots are refilled soon."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread whose PUT was answered waits for the interpreter; the default of 5 ms starves PUTs."""
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
@@ -109,12 +113,14 @@ class Consumer:
             records=settings.consumer.batch_records,
             size_bytes=settings.consumer.batch_bytes,
             age_seconds=settings.consumer.batch_age_seconds,
-            window_cells=settings.consumer.parallel_puts,
+            window_cells=WINDOW_CELLS_A_PUT * settings.consumer.parallel_puts,
+            in_flight=settings.consumer.parallel_puts,
         )
+        self._chunk = min(MAX_CHUNK, max(MIN_CHUNK, 2 * settings.consumer.batch_records))
         self._lanes: dict[int, Lane] = {}
         self._unplaced: dict[int, int] = {}
         self._stopped: dict[int, str] = {}
-        self._starts: dict[int, bytes] = {}
+        self._starts: dict[int, str] = {}
         self._assignment = 0
         self._contract_is_fresh = True
         self._settle_at = 0.0
@@ -189,6 +195,7 @@ class Consumer:
             [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         self._last_turn = monotonic()
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             while not self._terminating.is_set():
                 self._turn()
@@ -212,7 +219,7 @@ class Consumer:
         if self._unplaced or not self._contract_is_fresh:
             self._settle(now)
         if not self._wait_instead_of_reading(now):
-            messages = self._kafka.consume(MAX_CHUNK, POLL_SECONDS)
+            messages = self._kafka.consume(self._chunk, POLL_SECONDS)
             if not self._was_stalled():
                 self._take(messages)
         if self._refused is not None:

@@ -30,12 +30,13 @@ class ProtocolError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a batch closes, and how many cells may be in flight."""
+    """When a batch closes; how many PUTs may be in flight, and how far apart their cells may lie."""
 
     records: int
     size_bytes: int
     age_seconds: float
     window_cells: int
+    in_flight: int = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ class Lane:
         self._read_up.clear()
         horizon: float = inf
         for rank, cell in self._queue.items():
-            if rank >= horizon:
+            if rank >= horizon or self.in_flight >= self._limits.in_flight:
                 break
             if horizon == inf:
                 horizon = rank + self._limits.window_cells
@@ -493,8 +494,10 @@ class ForeignCommitError(ProtocolError):
     """The group has a commit that this program did not make."""
 
 
-MAX_WINDOW_CELLS = 64
-"""Upper bound of CONSUMER_PARALLEL_PUTS: objects may be missing only among the last so many cells."""
+WINDOW_CELLS_A_PUT = 4
+"""Cells of the window for each PUT in flight, so that one slow PUT does not leave the others idle."""
+MAX_WINDOW_CELLS = WINDOW_CELLS_A_PUT * 64
+"""With the largest CONSUMER_PARALLEL_PUTS: objects may be missing only among the last so many cells."""
 
 
 def start_from_commit(partition: int, offset: int, metadata: str | None, topic_id: str) -> int | None:

@@ -29,21 +29,22 @@ _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COORDINATES = re.compile(rb'^\{"_topic":"[^"]*","_partition":\d+,"_offset":\d+,"_timestamp":-?\d+,')
 
 
-def line_start(topic: str, partition: int) -> bytes:
+def line_start(topic: str, partition: int) -> str:
     """What every line of a partition begins with; pass it to `splice`."""
-    return b'{"_topic":%b,"_partition":%d,"_offset":' % (msgspec.json.encode(topic), partition)
+    return f'{{"_topic":{msgspec.json.encode(topic).decode()},"_partition":{partition},"_offset":'
 
 
-def splice(start: bytes, offset: int, timestamp_ms: int, value: bytes) -> bytes:
+def splice(start: str, offset: int, timestamp_ms: int, value: bytes) -> bytes:
     """One line: `value`, a valid JSON object with at least one field, behind its coordinates.
 
     Raw line breaks can only stand between tokens of valid JSON; they become spaces.
     """
     if value[0] != 123 or value[-1] != 125:  # white space may stand around the braces
         value = value.strip()
-    if b"\n" in value or b"\r" in value:
+    if 10 in value or 13 in value:
         value = value.translate(_LINE_BREAKS)
-    return b'%b%d,"_timestamp":%d,%b' % (start, offset, timestamp_ms, value[1:])
+    # Not bytes formatting: that takes twice as long.
+    return f'{start}{offset},"_timestamp":{timestamp_ms},'.encode() + value[1:]
 
 
 def unsplice(line: bytes) -> bytes:

@@ -218,7 +218,7 @@ def test_only_our_own_commits_are_a_start() -> None:
 def test_without_a_commit_the_start_lies_before_anything_that_may_be_missing() -> None:
     cells = Cells.of_size(10)
     assert start_without_commit(0, [], cells, 17) == 17
-    assert start_without_commit(0, [0, 10, 25, 990], cells, 0) == 990
-    assert start_without_commit(0, [0, 350, 355, 360, 990], cells, 0) == 350
+    assert start_without_commit(0, [0, 10, 25, 9990], cells, 0) == 9990
+    assert start_without_commit(0, [0, 7430, 7435, 7440, 9990], cells, 0) == 7430
     with pytest.raises(ProtocolError, match="adopt"):
-        start_without_commit(0, [0, 350, 990], cells, 351)
+        start_without_commit(0, [0, 7430, 9990], cells, 7431)

@@ -23,7 +23,7 @@ SPACE = st.text(alphabet=" \t\r\n", max_size=3)
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[dict[str, object], bytes]:
     """A JSON object and one of its spellings."""
-    value = draw(VALUES)
+    value: dict[str, object] = dict(draw(VALUES))
     text = json.dumps(value, ensure_ascii=draw(st.booleans()), indent=draw(st.none() | st.integers(0, 2)))
     return value, (draw(SPACE) + text + draw(SPACE)).encode("utf-8", "surrogatepass")
 
