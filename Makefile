@@ -105,19 +105,29 @@ lint: env $(MANIFEST) ## ruff, mypy, sqlfluff, shell and lock checks
 	@.venv/bin/mypy
 	@.venv/bin/sqlfluff lint include/dbt --disable-progress-bar
 
-.PHONY: test test-fast test-aws test-dags
 PYTEST := .venv/bin/pytest -q
-test: env .local/aws-lint/.made $(MANIFEST) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP)
+TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
+.PHONY: test test-fast test-dags test-athena test-aws chaos bench-landing
+test: $(TEST_ENV) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP, Trino)
 	@$(PYTEST)
 
-test-fast: env .local/aws-lint/.made $(MANIFEST) ## the tests that take less than a minute each
+test-fast: $(TEST_ENV) ## the tests that need neither minutes nor Trino
 	@$(PYTEST) -m "not slow"
 
-test-aws: env .local/aws-lint/.made ## the AWS template: linters, a deployment to the emulator, drift and policies
+test-dags: $(TEST_ENV) ## the DAGs: import, policy, graph, and runs
+	@$(PYTEST) tests/dags
+
+test-athena: $(TEST_ENV) ## the dbt project on Athena's engine: dbt-athena against a real Trino (Java 25)
+	@$(PYTEST) tests/athena
+
+test-aws: $(TEST_ENV) ## the AWS template: linters, a deployment to the emulator, drift and policies
 	@$(PYTEST) tests/aws
 
-test-dags: env $(MANIFEST) ## the DAGs: import, policy, graph, and runs
-	@$(PYTEST) tests/dags
+chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last line sums up
+	@$(PY) -m tests.chaos --seeds 10
+
+bench-landing: env ## drain a million messages, against the floor and against peers
+	@$(PY) -m benchmarks.landing
 
 .PHONY: screenshots
 screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)
