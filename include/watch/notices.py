@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 
 from include.settings import AlertSettings
@@ -19,6 +19,7 @@ from include.watch.instants import span, to_text
 
 LONGEST_DETAIL = 2_000
 MOST_DETAILS = 25
+JUST_NOW = timedelta(minutes=1)
 
 _HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
 _SECRETS = (
@@ -90,7 +91,8 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple
     if alert.threshold:
         facts.append(("Alarms when", alert.threshold))
     end = notice.at if notice.kind == "recovery" else now
-    facts.append(("Since", f"{to_text(alert.since.replace(microsecond=0))} ({span(end - alert.since)})"))
+    since, lasted = to_text(alert.since.replace(microsecond=0)), end - alert.since
+    facts.append(("Since", since if lasted < JUST_NOW else f"{since} ({span(lasted)})"))
     if notice.kind == "recovery":
         facts.append(("Over at", to_text(notice.at.replace(microsecond=0))))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]

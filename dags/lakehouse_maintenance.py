@@ -1,0 +1,68 @@
+"""Once a day: every data test over every row, then compaction."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pendulum
+from airflow.sdk import DAG, TriggerRule
+from cosmos.operators.local import DbtRunOperationLocalOperator, DbtTestLocalOperator
+
+# As a Git bundle only this folder is on the path.
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
+
+from include.settings import DBT_PROJECT  # noqa: E402
+from include.transform import cosmos_settings  # noqa: E402
+from include.watch.callbacks import on_task_failure  # noqa: E402
+
+DOC = """
+### What it does
+Once a day it runs every data test over every row (the runs of `crypto_transform` look at a window of a few days, so
+that their cost stays flat), then compacts the tables: `OPTIMIZE` and `VACUUM` of each Iceberg table on Athena; on the
+local target there is nothing to compact. Compaction also runs when a test has failed.
+
+### Owner
+`data-platform`; failures are mailed to `ALERT_EMAILS`.
+
+### Triage
+- `test_all_rows` is red: `docs/runbooks/dbt_tests.md`. A test that fails here and not in `crypto_transform` is about
+  older rows.
+- `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it works. Clear it
+  at a time when `crypto_transform` does not run: a commit conflict only needs a second try.
+"""
+
+with DAG(
+    dag_id="lakehouse_maintenance",
+    description="Every data test over every row, and compaction",
+    doc_md=DOC,
+    schedule="40 3 * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=6),
+    tags=["lakehouse", "maintenance"],
+    default_args={
+        "owner": "data-platform",
+        "retries": 1,
+        "retry_delay": timedelta(minutes=5),
+        "on_failure_callback": on_task_failure,
+    },
+) as dag:
+    dbt = {
+        "project_dir": str(DBT_PROJECT),
+        "profile_config": cosmos_settings.profile_config(),
+        "invocation_mode": cosmos_settings.execution_config().invocation_mode,
+        **cosmos_settings.dbt_task_arguments(),
+        "execution_timeout": timedelta(hours=2),
+    }
+    test_all_rows = DbtTestLocalOperator(
+        task_id="test_all_rows", exclude="test_type:unit", vars={"test_window_days": None}, **dbt
+    )
+    compact_tables = DbtRunOperationLocalOperator(
+        task_id="compact_tables", macro_name="maintain", trigger_rule=TriggerRule.ALL_DONE, **dbt
+    )
+    test_all_rows >> compact_tables

@@ -1,0 +1,121 @@
+"""lakehouse_maintenance and dead_letter_replay."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import boto3
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, TriggerRule
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
+
+from include.landing import body
+from include.landing.dead_letter import rejected_message
+from include.landing.layout import object_key
+from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
+from tests.servers import KafkaServer
+
+pytestmark = pytest.mark.servers
+
+
+def load_dag(name: str) -> DAG:
+    bag = DagBag(str(DAGS / f"{name}.py"))
+    assert not bag.import_errors
+    return bag.dags[name]
+
+
+@pytest.mark.parametrize("name", ["lakehouse_maintenance", "dead_letter_replay"])
+def test_policy(name: str) -> None:
+    dag = load_dag(name)
+    assert dag.doc_md is not None
+    for part in ("### What it does", "### Owner", "### Triage"):
+        assert part in dag.doc_md
+    assert "lakehouse" in dag.tags
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    for task in dag.tasks:
+        assert task.owner == "data-platform"
+        assert task.execution_timeout is not None
+        assert task.on_failure_callback
+
+
+def test_the_graph_of_maintenance() -> None:
+    dag = load_dag("lakehouse_maintenance")
+    assert dag.get_task("test_all_rows").downstream_task_ids == {"compact_tables"}
+    assert dag.get_task("compact_tables").trigger_rule == TriggerRule.ALL_DONE
+
+
+def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:
+    """Everything on the topic: value and headers."""
+    config = {"bootstrap.servers": bootstrap, "group.id": f"look-{time.time()}", "auto.offset.reset": "earliest"}
+    consumer = Consumer(config | {"enable.partition.eof": True})
+    consumer.subscribe([topic])
+    found = []
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        message = consumer.poll(1.0)
+        if message is None:
+            continue
+        if message.error():
+            break
+        found.append((message.value(), message.headers()))
+    consumer.close()
+    return found
+
+
+def test_dead_letters_are_listed_first_and_go_back_once(
+    airflow_db: None,
+    kafka_server: KafkaServer,
+    s3: str,
+    bucket: str,
+    topic: str,
+    mailbox: Mailbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if kafka_server.kind == "built-in":
+        pytest.skip("librdkafka's built-in broker cannot create topics")
+    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", kafka_connection(kafka_server.bootstrap))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3))
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result()
+    now = int(time.time() * 1000)
+    letters = [
+        rejected_message(
+            topic=topic,
+            partition=0,
+            offset=offset,
+            timestamp=now,
+            error_class="not_json",
+            error="no JSON",
+            key=None,
+            value=f"letter {offset}".encode(),
+            headers=None,
+        )
+        for offset in (3, 4)
+    ]
+    key = object_key("dead_letter/", "dead_letter", 0, 3, now)
+    content = body.encode([letter.to_line() for letter in letters], ".json")
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=bytes(content))
+
+    def replay(**params: Any) -> dict[str, int]:
+        run = load_dag("dead_letter_replay").test(run_conf=params)  # a run's parameters stay in the DAG object
+        assert run is not None
+        (ti,) = run.get_task_instances()
+        assert str(ti.state) == "success"
+        found: dict[str, int] = ti.xcom_pull(task_ids="replay")
+        return found
+
+    assert replay() == {"chosen": 2, "sent": 0}
+    assert messages(kafka_server.bootstrap, topic) == []
+    assert replay(dry_run=False, offset=4) == {"chosen": 1, "sent": 1}
+    assert replay(dry_run=False, since="2020-01-01", until="2020-01-02") == {"chosen": 0, "sent": 0}
+    assert replay(dry_run=False) == {"chosen": 1, "sent": 1}
+    assert replay(dry_run=False) == {"chosen": 0, "sent": 0}
+    sent = messages(kafka_server.bootstrap, topic)
+    assert sorted(value for value, _ in sent) == [b"letter 3", b"letter 4"]
+    assert all(dict(headers)["replay-of"].decode().startswith(f"{topic}/0/") for _, headers in sent)
+    assert mailbox.take() == []
