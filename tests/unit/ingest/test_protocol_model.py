@@ -130,40 +130,37 @@ class UntaggedAnswers(Lane):
         return super().answer(Put(self.partition, self.assignment, put.step, cell.flying), answer)
 
 
-FOUR = {"log": 4, "log_at_start": 4}
 SWITCHED_OFF = [
-    pytest.param(
-        Setup(rules=Rules(check_contract=False), other_suffix=True, crashes=1, **FOUR), id="1 contract: suffix"
-    ),
-    pytest.param(Setup(rules=Rules(check_contract=False), other_cell=3, crashes=1, **FOUR), id="1 contract: cell size"),
+    pytest.param(Setup(rules=Rules(check_contract=False), other_suffix=True, crashes=1), id="1 contract: suffix"),
+    pytest.param(Setup(rules=Rules(check_contract=False), other_cell=3, crashes=1), id="1 contract: cell size"),
     pytest.param(Setup(rules=Rules(WithoutCells), crashes=1, log=5, log_at_start=3, batch=2), id="2 cells"),
-    pytest.param(Setup(rules=Rules(key_from_record=False), crashes=1, **FOUR), id="3 key from the first record"),
+    pytest.param(Setup(rules=Rules(key_from_record=False), crashes=1), id="3 key from the first record"),
     pytest.param(
-        Setup(rules=Rules(WithoutDataForEmptyRanges), rejects=frozenset({0}), crashes=1, stalls=1, **FOUR),
+        Setup(rules=Rules(WithoutDataForEmptyRanges), rejects=frozenset({0}), crashes=1, stalls=1),
         id="4 every range gets an object",
     ),
-    pytest.param(Setup(rules=Rules(WithoutOneInFlight), crashes=1, cell=4, **FOUR), id="5 one PUT a cell"),
-    pytest.param(Setup(rules=Rules(create_only=False), stalls=1, **FOUR), id="6 create-only"),
-    pytest.param(Setup(rules=Rules(WithoutReadingTheLastOffset), stalls=1, **FOUR), id="6 last offset of what exists"),
+    pytest.param(Setup(rules=Rules(WithoutOneInFlight), crashes=1, cell=4), id="5 one PUT a cell"),
+    pytest.param(Setup(rules=Rules(create_only=False), stalls=1), id="6 create-only"),
+    pytest.param(Setup(rules=Rules(WithoutReadingTheLastOffset), stalls=1), id="6 last offset of what exists"),
     pytest.param(
-        Setup(rules=Rules(DeadLettersFirst), rejects=BAD, stalls=1, crashes=1, **FOUR), id="7 data before dead letters"
+        Setup(rules=Rules(DeadLettersFirst), rejects=BAD, stalls=1, crashes=1), id="7 data before dead letters"
     ),
     pytest.param(
-        Setup(rules=Rules(NoDeadLettersForFoundObjects), rejects=BAD, crashes=1, **FOUR),
+        Setup(rules=Rules(NoDeadLettersForFoundObjects), rejects=BAD, crashes=1),
         id="7 dead letters of what exists",
     ),
-    pytest.param(Setup(rules=Rules(CommitBeyondHoles), crashes=1, **FOUR), id="8 contiguous commits"),
+    pytest.param(Setup(rules=Rules(CommitBeyondHoles), crashes=1), id="8 contiguous commits"),
     pytest.param(
-        Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1, **FOUR), id="8 commit behind dead letters"
+        Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit behind dead letters"
     ),
-    pytest.param(Setup(rules=Rules(check_mark=False), foreign_commits=1, **FOUR), id="9 our commits only"),
-    pytest.param(Setup(rules=Rules(reset_is_error=False), stalls=1, retention=1, **FOUR), id="10 no silent reset"),
+    pytest.param(Setup(rules=Rules(check_mark=False), foreign_commits=1), id="9 our commits only"),
+    pytest.param(Setup(rules=Rules(reset_is_error=False), stalls=1, retention=1), id="10 no silent reset"),
     pytest.param(
-        Setup(rules=Rules(UntaggedAnswers), stalls=2, crashes=1, cell=4, batch=2, **FOUR),
+        Setup(rules=Rules(UntaggedAnswers), stalls=2, crashes=1, cell=4, batch=2),
         id="11 answers tagged by assignment",
     ),
     pytest.param(
-        Setup(rules=Rules(resize_needs_stop=False), resizes=1, crashes=1, stalls=1, **FOUR), id="12 resize when stopped"
+        Setup(rules=Rules(resize_needs_stop=False), resizes=1, crashes=1, stalls=1), id="12 resize when stopped"
     ),
 ]
 

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from include.ingest.quote import InvalidQuoteError, encode, validate
@@ -39,17 +40,13 @@ def test_the_volatility_is_what_it_says() -> None:
 def test_history_ends_where_the_present_begins_and_scales_to_a_live_price() -> None:
     settings = SimulatorSettings(history_hours=1, history_interval_seconds=60)
     live = [quote for quote in Simulator(settings).quotes_at(NOW) if quote.symbol == "BTC"]
-    doubled = [type(quote)(**{**_fields(quote), "price": quote.price * 2}) for quote in live]
+    doubled = [msgspec.structs.replace(quote, price=quote.price * 2) for quote in live]
     scaled = Simulator(settings).scaled_to(doubled)
     assert scaled.quotes_at(NOW)[0].price == pytest.approx(doubled[0].price, rel=1e-6)
     history = list(Simulator(settings).history(NOW))
     assert len(history) == 3 * 60
     assert history[0].last_updated == NOW - timedelta(hours=1)
     assert history[-3].price == pytest.approx(live[0].price, rel=0.01)
-
-
-def _fields(quote: object) -> dict[str, object]:
-    return {name: getattr(quote, name) for name in ("id", "symbol", "name", "price", "last_updated")}
 
 
 def test_misbehaviour_is_off_by_default_and_total_at_one() -> None:
