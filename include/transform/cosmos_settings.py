@@ -76,7 +76,7 @@ def dbt_task_arguments() -> dict[str, Any]:
     """Arguments of every Cosmos task."""
     return {
         "install_deps": False,
-        "callback": "include.transform.test_results.keep",
+        "callback": ["include.transform.test_results.keep", "include.watch.test_history.keep"],
         "execution_timeout": timedelta(minutes=30),
         **warehouse_pool(),
     }
