@@ -160,4 +160,5 @@ def _seconds_behind(offsets: Sequence[PartitionOffsets], now: datetime) -> float
     times = [one.oldest_unread_at for one in behind if one.oldest_unread_at is not None]
     if len(times) < len(behind):
         return None
-    return max(((now - moment).total_seconds() for moment in times), default=0.0)
+    # The record at the position may have arrived after `now` was taken.
+    return max((max((now - moment).total_seconds(), 0.0) for moment in times), default=0.0)
