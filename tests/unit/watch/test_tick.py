@@ -1,0 +1,107 @@
+"""A tick put together: what is published, what is said, and that unknown is never zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from include.watch import tick
+from include.watch.alert_rules import Verdict
+from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS
+from include.watch.thresholds import in_force
+from include.watch.tick import Tick
+
+KAFKA: dict[str, Any] = {
+    "total": 12,
+    "worst": 7,
+    "seconds": 30.0,
+    "headroom_seconds": 86_000.0,
+    "retention_seconds": 86_400.0,
+    "stalled": {},
+    "statuses": {"0": "OK"},
+    "lost": 0,
+    "members": 1,
+    "group_state": "stable",
+    "committed": {"0": 300},
+    "window_fault": "",
+}
+OBJECTS: dict[str, Any] = {"objects": 3, "bytes": 900, "dead_letter_objects": 0, "spans": {"0": [3, 0, 200]}}
+LAYERS: dict[str, Any] = {
+    "states": {"bronze": None, "silver": None, "gold": None},
+    "ages": {"bronze": 10.0, "silver": 20.0, "gold": None},
+    "undelivered": 0,
+    "undelivered_error": "",
+}
+CONSUMER: dict[str, Any] = {
+    "windows": {metric.name: [5.0, 5.0, 5.0] for metric in CONSUMER_METRICS},
+    "watched": 3,
+    "alarms": {},
+    "baseline": None,
+}
+EVERYTHING: dict[str, dict[str, Any] | None] = {
+    "kafka": KAFKA,
+    "objects": OBJECTS,
+    "layers": LAYERS,
+    "consumer": CONSUMER,
+}
+
+
+def judged(measured: dict[str, dict[str, Any] | None], **blind: str) -> dict[str, Verdict]:
+    limits, faults = in_force(None)
+    return {found.condition: found for found in tick.verdicts(Tick(measured, blind), limits, faults)}
+
+
+def test_a_full_tick_publishes_every_metric_of_the_monitor() -> None:
+    found = tick.data(Tick(EVERYTHING))
+    assert {one.metric for one in found} == {one.name for one in METRICS.values() if one.publisher == "monitor"}
+    assert {one.metric: one.value for one in found}["BatchSizeLastHour"] == 100
+    assert [one.layer for one in found if one.metric == "DataAge"] == ["bronze", "silver"]  # gold's is not known
+
+
+def test_without_any_source_only_heartbeat_and_blindness_are_published() -> None:
+    nothing: dict[str, dict[str, Any] | None] = dict.fromkeys(EVERYTHING)
+    found = tick.data(Tick(nothing, dict.fromkeys(EVERYTHING, "away")))
+    assert {one.metric: one.value for one in found} == {"MonitorHeartbeat": 1, "BlindSources": 4}
+    outcomes = judged(nothing, **dict.fromkeys(EVERYTHING, "away"))
+    assert outcomes.pop("monitor_blind").outcome == "breached"
+    assert {one.outcome for one in outcomes.values()} == {"unknown"}
+
+
+@pytest.mark.parametrize("source", EVERYTHING)
+def test_one_blind_source_leaves_the_other_checks_alone(source: str) -> None:
+    found = judged(EVERYTHING | {source: None}, **{source: "away"})
+    unknown = {name for name, one in found.items() if "could not be read" in one.value}
+    assert unknown
+    assert all(tick.SOURCE_NAMES[source] in found[name].value for name in unknown)
+    assert found["monitor_blind"].subjects == {tick.SOURCE_NAMES[source]: "away"}
+
+
+def test_unknown_numbers_of_a_source_that_was_read_are_not_published() -> None:
+    half = KAFKA | {"seconds": None, "headroom_seconds": None}
+    metrics = {one.metric for one in tick.data(Tick(EVERYTHING | {"kafka": half}))}
+    assert not metrics & {"EstimatedMaxTimeLag", "RetentionHeadroom"}
+    assert judged(EVERYTHING | {"kafka": half})["retention_headroom"].outcome == "unknown"
+    unlimited = half | {"retention_seconds": None}
+    assert judged(EVERYTHING | {"kafka": unlimited})["retention_headroom"].outcome == "ok"
+
+
+def test_a_learned_baseline_replaces_the_threshold_and_is_named() -> None:
+    learned = CONSUMER | {"baseline": {"value": 50.0, "note": "50% of the usual 100 messages at this hour"}}
+    found = judged(EVERYTHING | {"consumer": learned})["low_throughput"]
+    assert found.outcome == "breached"
+    assert found.threshold == "< 50 in 5 min, learned from the last days"
+    learning = CONSUMER | {"baseline": {"value": None, "note": "learning: 1 of 3 days"}}
+    found = judged(EVERYTHING | {"consumer": learning})["low_throughput"]
+    assert found.outcome == "ok"
+    assert found.details == ("learning: 1 of 3 days",)
+
+
+def test_what_the_monitor_did_not_watch_says_nothing_about_the_consumer() -> None:
+    fresh = CONSUMER | {"watched": 2, "windows": CONSUMER["windows"] | {"MessagesConsumed": [None, None, None]}}
+    found = judged(EVERYTHING | {"consumer": fresh})["low_throughput"]
+    assert (found.outcome, found.value) == ("unknown", "the monitor has watched for 2 of 3 periods")
+
+
+def test_every_checked_condition_has_a_verdict() -> None:
+    assert list(judged(EVERYTHING)) == [one.name for one in CONDITIONS.values() if one.checked]
