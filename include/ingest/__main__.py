@@ -7,20 +7,23 @@ Settings come from the environment (docs/settings.md). Exit status: 0 clean, 2 r
 from __future__ import annotations
 
 import argparse
+import contextlib
+import random
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from datetime import date
 
 from confluent_kafka import KafkaException
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, GenericError
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from include.ingest import dead_letters, logs, topic
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
-from include.ingest.health import HealthServer
+from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError, Operator, Plan
 from include.ingest.sources.base import SourceError
@@ -33,6 +36,9 @@ REFUSALS = (
     BaseError, OSError,
 )  # fmt: skip
 
+CONTROL_SECONDS = 5.0
+"""Timeout of what the consumer's loop itself reads from S3: it must go on polling Kafka."""
+
 
 def _on_signals(stop: Callable[[], None]) -> None:
     def handle(_number: int, _frame: object) -> None:
@@ -44,30 +50,64 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 def consume(settings: Settings, _options: argparse.Namespace) -> int:
     """Land the topic until SIGTERM."""
-    metrics = ConsumerMetrics()
-    store = open_store(settings.storage, settings.aws, settings.consumer.put_timeout_seconds)
-    control = open_store(settings.storage, settings.aws, 5.0)
-    consumer = Consumer(settings, store, control, metrics)
-    _on_signals(consumer.stop)
-    chosen = settings.consumer
-    server = (
-        HealthServer(chosen.http_host, chosen.http_port, metrics.registry, consumer.health)
-        if chosen.http_port
-        else None
-    )
-    publisher = None
-    if chosen.cloudwatch:
-        from include.ingest.cloudwatch import Publisher
+    metrics, chosen = ConsumerMetrics(), settings.consumer
+    starting = Starting()
+    _on_signals(starting.stop)
+    with contextlib.ExitStack() as stack:
+        if chosen.http_port:
+            server = HealthServer(chosen.http_host, chosen.http_port, metrics.registry, starting.health)
+            stack.callback(server.close)
+        consumer = starting.until_ready(lambda: _consumer(settings, metrics))
+        if consumer is None:
+            return 0
+        if chosen.cloudwatch:
+            from include.ingest.cloudwatch import Publisher
 
-        publisher = Publisher(metrics, settings.aws, settings.monitor, chosen.cloudwatch_seconds)
-        publisher.start()
-    try:
+            publisher = Publisher(metrics, settings.aws, settings.monitor, chosen.cloudwatch_seconds)
+            publisher.start()
+            stack.callback(publisher.stop)
         return consumer.run()
-    finally:
-        if publisher:
-            publisher.stop()
-        if server:
-            server.close()
+
+
+def _consumer(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
+    store = open_store(settings.storage, settings.aws, settings.consumer.put_timeout_seconds)
+    return Consumer(settings, store, open_store(settings.storage, settings.aws, CONTROL_SECONDS), metrics)
+
+
+class Starting:
+    """Makes the consumer, again and again while S3 or Kafka do not answer: an outage is no reason to give up."""
+
+    def __init__(self) -> None:
+        self._consumer: Consumer | None = None
+        self._stop = threading.Event()
+        self._problem = "starting"
+
+    def stop(self) -> None:
+        """End soon, whether the consumer is there yet or not."""
+        self._stop.set()
+        if self._consumer is not None:
+            self._consumer.stop()
+
+    def health(self) -> Health:
+        """The consumer's state, or why there is none yet."""
+        return Health(True, False, [self._problem]) if self._consumer is None else self._consumer.health()
+
+    def until_ready(self, make: Callable[[], Consumer]) -> Consumer | None:
+        """The consumer, None when stopped before."""
+        delay = 0.5
+        while not self._stop.is_set():
+            try:
+                self._consumer = make()
+            except (GenericError, OSError, topic.UnreachableError) as error:
+                self._problem = f"waiting: {str(error).splitlines()[0]}"
+                logs.logger("ingest").warning("not started yet", reason=self._problem, retry_in_seconds=delay)
+                self._stop.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                delay = min(delay * 2, 15.0)
+                continue
+            if self._stop.is_set():
+                self._consumer.stop()
+            return self._consumer
+        return None
 
 
 def produce(settings: Settings, _options: argparse.Namespace) -> int:

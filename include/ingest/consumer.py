@@ -57,6 +57,7 @@ MIN_CHUNK, MAX_CHUNK = 250, 2_000
 SWITCH_SECONDS = 0.0005
 """How long a thread whose PUT was answered waits for the interpreter; the default of 5 ms starves PUTs."""
 COMMIT_SECONDS = 1.0
+COMMITTED_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 THROTTLE_SHARE = 0.25
@@ -424,10 +425,7 @@ class Consumer:
         name = self._settings.kafka.topic
         starts: list[TopicPartition] = []
         try:
-            committed = kafka.committed(partitions, timeout=10) if partitions else []
-            for found in committed:
-                if found.error is not None:
-                    raise KafkaException(found.error)
+            for found in self._committed_offsets(kafka, partitions):
                 start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
                 if start is None:
                     low, _ = kafka.get_watermark_offsets(TopicPartition(name, found.partition), timeout=10)
@@ -446,6 +444,27 @@ class Consumer:
         self._ready = True
         self._metrics.partitions.set(len(self._lanes))
         self._log.info("assigned", partitions={at.partition: at.offset for at in starts})
+
+    def _committed_offsets(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """The group's commits, asked for again while Kafka does not answer.
+
+        Raises:
+            KafkaException: it did not within COMMITTED_SECONDS.
+        """
+        deadline = monotonic() + COMMITTED_SECONDS
+        while partitions:
+            try:
+                found = kafka.committed(partitions, timeout=10)
+                errors = [at.error for at in found if at.error is not None]
+                if errors:
+                    raise KafkaException(errors[0])
+                return found
+            except KafkaException as error:
+                if monotonic() > deadline:
+                    raise
+                self._log.warning("commits not read yet", error=str(error))
+                self._terminating.wait(0.5)
+        return []
 
     def _open_lane(self, partition: int, start: int) -> None:
         self._stopped.pop(partition, None)

@@ -33,6 +33,10 @@ class TopicError(RuntimeError):
     """The topic is not fit for landing, or not there; the text says what to change."""
 
 
+class UnreachableError(TopicError):
+    """Kafka does not answer now; asking again may help."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """A topic as the broker describes it; `config` is None where the broker cannot tell."""
@@ -53,7 +57,9 @@ def describe(admin: AdminClient, topic: str) -> TopicFacts:
     try:
         listed = admin.list_topics(timeout=ADMIN_SECONDS)  # not by name: that may create it with defaults
     except KafkaException as error:
-        raise TopicError(f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS") from error
+        raise UnreachableError(
+            f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS"
+        ) from error
     found = listed.topics.get(topic)
     if found is None or found.error is not None or not found.partitions:
         raise TopicError(f"topic {topic!r} is not there: create it with python -m include.ingest create-topic")
@@ -78,7 +84,7 @@ def _topic_id(admin: AdminClient, topic: str) -> str:
     except KafkaException as error:
         if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
             return NO_TOPIC_ID
-        raise TopicError(f"Kafka does not describe topic {topic!r}: {error}") from error
+        raise UnreachableError(f"Kafka does not describe topic {topic!r}: {error}") from error
     shown = str(described.topic_id)
     return NO_TOPIC_ID if shown in (_NO_ID, "", "None") else shown
 
@@ -90,7 +96,7 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
     except KafkaException as error:
         if error.args[0].code() in (KafkaError._UNSUPPORTED_FEATURE, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             return None
-        raise TopicError(f"Kafka does not tell the configuration of topic {topic!r}: {error}") from error
+        raise UnreachableError(f"Kafka does not tell the configuration of topic {topic!r}: {error}") from error
     return {name: str(entry.value) for name, entry in entries.items()}
 
 
@@ -161,4 +167,6 @@ def _is_touched(admin: AdminClient, topic: str) -> bool:
             admin.list_topics(topic, timeout=ADMIN_SECONDS)
         return is_built_in(listed.cluster_id)
     except KafkaException as error:
-        raise TopicError(f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS") from error
+        raise UnreachableError(
+            f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS"
+        ) from error

@@ -81,12 +81,15 @@ class ConsumerProcess:
 class Load:
     """Sends numbered messages to all partitions and keeps what was acknowledged."""
 
-    def __init__(self, bootstrap: str, topic: str, seed: int, rate: float, bad_share: float = 0.03) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, seed: int, rate: float, bad_share: float = 0.03
+    ) -> None:
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "linger.ms": 5,
              "message.timeout.ms": 120_000, "log_level": 2}
         )  # fmt: skip
         self._topic = topic
+        self._partitions = partitions
         self._random = random.Random(seed)
         self._rate = rate
         self._bad_share = bad_share
@@ -116,7 +119,7 @@ class Load:
             if error is None:
                 self.acknowledged.append(Acknowledged(message.partition() or 0, message.offset() or 0, value, valid))
 
-        self._producer.produce(self._topic, value, on_delivery=delivered)
+        self._producer.produce(self._topic, value, partition=self.sent % self._partitions, on_delivery=delivered)
 
     def finish(self) -> None:
         """Stop and wait for the outstanding acknowledgements."""

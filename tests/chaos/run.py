@@ -92,7 +92,7 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
         for consumer in consumers:
             stack.callback(consumer.kill)
             consumer.start()
-        load = Load(kafka.bootstrap, topic, seed, plan.rate)
+        load = Load(kafka.bootstrap, topic, PARTITIONS, seed, plan.rate)
         load.start()
         sleep(4)
         done = _break(random.Random(seed), plan, consumers, kafka, proxy, say)

@@ -46,7 +46,7 @@ class Stage:
 
     def load(self, count: int, bad_share: float = 0.0) -> Load:
         """Send `count` messages and wait for their acknowledgements."""
-        load = Load(self.bootstrap, self.topic, seed=count, rate=0, bad_share=bad_share)
+        load = Load(self.bootstrap, self.topic, PARTITIONS, seed=count, rate=0, bad_share=bad_share)
         for _ in range(count):
             load.send_one()
         load.finish()

@@ -55,7 +55,9 @@ def ingest(stage: Stage, *arguments: str, **changes: str) -> subprocess.Complete
 def test_sigterm_lands_what_is_there_and_says_so(stage: Stage) -> None:
     load = stage.load(1030, bad_share=0.05)
     consumer = stage.consumer()
+    until(lambda: stage.log().count("placed without a commit") == PARTITIONS, "all partitions placed")
     until(lambda: count(stage) >= 1030 // 100 - PARTITIONS, "full batches")
+    sleep(2)  # the open batches of all partitions are read too
     assert consumer.terminate() == 0
     found = verdict(stage, load)
     assert found.errors == []
