@@ -126,8 +126,9 @@ def test_a_full_refresh_gives_the_same(athena_warehouse: AthenaWarehouse, duckdb
 
 
 def test_the_snapshot_keeps_both_versions_of_a_changed_asset(athena_warehouse: AthenaWarehouse) -> None:
+    location = f"s3://{athena_warehouse.bucket}/warehouse/changed_assets/"
     for change in (
-        "create table hive.lake_reference.changed as select id, symbol, "
+        f"create table hive.lake_reference.changed with (external_location = '{location}') as select id, symbol, "
         "if(id = 1, 'Bitcoin (BTC)', name) as name, min_price, max_price, first_traded from lake_reference.assets",
         "drop table lake_reference.assets",
         "alter table hive.lake_reference.changed rename to hive.lake_reference.assets",

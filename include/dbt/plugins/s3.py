@@ -83,5 +83,9 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Load httpfs and create the secret; both live as long as the connection."""
         conn.execute(f"load {_quoted(httpfs_extension())}")
+        # Landed files are small and many: one request each instead of two, and eight under way
+        # (measured against the emulator: 7.4 ms a file without, 3.3 ms with).
+        conn.execute("set force_download = true")
+        conn.execute("set threads = 8")
         options = ", ".join(f"{name} {_quoted(value)}" for name, value in s3_secret().items())
         conn.execute(f"create or replace temporary secret landing (type s3, {options})")
