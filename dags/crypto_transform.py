@@ -93,6 +93,7 @@ with DAG(
         "owner": "data-platform",
         "retries": 1,
         "retry_delay": timedelta(minutes=1),
+        "weight_rule": "upstream",  # or a task would also weigh what comes behind it
         "on_failure_callback": on_task_failure,
     },
 ) as dag:
@@ -123,9 +124,7 @@ with DAG(
     for layer, group in groups.items():
         recorded = record_layer.override(
             task_id=f"record_{layer}",
-            # Before the next layer's models, which wait for the same pool on the local target.
-            priority_weight=10_000,
-            weight_rule="absolute",
+            priority_weight=1_000,  # before the next layer's models, which wait for the same pool on the local target
             outlets=[Asset(name=f"{layer}_{layers.MODELS[layer]}", uri=layers.asset_uri(layer))],
             **cosmos_settings.warehouse_pool(),
         )(layer)

@@ -1,4 +1,4 @@
-"""Loads dbt, its adapters and Cosmos once in the scheduler, before it forks the workers.
+"""Loads dbt, its adapters, Cosmos and the providers' hooks once in the scheduler, before it forks the workers.
 
 Airflow imports this module at start because `plugins/` is on its path. LocalExecutor forks
 its task processes from the scheduler: without this every task imports them again (measured
@@ -17,6 +17,10 @@ PRELOADED = (
     "dbt.task.build",
     "dbt.adapters.duckdb",
     "dbt.adapters.athena",
+    "boto3",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow.providers.apache.kafka.hooks.client",
+    "airflow.providers.smtp.hooks.smtp",
 )
 
 

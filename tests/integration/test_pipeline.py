@@ -33,7 +33,7 @@ from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
 from include.local.start import Demo, make_observer, start
 from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import KafkaSettings, LocalSettings, StorageSettings, load_group
+from include.settings import PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
 from include.watch.measure import SHORTEST_GRACE
 from tests.servers import free_port
 
@@ -288,7 +288,9 @@ def test_stop_ends_every_process_and_a_second_start_goes_on(stack: Stack) -> Non
     before = len(landed_in_bronze(stack))
     child = subprocess.Popen(
         [sys.executable, "-m", "include.local.demo", "run"],
-        env=environment.inherited() | {"PYTHONPATH": ".", "PRODUCER_SOURCE": "simulator"} | variables,
+        # Without the first demo's environment, which the fixture has put on: a Kafka in it would be taken as given.
+        env={k: v for k, v in environment.inherited().items() if k not in stack.values} | variables,
+        cwd=PROJECT_ROOT,
         start_new_session=True,
     )
     try:
