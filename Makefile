@@ -103,7 +103,7 @@ lint: env $(MANIFEST) ## ruff, mypy, sqlfluff, shell and lock checks
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/sqlfluff lint include/dbt --disable-progress-bar
+	@.venv/bin/sqlfluff lint include/dbt/models include/dbt/tests include/dbt/analyses include/dbt/snapshots --disable-progress-bar
 
 PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made

@@ -93,6 +93,7 @@ node.id=test
 coordinator=true
 node-scheduler.include-coordinator=true
 http-server.http.port={port}
+http-server.log.enabled=false
 node.internal-address=127.0.0.1
 node.bind-ip=127.0.0.1
 discovery.uri=http://127.0.0.1:{port}
