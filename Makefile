@@ -107,9 +107,13 @@ lint: env $(MANIFEST) ## ruff, mypy, sqlfluff, shell and lock checks
 
 PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
+# Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind.
+SUITES := unit warehouse dags aws packaging chaos integration athena
 .PHONY: test test-fast test-dags test-athena test-aws chaos bench-landing
 test: $(TEST_ENV) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP, Trino)
-	@$(PYTEST)
+	@failed=; for suite in $(SUITES); do \
+		echo "== tests/$$suite"; $(PYTEST) tests/$$suite || failed="$$failed $$suite"; done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 test-fast: $(TEST_ENV) ## the tests that need neither minutes nor Trino
 	@$(PYTEST) -m "not slow"
