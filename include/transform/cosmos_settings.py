@@ -22,8 +22,8 @@ from cosmos import (
 )
 
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group
+from include.transform.manifest import manifest
 
-MANIFEST = DBT_PROJECT / "target" / "manifest.json"
 DUCKDB_POOL = "duckdb"
 """One slot: DuckDB lets one process at a time open its file for writing."""
 
@@ -32,12 +32,8 @@ NOT_IN_LAYERS = ["tag:cross_layer", "resource_type:unit_test"]
 
 
 def project_config() -> ProjectConfig:
-    """The dbt project; its manifest too where one was made (image build, `make`), so that nothing is parsed by dbt."""
-    return ProjectConfig(
-        dbt_project_path=DBT_PROJECT,
-        manifest_path=MANIFEST if MANIFEST.exists() else None,
-        install_dbt_deps=False,
-    )
+    """The dbt project with its manifest."""
+    return ProjectConfig(dbt_project_path=DBT_PROJECT, manifest_path=manifest(), install_dbt_deps=False)
 
 
 def profile_config() -> ProfileConfig:
@@ -59,7 +55,7 @@ def render_config(select: list[str]) -> RenderConfig:
     return RenderConfig(
         select=select,
         exclude=NOT_IN_LAYERS,
-        load_method=LoadMode.DBT_MANIFEST if MANIFEST.exists() else LoadMode.DBT_LS,
+        load_method=LoadMode.DBT_MANIFEST,
         test_behavior=TestBehavior.BUILD,
         should_detach_multiple_parents_tests=False,
         emit_datasets=False,

@@ -1,0 +1,74 @@
+"""The dbt manifest that Cosmos renders the DAGs from.
+
+An image and `make` make it beforehand. A Git bundle is a bare checkout: there the project is
+parsed once for its content and target, and the manifest kept under their digest, so that a
+new commit never meets the manifest of an older one. Rendering by `dbt ls` instead asks dbt
+once a task group, which takes longer than Airflow lets a DAG file take to import (30 s).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from include.settings import DBT_PROJECT, PROJECT_ROOT, WarehouseSettings, load_group
+
+TARGET = DBT_PROJECT / "target"
+MADE_BEFOREHAND = TARGET / "manifest.json"
+PARSED_HERE = TARGET / "by_content"
+WRITTEN_BY_DBT = {"target", "logs", "__pycache__"}
+
+log = logging.getLogger(__name__)
+
+
+class ManifestError(RuntimeError):
+    """The dbt project cannot be parsed; the text is dbt's."""
+
+
+def content_digest(project: Path, target: str) -> str:
+    """Changes with every file of the project, and with the target (macros may ask for it)."""
+    digest = hashlib.sha256(target.encode())
+    for path in sorted(project.rglob("*")):
+        place = path.relative_to(project)
+        if path.is_file() and not WRITTEN_BY_DBT & set(place.parts):
+            digest.update(f"\0{place}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def manifest() -> Path:
+    """The manifest of the project as it is now.
+
+    Raises:
+        ManifestError: there is none, and dbt cannot make one.
+    """
+    if MADE_BEFOREHAND.exists():
+        return MADE_BEFOREHAND
+    kept = PARSED_HERE / f"{content_digest(DBT_PROJECT, load_group(WarehouseSettings).target)}.json"
+    if not kept.exists():
+        log.info("parsing the dbt project, as %s holds no manifest", TARGET)
+        _parse(kept)
+    return kept
+
+
+def _parse(goal: Path) -> None:
+    PARSED_HERE.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(dir=PARSED_HERE)
+    try:
+        command = [sys.executable, "-m", "dbt.cli.main", "--quiet", "--log-level-file", "none", "parse"]
+        command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", folder]
+        paths = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONWARNINGS": "ignore"}
+        run = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise ManifestError(f"dbt cannot parse {DBT_PROJECT}: {(run.stdout + run.stderr).strip()}")
+        for older in PARSED_HERE.glob("*.json"):
+            older.unlink(missing_ok=True)
+        (Path(folder) / "manifest.json").replace(goal)
+    finally:
+        shutil.rmtree(folder)
