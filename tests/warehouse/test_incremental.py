@@ -165,6 +165,17 @@ def test_the_first_run_of_a_day_finds_a_partition_never_seen_before(
     assert loaded_offsets(warehouse, 2) == list(range(10))
 
 
+def test_nothing_is_loaded_twice_after_a_long_silence(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    topic = LandedTopic()
+    quotes(topic, "ETH", today - timedelta(days=30), 10, timedelta(hours=1))
+    topic.land(store)
+    warehouse.load()
+    quotes(topic, "ETH", today - timedelta(hours=1), 5, timedelta(minutes=1))
+    topic.land(store)
+    warehouse.load()
+    assert loaded_offsets(warehouse, 1) == list(range(15))
+
+
 def test_an_operator_can_look_at_everything_from_a_day_on(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:

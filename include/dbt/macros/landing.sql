@@ -23,35 +23,40 @@
     {%- else -%}
         {%- set folder = "s3://" ~ env_var('S3_BUCKET', 'gaurav-hudi-data') ~ "/" ~ prefix -%}
         {%- set start = landing_start(time_column, writer_column) if is_incremental() else none -%}
-        {{- adapter.dispatch('landed_lines')(table, folder, name_start, start) -}}
+        {%- set known = known_files(folder, name_start, start) if is_incremental() else none -%}
+        {{- adapter.dispatch('landed_lines')(table, folder, name_start, start, known) -}}
     {%- endif -%}
 {%- endmacro %}
 
 
 {# Athena: the table is partitioned by day, and "$path" prunes files by name inside the day. #}
-{% macro default__landed_lines(table, folder, name_start, start) -%}
+{% macro default__landed_lines(table, folder, name_start, start, known) -%}
     select
         line,
         "$path" as source_file
     from {{ table }}
-    {%- if start is not none %}
+    {%- if known is not none %}
     where
-        dt >= '{{ start.strftime("%Y/%m/%d") }}'
+        "$path" not in ({{ known }})
+        {%- if start is not none %}
+        and dt >= '{{ start.strftime("%Y/%m/%d") }}'
         and "$path" >= '{{ first_path(folder, name_start, start) }}'
-        and "$path" not in ({{ known_files(folder, name_start, start) }})
+        {%- endif %}
     {%- endif %}
 {%- endmacro %}
 
 
 {# DuckDB: list first, then read the new files by name. #}
-{% macro duckdb__landed_lines(table, folder, name_start, start) -%}
+{% macro duckdb__landed_lines(table, folder, name_start, start, known) -%}
     {%- set new_files -%}
         select file
         from glob({{ day_patterns(folder, name_start, start) }})
-        {%- if start is not none %}
+        {%- if known is not none %}
         where
-            file >= '{{ first_path(folder, name_start, start) }}'
-            and file not in ({{ known_files(folder, name_start, start) }})
+            file not in ({{ known }})
+            {%- if start is not none %}
+            and file >= '{{ first_path(folder, name_start, start) }}'
+            {%- endif %}
         {%- endif %}
         order by file
     {%- endset -%}
@@ -79,7 +84,7 @@
 {%- endmacro %}
 
 
-{# Where an incremental run starts to look, a UTC datetime, or none for the very beginning. #}
+{# Where an incremental run starts to look, a UTC datetime; none when nothing was loaded lately: everywhere. #}
 {% macro landing_start(time_column, writer_column) -%}
     {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}
     {%- if var('landing_since') is not none -%}
@@ -103,7 +108,6 @@
     {%- endset -%}
     {%- set row = run_query(progress).rows[0] -%}
     {%- if row[0] is none -%}
-        {#- nothing loaded lately: look at everything -#}
         {{- return(none) -}}
     {%- endif -%}
     {%- if row[1][:10] < now.strftime("%Y-%m-%d") -%}
@@ -121,8 +125,10 @@
 {%- endmacro %}
 
 
+{# Paths that the table being built holds already, as far as they can be among those looked at. #}
 {% macro known_files(folder, name_start, start) -%}
-    select source_file from {{ this }} where source_file >= '{{ first_path(folder, name_start, start) }}'
+    select source_file from {{ this }}
+    {%- if start is not none %} where source_file >= '{{ first_path(folder, name_start, start) }}'{% endif -%}
 {%- endmacro %}
 
 
