@@ -1,4 +1,4 @@
-"""Once a day: every data test over every row, then compaction."""
+"""Once a day: every data test over every row, the test history, then compaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pendulum
 from airflow.sdk import DAG, TriggerRule
-from cosmos.operators.local import DbtRunOperationLocalOperator, DbtTestLocalOperator
+from cosmos.operators.local import DbtBuildLocalOperator, DbtRunOperationLocalOperator, DbtTestLocalOperator
 
 # As a Git bundle only this folder is on the path.
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -22,8 +22,9 @@ from include.watch.callbacks import on_task_failure  # noqa: E402
 DOC = """
 ### What it does
 Once a day it runs every data test over every row (the runs of `crypto_transform` look at a window of a few days, so
-that their cost stays flat), then compacts the tables: `OPTIMIZE` and `VACUUM` of each Iceberg table on Athena; on the
-local target there is nothing to compact. Compaction also runs when a test has failed.
+that their cost stays flat), loads what all runs left in `test_history/` into `test_run` and `test_health` (pass rate,
+failing since, flaky), then compacts the tables: `OPTIMIZE` and `VACUUM` of each Iceberg table on Athena; on the local
+target there is nothing to compact. History and compaction also run when a test has failed.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
@@ -31,13 +32,14 @@ local target there is nothing to compact. Compaction also runs when a test has f
 ### Triage
 - `test_all_rows` is red: `docs/runbooks/dbt_tests.md`. A test that fails here and not in `crypto_transform` is about
   older rows.
+- `build_test_history` is red: no data is affected; the files stay in `test_history/` and the next run loads them.
 - `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it works. Clear it
   at a time when `crypto_transform` does not run: a commit conflict only needs a second try.
 """
 
 with DAG(
     dag_id="lakehouse_maintenance",
-    description="Every data test over every row, and compaction",
+    description="Every data test over every row, the test history, and compaction",
     doc_md=DOC,
     schedule="40 3 * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
@@ -62,7 +64,14 @@ with DAG(
     test_all_rows = DbtTestLocalOperator(
         task_id="test_all_rows", exclude="test_type:unit", vars={"test_window_days": None}, **dbt
     )
+    build_test_history = DbtBuildLocalOperator(
+        task_id="build_test_history",
+        select="tag:monitoring",
+        exclude="resource_type:unit_test",
+        trigger_rule=TriggerRule.ALL_DONE,
+        **dbt,
+    )
     compact_tables = DbtRunOperationLocalOperator(
         task_id="compact_tables", macro_name="maintain", trigger_rule=TriggerRule.ALL_DONE, **dbt
     )
-    test_all_rows >> compact_tables
+    test_all_rows >> build_test_history >> compact_tables

@@ -44,8 +44,10 @@ def test_policy(name: str) -> None:
 
 def test_the_graph_of_maintenance() -> None:
     dag = load_dag("lakehouse_maintenance")
-    assert dag.get_task("test_all_rows").downstream_task_ids == {"compact_tables"}
-    assert dag.get_task("compact_tables").trigger_rule == TriggerRule.ALL_DONE
+    assert dag.get_task("test_all_rows").downstream_task_ids == {"build_test_history"}
+    assert dag.get_task("build_test_history").downstream_task_ids == {"compact_tables"}
+    for later in ("build_test_history", "compact_tables"):
+        assert dag.get_task(later).trigger_rule == TriggerRule.ALL_DONE
 
 
 def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:
