@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, get_current_context, task
+from airflow.sdk import DAG, Asset, Param, TriggerRule, get_current_context, task
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from cosmos import DbtTaskGroup
 from cosmos.operators.local import DbtTestLocalOperator
 
@@ -17,7 +19,7 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group  # noqa: E402
-from include.transform import cosmos_settings, layers  # noqa: E402
+from include.transform import cosmos_settings, layers, run_parameters  # noqa: E402
 from include.watch.callbacks import on_task_failure  # noqa: E402
 from include.watch.catalogue import LAYERS, Layer  # noqa: E402
 
@@ -28,6 +30,18 @@ Builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from
 landed in S3, with dbt through Cosmos. Each model is a task that runs the model and its tests; a failed test stops the
 layers behind it. A run that finds no new file skips everything.
 
+### Parameters (Trigger, with configuration)
+
+A run with any of them goes on without new files, too. What cannot be done is refused by `new_data`, with the reason.
+
+* `full_refresh`: build every table anew from all landed files. Snapshots keep their history.
+* `select`: only these, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`. A chosen
+  model's tests run with it, those across layers when all they read is chosen or upstream of it. A layer's state is
+  recorded only when the whole layer was chosen.
+* `target_date`: a UTC day to do again. Files of that day and later that bronze lacks are loaded, gold's hours of that
+  day are computed anew, and the tests look at all rows since. Silver's decisions on rows it has stay as they are; a
+  full refresh takes them again.
+
 **Owner**: data platform. **Reads** `s3://BUCKET/crypto_data/`. **Writes** the warehouse and `state/layers/`.
 
 ### Triage
@@ -36,20 +50,31 @@ layers behind it. A run that finds no new file skips everything.
   are kept in the schema `test_failures`. Clear the task when the cause is gone: reruns load nothing twice.
 * `cross_layer_tests` is red: layers disagree (rows lost or doubled on the way). Runbook: `docs/runbooks/`.
 * `new_data` skips run after run: nothing lands; look at `pipeline_monitor`.
+* "A run takes too long" is mailed: the run has not ended `WAREHOUSE_TRANSFORM_DEADLINE_MINUTES` after it was queued;
+  after two hours Airflow ends it. `docs/runbooks/run_late.md`.
 * Everything waits: the pool `duckdb` (local target only) has one slot; is another run holding it?
 """
 
 
 @task.short_circuit(retries=2, retry_delay=timedelta(seconds=30), execution_timeout=timedelta(minutes=5))
 def new_data() -> bool:
-    """Skip the run when nothing has landed since the last successful bronze."""
+    """Skip the run when nothing has landed since the last successful bronze, unless somebody asked for it."""
+    from airflow.sdk.exceptions import AirflowFailException
+
     from include.settings import StorageSettings
     from include.transform import gate
     from include.watch.connections import s3_client
 
+    context = get_current_context()
+    try:
+        asked = run_parameters.of_run(context)
+        if asked.select:
+            context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(asked.select))
+    except run_parameters.ParameterError as error:
+        raise AirflowFailException(str(error)) from error  # another attempt would be refused as well
     found, seen = gate.look(s3_client(), load_group(StorageSettings))
-    get_current_context()["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
-    return found
+    context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
+    return found or asked.by_hand
 
 
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="none_skipped")
@@ -68,27 +93,56 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     pushed = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.XCOM_KEY)
     s3, storage = s3_client(), load_group(StorageSettings)
     if not any(results is not None for results in pushed):
-        raise AirflowSkipException(f"{layer} was not built: an earlier layer failed")
+        raise AirflowSkipException(f"{layer} was not built: an earlier task failed")
+    asked = run_parameters.of_run(context)
+    if asked.select and sum(results is not None for results in pushed) < len(dbt_tasks):
+        raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
     url = f"{load_group(AlertSettings).airflow_url}/dags/{run.dag_id}/runs/{run.run_id}"
     tests = [test for results in pushed if results for test in results]
     state = layers.record(s3, storage, layer, tests, Run(run.dag_id, run.run_id, url))
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
-    if layer == "bronze":
+    if layer == "bronze" and not asked.select:  # or later layers would never be offered what bronze took
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
     return state.to_json()
 
+
+def run_is_late(context: dict[str, Any]) -> None:
+    """Deadline callback: tell that the run has not ended. Here, because Airflow looks for it by this file."""
+    from include.watch.callbacks import on_deadline_missed
+
+    on_deadline_missed(context, ended_by=run_parameters.GATE)
+
+
+WAREHOUSE = load_group(WarehouseSettings)
 
 with DAG(
     dag_id="crypto_transform",
     description="bronze, silver and gold with dbt, layer by layer",
     doc_md=DOC,
-    schedule=load_group(WarehouseSettings).transform_schedule,
+    schedule=WAREHOUSE.transform_schedule,
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 (Airflow reads it as UTC)
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=WAREHOUSE.transform_deadline_minutes),
+        callback=SyncCallback(run_is_late),  # on the executor, so no triggerer is needed
+    ),
     tags=["lakehouse", "transform"],
+    params={
+        "full_refresh": Param(False, type="boolean", description="Build every table anew from all landed files."),
+        "select": Param(
+            None,
+            type=["null", "string"],
+            pattern=run_parameters.SELECTION,
+            description="Only these dbt nodes, like crypto_stage+ or tag:gold; empty: all.",
+        ),
+        "target_date": Param(
+            None, type=["null", "string"], format="date", description="UTC day to load, compute and test again."
+        ),
+    },
     default_args={
         "owner": "data-platform",
         "retries": 1,
@@ -97,6 +151,7 @@ with DAG(
         "on_failure_callback": on_task_failure,
     },
 ) as dag:
+    arguments = {**cosmos_settings.dbt_task_arguments(), "interceptors": [run_parameters.apply]}
 
     def dbt_group(group_id: str, *select: str) -> DbtTaskGroup:
         """The dbt nodes of `select` as a task group."""
@@ -106,7 +161,8 @@ with DAG(
             profile_config=cosmos_settings.profile_config(),
             execution_config=cosmos_settings.execution_config(),
             render_config=cosmos_settings.render_config(list(select)),
-            operator_args=cosmos_settings.dbt_task_arguments(),
+            # `none_failed`: with a selection, what was not chosen is skipped and what is behind it still runs.
+            operator_args={**arguments, "trigger_rule": TriggerRule.NONE_FAILED},
         )
 
     reference = dbt_group("reference", "path:seeds", "path:snapshots")
@@ -116,8 +172,9 @@ with DAG(
         project_dir=str(DBT_PROJECT),
         profile_config=cosmos_settings.profile_config(),
         invocation_mode=cosmos_settings.execution_config().invocation_mode,
-        select="tag:cross_layer",
-        **cosmos_settings.dbt_task_arguments(),
+        select=run_parameters.CROSS_LAYER,
+        trigger_rule=TriggerRule.NONE_FAILED,
+        **arguments,
     )
 
     new_data() >> reference >> groups["bronze"] >> groups["silver"] >> groups["gold"] >> cross_layer_tests

@@ -189,6 +189,9 @@ class WarehouseSettings(BaseSettings):
     database: str = Field("crypto_lakehouse", description="Glue database (Athena schema).")
     workgroup: str = Field("crypto-lakehouse", description="Athena workgroup.")
     transform_schedule: str = Field("*/15 * * * *", description="Cron expression of the transform DAG.")
+    transform_deadline_minutes: float = Field(
+        60.0, gt=0, description="Minutes from a transform run's queueing to its end; a longer one is mailed."
+    )
 
 
 class AlertSettings(BaseSettings):

@@ -71,8 +71,7 @@ def warehouse_pool() -> dict[str, Any]:
 def dbt_task_arguments() -> dict[str, Any]:
     """Arguments of every Cosmos task."""
     return {
-        "install_deps": False,
-        "callback": ["include.transform.test_results.keep", "include.watch.test_history.keep"],
+        "callback": "include.transform.test_results.keep",
         "execution_timeout": timedelta(minutes=30),
         **warehouse_pool(),
     }

@@ -1,4 +1,4 @@
-"""What dbt's tests said in one Airflow run, passed from the dbt tasks to the task that closes the layer.
+"""What dbt's tests said: told in the task's log, passed to the task that closes the layer, and to the mail.
 
 Cosmos calls `keep` after each dbt invocation, also a failed one, with the folder that
 holds `target/run_results.json`.
@@ -6,41 +6,72 @@ holds `target/run_results.json`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from include.watch.layer_state import FailingTest, LayerTests
+from include.settings import StorageSettings, load_group
+from include.transform import failing_rows
+from include.watch import run_results, test_history
+from include.watch.callbacks import TEST_RESULTS as XCOM_KEY
+from include.watch.layer_state import FailingTest, LayerTests, TestSeverity
+from include.watch.run_results import FAILED, NOT_PASSED, Invocation
 
-XCOM_KEY = "test_results"
+__all__ = ["XCOM_KEY", "as_xcom", "keep", "summarise"]
+
+log = logging.getLogger(__name__)
 
 
-def from_run_results(run_results: dict[str, Any]) -> list[dict[str, Any]]:
+def as_xcom(invocation: Invocation, samples: Mapping[str, str]) -> list[dict[str, Any]]:
     """The data tests of one dbt invocation, as plain values fit for an XCom.
 
-    Each has `name`, `status` (dbt's: pass, warn, fail, error, skipped), `failures` (rows) and `message`.
+    Each has `name`, `status` (dbt's: pass, warn, fail, error, skipped), `failures` (rows), `message` and
+    `rows` (a text with some of them, from `samples` by table; empty where none were kept).
     """
-    tests = []
-    for result in run_results["results"]:
-        node_id = str(result["unique_id"])
-        if node_id.startswith("test."):
-            tests.append(
-                {
-                    "name": node_id.split(".")[2],
-                    "status": result["status"],
-                    "failures": int(result.get("failures") or 0),
-                    "message": result.get("message") or "",
-                }
+    return [
+        {
+            "name": test.name,
+            "status": test.status,
+            "failures": test.failures,
+            "message": test.message,
+            "rows": samples.get(test.stored_in, ""),
+        }
+        for test in invocation.tests
+    ]
+
+
+def keep(project_dir: str, context: Mapping[str, Any]) -> None:
+    """Cosmos callback: log the failing tests with rows, push all as an XCom of the dbt task, add to the history."""
+    from include.watch.connections import s3_client
+
+    try:
+        invocation = run_results.read(Path(project_dir))
+    except FileNotFoundError as error:
+        log.warning("no test results: dbt left no %s (it failed before it ran anything)", error.filename)
+        return
+    except run_results.RunResultsError as error:  # what dbt itself said decides whether the task fails
+        log.error("no test results: %s", error)
+        return
+    ti = context["ti"]
+    tables = [test.stored_in for test in invocation.tests if test.stored_in]
+    tests = as_xcom(invocation, failing_rows.fetch(Path(project_dir), tables) if tables else {})
+    ti.xcom_push(key=XCOM_KEY, value=tests)
+    for test in tests:
+        if test["status"] in NOT_PASSED:
+            level = logging.ERROR if test["status"] in FAILED else logging.WARNING
+            rows = f"\nsample rows:\n{test['rows']}" if test["rows"] else ""
+            log.log(
+                level,
+                "test %s: %s, %d rows. %s%s",
+                test["name"],
+                test["status"],
+                test["failures"],
+                test["message"],
+                rows,
             )
-    return tests
-
-
-def keep(project_dir: str, context: dict[str, Any]) -> None:
-    """Cosmos callback: push the invocation's test results as an XCom of the dbt task."""
-    path = Path(project_dir) / "target" / "run_results.json"
-    if path.exists():  # dbt that fails before it runs anything leaves none
-        context["ti"].xcom_push(key=XCOM_KEY, value=from_run_results(json.loads(path.read_text())))
+    storage = load_group(StorageSettings)
+    test_history.keep(s3_client(), storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
 
 
 def summarise(tests: Iterable[dict[str, Any]]) -> LayerTests:
@@ -49,12 +80,10 @@ def summarise(tests: Iterable[dict[str, Any]]) -> LayerTests:
     failing = []
     for test in tests:
         status = test["status"]
-        if status == "pass":
-            passed += 1
-        elif status == "warn":
-            warned += 1
-            failing.append(FailingTest(test["name"], "warn", test["failures"], test["message"]))
-        elif status in {"fail", "error"}:
-            failed += 1
-            failing.append(FailingTest(test["name"], "error", test["failures"], test["message"]))
+        passed += status == "pass"
+        warned += status == "warn"
+        failed += status in FAILED
+        if status in NOT_PASSED:
+            severity: TestSeverity = "warn" if status == "warn" else "error"
+            failing.append(FailingTest(test["name"], severity, test["failures"], test["message"], rows=test["rows"]))
     return LayerTests(passed, warned, failed, tuple(failing))

@@ -1,7 +1,8 @@
 """What Airflow calls when a task fails, and how notices leave.
 
 `on_task_failure` is for the tasks of every DAG but the monitor: it raises the alert in the
-shared alert state and delivers. `deliver_notices` sends what waits in the outbox; the
+shared alert state and delivers; `on_deadline_missed` does the same for a run that hangs.
+`deliver_notices` sends what waits in the outbox; the
 monitor's last task has it as success and as failure callback. Airflow logs what a callback
 raises and goes on, so a broken mail server fails no data: the notice stays in the outbox,
 the log says why, the next tick of the monitor shows it and tries again.
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from include.settings import Settings, load
 from include.watch import alert_rules
-from include.watch.alerts import OpenAlert
+from include.watch.alerts import AlertState, OpenAlert
 from include.watch.catalogue import CONDITIONS
+from include.watch.instants import from_text, span
+from include.watch.run_results import FAILED
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,8 +33,6 @@ log = logging.getLogger(__name__)
 TEST_RESULTS = "test_results"
 """XCom key under which a dbt task leaves its tests: a list of objects with `name`, `status`
 (dbt's word), `failures`, `message` and, where there are any, `rows` (a text with sample rows)."""
-FAILED = {"fail", "error"}
-"""dbt's statuses of a test that stops the flow; a warning does not fail the task."""
 
 
 def on_task_failure(context: Context) -> None:
@@ -49,6 +50,55 @@ def on_task_failure(context: Context) -> None:
     new = update(store, lambda state: alert_rules.raised(state, alerts, now, settings.alert.reminder_after))
     log.info("alert state: %d raised, %d of them new", len(alerts), len(new))
     deliver(store, settings)
+
+
+def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
+    """Deadline callback of a DAG: a run has not ended in time. Over when the task `ended_by` succeeds in a later run.
+
+    Airflow runs it on the executor with a small context and lets it read connections and variables
+    only; a question for the number of successes would wait for ever. So the monitor's next tick counts.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from include.watch.alert_state import S3AlertStore, update
+    from include.watch.channels import send
+    from include.watch.connections import s3_client
+    from include.watch.state_objects import StateUnreadableError
+
+    settings, now = load(), datetime.now(UTC)
+    run = context["dag_run"]
+    if run["end_date"] is not None:  # a failed run has told already
+        log.info("%s ended meanwhile, as %s", run["dag_run_id"], run["state"])
+        return
+    alert = _of_late_run(context, settings, now, ended_by)
+    store = S3AlertStore(s3_client(), settings.storage)
+    try:
+        update(store, lambda state: alert_rules.raised(state, [alert], now, settings.alert.reminder_after))
+    except (ClientError, BotoCoreError, StateUnreadableError) as error:
+        log.error("alert state in S3 not usable, the late run is mailed without it: %s", error)
+        send(alert_rules.raised(AlertState(), [alert], now, settings.alert.reminder_after)[1], settings, now)
+        return
+    deliver(store, settings)
+
+
+def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, ended_by: str) -> OpenAlert:
+    one, run = CONDITIONS["run_late"], context["dag_run"]
+    queued, deadline = from_text(run["queued_at"]), context["deadline"]["deadline_time"]
+    allowed = (from_text(deadline) if isinstance(deadline, str) else deadline) - queued
+    return OpenAlert(
+        key=f"{one.name}:{run['dag_id']}",
+        condition=one.name,
+        severity=one.severity,
+        title=f"{one.title}: {run['dag_id']}",
+        since=now,
+        notified_at=now,
+        value=f"{run['state']} for {span((now - queued).total_seconds())}",
+        threshold=f"not ended {span(allowed.total_seconds())} after it was queued",
+        details=(f"run {run['dag_run_id']}",),
+        run_url=run_link(settings, run["dag_id"], run["dag_run_id"]),
+        raised_by=run["dag_id"],
+        task=f"{run['dag_id']}/{ended_by}",
+    )
 
 
 def deliver_notices(context: Context) -> None:  # noqa: ARG001 Airflow passes it

@@ -440,6 +440,17 @@ CONDITIONS: dict[str, Condition] = {
             alarm=False,
             checked=False,
         ),
+        Condition(
+            "run_late",
+            "A run takes too long",
+            None,
+            ">",
+            0,
+            "missing",
+            "A run of the transform did not end by its deadline: it hangs, waits, or has very much to do.",
+            alarm=False,
+            checked=False,
+        ),
     )
 }
 

@@ -28,7 +28,7 @@ class FailingTest:
     """A dbt test that failed (`error`) or warned (`warn`) in the layer's last build.
 
     `failures` is dbt's count of failing rows, `since` the end of the first build in which
-    it failed without a break.
+    it failed without a break, `rows` a text with some of the rows.
     """
 
     name: str
@@ -36,6 +36,7 @@ class FailingTest:
     failures: int
     message: str
     since: datetime | None = None
+    rows: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the object."""
@@ -45,6 +46,7 @@ class FailingTest:
             "failures": self.failures,
             "message": self.message,
             "since": to_text(self.since) if self.since else None,
+            "rows": self.rows,
         }
 
     @classmethod
@@ -57,6 +59,7 @@ class FailingTest:
             failures=int(content["failures"]),
             message=content["message"],
             since=from_text(since) if since else None,
+            rows=content.get("rows", ""),
         )
 
 

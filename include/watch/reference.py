@@ -11,6 +11,9 @@ from include.watch.catalogue import CONDITIONS, METRICS
 
 PAGE = PROJECT_ROOT / "docs" / "monitoring.md"
 
+_EVENTS = {"task_failed": "a task fails", "run_late": "a run misses its deadline"}
+"""What breaches a condition without a metric."""
+
 
 def conditions_table() -> str:
     """One row a condition."""
@@ -19,7 +22,7 @@ def conditions_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for one in CONDITIONS.values():
-        limit = "a task fails" if one.metric is None else f"{one.comparison} {quantity(one, one.threshold)}"
+        limit = _EVENTS.get(one.name) or f"{one.comparison} {quantity(one, one.threshold)}"
         metric = "" if one.metric is None else f"`{one.metric}`" + (f" ({one.layer})" if one.layer else "")
         periods = "1 period" if one.periods == 1 else f"{one.periods} periods"
         link = f"[{one.title}](runbooks/{one.runbook})"

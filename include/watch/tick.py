@@ -87,13 +87,14 @@ def _evenly(count: int, first: int, last: int) -> list[int]:
 
 
 def failing_tests(layers: Mapping[str, Any]) -> dict[str, str]:
-    """Each failing test of the layers' last builds with a line about it."""
+    """Each failing test of the layers' last builds with a line about it, and some of its rows below."""
     found: dict[str, str] = {}
     for layer, state in layers["states"].items():
         for test in state["tests"]["failing"] if state else ():
             since = f", since {test['since']}" if test["since"] else ""
             facts = f"{layer} ({test['severity']}), {test['failures']} failing rows{since}"
-            found[test["name"]] = f"{facts}: {test['message']}"
+            rows = f"\nsample rows:\n{test['rows']}" if test.get("rows") else ""
+            found[test["name"]] = f"{facts}: {test['message']}{rows}"
     return found
 
 

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from include.transform import test_results
+from datetime import UTC, datetime
+
+from include.transform import failing_rows, test_results
+from include.watch.run_results import Invocation, TestResult
 
 
-def result(unique_id: str, status: str, failures: int | None = None, message: str | None = None) -> dict[str, object]:
-    return {"unique_id": unique_id, "status": status, "failures": failures, "message": message}
+def result(name: str, status: str, failures: int = 0, message: str = "", stored_in: str = "") -> TestResult:
+    node_id = f"test.crypto_lakehouse.{name}.0123456789"
+    return TestResult(node_id, name, "silver", "m", "error", status, failures, 0.1, message, stored_in)
 
 
 def test_each_status_is_counted_as_what_it_is() -> None:
-    tests = test_results.from_run_results(
-        {
-            "results": [
-                result("model.crypto_lakehouse.crypto_raw", "success"),
-                result("test.crypto_lakehouse.unique_record_id.0123456789", "pass", 0),
-                result("test.crypto_lakehouse.price_in_range_price.abcdef0123", "warn", 3, "Got 3 results"),
-                result("test.crypto_lakehouse.not_null_symbol.abcdef0123", "fail", 7, "Got 7 results"),
-                result("test.crypto_lakehouse.broken_sql.abcdef0123", "error", None, "no such column"),
-                result("test.crypto_lakehouse.behind_a_failure.abcdef0123", "skipped"),
-            ]
-        }
+    tests = (
+        result("unique_record_id", "pass"),
+        result("price_in_range_price", "warn", 3, "Got 3 results", stored_in="prices"),
+        result("not_null_symbol", "fail", 7, "Got 7 results", stored_in="symbols"),
+        result("broken_sql", "error", message="no such column"),
+        result("behind_a_failure", "skipped"),
     )
-    counted = test_results.summarise(tests)
+    invocation = Invocation("id", datetime.now(UTC), tests)
+    counted = test_results.summarise(test_results.as_xcom(invocation, {"prices": "price=-1"}))
     assert (counted.passed, counted.warned, counted.failed) == (1, 1, 2)
-    assert [(test.name, test.severity, test.failures) for test in counted.failing] == [
-        ("price_in_range_price", "warn", 3),
-        ("not_null_symbol", "error", 7),
-        ("broken_sql", "error", 0),
+    assert [(test.name, test.severity, test.failures, test.rows) for test in counted.failing] == [
+        ("price_in_range_price", "warn", 3, "price=-1"),
+        ("not_null_symbol", "error", 7, ""),
+        ("broken_sql", "error", 0, ""),
     ]
+
+
+def test_rows_are_short_lines() -> None:
+    rows: list[dict[str, str | None]] = [
+        {"id": "7", "price": None, "record": "x" * 500},
+        {"id": "8", "price": "1.5", "record": "two\nlines"},
+    ]
+    first, second = failing_rows.as_text(rows).splitlines()
+    assert first == f"id=7 price=null record={'x' * failing_rows.LONGEST_VALUE}..."
+    assert second == "id=8 price=1.5 record=two lines"

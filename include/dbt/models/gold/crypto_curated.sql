@@ -1,5 +1,5 @@
 -- The price of each asset hour by hour: open, high, low, close and how it moved.
--- A run recomputes the hours that got new quotes, however old they are.
+-- A run recomputes the hours that got new quotes, however old they are, and those of `target_date`.
 {{
     config(
         materialized='incremental',
@@ -28,7 +28,14 @@ touched_hours as (
         hour_start
     from quotes
     {%- if is_incremental() %}
-    where loaded_at > {{ newest_loaded() }}
+    where
+        loaded_at > {{ newest_loaded() }}
+        {%- if var('target_date') is not none %}
+        or (
+            last_updated >= timestamp '{{ var("target_date") }} 00:00:00'
+            and last_updated < timestamp '{{ var("target_date") }} 00:00:00' + interval '1' day
+        )
+        {%- endif %}
     {%- endif %}
 
 ),

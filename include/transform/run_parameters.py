@@ -1,0 +1,147 @@
+"""What a person may ask of one run of `crypto_transform`: full refresh, a selection, a day to do again.
+
+The task `new_data` checks the wishes, so that a mistake ends the run before anything is built, and
+leaves the dbt nodes that were chosen. Cosmos calls `apply` before each dbt command; it hands the wishes
+to dbt or skips the task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from include.settings import DBT_PROJECT, WarehouseSettings, load_group
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+GATE = "new_data"
+"""Id of the task that checks the parameters."""
+CHOSEN = "chosen"
+"""XCom key of that task: unique ids of the dbt nodes that were selected; only there when there is a selection."""
+CROSS_LAYER = "tag:cross_layer"
+
+SELECTION = r"^[A-Za-z0-9_+@*][A-Za-z0-9_+@*.,:/ -]*$"
+"""dbt selectors: names, methods (`tag:gold`), graph operators, unions by space, intersections by comma."""
+
+
+class ParameterError(ValueError):
+    """The run was asked for something that it cannot do; the text names the parameter and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunParameters:
+    """The parameters of one run; a scheduled run has none of them."""
+
+    full_refresh: bool = False
+    select: str | None = None
+    target_date: date | None = None
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any], today: date) -> Self:
+        """The parameters in a run's `params`. `today` is the UTC day.
+
+        Raises:
+            ParameterError: a value cannot be used, or two exclude each other.
+        """
+        text = params.get("target_date") or None
+        try:
+            day = date.fromisoformat(text) if text else None
+        except ValueError:
+            raise ParameterError(f"target_date is {text!r}: write it as 2026-11-23") from None
+        if day and day > today:
+            raise ParameterError(f"target_date is {day}, which is after today ({today}, UTC): there is nothing yet")
+        full_refresh = bool(params.get("full_refresh"))
+        if full_refresh and day:
+            raise ParameterError(
+                "full_refresh and target_date exclude each other: a full refresh does every day again. Leave one out"
+            )
+        return cls(full_refresh, (params.get("select") or "").strip() or None, day)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody asked for something: then the run goes on without new data, too."""
+        return self != RunParameters()
+
+    def dbt_vars(self, today: date) -> dict[str, Any]:
+        """Variables for dbt. The tests' window reaches back to the target date."""
+        if self.target_date is None:
+            return {}
+        day = self.target_date.isoformat()
+        return {
+            "target_date": day,
+            "landing_since": day,
+            "test_window_days": (today - self.target_date).days + 1,
+        }
+
+
+def of_run(context: Context | Mapping[str, Any]) -> RunParameters:
+    """The parameters of the run of a task.
+
+    Raises:
+        ParameterError: see `RunParameters.of`.
+    """
+    return RunParameters.of(context["params"], datetime.now(UTC).date())
+
+
+def chosen_nodes(select: str) -> list[str]:
+    """Unique ids of the nodes that dbt selects; tests only those across layers, the others run with their model.
+
+    Raises:
+        ParameterError: dbt does not understand the selection, or nothing is selected.
+    """
+    from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
+
+    kinds = ["model", "seed", "snapshot", "test"]
+    command = ["--quiet", "--log-level-file", "none", "ls", "--select", select, "--output", "json"]
+    command += ["--output-keys", "unique_id", "resource_type", "tags"]
+    command += [argument for kind in kinds for argument in ("--resource-type", kind)]
+    command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+    answer = dbtRunner().invoke([*command, "--target", load_group(WarehouseSettings).target])
+    if not answer.success:
+        raise ParameterError(f"select is {select!r}, which dbt does not understand: {answer.exception}")
+    listed: Any = answer.result or []
+    found = [json.loads(line) for line in listed]
+    nodes = [one["unique_id"] for one in found if one["resource_type"] != "test" or "cross_layer" in one["tags"]]
+    if not nodes:
+        raise ParameterError(
+            f"select is {select!r}, which matches no model, seed, snapshot or cross-layer test: "
+            "try it with `dbt ls --select ...` (docs/dbt-tests.md)"
+        )
+    return nodes
+
+
+def apply(context: Mapping[str, Any], operator: Any) -> None:
+    """Cosmos interceptor: what the run was asked for, on the dbt command of one task.
+
+    Raises:
+        AirflowSkipException: the task's node was not selected.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    asked = of_run(context)
+    if asked.select:
+        chosen: Sequence[str] = context["ti"].xcom_pull(task_ids=GATE, key=CHOSEN) or []
+        selected = selection_of(operator.select, operator.extra_context, chosen)
+        if selected is None:
+            raise AirflowSkipException(f"not in the selection {asked.select!r}")
+        operator.select = selected
+    if asked.target_date:
+        operator.vars = (operator.vars or {}) | asked.dbt_vars(datetime.now(UTC).date())
+    if asked.full_refresh and operator.base_cmd == ["build"]:
+        operator.dbt_cmd_flags = [*operator.dbt_cmd_flags, "--full-refresh"]
+
+
+def selection_of(select: str, extra_context: Mapping[str, Any], chosen: Sequence[str]) -> str | None:
+    """What a task still selects when only `chosen` are wanted; None: nothing.
+
+    A task of one node has its unique id in `extra_context`; the task of the cross-layer tests has none.
+    """
+    node = extra_context.get("dbt_node_config", {}).get("unique_id")
+    if node:
+        return select if node in chosen else None
+    tests = [one.split(".")[2] for one in chosen if one.startswith("test.")]
+    return " ".join(tests) or None
