@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
 from include.settings import PROJECT_ROOT
+from include.watch import test_history
+from include.watch.run_results import from_artifacts
 
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 
@@ -113,6 +116,11 @@ class Warehouse:
     def build(self, *arguments: str) -> dict[str, Result]:
         """`dbt build` without unit tests."""
         return self.dbt("build", "--exclude", "resource_type:unit_test", *arguments)
+
+    def test_runs(self, dag_id: str, run_id: str) -> list[test_history.TestRun]:
+        """The data tests of the last invocation, as the DAGs keep them."""
+        artifacts = [json.loads((self.artifacts / name).read_text()) for name in ("run_results.json", "manifest.json")]
+        return test_history.rows(from_artifacts(*artifacts), dag_id, run_id)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query; schemas are lake_bronze, lake_silver, lake_gold."""
