@@ -1,28 +1,28 @@
-"""The rig: the emulator's S3 and Glue, a Trino over them, and Athena's API in front of it."""
+"""The rig: the deployed template on the emulator, a Trino over its S3 and Glue, and Athena's API in front of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from include.aws.deploy import deploy
+from include.settings import load
 from tests.athena.gateway import AthenaApi, running_gateway
 from tests.athena.statements import Athena
 from tests.athena.trino_client import Trino
 from tests.athena.trino_server import TrinoUnavailableError, fetch_jars, java, trino_server
-from tests.warehouse.warehouse import Warehouse
+from tests.warehouse.warehouse import Warehouse, environment
 
-EXTERNAL_TABLES = {
-    "crypto_raw_data": "crypto_data/",
-    "dead_letter_data": "dead_letter/",
-    "test_history_data": "test_history/",
-}
 DATABASE = "lake"
+PROJECTED = timedelta(days=40)
+"""Days of the external tables: a query without bounds lists each of them."""
 
 
 @dataclass(frozen=True)
@@ -46,44 +46,14 @@ class AthenaWarehouse(Warehouse):
         return [tuple(row) for row in self.trino.run(sql).rows]
 
 
-def external_table(name: str, bucket: str, prefix: str) -> Any:
-    """A table of lines with one projected partition column, as the CloudFormation template makes it."""
-    return {
-        "Name": name,
-        "TableType": "EXTERNAL_TABLE",
-        "PartitionKeys": [{"Name": "dt", "Type": "string"}],
-        "Parameters": {
-            "EXTERNAL": "TRUE",
-            "projection.enabled": "true",
-            "projection.dt.type": "date",
-            "projection.dt.format": "yyyy/MM/dd",
-            "projection.dt.range": "NOW-40DAYS,NOW+1DAY",
-            "projection.dt.interval": "1",
-            "projection.dt.interval.unit": "DAYS",
-            "storage.location.template": f"s3://{bucket}/{prefix}${{dt}}/",
-        },
-        "StorageDescriptor": {
-            "Columns": [{"Name": "line", "Type": "string"}],
-            "Location": f"s3://{bucket}/{prefix}",
-            "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
-            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
-            "SerdeInfo": {
-                "SerializationLibrary": "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
-                "Parameters": {"field.delim": "\u0001", "serialization.format": "\u0001"},
-            },
-        },
-    }
-
-
 @pytest.fixture(scope="session")
 def lake_bucket(aws_endpoint: str) -> str:
-    """A bucket with the external tables over it."""
+    """Bucket, Glue database and external tables as production has them: of the deployed template."""
     name = f"athena-{os.getpid()}"
-    boto3.client("s3", endpoint_url=aws_endpoint).create_bucket(Bucket=name)
-    glue = boto3.client("glue", endpoint_url=aws_endpoint)
-    glue.create_database(DatabaseInput={"Name": DATABASE})
-    for table, prefix in EXTERNAL_TABLES.items():
-        glue.create_table(DatabaseName=DATABASE, TableInput=external_table(table, name, prefix))
+    names = {"AWS_ENDPOINT_URL": aws_endpoint, "S3_BUCKET": name, "WAREHOUSE_DATABASE": DATABASE}
+    first_day = datetime.now(UTC) - PROJECTED
+    with environment(names):
+        deploy({"FirstDay": f"{first_day:%Y/%m/%d}"}, stack=name, settings=load())
     return name
 
 
@@ -96,7 +66,7 @@ def athena_warehouse(
         java()
         fetch_jars()
     except TrinoUnavailableError as error:
-        pytest.skip(str(error))
+        pytest.fail(str(error), pytrace=False)
     folder = tmp_path_factory.mktemp("athena")
     with (
         running_gateway(aws_endpoint) as gateway,

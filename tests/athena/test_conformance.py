@@ -5,16 +5,21 @@ One story, told in order: each test goes on where the one before it stopped.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import boto3
 import obstore
 import pytest
 from obstore.store import S3Store
 
+from include.settings import StorageSettings
+from include.watch import test_history
 from tests.athena.conftest import AthenaWarehouse
-from tests.warehouse.landed_topic import LandedTopic, market_day, open_bucket
+from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket
 from tests.warehouse.warehouse import Warehouse, reported
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -29,6 +34,8 @@ TABLES = {
     "lake_gold.kpi_latest_price": "symbol",
     "lake_gold.kpi_daily": "symbol, quote_date",
     "lake_gold.kpi_data_quality": "received_date, verdict",
+    "lake_monitoring.test_run": "invocation_id, node_id",
+    "lake_monitoring.test_health": "node_id",
 }
 RUN_TIME_COLUMNS = {"loaded_at"}
 TODAY = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -77,9 +84,35 @@ def assert_same_content(athena: AthenaWarehouse, duckdb: Warehouse) -> None:
 
 
 def build_both(athena: AthenaWarehouse, duckdb: Warehouse, *arguments: str) -> None:
-    """Build and test on both; the tests agree."""
+    """Build and test on both; the tests agree. What they said is left in the test history for the next build."""
     assert reported(athena.build(*arguments)) == reported(duckdb.build(*arguments))
     assert_same_content(athena, duckdb)
+    for dag_id, warehouse in (("on_athena", athena), ("on_duckdb", duckdb)):
+        storage = StorageSettings(bucket=warehouse.bucket)
+        test_history.write(
+            boto3.client("s3", endpoint_url=warehouse.endpoint), storage, warehouse.test_runs(dag_id, "run")
+        )
+
+
+def verdicts(topic: LandedTopic) -> Counter[str]:
+    """What has to become of each message of a topic, told from the messages alone."""
+    known: set[tuple[str, str]] = set()
+    found: Counter[str] = Counter()
+    for partition in topic.log.values():
+        for message in partition:
+            if message.error is not None:
+                found["dead letter"] += 1
+                continue
+            sent = json.loads(message.payload)
+            quote = (sent["symbol"], sent["last_updated"])
+            if sent["symbol"] not in ASSETS:
+                found["unknown_asset"] += 1
+            elif sent["price"] > 1000 * ASSETS[sent["symbol"]][2]:
+                found["price_out_of_bounds"] += 1
+            else:
+                found["duplicate" if quote in known else "accepted"] += 1
+                known.add(quote)
+    return found
 
 
 def test_a_first_build_gives_the_same_everywhere(
@@ -88,6 +121,27 @@ def test_a_first_build_gives_the_same_everywhere(
     market_day(topic, TODAY - timedelta(hours=30), hours=29.5, interval=timedelta(minutes=2))
     topic.land(store)
     build_both(athena_warehouse, duckdb_warehouse)
+
+
+def test_each_fault_of_the_day_is_there_and_is_dealt_with_on_both(
+    athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic
+) -> None:
+    """Duplicates, bad prices, unknown symbols and broken messages by number; late quotes; a field that came later."""
+    expected = verdicts(topic)
+    good = [(m, json.loads(m.payload)) for log in topic.log.values() for m in log if m.error is None]
+    late = sum(milliseconds(datetime.fromisoformat(sent["last_updated"])) < m.timestamp_ms - 60_000 for m, sent in good)
+    fields = Counter("with" if "volume_24h" in sent else "without" for _, sent in good)
+    assert (len(expected), len(fields)) == (5, 2)
+    assert late > 0
+    for warehouse in (athena_warehouse, duckdb_warehouse):
+        by_verdict = warehouse.query(
+            "select verdict, cast(sum(record_count) as bigint) from lake_gold.kpi_data_quality group by 1 union all "
+            "select 'dead letter', count(*) from lake_bronze.crypto_dead_letter"
+        )
+        assert dict(by_verdict) == expected
+        assert warehouse.query("select count(*) from lake_silver.crypto_stage where delay_seconds > 60") == [(late,)]
+        [analysis] = warehouse.invoke("compile", "--select", "fields_of_the_records")
+        assert {row[1]: row[4] for row in warehouse.query(analysis.node.compiled_code)} == fields
 
 
 def test_a_second_run_loads_what_is_new(

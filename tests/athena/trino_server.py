@@ -33,21 +33,24 @@ class TrinoUnavailableError(RuntimeError):
 
 
 def java() -> Path:
-    """A Java that Trino runs on: $JAVA25_HOME, else the newest under /usr/lib/jvm.
+    """A JDK's `java` that Trino runs on: of $JAVA25_HOME, $JAVA_HOME, or a folder under /usr/lib/jvm.
 
     Raises:
         TrinoUnavailableError: there is none.
     """
-    homes = [Path(home) for home in [os.environ.get("JAVA25_HOME")] if home]
-    homes += sorted(Path("/usr/lib/jvm").glob(f"*{JAVA_MAJOR}*"))
+    homes = [Path(home) for home in (os.environ.get("JAVA25_HOME"), os.environ.get("JAVA_HOME")) if home]
+    homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
     for home in homes:
         program = home / "bin" / "java"
-        if program.exists():
+        if program.exists() and (home / "bin" / "javac").exists():
             answer = subprocess.run([str(program), "-version"], capture_output=True, text=True, check=True).stderr
             found = re.search(r'version "(\d+)', answer)
             if found and int(found[1]) >= JAVA_MAJOR:
                 return program
-    raise TrinoUnavailableError(f"Trino {VERSION} needs Java {JAVA_MAJOR}: set JAVA25_HOME")
+    raise TrinoUnavailableError(
+        f"tests/athena need a JDK {JAVA_MAJOR} (Trino {VERSION} runs on no older one) and found none under "
+        "/usr/lib/jvm: install one, for example Temurin's package temurin-25-jdk, or name its folder in JAVA25_HOME"
+    )
 
 
 def fetch_jars() -> Path:
@@ -61,9 +64,11 @@ def fetch_jars() -> Path:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError as error:
-            raise TrinoUnavailableError("Trino's jars come from Maven: install mvn") from error
+            raise TrinoUnavailableError(
+                "tests/athena take Trino's jars from Maven Central and found no mvn: install Maven (Debian: maven)"
+            ) from error
         except subprocess.CalledProcessError as error:
-            raise TrinoUnavailableError(f"Maven could not fetch Trino: {error.stdout[-500:]}") from error
+            raise TrinoUnavailableError(f"Maven could not fetch Trino {VERSION}: {error.stdout[-500:]}") from error
         for name, plugin in PLUGINS.items():  # left out of the jars on Maven Central
             with zipfile.ZipFile(JARS / name / "service.jar", "w") as jar:
                 jar.writestr("META-INF/services/io.trino.spi.Plugin", plugin + "\n")

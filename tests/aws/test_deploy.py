@@ -22,7 +22,6 @@ from include.ingest.metrics import Window
 from include.settings import Settings, load
 from include.watch import cloudwatch
 from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, MONITOR_METRICS, alarm_name
-from tests.athena.conftest import EXTERNAL_TABLES, external_table
 from tests.aws.conftest import Names
 
 pytestmark = pytest.mark.servers
@@ -82,21 +81,6 @@ def test_tables(deployed: d.Deployment, names: Names) -> None:
     assert raw["StorageDescriptor"]["SerdeInfo"]["Parameters"]["field.delim"] == "\x01"
     assert raw["Parameters"]["storage.location.template"] == f"s3://{names.bucket}/crypto_data/${{dt}}/"
     assert raw["Parameters"]["projection.dt.range"] == "2024/01/01,NOW+1DAY"
-
-
-@pytest.mark.parametrize("name", sorted(EXTERNAL_TABLES))
-def test_tables_are_those_that_the_athena_tests_query_on_trino(name: str, deployed: d.Deployment, names: Names) -> None:
-    """tests/athena runs dbt over tables that it makes itself, with a shorter range of days: these must be the same."""
-    ours: Any = boto3.client("glue").get_table(DatabaseName=names.database, Name=name)["Table"]
-    tried = external_table(name, names.bucket, EXTERNAL_TABLES[name])
-    columns = [*ours["StorageDescriptor"]["Columns"], *ours["PartitionKeys"]]
-    tried_columns = [*tried["StorageDescriptor"]["Columns"], *tried["PartitionKeys"]]
-    assert [(one["Name"], one["Type"]) for one in columns] == [(one["Name"], one["Type"]) for one in tried_columns]
-    for part in ("Location", "InputFormat", "OutputFormat", "SerdeInfo"):
-        assert ours["StorageDescriptor"][part] == tried["StorageDescriptor"][part]
-    assert ours["TableType"] == tried["TableType"]
-    day_range = "projection.dt.range"
-    assert ours["Parameters"] | {day_range: ""} == tried["Parameters"] | {day_range: ""}
 
 
 def test_workgroups(deployed: d.Deployment, names: Names) -> None:

@@ -143,22 +143,23 @@ def market_day(
     """Fill a topic with a seeded market: one quote an interval and symbol, a random walk.
 
     With `faults` some messages are sent twice, late, with prices nobody believes, for coins we do
-    not know, in a newer schema, or so broken that the consumer refuses them.
+    not know, or so broken that the consumer refuses them; and from the middle on they carry a new field.
     """
     market = random.Random(seed)
     prices = {symbol: [price] for symbol, (_, _, price) in ASSETS.items()}
-    for step in range(int(timedelta(hours=hours) / interval)):
+    steps = int(timedelta(hours=hours) / interval)
+    for step in range(steps):
         at = start + step * interval
         for symbol, past in prices.items():
             past.append(round(past[-1] * (1 + market.gauss(0, 0.0004)), 8))
             received = at + timedelta(milliseconds=market.randint(40, 900))
-            topic.send(quote(symbol, past[-1], at), received)
+            newer_schema = {"volume_24h": market.randint(1, 10**9)} if faults and step >= steps / 2 else {}
+            topic.send(quote(symbol, past[-1], at, **newer_schema), received)
             if faults:
-                _send_fault(topic, market, quote(symbol, past[-1], at), received)
+                _send_fault(topic, market, quote(symbol, past[-1], at, **newer_schema), received)
                 if market.random() < 0.01 and step > 30:
                     # what was never sent at its time: half an interval after an old quote
-                    late = quote(symbol, past[-30], at - 29.5 * interval)
-                    topic.send(late | {"volume_24h": market.randint(1, 10**9)}, received)
+                    topic.send(quote(symbol, past[-30], at - 29.5 * interval, **newer_schema), received)
 
 
 def _send_fault(topic: LandedTopic, market: random.Random, message: dict[str, Any], received: datetime) -> None:
