@@ -52,6 +52,8 @@ from include.settings import Settings
 
 SESSION_TIMEOUT_MS = 30_000
 POLL_SECONDS = 0.1
+BUSY_POLL_SECONDS = 0.001
+"""The poll's limit while PUTs are under way: librdkafka waits it out for a full chunk, and answers wait with it."""
 MIN_CHUNK, MAX_CHUNK = 250, 2_000
 """Messages taken from librdkafka at once: few batches' worth, so that PUT slots are refilled soon."""
 SWITCH_SECONDS = 0.0005
@@ -220,7 +222,8 @@ class Consumer:
         if self._unplaced or not self._contract_is_fresh:
             self._settle(now)
         if not self._wait_instead_of_reading(now):
-            messages = self._kafka.consume(self._chunk, POLL_SECONDS)
+            busy = any(lane.in_flight for lane in self._lanes.values())
+            messages = self._kafka.consume(self._chunk, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
             if not self._was_stalled():
                 self._take(messages)
         if self._refused is not None:
