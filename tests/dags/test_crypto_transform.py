@@ -31,10 +31,14 @@ BUCKET = "transform-dag"
 
 
 def load_dag() -> DAG:
-    """The DAG, without the minutes that it waits before it tries a task again."""
+    """The DAG, without the minutes that it waits before it tries a task again, and without its deadline.
+
+    `dag.test()` of Airflow 3.3.2 looks a deadline up by the alert itself instead of its id, and fails.
+    """
     bag = DagBag(str(DAGS / "crypto_transform.py"))
     assert not bag.import_errors
     dag = bag.dags["crypto_transform"]
+    dag.deadline = None
     for task in dag.tasks:
         task.retries = 0
     return dag
