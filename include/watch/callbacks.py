@@ -1,7 +1,7 @@
 """What Airflow calls when a task fails, and how notices leave.
 
 `on_task_failure` is for the tasks of every DAG but the monitor: it raises the alert in the
-shared alert state and delivers; `on_deadline_missed` does the same for a run that hangs.
+shared alert state and delivers; `on_deadline_missed` raises one for a run that hangs.
 `deliver_notices` sends what waits in the outbox; the
 monitor's last task has it as success and as failure callback. Airflow logs what a callback
 raises and goes on, so a broken mail server fails no data: the notice stays in the outbox,
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.settings import Settings, load
 from include.watch import alert_rules
-from include.watch.alerts import AlertState, OpenAlert
+from include.watch.alerts import OpenAlert
 from include.watch.catalogue import CONDITIONS
 from include.watch.instants import from_text, span
 from include.watch.run_results import FAILED
@@ -55,15 +55,15 @@ def on_task_failure(context: Context) -> None:
 def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
     """Deadline callback of a DAG: a run has not ended in time. Over when the task `ended_by` succeeds in a later run.
 
-    Airflow runs it on the executor with a small context and lets it read connections and variables
-    only; a question for the number of successes would wait for ever. So the monitor's next tick counts.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
+    Airflow runs it on the executor, with a small context and a token that opens no connection (3.3.2: "Access
+    denied"). So it writes the notice into the alert state with the process's own AWS credentials, as dbt
+    works with, and the monitor's next tick mails it; the tick also counts the successes of `ended_by`.
 
+    Raises:
+        ClientError, BotoCoreError: S3 refused or could not be reached; the monitor tells of that.
+    """
     from include.watch.alert_state import S3AlertStore, update
-    from include.watch.channels import send
-    from include.watch.connections import s3_client
-    from include.watch.state_objects import StateUnreadableError
+    from include.watch.connections import own_s3_client
 
     settings, now = load(), datetime.now(UTC)
     run = context["dag_run"]
@@ -71,14 +71,9 @@ def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
         log.info("%s ended meanwhile, as %s", run["dag_run_id"], run["state"])
         return
     alert = _of_late_run(context, settings, now, ended_by)
-    store = S3AlertStore(s3_client(), settings.storage)
-    try:
-        update(store, lambda state: alert_rules.raised(state, [alert], now, settings.alert.reminder_after))
-    except (ClientError, BotoCoreError, StateUnreadableError) as error:
-        log.error("alert state in S3 not usable, the late run is mailed without it: %s", error)
-        send(alert_rules.raised(AlertState(), [alert], now, settings.alert.reminder_after)[1], settings, now)
-        return
-    deliver(store, settings)
+    store = S3AlertStore(own_s3_client(settings.aws), settings.storage)
+    new = update(store, lambda state: alert_rules.raised(state, [alert], now, settings.alert.reminder_after))
+    log.info("alert state: %s raised, %s", alert.key, "new" if new else "known already")
 
 
 def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, ended_by: str) -> OpenAlert:

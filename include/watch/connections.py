@@ -6,10 +6,13 @@ The only module of `include.watch` (with callbacks.py) that needs Airflow. Conne
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid, parseaddr
 from smtplib import SMTP
 from typing import TYPE_CHECKING, Any, cast
 
+import boto3
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
@@ -18,6 +21,7 @@ from airflow.providers.smtp.hooks.smtp import SmtpHook
 from botocore.config import Config
 from confluent_kafka import Consumer
 
+from include.settings import AwsSettings
 from include.watch.kafka_offsets import LOOKER_CONFIG
 from include.watch.notices import Mail
 
@@ -38,6 +42,11 @@ _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standar
 def s3_client() -> S3Client:
     """S3 by the connection `aws_default`."""
     return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PATIENCE).get_conn())
+
+
+def own_s3_client(aws: AwsSettings) -> S3Client:
+    """S3 with the credentials of this process (the usual AWS chain), where Airflow opens no connection."""
+    return boto3.client("s3", region_name=aws.default_region, endpoint_url=aws.endpoint_url, config=_PATIENCE)
 
 
 def cloudwatch_client() -> CloudWatchClient:
@@ -95,6 +104,9 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message = EmailMessage()
     message["Subject"] = mail.subject
     message["To"] = ", ".join(to)
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or None)
+    message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence note answers it
     if sender:
         message["From"] = sender
     message.set_content(mail.text)

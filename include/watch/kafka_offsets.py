@@ -8,10 +8,10 @@ only looks (assign, no group membership, no commit), so it disturbs nobody.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import ConsumerGroupTopicPartitions as GroupPartitions
@@ -25,7 +25,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from include.watch.lag import PartitionOffsets
 
 TIMEOUT_SECONDS = 10.0
+COORDINATOR_ATTEMPTS = 10
+COORDINATOR_PAUSE_SECONDS = 0.5
+_COORDINATOR_MOVES = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 _NOT_KNOWN_TO_THE_BROKER = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
+
+Answer = TypeVar("Answer")
 
 
 class KafkaUnreadableError(RuntimeError):
@@ -53,8 +62,8 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
     """
     try:
         partitions = _partitions(admin, topic)
-        members, state = _members(admin, group)
-        offsets = _offsets(admin, topic, group, partitions)
+        members, state = _from_coordinator(lambda: _members(admin, group))
+        offsets = _from_coordinator(lambda: _offsets(admin, topic, group, partitions))
         times = record_times(consumer, topic, {one.partition: one.position for one in offsets if one.lag})
         return TopicReading(
             partitions=tuple(replace(one, oldest_unread_at=times.get(one.partition)) for one in offsets),
@@ -77,6 +86,18 @@ def _partitions(admin: AdminClient, topic: str) -> list[int]:
             "check KAFKA_TOPIC and whether the consumer runs."
         )
     return sorted(found.partitions)
+
+
+def _from_coordinator(ask: Callable[[], Answer]) -> Answer:
+    """The answer to a question for the group's coordinator, which after a broker's start or fall first has to load."""
+    for _ in range(COORDINATOR_ATTEMPTS - 1):
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_MOVES:
+                raise
+            time.sleep(COORDINATOR_PAUSE_SECONDS)
+    return ask()
 
 
 def _members(admin: AdminClient, group: str) -> tuple[int | None, str]:

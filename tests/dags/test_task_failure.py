@@ -57,6 +57,8 @@ def test_a_failed_task_is_mailed_once_without_secrets(lake: str, dags: dict[str,
     assert "AirflowFailException: connection to postgresql://airflow:[secret]@db refused" in text_of(mail)
     assert "/dags/fails_plainly/runs/" in text_of(mail)
     assert "task_failed.md" in text_of(mail)
+    assert mail["Date"].datetime is not None
+    assert str(mail["Message-ID"]).endswith("@example.com>")
     assert open_alerts(lake) == {"task_failed:fails_plainly/build"}
     dags["fails_plainly"].test()
     assert mailbox.take() == []
