@@ -2,9 +2,10 @@
 
 S3 is versitygw (`--versitygw PROGRAM`, from `go install
 github.com/versity/versitygw/cmd/versitygw@v1.8.0`), Kafka a real one of its own. Peers are
-left out when their program is not given: `--benthos` (`go install
-github.com/benthosdev/benthos/v4/cmd/benthos@v4.27.0`), `--quix` (a Python with
-`quixstreams[s3]`). CPU is the consumer process's own, user and system; msg/s is from the
+left out when their program is not given: `--benthos` (build `./cmd/benthos` in a module that
+requires github.com/benthosdev/benthos/v4 v4.27.0: `go install` refuses its replace lines),
+`--quix` (a Python with `quixstreams[s3]`). Set TMPDIR to a memory file system, else the
+gateway's disk is measured. CPU is the consumer process's own, user and system; msg/s is from the
 first object to the last record in S3 (files are counted in the gateway's folder).
 """
 
