@@ -8,7 +8,6 @@ import pytest
 
 from include.aws import cost, reference
 from include.aws.__main__ import main
-from include.settings import PROJECT_ROOT
 
 
 def test_tables_are_up_to_date() -> None:
@@ -27,16 +26,6 @@ def test_the_example_prints_what_the_guide_shows(capsys: pytest.CaptureFixture[s
     assert found is not None
     exec(found[1], {})  # noqa: S102 - our own guide
     assert capsys.readouterr().out == found[2]
-
-
-@pytest.mark.parametrize(
-    ("name", "mark"), [("aws.md", "<!-- needs AWS -->"), ("containers.md", "<!-- needs Docker -->")]
-)
-def test_shell_blocks_are_marked_and_links_lead_somewhere(name: str, mark: str) -> None:
-    text = (PROJECT_ROOT / "docs" / name).read_text()
-    assert text.count("```sh") == text.count(f"{mark}\n```sh") > 0
-    for target in re.findall(r"\]\((\.\./[^)#]+)\)", text):
-        assert (PROJECT_ROOT / "docs" / target).exists(), target
 
 
 def test_the_short_form_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

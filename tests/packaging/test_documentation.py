@@ -1,0 +1,294 @@
+"""README.md and docs/: each shell block is run by somebody, each command named exists, each link leads somewhere.
+
+The mark above a block says who runs it: `<!-- run by: path::test -->`, `<!-- run here -->` when it is cheap, or
+`<!-- needs: … -->` where this machine lacks something. Whatever the mark, its `make` targets, `python -m` commands
+and their options are asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from include.settings import PROJECT_ROOT
+
+PAGES = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md"))]
+NEEDS = {
+    "AWS",
+    "Astro",
+    "Docker",
+    "a Kafka with TLS",
+    "a package index",
+    "a running demo",
+    "a stopped consumer group",
+    "an Airflow of yours",
+}
+"""What a block may lack here. An addition is a decision: it makes the block one that nobody runs."""
+
+BLOCK = re.compile(
+    r"^(?P<indent> *)(?:<!-- (?P<mark>[^>\n]*) -->\n *)?```(?P<kind>\w*)\n(?P<body>.*?)^ *```$",
+    re.DOTALL | re.MULTILINE,
+)
+SHELL = {"sh", "bash", "shell", "console"}
+COMMAND = re.compile(
+    r"^(make|python|dbt|airflow|aws|astro|docker|kubectl|pip|git|export|\.venv/bin/\w+) ", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    page: Path
+    mark: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        first = next(line for line in self.text.splitlines() if line and not line.startswith("#"))
+        return f"{self.page.name}: {first.strip()[:40]}"
+
+
+def blocks() -> list[Block]:
+    return [
+        Block(page, found["mark"] or "", found["kind"], found["body"])
+        for page in PAGES
+        for found in BLOCK.finditer(page.read_text())
+    ]
+
+
+BLOCKS = blocks()
+SHELL_BLOCKS = [block for block in BLOCKS if block.kind in SHELL]
+INLINE = [
+    Block(page, "", "inline", text)
+    for page in PAGES
+    for text in re.findall(r"`((?:make|python -m) [^`\n]+)`", page.read_text())
+]
+
+
+def lines_of(block: Block) -> list[str]:
+    """The block's commands, continued lines joined, comments taken off."""
+    joined = re.sub(r"\\\n\s*", " ", block.text)
+    return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines()) if line]
+
+
+def test_every_fence_is_closed_and_every_shell_block_is_marked_as_one() -> None:
+    for page in PAGES:
+        assert len(re.findall(r"^ *```", page.read_text(), re.MULTILINE)) == 2 * len(
+            [block for block in BLOCKS if block.page == page]
+        ), page.name
+    unnamed = [str(block) for block in BLOCKS if not block.kind and COMMAND.search(block.text)]
+    assert not unnamed, "write ```sh"
+    assert len(SHELL_BLOCKS) > 20
+
+
+@pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark.startswith("needs")], ids=str)
+def test_what_a_block_lacks_is_one_of_a_few_things(block: Block) -> None:
+    assert block.mark.removeprefix("needs: ") in NEEDS
+
+
+def test_every_shell_block_has_a_mark() -> None:
+    assert {block.mark.split(":")[0] for block in SHELL_BLOCKS} <= {"run here", "needs", "run by"}
+
+
+# ---- run by a named test
+
+
+@pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark.startswith("run by")], ids=str)
+def test_the_named_test_is_there_and_runs_it(block: Block) -> None:
+    """It reads the page and takes its blocks, or it names each command (or the module that a target runs)."""
+    runners = block.mark.removeprefix("run by: ").split(", ")
+    texts = []
+    for runner in runners:
+        name, _, function = runner.partition("::")
+        text = (PROJECT_ROOT / name).read_text()
+        assert not function or f"def {function}(" in text, runner
+        texts.append(text)
+    if any(f'"{block.page.name}").read_text()' in text for text in texts):
+        return
+    for line in lines_of(block):
+        assert any(_named(line, text) for text in texts), f"{line!r} is in none of {runners}"
+
+
+def _named(line: str, text: str) -> bool:
+    program, *arguments = shlex.split(line)
+    if program == "make":
+        plain = f"make {arguments[0]}"
+        if re.search(rf"\b{plain}(?![\w-])", text):
+            return True
+        return any(module in text for module, _ in modules_in(dry_run(tuple(arguments))))
+    return " ".join([program, *arguments][:3]) in text
+
+
+# ---- make
+
+
+@cache
+def dry_run(arguments: tuple[str, ...]) -> str:
+    """What `make` would run."""
+    command = ["make", "-n", "--no-print-directory", *arguments]
+    found = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert found.returncode == 0, f"{' '.join(command)}: {found.stderr}"
+    return found.stdout
+
+
+def made() -> set[tuple[str, ...]]:
+    """Arguments of each `make` that is named."""
+    texts = [line for block in SHELL_BLOCKS for line in lines_of(block)] + [block.text for block in INLINE]
+    call = re.compile(r"(?:^|\s)make ([a-z-]+(?: [A-Z_]+=(?:\"[^\"]*\"|\S+))*)$")
+    return {tuple(shlex.split(found[1])) for text in texts if (found := call.search(text))}
+
+
+def test_every_make_target_exists_and_does_something() -> None:
+    named = made()
+    assert {("demo",), ("test",), ("deploy",)} <= named
+    for arguments in named:
+        assert dry_run(arguments).strip(), arguments
+
+
+# ---- python -m
+
+
+def modules_in(text: str) -> list[tuple[str, list[str]]]:
+    """(module, its arguments) of each `python -m` in a shell text."""
+    found = []
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        for match in re.finditer(r"(?:\.venv/bin/)?python3? -m ([\w.]+)([^|;&>()]*)", line):
+            arguments = shlex.split(match[2], comments=True)
+            found.append((match[1], [word.strip("[]").split("=")[0] for word in arguments]))
+    return found
+
+
+def commands() -> dict[tuple[str, str], set[str]]:
+    """(module, subcommand or '') -> options that README or docs name with it."""
+    texts = [block.text for block in BLOCKS] + [block.text for block in INLINE] + [dry_run(one) for one in made()]
+    found: dict[tuple[str, str], set[str]] = {}
+    for text in texts:
+        for module, arguments in modules_in(text):
+            if module.split(".")[0] not in {"include", "tests", "benchmarks"}:
+                continue
+            verb = arguments[0] if arguments and re.fullmatch(r"[a-z]+(-[a-z]+)*", arguments[0]) else ""
+            options = {word for word in arguments if word.startswith("--")}
+            found.setdefault((module, verb), set()).update(options)
+    return found
+
+
+def takes_no_arguments(module: str) -> bool:
+    """A module that has no parser would do its work when asked for help."""
+    path = PROJECT_ROOT / Path(*module.split("."))
+    source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__main__.py"
+    return "argparse" not in source.read_text()
+
+
+def test_every_module_is_there_and_knows_its_options() -> None:
+    """All at once: each start costs a second of imports, and two run beside each other."""
+    wanted = commands()
+    assert ("include.ingest", "resize-cells") in wanted
+    assert ("include.aws", "deploy") in wanted
+    plain = {key for key in wanted if takes_no_arguments(key[0])}
+    assert not [key for key in plain if wanted[key] or key[1]], "options for a program that takes none"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "S3_"))}
+    running = {
+        key: subprocess.Popen(
+            [sys.executable, "-m", key[0], *([key[1]] if key[1] else []), "--help"],
+            cwd=PROJECT_ROOT,
+            env=environment | {"COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for key in sorted(set(wanted) - plain)
+    }
+    for key, child in running.items():
+        shown, _ = child.communicate(timeout=120)
+        assert child.returncode == 0, (key, shown)
+        unknown = {option for option in wanted[key] - {"--help"} if option not in shown}
+        assert not unknown, f"python -m {' '.join(key)} does not know {unknown}"
+
+
+# ---- run here
+
+
+@pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark == "run here"], ids=str)
+def test_a_cheap_block_runs(block: Block) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+# ---- links and messages
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        goal = (page.parent / name) if name else page
+        assert goal.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(goal), f"{page.name}: {target}"
+
+
+def test_the_index_names_every_page() -> None:
+    index = (PROJECT_ROOT / "docs" / "README.md").read_text()
+    for page in (PROJECT_ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name}" in index, page.name
+
+
+def messages() -> list[str]:
+    """Texts in code quotes in the first column of troubleshooting.md's tables, commands and names left out."""
+    page = (PROJECT_ROOT / "docs" / "troubleshooting.md").read_text()
+    cells = [
+        row.split(" | ")[0] for row in page.splitlines() if row.startswith("| ") and not row.startswith("| symptom")
+    ]
+    quoted = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    return [text for text in quoted if " " in text and not COMMAND.match(f"{text} ")]
+
+
+@cache
+def texts_of_the_programs() -> list[str]:
+    """Each string of the code with … for what is filled in; of other files each line."""
+    found: list[str] = []
+    for folder in ("include", "dags", "plugins"):
+        for path in (PROJECT_ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = (str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                    found.append("".join(parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    for pattern in ("include/local/**/*.sh", "include/dbt/macros/*.sql"):
+        for path in PROJECT_ROOT.glob(pattern):
+            found += path.read_text().splitlines()
+    return found
+
+
+@pytest.mark.parametrize("message", messages())
+def test_a_quoted_message_is_one_of_the_programs(message: str) -> None:
+    pattern = re.compile(".*".join(re.escape(part) for part in message.split("…")), re.DOTALL)
+    assert any(pattern.search(text) for text in texts_of_the_programs())
+
+
+def test_enough_messages_are_quoted() -> None:
+    assert len(messages()) > 40
