@@ -1,0 +1,107 @@
+"""Dockerfile without Docker: its steps in a clean environment that has requirements.txt and Airflow, and nothing else.
+
+Versions of what requirements.txt does not pin itself are those of the lock, so that the test is repeatable; Astro
+Runtime chooses its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.settings import PROJECT_ROOT
+from tests.packaging.test_ingest_image import UV
+
+DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
+DEV = (PROJECT_ROOT / "requirements" / "dev.in").read_text()
+REQUIREMENTS = (PROJECT_ROOT / "requirements.txt").read_text()
+RUNS_THERE = ("transform", "watch", "landing", "dbt/plugins", "settings.py")
+"""Parts of include/ that DAGs and dbt import."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the project as the image has it, with the environment beside it."""
+    root = tmp_path_factory.mktemp("airflow-image")
+    app, python = root / "app", root / "env" / "bin" / "python"
+    ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
+    for name in ("dags", "include", "plugins"):
+        shutil.copytree(PROJECT_ROOT / name, app / name, ignore=ignored)
+    assert UV.exists(), "run: make env"
+    subprocess.run([str(UV), "venv", "-q", "--python", sys.executable, str(root / "env")], check=True, timeout=60)
+    [airflow] = re.findall(r"^apache-airflow==.*$", DEV, re.MULTILINE)
+    install = [str(UV), "pip", "install", "-q", "--python", str(python), "-r", str(PROJECT_ROOT / "requirements.txt")]
+    install += [airflow, "-c", str(PROJECT_ROOT / "requirements" / "dev.txt")]
+    subprocess.run(install, check=True, timeout=240)
+    return app
+
+
+def run(image: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    programs = image.parent / "env" / "bin"
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HOME": str(image.parent),
+        "AIRFLOW_HOME": str(image.parent / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": str(image),
+    } | dict(re.findall(r"^(?:ENV| {3}) ([A-Z_]+)=(\S+)", DOCKERFILE, re.MULTILINE))
+    return subprocess.run(command, cwd=image, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_manifest_is_made_as_the_dockerfile_does(image: Path) -> None:
+    [step] = re.findall(r"^RUN ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+    answer = run(image, ["bash", "-euc", step])
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert (image / "include/dbt/target/manifest.json").exists()
+
+
+def test_dags_and_plugins_import(image: Path) -> None:
+    """With the manifest of the step before, as in the image; each DAG file has its DAG."""
+    script = """
+import pathlib, runpy, sys
+from airflow.sdk import DAG
+for path in sorted(pathlib.Path('dags').glob('*.py')):
+    found = runpy.run_path(str(path))
+    print(*[each.dag_id for each in found.values() if isinstance(each, DAG)])
+sys.argv = ['airflow', 'scheduler']
+for path in pathlib.Path('plugins').glob('*.py'):
+    runpy.run_path(str(path))
+"""
+    answer = run(image, ["python", "-c", script])
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert set(answer.stdout.split()) >= {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
+    assert "not preloaded" not in answer.stderr
+
+
+def test_every_module_that_tasks_import_is_there(image: Path) -> None:
+    """Tasks import inside functions, so that the files above load without."""
+    places = [image / "include" / part for part in RUNS_THERE]
+    paths = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
+    names = [".".join(path.relative_to(image).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    assert "include.watch.replay" in names
+    answer = run(image, ["python", "-c", "\n".join(f"import {name}" for name in names)])
+    assert answer.returncode == 0, answer.stderr[-3000:]
+
+
+def test_there_is_nothing_of_the_tests_in_it(image: Path) -> None:
+    for name in ("pytest", "supervisor", "aiosmtpd", "prometheus_client"):
+        assert run(image, ["python", "-c", f"import {name}"]).returncode == 1, name
+
+
+def test_the_base_image_is_the_airflow_that_is_tested() -> None:
+    [runtime] = re.findall(r"^FROM .*/runtime:(\d+\.\d+)-\d+-python-3\.12$", DOCKERFILE, re.MULTILINE)
+    assert f"apache-airflow=={runtime}." in DEV
+
+
+def test_every_requirement_is_pinned() -> None:
+    lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 10
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in lines)
