@@ -80,7 +80,9 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
         host, port = endpoint.removeprefix("http://").split(":")
         proxy = FaultProxy((host, int(port)), seed)
         stack.callback(proxy.close)
-        s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        s3 = boto3.client(
+            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )  # fmt: skip
         s3.create_bucket(Bucket=bucket)
         ensure_topic(KafkaSettings(bootstrap_servers=kafka.bootstrap, topic=topic), PARTITIONS, 1, None)
         consumers = [
