@@ -50,7 +50,7 @@ def watch(demo: Demo, api: AirflowApi, seconds: float | None) -> Status:
             if demo.console.is_terminal:
                 live.update(screen.render(status, demo.local.state, elapsed), refresh=True)
             elif elapsed >= next_line:
-                demo.console.print(screen.line(status, elapsed), highlight=False)
+                demo.console.print(screen.line(status, elapsed), highlight=False, soft_wrap=True)
                 next_line = elapsed + 15
             if seconds is not None and elapsed >= seconds:
                 return status
@@ -110,14 +110,7 @@ def main() -> int:
         local = load_group(LocalSettings)
         demo = Demo(local, ProcessControl(local.state), console)
         return dispatch(demo, options)
-    except (
-        DemoError,
-        SettingsError,
-        ProcessError,
-        AirflowApiError,
-        broker.BrokerError,
-        emulator.EmulatorError,
-    ) as error:
+    except KNOWN_ERRORS as error:
         console.print(f"demo: {error}", style="red", highlight=False, markup=False)
         return 1
 

@@ -50,7 +50,8 @@ class Demo:
         with self.console.status(f"{what} ..."):
             yield details.append
         shown = f"  ({'; '.join(details)})" if details else ""
-        self.console.print(f"  {time.monotonic() - started:5.1f} s  {what}{shown}", highlight=False)
+        line = f"  {time.monotonic() - started:5.1f} s  {what}{shown}"
+        self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def check_ports(local: LocalSettings) -> None:

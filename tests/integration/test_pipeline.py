@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -30,7 +33,7 @@ from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
 from include.local.start import Demo, make_observer, start
 from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import KafkaSettings, LocalSettings, StorageSettings, load_group
+from include.settings import PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
 from include.watch.measure import SHORTEST_GRACE
 from tests.servers import free_port
 
@@ -274,7 +277,42 @@ def test_bad_messages_become_dead_letters_and_block_nothing(stack: Stack) -> Non
     assert state == "success", tasks
 
 
-def test_stop_ends_every_process(stack: Stack) -> None:
+def test_stop_ends_every_process_and_a_second_start_goes_on(stack: Stack) -> None:
     ours = process_tree(stack.demo.local.state)
     stack.demo.control.shutdown(last=SERVERS)
     eventually(lambda: not any(process.is_running() for process in ours), 20)
+    if built_in_broker(stack):
+        return  # the built-in broker starts afresh, and says so
+    # The second start, through the command line this time, ended by Ctrl-C as a person would.
+    variables = {f"LOCAL_{name.upper()}": str(value) for name, value in stack.demo.local.model_dump().items()}
+    before = len(landed_in_bronze(stack))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "include.local.demo", "run"],
+        # Without the first demo's environment, which the fixture has put on: a Kafka in it would be taken as given.
+        env={k: v for k, v in environment.inherited().items() if k == "PATH" or k not in stack.values} | variables,
+        cwd=PROJECT_ROOT,
+        start_new_session=True,
+    )
+    try:
+        control = stack.demo.control
+        eventually(lambda: control.running() and control.status().get("airflow-scheduler") == "RUNNING", 120)
+        stack.api.wait_until_ready(seconds=120)
+        eventually(lambda: (stack.observer.look({}).lag or 10_000) < 100, 60)
+        started = [psutil.Process(child.pid), *process_tree(stack.demo.local.state)]
+        state, tasks = stack.run_dag(TRANSFORM)
+        assert state == "success", tasks
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(90)
+    eventually(lambda: not any(process.is_running() for process in started), 20)
+    after = landed_in_bronze(stack)
+    assert len(after) > before
+    assert len(after) == len(set(after)), "nothing doubled"
+
+
+def landed_in_bronze(stack: Stack) -> list[tuple[int, int]]:
+    """Coordinates of every row of bronze."""
+    with duckdb.connect(stack.values["WAREHOUSE_DUCKDB_PATH"], read_only=True) as warehouse:
+        return warehouse.execute(
+            "select kafka_partition, kafka_offset from crypto_lakehouse_bronze.crypto_raw"
+        ).fetchall()
