@@ -20,12 +20,15 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 from include.local.emulator import CREDENTIALS  # noqa: E402
-from tests import servers  # noqa: E402
+from tests import policy_guard, servers  # noqa: E402
 
 # A developer's own AWS account must never be reached from a test.
 for _name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
     del os.environ[_name]
 os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+# The emulator refuses nobody; this refuses our programs what their IAM policies do not allow.
+policy_guard.install()
 
 
 @pytest.fixture(scope="session")

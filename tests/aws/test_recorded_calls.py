@@ -1,0 +1,93 @@
+"""The consumer's programs on real Kafka, each AWS call recorded and refused if its policy does not allow it.
+
+The monitor and the transform run under the same guard in tests/dags, dbt-athena in tests/athena.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from include.aws.permissions import POLICIES
+from include.ingest.topic import ensure_topic
+from include.settings import PROJECT_ROOT, KafkaSettings
+from tests.chaos.rig import Load
+from tests.servers import KafkaServer
+
+pytestmark = pytest.mark.servers
+
+GUARDED = """
+import json, pathlib, sys
+from tests import policy_guard
+policy_guard.install()
+from include.ingest.__main__ import main
+try:
+    status = main(sys.argv[2:])
+finally:
+    pathlib.Path(sys.argv[1]).write_text(json.dumps(sorted(policy_guard.seen["ConsumerPolicy"])))
+sys.exit(status)
+"""
+
+
+def landed(bucket: str, prefix: str) -> int:
+    pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return sum(page["KeyCount"] for page in pages)
+
+
+def test_consumer_and_replay_use_exactly_what_the_consumers_policy_allows_our_code(
+    kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path: Path
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic)
+    ensure_topic(kafka, 2, 1, None)
+    environment = os.environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka_server.bootstrap,
+        "KAFKA_TOPIC": topic,
+        "KAFKA_GROUP": f"group-{topic}",
+        "S3_BUCKET": bucket,
+        "AWS_ENDPOINT_URL": s3,
+        "CONSUMER_HTTP_PORT": "0",
+        "CONSUMER_BATCH_AGE_SECONDS": "1",
+        "CONSUMER_CLOUDWATCH_SECONDS": "1",
+        "CONSUMER_ALLOW_CREATE_TIME": "true",
+        "CONSUMER_ALLOW_MISSING_TOPIC_ID": "true",
+    }
+
+    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", GUARDED, str(tmp_path / f"{name}.json"), *arguments]
+        with (tmp_path / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log)
+
+    def used(name: str) -> set[str]:
+        return set(json.loads((tmp_path / f"{name}.json").read_text()))
+
+    load = Load(kafka_server.bootstrap, topic, 2, seed=1, rate=0, bad_share=0.2)
+    for _ in range(50):
+        load.send_one()
+    load.finish()
+    consumer = start("consume", "consume")
+    try:
+        deadline = time.monotonic() + 60
+        while not landed(bucket, "dead_letter/"):
+            assert consumer.poll() is None, (tmp_path / "consume.log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "consume.log").read_text()
+            time.sleep(0.2)
+        time.sleep(1.5)  # a publication to CloudWatch
+        consumer.send_signal(signal.SIGTERM)
+        assert consumer.wait(30) == 0, (tmp_path / "consume.log").read_text()
+    finally:
+        consumer.kill()
+    replay = start("replay", "replay", "--limit", "1", "--yes")
+    assert replay.wait(60) == 0, (tmp_path / "replay.log").read_text()
+    assert landed(bucket, "state/replayed/") == 1
+
+    ours = {one.action for one in POLICIES["ConsumerPolicy"] if "our code" in one.used_by}
+    assert used("consume") == ours
+    assert used("replay") == ours - {"cloudwatch:PutMetricData"}
