@@ -20,7 +20,8 @@ from include.local import broker, emulator, environment, faults, mailbox, screen
 from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.local.process_control import ProcessControl, ProcessError
 from include.local.programs import SERVERS
-from include.local.start import Demo, DemoError, clean_state, make_observer, start
+from include.local.stack import Demo, DemoError, clean_state
+from include.local.start import make_observer, start
 from include.local.status import Status
 from include.settings import LocalSettings, SettingsError, load_group
 

@@ -17,7 +17,8 @@ from rich.console import Console
 from include.local import environment, screen
 from include.local.airflow_api import AirflowApi
 from include.local.process_control import ProcessControl
-from include.local.start import Demo, make_observer
+from include.local.stack import Demo
+from include.local.start import make_observer
 from include.local.status import MONITOR, TRANSFORM
 from include.settings import PROJECT_ROOT, LocalSettings, load_group
 

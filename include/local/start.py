@@ -1,139 +1,20 @@
-"""Brings the laptop stack up, in order, saying what it does and how long it takes."""
+"""Brings the laptop stack up, in order."""
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
-from rich.console import Console
-
-from include.local import broker, emulator, environment
+from include.local import environment
 from include.local.airflow_api import AirflowApi
-from include.local.process_control import ProcessControl
-from include.local.programs import programs
+from include.local.jobs import Job, start_job
+from include.local.servers import check_ports, start_servers
+from include.local.stack import Demo, DemoError
 from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import DBT_PROJECT, PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
+from include.settings import DBT_PROJECT, KafkaSettings, StorageSettings, load_group
 
 DAGS = (TRANSFORM, MONITOR)
 """The DAGs that the demo unpauses."""
-
-
-class DemoError(RuntimeError):
-    """The demo cannot go on; the text is one line with the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """One demo: its settings, its processes and where its environment is written."""
-
-    local: LocalSettings
-    control: ProcessControl
-    console: Console
-
-    @property
-    def environment_file(self) -> Path:
-        """Variables of every program; can be sourced by hand."""
-        return self.local.state / "environment"
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Says what is being done, then how long it took; the function it gives adds a detail."""
-        details: list[str] = []
-        started = time.monotonic()
-        with self.console.status(f"{what} ..."):
-            yield details.append
-        shown = f"  ({'; '.join(details)})" if details else ""
-        line = f"  {time.monotonic() - started:5.1f} s  {what}{shown}"
-        self.console.print(line, highlight=False, soft_wrap=True)
-
-
-def check_ports(local: LocalSettings) -> None:
-    """Every port must be free before anything starts.
-
-    Raises:
-        DemoError: one is taken; the setting that moves it is named.
-    """
-    for name in ("airflow_port", "kafka_port", "kafka_controller_port", "aws_port", "smtp_port"):
-        port = getattr(local, name)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((environment.HOST, port))
-            except OSError:
-                variable = f"LOCAL_{name.upper()}"
-                raise DemoError(
-                    f"port {port} is taken by another program: move it, for example {variable}={port + 1} make demo"
-                ) from None
-
-
-def start_servers(demo: Demo) -> dict[str, str]:
-    """Broker, AWS emulator and mailbox; returns the environment of everything that follows."""
-    given = KafkaSettings.model_fields["bootstrap_servers"].default
-    kafka = load_group(KafkaSettings)
-    outside = kafka.bootstrap_servers != given
-    kind, reason = broker.available_kind()
-    if demo.local.broker != "auto":
-        kind, reason = demo.local.broker, "chosen by LOCAL_BROKER"
-    built_in = kind == "built-in" and not outside
-    previous = environment.read(demo.environment_file)
-    if built_in and previous:
-        demo.console.print("  The built-in broker keeps nothing in memory across runs: starting afresh.")
-        clean_state(demo.local.state)
-    environment.write(demo.environment_file, {})
-    demo.control.start_supervisor(programs(demo.local), demo.environment_file)
-
-    bootstrap = kafka.bootstrap_servers if outside else f"{environment.HOST}:{demo.local.kafka_port}"
-    with demo.step("Kafka broker, AWS emulator, mailbox") as note:
-        for name in ("emulator", "mailbox", *(() if outside else ("broker",))):
-            demo.control.start(name, wait=False)
-        if built_in:
-            bootstrap = broker.built_in_address(demo.local.state / "kafka", seconds=20)
-        values = environment.build(demo.local, bootstrap, built_in_broker=built_in, previous=previous)
-        environment.write(demo.environment_file, values)
-        emulator.wait_until_ready(values["AWS_ENDPOINT_URL"], seconds=60)
-        broker.wait_until_ready(bootstrap, seconds=90)
-        note(f"KAFKA_BOOTSTRAP_SERVERS={bootstrap}" if outside else f"{kind}: {reason}")
-    return values
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A command that runs beside the others and must succeed."""
-
-    what: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def finish(self) -> None:
-        """Wait for it.
-
-        Raises:
-            DemoError: it failed; the end of its log is in the text.
-        """
-        if self.process.wait():
-            raise DemoError(f"{self.what} failed; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}")
-
-
-def start_job(demo: Demo, what: str, command: list[str], log_name: str) -> Job:
-    """Start a command with the demo's environment; its output goes to a log file."""
-    log = demo.local.state / "logs" / log_name
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(Path(environment.__file__).with_name("with-environment.sh")), str(demo.environment_file), *command],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment.inherited(),
-            cwd=PROJECT_ROOT,
-            start_new_session=True,
-        )
-    return Job(what, process, log)
 
 
 def provision(demo: Demo) -> None:
@@ -213,9 +94,3 @@ def make_observer(values: dict[str, str], demo: Demo, api: AirflowApi) -> Observ
     """An observer of the demo, which reads the demo's environment rather than this process's."""
     with environment.applied(values):
         return Observer(load_group(KafkaSettings), load_group(StorageSettings), api, demo.local.state / "mail")
-
-
-def clean_state(state: Path) -> None:
-    """Remove the demo's folder."""
-    if state.exists():
-        shutil.rmtree(state)

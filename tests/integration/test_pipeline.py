@@ -31,7 +31,8 @@ from include.local import environment, faults, mailbox
 from include.local.airflow_api import AirflowApi
 from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
-from include.local.start import Demo, make_observer, start
+from include.local.stack import Demo
+from include.local.start import make_observer, start
 from include.local.status import MONITOR, TRANSFORM, Observer
 from include.settings import PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
 from include.watch.measure import SHORTEST_GRACE

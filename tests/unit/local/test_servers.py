@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from include.local.start import DemoError, check_ports
+from include.local.servers import check_ports
+from include.local.stack import DemoError
 from include.settings import LocalSettings
 from tests.servers import free_port
 

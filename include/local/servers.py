@@ -1,0 +1,59 @@
+"""Starts what the pipeline stands on: broker, AWS emulator, mailbox."""
+
+from __future__ import annotations
+
+import socket
+
+from include.local import broker, emulator, environment
+from include.local.programs import programs
+from include.local.stack import Demo, DemoError, clean_state
+from include.settings import KafkaSettings, LocalSettings, load_group
+
+
+def check_ports(local: LocalSettings) -> None:
+    """Every port must be free before anything starts.
+
+    Raises:
+        DemoError: one is taken; the setting that moves it is named.
+    """
+    for name in ("airflow_port", "kafka_port", "kafka_controller_port", "aws_port", "smtp_port"):
+        port = getattr(local, name)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((environment.HOST, port))
+            except OSError:
+                variable = f"LOCAL_{name.upper()}"
+                raise DemoError(
+                    f"port {port} is taken by another program: move it, for example {variable}={port + 1} make demo"
+                ) from None
+
+
+def start_servers(demo: Demo) -> dict[str, str]:
+    """Broker, AWS emulator and mailbox; returns the environment of everything that follows."""
+    given = KafkaSettings.model_fields["bootstrap_servers"].default
+    kafka = load_group(KafkaSettings)
+    outside = kafka.bootstrap_servers != given
+    kind, reason = broker.available_kind()
+    if demo.local.broker != "auto":
+        kind, reason = demo.local.broker, "chosen by LOCAL_BROKER"
+    built_in = kind == "built-in" and not outside
+    previous = environment.read(demo.environment_file)
+    if built_in and previous:
+        demo.console.print("  The built-in broker keeps nothing in memory across runs: starting afresh.")
+        clean_state(demo.local.state)
+    environment.write(demo.environment_file, {})
+    demo.control.start_supervisor(programs(demo.local), demo.environment_file)
+
+    bootstrap = kafka.bootstrap_servers if outside else f"{environment.HOST}:{demo.local.kafka_port}"
+    with demo.step("Kafka broker, AWS emulator, mailbox") as note:
+        for name in ("emulator", "mailbox", *(() if outside else ("broker",))):
+            demo.control.start(name, wait=False)
+        if built_in:
+            bootstrap = broker.built_in_address(demo.local.state / "kafka", seconds=20)
+        values = environment.build(demo.local, bootstrap, built_in_broker=built_in, previous=previous)
+        environment.write(demo.environment_file, values)
+        emulator.wait_until_ready(values["AWS_ENDPOINT_URL"], seconds=60)
+        broker.wait_until_ready(bootstrap, seconds=90)
+        note(f"KAFKA_BOOTSTRAP_SERVERS={bootstrap}" if outside else f"{kind}: {reason}")
+    return values
