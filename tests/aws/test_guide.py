@@ -8,6 +8,7 @@ import pytest
 
 from include.aws import cost, reference
 from include.aws.__main__ import main
+from include.watch.catalogue import CONDITIONS, LAYERS, METRICS
 
 
 def test_tables_are_up_to_date() -> None:
@@ -41,3 +42,36 @@ def test_cost_follows_its_formula() -> None:
     idle = cost.Load(messages_per_second=0.5, bytes_per_message=200, partitions=3)
     assert cost.files(idle) == 3 * cost.MONTH_SECONDS / 60
     assert cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 100 * 10e6 / 1e12 * 5)
+
+
+def test_prices_are_those_of_the_table() -> None:
+    rows = re.findall(r"^\| `([A-Z3_]+)` \| ([0-9.]+) \| ([^|]+) \|", reference.GUIDE.read_text(), re.MULTILINE)
+    prices = {name: float(price) / (1000 if amount.startswith("1,000") else 1) for name, price, amount in rows}
+    assert prices == {
+        name: value
+        for name, value in vars(cost).items()
+        if name.isupper() and isinstance(value, float) and name not in {"MONTH_SECONDS", "ATHENA_LEAST_BYTES"}
+    }
+
+
+def test_the_example_adds_up_by_hand() -> None:
+    """Each line of the guide's example, computed here from the guide's words and table, without the module."""
+    month, minutes = 30 * 24 * 3600, 30 * 24 * 60
+    messages = 0.05 * month  # 129,600: as many as three coins send in a minute each
+    files = messages / 1  # 0.05 a second over three partitions: a batch is a minute old before it has a second record
+    assert files == 3 * minutes
+    ticks = minutes / 5
+    metrics = {metric.name: len(LAYERS) if "Layer" in metric.dimensions else 1 for metric in METRICS.values()}
+    consumers = sum(metric.publisher == "consumer" for metric in METRICS.values())
+    expected = {
+        "landing (S3 PUT)": files * 0.005 / 1000,
+        "storage (S3)": 2 * messages * 200 * 12 / 1e9 * 0.023,
+        "transform (Athena)": 30 * 24 * 4 * 100 * (10e6 / 1e12) * 5,
+        "metrics (CloudWatch)": sum(metrics.values()) * 0.30 + (minutes + ticks) * 1e-5 + ticks * consumers * 1e-5,
+        "alarms (CloudWatch)": sum(condition.alarm for condition in CONDITIONS.values()) * 0.10 + 0.50,
+        "dashboard (CloudWatch)": 3.0,
+    }
+    text = reference.GUIDE.read_text()
+    for part, dollars in expected.items():
+        assert f"{part:24}{dollars:8.2f}\n" in text, part
+    assert f"{'sum, US dollars a month':24}{sum(expected.values()):8.2f}\n" in text
