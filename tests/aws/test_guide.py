@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
 from include.aws import cost, reference
 from include.aws.__main__ import main
+from include.settings import PROJECT_ROOT
 from include.watch.catalogue import CONDITIONS, LAYERS, METRICS
 
 
@@ -75,3 +80,16 @@ def test_the_example_adds_up_by_hand() -> None:
     for part, dollars in expected.items():
         assert f"{part:24}{dollars:8.2f}\n" in text, part
     assert f"{'sum, US dollars a month':24}{sum(expected.values()):8.2f}\n" in text
+
+
+def test_the_file_of_settings_can_be_read(tmp_path: Path) -> None:
+    """The guide's block, then a program of ours in the same shell; the first lines as `make deploy` prints them."""
+    mark = "<!-- run by: tests/aws/test_guide.py::test_the_file_of_settings_can_be_read -->"
+    text = (PROJECT_ROOT / "docs" / "aws.md").read_text()
+    block = textwrap.dedent(text.split(mark)[1].split("```sh\n")[1].split("   ```")[0])
+    (tmp_path / "lakehouse.env").write_text("S3_BUCKET=my-crypto-lakehouse\nWAREHOUSE_DATABASE=crypto_lakehouse\n")
+    ask = "from include.settings import load; s = load(); "
+    ask += "print(s.storage.bucket, s.kafka.bootstrap_servers, *s.alert.emails)"
+    shell = f"{block}\ncd {PROJECT_ROOT}\n{sys.executable} -c '{ask}'"
+    ran = subprocess.run(["bash", "-euc", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.split() == ["my-crypto-lakehouse", "kafka.example.com:9092", "me@example.com"]
