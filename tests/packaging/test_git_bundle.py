@@ -63,7 +63,8 @@ def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowA
     """Airflow's components with the guide's settings, in a folder of their own: the project is not on their path."""
     local = LocalSettings(state=tmp_path, airflow_port=free_port())
     home = tmp_path / "airflow"
-    home.mkdir()
+    # The guide's option. The folder is Airflow's own, so the project is still on no path of it.
+    shutil.copytree(PROJECT_ROOT / "plugins", home / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     foreign = {"AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__PLUGINS_FOLDER"}
     own = {name: value for name, value in airflow_environment(local, "s" * 64).items() if name not in foreign}
     settings = SETTINGS
@@ -80,6 +81,7 @@ def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowA
     values |= {
         "AWS_ENDPOINT_URL": aws_endpoint,
         "WAREHOUSE_TARGET": "local",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # one look at each file: the commit does not move
         "WAREHOUSE_DUCKDB_PATH": str(tmp_path / "warehouse.duckdb"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
