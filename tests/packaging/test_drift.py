@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,42 +64,45 @@ CHANGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("drift") / "project"
+def run(root: Path, tests: list[str], change: Change | None = None) -> subprocess.CompletedProcess[str]:
+    """Copy the project to `root`, change the line, run the tests there."""
     for name in ("dags", "deploy", "docker", "docs", "include", "plugins", "requirements", "tests"):
         shutil.copytree(PROJECT_ROOT / name, root / name, ignore=NOT_COPIED)
     for path in PROJECT_ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, root)
     (root / ".local").symlink_to(PROJECT_ROOT / ".local")  # the linters' environment
-    return root
-
-
-def run(copy: Path, test: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=line", test]
+    if change:
+        before = (root / change.path).read_text()
+        assert change.line in before, f"{change.path} has no {change.line!r} any more: choose another line"
+        (root / change.path).write_text(before.replace(change.line, change.becomes, 1))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    command += [f"--basetemp={root.parent / (root.name + '-temp')}"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command += [f"--basetemp={copy.parent / 'basetemp'}"]
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_unchanged_they_are_green(copy: Path) -> None:
+def test_unchanged_they_are_green(tmp_path: Path) -> None:
     """All files at once: else every red one below would say nothing."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *sorted({c.red for c in CHANGES})]
-    command += [f"--basetemp={copy.parent / 'basetemp'}"]
-    answer = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300, check=False)
+    answer = run(tmp_path / "project", sorted({change.red for change in CHANGES}))
     assert answer.returncode == 0, answer.stdout[-3000:]
 
 
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Change, Future[subprocess.CompletedProcess[str]]]:
+    """What the test says of each change; two at a time."""
+    folder = tmp_path_factory.mktemp("drift")
+    with ThreadPoolExecutor(2) as pool:
+        return {
+            change: pool.submit(run, folder / str(number), [change.red], change)
+            for number, change in enumerate(CHANGES)
+        }
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_a_line_changed_alone_turns_a_test_red(change: Change, copy: Path) -> None:
-    path = copy / change.path
-    before = path.read_text()
-    assert change.line in before, f"{change.path} has no {change.line!r} any more: choose another line"
-    path.write_text(before.replace(change.line, change.becomes, 1))
-    try:
-        answer = run(copy, change.red)
-    finally:
-        path.write_text(before)
+def test_a_line_changed_alone_turns_a_test_red(
+    change: Change, answers: dict[Change, Future[subprocess.CompletedProcess[str]]]
+) -> None:
+    answer = answers[change].result()
     assert answer.returncode == 1, answer.stdout[-3000:]
     assert "1 failed" in answer.stdout
