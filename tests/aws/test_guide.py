@@ -93,3 +93,11 @@ def test_the_file_of_settings_can_be_read(tmp_path: Path) -> None:
     shell = f"{block}\ncd {PROJECT_ROOT}\n{sys.executable} -c '{ask}'"
     ran = subprocess.run(["bash", "-euc", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.split() == ["my-crypto-lakehouse", "kafka.example.com:9092", "me@example.com"]
+
+
+def test_alarms_that_are_on_before_data_flows_are_named() -> None:
+    silent = [
+        condition.name for condition in CONDITIONS.values() if condition.alarm and condition.missing == "breaching"
+    ]
+    text = reference.GUIDE.read_text().split("7. **Look.**")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", text)) == sorted(silent)
