@@ -24,16 +24,18 @@ import obstore
 
 from include.aws.document import parse
 from include.aws.render import TEMPLATE
+from include.settings import PROJECT_ROOT
 from tests.aws.api_calls import IAM_NAMES, OBSTORE
 
+_HERE = re.escape(str(PROJECT_ROOT))
 CALLERS = {
-    "AirflowPolicy": re.compile(r"/include/(watch|transform)/|/dags/[a-z_]+\.py$|/plugins/|/dbt/adapters/athena/"),
-    "ConsumerPolicy": re.compile(r"/include/(ingest|landing)/"),
+    "AirflowPolicy": re.compile(rf"{_HERE}/(include/(watch|transform)|dags|plugins)/|/dbt/adapters/athena/"),
+    "ConsumerPolicy": re.compile(rf"{_HERE}/include/(ingest|landing)/"),
 }
 """Policy -> modules of the program that has it. The first that matches a frame of the stack: the replay of dead
 letters is the ingest side's code, and Airflow's when a DAG calls it."""
 
-NOT_OURS = re.compile(r"/tests/|/include/(local|aws)/")
+NOT_OURS = re.compile(rf"{_HERE}/(tests|include/(local|aws))/")
 """Who makes clients for itself: a test that calls a function of ours with its own client is such a caller too."""
 
 ALLOWED_TO_ALL = {"sts:GetCallerIdentity"}
