@@ -24,7 +24,7 @@ from include.watch.callbacks import on_task_failure  # noqa: E402
 from include.watch.catalogue import LAYERS, Layer  # noqa: E402
 
 DOC = """
-### Crypto transform
+### What it does
 
 Builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from the files that the consumer has
 landed in S3, with dbt through Cosmos. Each model is a task that runs the model and its tests; a failed test stops the
@@ -42,7 +42,10 @@ A run with any of them goes on without new files, too. What cannot be done is re
   day are computed anew, and the tests look at all rows since. Silver's decisions on rows it has stay as they are; a
   full refresh takes them again.
 
-**Owner**: data platform. **Reads** `s3://BUCKET/crypto_data/`. **Writes** the warehouse and `state/layers/`.
+### Owner
+
+`data-platform`; failures are mailed to `ALERT_EMAILS`. Reads `s3://BUCKET/crypto_data/`, writes the warehouse and
+`state/layers/`.
 
 ### Triage
 

@@ -38,6 +38,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=timedelta(hours=2),
     tags=["lakehouse", "operations"],
     default_args={
         "owner": "data-platform",

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
@@ -25,29 +25,6 @@ def load_dag(name: str) -> DAG:
     bag = DagBag(str(DAGS / f"{name}.py"))
     assert not bag.import_errors
     return bag.dags[name]
-
-
-@pytest.mark.parametrize("name", ["lakehouse_maintenance", "dead_letter_replay"])
-def test_policy(name: str) -> None:
-    dag = load_dag(name)
-    assert dag.doc_md is not None
-    for part in ("### What it does", "### Owner", "### Triage"):
-        assert part in dag.doc_md
-    assert "lakehouse" in dag.tags
-    assert dag.catchup is False
-    assert dag.max_active_runs == 1
-    for task in dag.tasks:
-        assert task.owner == "data-platform"
-        assert task.execution_timeout is not None
-        assert task.on_failure_callback
-
-
-def test_the_graph_of_maintenance() -> None:
-    dag = load_dag("lakehouse_maintenance")
-    assert dag.get_task("test_all_rows").downstream_task_ids == {"build_test_history"}
-    assert dag.get_task("build_test_history").downstream_task_ids == {"compact_tables"}
-    for later in ("build_test_history", "compact_tables"):
-        assert dag.get_task(later).trigger_rule == TriggerRule.ALL_DONE
 
 
 def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:

@@ -334,6 +334,11 @@ def test_without_cloudwatch_the_checks_still_work(pipeline: Pipeline) -> None:
     text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert "publishing to CloudWatch" in text
     assert "consumer metrics in CloudWatch" in text
+    pipeline.patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(pipeline.endpoint))
+    assert pipeline.red() == {"check_consumer_stalled"}
+    (mail,) = pipeline.mailbox.take()
+    assert "over" in str(mail["Subject"])
+    assert "publishing to CloudWatch" in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
 
 def test_a_mail_that_is_refused_is_shown_and_sent_later(pipeline: Pipeline) -> None:
@@ -347,28 +352,3 @@ def test_a_mail_that_is_refused_is_shown_and_sent_later(pipeline: Pipeline) -> N
     assert "gone or stalled" in str(mail["Subject"])
     assert pipeline.red() == {"check_consumer_stalled"}
     assert pipeline.mailbox.take() == []
-
-
-def test_the_graph(dag: DAG) -> None:
-    measures = {f"measure_{source}" for source in ("kafka", "objects", "layers", "consumer")}
-    assert set(dag.task_ids) == measures | {"publish", "notify"} | set(CHECKS)
-    assert dag.get_task("publish").upstream_task_ids == measures
-    assert dag.get_task("publish").downstream_task_ids == set(CHECKS)
-    assert dag.get_task("notify").upstream_task_ids == set(CHECKS)
-    assert dag.get_task("notify").downstream_task_ids == set()
-
-
-def test_policy(dag: DAG) -> None:
-    assert dag.catchup is False
-    assert dag.max_active_runs == 1
-    assert dag.doc_md is not None
-    assert "### Triage" in dag.doc_md
-    assert "### Owner" in dag.doc_md
-    assert {"lakehouse", "monitoring"} <= set(dag.tags)
-    for task in dag.tasks:
-        assert task.owner == "data-platform", task.task_id
-        assert task.execution_timeout is not None, task.task_id
-        assert task.retries == (1 if task.task_id.startswith(("measure_", "publish")) else 0), task.task_id
-    notify = dag.get_task("notify")
-    assert notify.on_failure_callback
-    assert notify.on_success_callback

@@ -1,0 +1,85 @@
+"""What every DAG of the bundle keeps to, and the graph of each.
+
+The graphs are in `graphs/`, one line a task. After a change that is meant:
+`UPDATE_GRAPHS=1 make test-dags`, and read the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+
+from tests.dags.conftest import DAGS
+
+GRAPHS = Path(__file__).with_name("graphs")
+NAMES = sorted(path.stem for path in DAGS.glob("*.py"))
+
+TOLD_BY_NOTIFY = ("measure_", "publish", "check_")
+"""Tasks of the monitor without a callback: what they find reaches the person on call through `notify` alone,
+which mails a start once and an end once. A callback of their own would mail in every tick."""
+
+TRIED_ONCE = ("check_", "notify", "replay")
+"""Tasks that are not tried again: a condition is judged once a tick, and a retry would delay the mail and see the same
+verdict; a replay sends messages and is repeated by whoever has read why it failed."""
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, DAG]:
+    bag = DagBag(str(DAGS))
+    assert not bag.import_errors
+    return dict(bag.dags)
+
+
+def test_each_file_holds_the_dag_of_its_name(dags: dict[str, DAG]) -> None:
+    assert sorted(dags) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dag_says_what_it_is_whose_it_is_and_what_to_do(dags: dict[str, DAG], name: str) -> None:
+    dag = dags[name]
+    lines = (dag.doc_md or "").splitlines()
+    assert [line for line in ("### What it does", "### Owner", "### Triage") if line not in lines] == []
+    assert dag.description
+    assert "lakehouse" in dag.tags
+    assert len(dag.tags) >= 2, "the part of the lakehouse, too"
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    assert dag.dagrun_timeout is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_task_has_an_owner_a_timeout_retries_and_a_way_to_be_heard(dags: dict[str, DAG], name: str) -> None:
+    for task in dags[name].tasks:
+        assert task.owner == "data-platform", task.task_id
+        assert task.execution_timeout is not None, task.task_id
+        if name == "pipeline_monitor" and task.task_id.startswith(TOLD_BY_NOTIFY):
+            assert not task.on_failure_callback, task.task_id
+        else:
+            assert task.on_failure_callback, task.task_id
+        if task.task_id.startswith(TRIED_ONCE):
+            assert task.retries == 0, task.task_id
+        else:
+            assert (task.retries or 0) >= 1, task.task_id
+
+
+def graph(dag: DAG) -> str:
+    """One line a task: what it is, its trigger rule, pool and retries, and what comes after it."""
+    lines = [
+        f"{task.task_id}: {task.task_type} {task.trigger_rule} pool={task.pool} retries={task.retries}"
+        f" -> {', '.join(sorted(task.downstream_task_ids)) or '-'}"
+        for task in sorted(dag.tasks, key=lambda task: task.task_id)
+    ]
+    return "\n".join([f"schedule: {dag.schedule}", *lines]) + "\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_is_the_one_that_was_reviewed(dags: dict[str, DAG], name: str) -> None:
+    reviewed = GRAPHS / f"{name}.txt"
+    if os.environ.get("UPDATE_GRAPHS"):
+        GRAPHS.mkdir(exist_ok=True)
+        reviewed.write_text(graph(dags[name]))
+    assert graph(dags[name]) == reviewed.read_text()
