@@ -1,5 +1,6 @@
 # `make` or `make help` lists the targets. Everything runs from a bare clone: the environment,
 # the broker's jars and the emulator are made on first use and kept in .venv and .local.
+# Written for GNU make 3.81 too (macOS), which does not know .SHELLFLAGS: a recipe line ends with what must succeed.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,7 +13,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 # --- environment -------------------------------------------------------------
 # Compiled once here (20 s), since dbt's and Airflow's imports take twice as long from source and many machines that
@@ -50,7 +51,7 @@ env: .venv/.made .local/emulator/.made .local/kafka-jars/.made ## make the envir
 lock: | $(UV) ## renew the hashed locks from requirements.txt and requirements/*.in
 	@cd requirements && for name in ingest dev emulator aws-lint; do \
 		../$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-			--custom-compile-command "make lock" $$name.in -o $$name.txt; done
+			--custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; done
 
 # --- the demo ----------------------------------------------------------------
 
@@ -101,10 +102,11 @@ $(MANIFEST): .venv/.made $(shell find include/dbt -name target -prune -o -name l
 	@touch $@
 
 .PHONY: lint
-lint: env $(MANIFEST) ## ruff, mypy, sqlfluff, shell and lock checks
+lint: env $(MANIFEST) ## ruff, mypy, shellcheck, sqlfluff
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/shellcheck .ci/run include/local/*.sh include/local/kafka/*.sh
 	@.venv/bin/sqlfluff lint include/dbt/models include/dbt/tests include/dbt/analyses include/dbt/snapshots --disable-progress-bar
 
 PYTEST := .venv/bin/pytest -q

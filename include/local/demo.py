@@ -18,7 +18,7 @@ from rich.live import Live
 
 from include.local import broker, emulator, environment, faults, mailbox, screen
 from include.local.airflow_api import AirflowApi, AirflowApiError
-from include.local.process_control import ProcessControl, ProcessError
+from include.local.process_control import NotRunningError, ProcessControl, ProcessError
 from include.local.programs import SERVERS
 from include.local.stack import Demo, DemoError, clean_state
 from include.local.start import make_observer, start
@@ -61,16 +61,24 @@ def watch(demo: Demo, api: AirflowApi, seconds: float | None) -> Status:
 
 def stop(demo: Demo) -> None:
     """Stop every program and everything it started; the data stays."""
-    if demo.control.running():
+    if demo.control.present():
         with demo.step("stopped everything"):
             demo.control.shutdown(last=SERVERS)
 
 
 def run(demo: Demo, seconds: float | None) -> int:
     """Start, watch, stop. Returns the exit status: 1 when a stage stayed empty in an unattended run."""
+    with demo.control.alone() as alone:
+        is_up = demo.control.running() and demo.control.status().get("airflow-scheduler") == "RUNNING"
+        if not alone and not is_up:
+            raise DemoError("another make demo is starting or stopping the pipeline: wait for it, or make demo-stop")
+        return _start_and_watch(demo, seconds, is_up=is_up)
+
+
+def _start_and_watch(demo: Demo, seconds: float | None, *, is_up: bool) -> int:
     code = 0
     try:
-        if demo.control.running() and set(demo.control.status().values()) == {"RUNNING"}:
+        if is_up:
             demo.console.print("The demo is already running; watching it. Ctrl-C stops it.")
             api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
         else:
@@ -81,6 +89,9 @@ def run(demo: Demo, seconds: float | None) -> int:
         code = 1 if status.empty_stages() else 0
     except Stopped:
         demo.console.print("\nStopping (the data stays; make demo goes on with it, make demo-clean removes it) ...")
+    except NotRunningError:
+        demo.console.print("\nThe demo was stopped from another terminal.")
+        code = 0 if seconds is None else 1
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stop(demo)
@@ -112,7 +123,7 @@ def main() -> int:
         demo = Demo(local, ProcessControl(local.state), console)
         return dispatch(demo, options)
     except KNOWN_ERRORS as error:
-        console.print(f"demo: {error}", style="red", highlight=False, markup=False)
+        console.print(f"demo: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
 
 

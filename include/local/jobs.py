@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +22,23 @@ class Job:
     log: Path
 
     def finish(self) -> None:
-        """Wait for it.
+        """Wait for it; when the wait is interrupted, it is ended.
 
         Raises:
             DemoError: it failed; the end of its log is in the text.
         """
-        if self.process.wait():
+        try:
+            code = self.process.wait()
+        finally:
+            self.stop()
+        if code:
             raise DemoError(f"{self.what} failed; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}")
+
+    def stop(self) -> None:
+        """End it and what it started, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait()
 
 
 def start_job(demo: Demo, what: str, command: list[str], log_name: str) -> Job:

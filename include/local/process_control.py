@@ -8,6 +8,7 @@ what to do over its own socket (XML-RPC), readable by the owner only.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -15,12 +16,12 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from include.local.environment import inherited
 from include.local.programs import Program
@@ -33,6 +34,14 @@ WRAPPER = Path(__file__).parent / "with-environment.sh"
 
 class ProcessError(RuntimeError):
     """A program did not start or stop; the text ends with its log."""
+
+
+class NotRunningError(ProcessError):
+    """supervisord is not there, or takes no more orders."""
+
+
+class EndingError(NotRunningError):
+    """supervisord is there and has been told to end: by another terminal, when not by us."""
 
 
 def socket_path(state: Path) -> Path:
@@ -68,18 +77,53 @@ class ProcessControl:
     def __init__(self, state: Path) -> None:
         self.state = state
 
-    @property
-    def _rpc(self) -> Any:
-        """A new connection for each call: one that failed once is of no further use."""
+    def _ask(self, method: str, *arguments: object) -> Any:
+        """Supervisord's answer, over a new connection: one that failed once is of no further use.
+
+        Raises:
+            NotRunningError: it is not there.
+            EndingError: it has been told to end.
+            xmlrpc.client.Fault: it refuses.
+        """
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self.state)}")
-        return xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
+        server = xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
+        try:
+            return getattr(server, method)(*arguments)
+        except (OSError, HTTPException) as error:
+            raise NotRunningError(f"supervisord does not answer ({error})") from error
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == Faults.SHUTDOWN_STATE:
+                raise EndingError("supervisord is stopping everything") from fault
+            raise
 
     def running(self) -> bool:
-        """Whether supervisord answers."""
+        """Whether supervisord answers and takes orders."""
         try:
-            return bool(self._rpc.getState()["statename"] == "RUNNING")
-        except (OSError, HTTPException, xmlrpc.client.Error):
+            return bool(self._ask("getState")["statename"] == "RUNNING")
+        except NotRunningError:
             return False
+
+    def present(self) -> bool:
+        """Whether supervisord is there, be it about to end."""
+        try:
+            self._ask("getState")
+        except EndingError:
+            return True
+        except NotRunningError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """While the block lasts no other process gets True from this; the lock goes with the process."""
+        path = socket_path(self.state).with_suffix(".lock")
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     def start_supervisor(self, programs: Iterable[Program], environment_file: Path) -> None:
         """Start supervisord in the background; programs start with `start`.
@@ -115,7 +159,7 @@ class ProcessControl:
         if self.status().get(name) in {"RUNNING", "STARTING"}:
             return
         try:
-            self._rpc.startProcess(name, wait)
+            self._ask("startProcess", name, wait)
         except xmlrpc.client.Fault as error:
             raise ProcessError(
                 f"{name} did not start ({error.faultString}); its log ends:\n{self.log_tail(name)}"
@@ -124,15 +168,15 @@ class ProcessControl:
     def stop(self, name: str) -> None:
         """Stop one program and everything it started."""
         with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING
-            self._rpc.stopProcess(name)
+            self._ask("stopProcess", name)
 
     def status(self) -> dict[str, str]:
         """State of each program, in supervisord's words (RUNNING, STOPPED, BACKOFF, ...)."""
-        return {info["name"]: info["statename"] for info in self._rpc.getAllProcessInfo()}
+        return {info["name"]: info["statename"] for info in self._ask("getAllProcessInfo")}
 
     def process_id(self, name: str) -> int:
         """Process id of one program; 0 when it is not running."""
-        return int(self._rpc.getProcessInfo(name)["pid"])
+        return int(self._ask("getProcessInfo", name)["pid"])
 
     def log_tail(self, name: str, size: int = 2000) -> str:
         """The end of a program's log."""
@@ -143,24 +187,45 @@ class ProcessControl:
         """Stop every program, then supervisord itself; returns when it is gone.
 
         Programs end side by side, except those in `last`, which the others need for ending
-        well: they stop when the others are gone.
+        well: they stop when the others are gone. Where another terminal is stopping them
+        already, this waits for the end of that.
 
         Raises:
             ProcessError: something still runs after `seconds`.
         """
         deadline = time.monotonic() + seconds
+        process_id = self._supervisor_id()
+        with contextlib.suppress(NotRunningError):
+            self._end_programs(last, deadline)
+            self._ask("shutdown")
+        while process_id and _exists(process_id):
+            if time.monotonic() > deadline:
+                raise ProcessError(f"supervisord (process {process_id}) still runs after {seconds:.0f} s")
+            time.sleep(0.1)
+
+    def _supervisor_id(self) -> int:
+        """Process id of supervisord; 0 when it is not there, whatever its file says."""
+        try:
+            return int(self._ask("getPID"))
+        except EndingError:
+            return int((self.state / "supervisord.pid").read_text())
+        except NotRunningError:
+            return 0
+
+    def _end_programs(self, last: Collection[str], deadline: float) -> None:
         first = [name for name, state in self.status().items() if name not in last and state not in ENDED]
         for name in first:
             with contextlib.suppress(xmlrpc.client.Fault):  # it ended meanwhile
-                self._rpc.stopProcess(name, False)
+                self._ask("stopProcess", name, False)
         while any(state not in ENDED for name, state in self.status().items() if name in first):
             if time.monotonic() > deadline:
-                raise ProcessError(f"still running after {seconds:.0f} s: {self.status()}")
+                raise ProcessError(f"these programs do not end: {self.status()}")
             time.sleep(0.1)
-        pid_file = self.state / "supervisord.pid"
-        pid = int(pid_file.read_text()) if pid_file.exists() else 0
-        self._rpc.shutdown()
-        while pid and Path(f"/proc/{pid}").exists():
-            if time.monotonic() > deadline:
-                raise ProcessError(f"supervisord (process {pid}) still runs after {seconds:.0f} s")
-            time.sleep(0.1)
+
+
+def _exists(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 
 from include.local import environment
 from include.local.airflow_api import AirflowApi
@@ -49,21 +50,24 @@ def start(demo: Demo) -> AirflowApi:
     check_ports(demo.local)
     demo.console.print(f"Starting the pipeline; its state is kept in {demo.local.state}")
     values = start_servers(demo)
-    preparations = [
-        start_job(
-            demo, "preparing Airflow", [sys.executable, "-m", "include.local.airflow_metadata"], "airflow-db.log"
-        ),
-        start_job(
-            demo,
-            "dbt parse",
-            ["dbt", "parse", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)],
-            "dbt-parse.log",
-        ),
-    ]
-    provision(demo)
-    demo.control.start("producer", wait=False)
-    demo.control.start("consumer", wait=False)
-    api = start_airflow(demo, preparations)
+    with ExitStack() as interrupted:
+        preparations = [
+            start_job(
+                demo, "preparing Airflow", [sys.executable, "-m", "include.local.airflow_metadata"], "airflow-db.log"
+            ),
+            start_job(
+                demo,
+                "dbt parse",
+                ["dbt", "parse", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)],
+                "dbt-parse.log",
+            ),
+        ]
+        for job in preparations:
+            interrupted.callback(job.stop)
+        provision(demo)
+        demo.control.start("producer", wait=False)
+        demo.control.start("consumer", wait=False)
+        api = start_airflow(demo, preparations)
     with demo.step("quotes landing in S3") as note:
         note(wait_until_landed(demo, make_observer(values, demo, api)))
     for dag_id in DAGS:

@@ -22,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
+from include.ingest.topic import is_built_in
 from include.watch.lag import PartitionOffsets
 
 TIMEOUT_SECONDS = 10.0
@@ -61,7 +62,7 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
         KafkaUnreadableError: the broker does not answer, or there is no such topic.
     """
     try:
-        partitions = _partitions(admin, topic)
+        partitions, built_in = _partitions(admin, topic)
         members, state = _from_coordinator(lambda: _members(admin, group))
         offsets = _from_coordinator(lambda: _offsets(admin, topic, group, partitions))
         times = record_times(consumer, topic, {one.partition: one.position for one in offsets if one.lag})
@@ -69,7 +70,7 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
             partitions=tuple(replace(one, oldest_unread_at=times.get(one.partition)) for one in offsets),
             members=members,
             group_state=state,
-            retention=_retention(admin, topic),
+            retention=None if built_in else _retention(admin, topic),
         )
     except KafkaException as error:
         raise KafkaUnreadableError(
@@ -78,14 +79,16 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
         ) from error
 
 
-def _partitions(admin: AdminClient, topic: str) -> list[int]:
-    found = admin.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
+    """Numbers of the partitions, and whether the broker is the built-in one, which tells no configuration."""
+    listed = admin.list_topics(topic, timeout=TIMEOUT_SECONDS)
+    found = listed.topics[topic]
     if found.error is not None:
         raise KafkaUnreadableError(
             f"Kafka has no readable topic {topic}: {found.error.str()}. The consumer creates it when it starts; "
             "check KAFKA_TOPIC and whether the consumer runs."
         )
-    return sorted(found.partitions)
+    return sorted(found.partitions), is_built_in(listed.cluster_id)
 
 
 def _from_coordinator(ask: Callable[[], Answer]) -> Answer:

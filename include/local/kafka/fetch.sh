@@ -2,7 +2,7 @@
 # Copies the broker's jars (44 MB) into the given folder with Maven. Without Java 17+ or Maven it says
 # so and leaves the folder empty: the local stack then uses librdkafka's built-in broker.
 set -euo pipefail
-target=$(realpath -m "$1")
+case $1 in /*) target=$1 ;; *) target=$PWD/$1 ;; esac # Maven would take it from the pom's folder
 major=$({ java -version 2>&1 || true; } | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n 1)
 if [ "${major:-0}" -lt 17 ] || ! command -v mvn >/dev/null; then
     echo "kafka: no Java 17+ with Maven here; the built-in broker of librdkafka will be used" >&2

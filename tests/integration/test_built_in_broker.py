@@ -1,0 +1,96 @@
+"""`make demo` on a machine without Java: librdkafka's broker, through the command line, in two terminals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from include.local import environment
+from include.settings import PROJECT_ROOT
+from tests.servers import free_port
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
+
+DEMO = [sys.executable, "-m", "include.local.demo"]
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    ports = "LOCAL_KAFKA LOCAL_KAFKA_CONTROLLER LOCAL_AWS LOCAL_SMTP LOCAL_AIRFLOW CONSUMER_HTTP PRODUCER_HTTP"
+    return environment.inherited() | {
+        "LOCAL_STATE": str(tmp_path),
+        "LOCAL_BROKER": "built-in",
+        "LOCAL_TRANSFORM_SCHEDULE": "0 0 1 1 *",
+        "PRODUCER_SOURCE": "simulator",
+        "SIMULATOR_HISTORY_HOURS": "2",
+        "CONSUMER_BATCH_AGE_SECONDS": "2",
+        **{f"{name}_PORT": str(free_port()) for name in ports.split()},
+    }
+
+
+@contextmanager
+def terminal(variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`make demo` in one terminal; whatever happens, nothing of it is left."""
+    with log.open("wb") as output:
+        child = subprocess.Popen([*DEMO, "run"], env=variables, cwd=PROJECT_ROOT, stderr=output, start_new_session=True)
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait(120)
+
+
+def run(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DEMO, *arguments], env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=180
+    )
+
+
+def status_when(variables: dict[str, str], log: Path, key: str, seconds: float) -> dict[str, Any]:
+    """The status, once `key` has an end worth telling."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = run(variables, "status")
+        if answer.returncode == 0 and (status := json.loads(answer.stdout))[key] in {"success", "failed"}:
+            return dict(status)
+        assert time.monotonic() < deadline, answer.stdout + answer.stderr + log.read_text()
+        time.sleep(5)  # each look starts a program of its own
+
+
+def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path.with_suffix(".log")
+    with terminal(variables, log) as child:
+        while "Starting the pipeline" not in log.read_text():
+            assert child.poll() is None, log.read_text()
+            time.sleep(0.1)
+        refused = run(variables, "run")
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+        assert "another make demo is starting" in refused.stderr
+        status = status_when(variables, log, "monitor", 180)
+        assert status["monitor"] == "success", "no alarm: the monitor knows what this broker cannot tell"
+        assert status["mails"] == 0
+        assert status["landed"] >= 3 * 2 * 60
+        supervisor = psutil.Process(int((tmp_path / "supervisord.pid").read_text()))
+        everything = [supervisor, *supervisor.children(recursive=True)]
+
+        watching = run(variables, "run", "--seconds", "1")  # a second make demo watches, and stops what it watched
+        assert "already running" in watching.stderr
+        assert json.loads(watching.stdout)["landed"] >= status["landed"]
+        assert child.wait(60) == 0
+    told = log.read_text()
+    assert "built-in: chosen by LOCAL_BROKER" in told
+    assert "stopped from another terminal" in told
+    assert "Traceback" not in told
+    assert not [process for process in everything if process.is_running()]
