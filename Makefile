@@ -49,7 +49,7 @@ env: .venv/.made .local/emulator/.made .local/kafka-jars/.made ## make the envir
 
 .PHONY: lock
 lock: | $(UV) ## renew the hashed locks from requirements.txt and requirements/*.in
-	@cd requirements && for name in ingest dev emulator aws-lint; do \
+	@cd requirements && for name in ingest dev emulator aws-lint quix; do \
 		../$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 			--custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; done
 
@@ -134,8 +134,20 @@ test-aws: $(TEST_ENV) ## the AWS template: linters, a deployment to the emulator
 chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last line sums up
 	@$(PY) -m tests.chaos --seeds 10
 
-bench-landing: env ## drain a million messages, against the floor and against peers
-	@$(PY) -m benchmarks.landing
+# Peers of the benchmark: Go modules locked by go.sum, Quix Streams by requirements/quix.txt.
+.local/bench/versitygw .local/bench/benthos: .local/bench/%: benchmarks/landing/peers/%/go.sum
+	@echo "benchmark: building $* with Go (about three minutes, once)"
+	@mkdir -p $(@D)
+	@go build -C $(<D) -mod=readonly -buildvcs=false -o $(CURDIR)/$@ $(if $(filter versitygw,$*),github.com/versity/versitygw/cmd/versitygw,.)
+
+.local/bench/quix/.made: requirements/quix.txt | $(UV)
+	@echo "benchmark: installing Quix Streams into .local/bench/quix"
+	@test -x $(@D)/bin/python || $(UV) venv -q --python '>=3.11,<3.14' $(@D)
+	@$(UV) pip sync -q --require-hashes --python $(@D)/bin/python requirements/quix.txt
+	@touch $@
+
+bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made ## drain a million messages, against the floor and against peers
+	@$(PY) -m benchmarks.landing --write docs/ingest.md
 
 .PHONY: screenshots
 screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)

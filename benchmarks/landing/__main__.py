@@ -1,12 +1,12 @@
-"""`python -m benchmarks.landing`: drain a topic into S3, ours against a floor and peers, in one run.
+"""`python -m benchmarks.landing`: drain a backlog into S3, ours against a floor and peers, in one run.
 
-S3 is versitygw (`--versitygw PROGRAM`, from `go install
-github.com/versity/versitygw/cmd/versitygw@v1.8.0`), Kafka a real one of its own. Peers are
-left out when their program is not given: `--benthos` (build `./cmd/benthos` in a module that
-requires github.com/benthosdev/benthos/v4 v4.27.0: `go install` refuses its replace lines),
-`--quix` (a Python with `quixstreams[s3]`). Set TMPDIR to a memory file system, else the
-gateway's disk is measured. CPU is the consumer process's own, user and system; msg/s is from the
-first object to the last record in S3 (files are counted in the gateway's folder).
+`make bench-landing` builds what it needs first: versitygw as S3 and Benthos from their Go modules (Go 1.25 or later,
+about three minutes each, once), Quix Streams in an environment of its own. Kafka is a real one. Everything lies on a
+memory file system where there is one, else the disk is what is measured. Programs take turns within each round, so that
+whatever else the machine does meets all of them; figures are medians over the rounds. A peer that is far slower runs in
+the first round only.
+
+Exit status: 0 every goal of bounds.toml is met, 1 one is missed, 2 none is missed but some were not measured.
 """
 
 from __future__ import annotations
@@ -14,206 +14,128 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep, time
+from time import sleep
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-from confluent_kafka import Producer
+from benchmarks.landing.figures import (
+    goal_table,
+    judge,
+    replace_between,
+    scaling_figures,
+    scenario_table,
+    speed_figures,
+    speed_table,
+)
+from benchmarks.landing.rig import HERE, PROGRAMS, Drain, Stage, drain, fill, stage
 
-from include.ingest.topic import ensure_topic
-from include.settings import KafkaSettings
-from tests import servers
-
-KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
-HERE = Path(__file__).parent
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One drain. `load` is the machine's load average just before, so that a disturbed run can be seen."""
-
-    program: str
-    records_a_file: int
-    partitions: int
-    messages: int
-    files: int
-    seconds: float
-    messages_per_second: float
-    cpu_us_a_message: float
-    peak_rss_mb: int
-    load: float
+MEMORY = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes the name
+TOPIC, WIDE_TOPIC = "benchmark", "benchmark-4"
+WIDE = 4
+ONCE = ("quix",)
+"""Peers so slow that one run tells enough."""
+AWAY_AFTER_FILES = 100
 
 
-@contextmanager
-def versitygw(program: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The S3 gateway; yields its endpoint and the folder of its buckets."""
-    port, root = servers.free_port(), folder / "buckets"
-    root.mkdir(parents=True)
-    command = [program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(root)]
-    secrets = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
-    with servers.process(command, folder / "versitygw.log", secrets):
-        endpoint = f"http://127.0.0.1:{port}"
-        s3 = boto3.client(
-            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-        )  # fmt: skip
-        deadline = monotonic() + 20
-        while True:
-            try:
-                s3.list_buckets()
-                break
-            except (BotoCoreError, ClientError):
-                if monotonic() > deadline:
-                    raise
-                sleep(0.2)
-        yield endpoint, root
+def say(one: Drain) -> Drain:
+    """Print a drain as a line of JSON."""
+    print(json.dumps(asdict(one)), flush=True)
+    return one
 
 
-def fill(bootstrap: str, topic: str, count: int, partitions: int) -> None:
-    """Put `count` quotes on the topic, evenly over its partitions."""
-    ensure_topic(KafkaSettings(bootstrap_servers=bootstrap, topic=topic), partitions, 1, None)
-    coins = ((1, "BTC", "Bitcoin", 64123.12), (1027, "ETH", "Ethereum", 3120.55), (52, "XRP", "XRP", 0.52))
-    values = []
-    for number in range(20_000):
-        coin, symbol, name, price = coins[number % 3]
-        clock = f"{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}"
-        values.append(
-            f'{{"id":{coin},"symbol":"{symbol}","name":"{name}","price":{price * (1 + number % 997 / 1e5):.4f},'
-            f'"last_updated":"2026-11-23T{clock}.{number % 1000:03d}Z"}}'.encode()
-        )
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4", "batch.size": 131_072,
-         "queue.buffering.max.messages": 500_000, "acks": "all"}
-    )  # fmt: skip
-    for number in range(count):
-        while True:
-            try:
-                producer.produce(topic, values[number % len(values)], partition=number % partitions)
-                break
-            except BufferError:
-                producer.poll(0.05)
-    if producer.flush(120):
-        raise RuntimeError("Kafka did not take the benchmark's messages")
+def race(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
+    """The programs in turns, `rounds` times for each file size; each round begins with another one."""
+    found = []
+    for size in options.sizes:
+        for number in range(options.rounds):
+            programs = [name for name in options.programs if number == 0 or name not in ONCE]
+            turn = number % len(programs)
+            found.append(
+                [say(drain(on, name, TOPIC, options.messages, size)) for name in programs[turn:] + programs[:turn]]
+            )
+    return found
 
 
-def drain(
-    program: str, command: list[str], environment: dict[str, str], root: Path, expected: int, size: int, partitions: int
-) -> Result:
-    """Start a consumer, wait until everything is in S3, stop it."""
-    bucket = root / environment["BUCKET"]
-    load = os.getloadavg()[0]
-    with servers.process(command, root.parent / f"{program}-{size}.log", environment) as child:
-        began = monotonic()
-        first = finished = 0.0
-        files = 0
-        wanted = max(expected // size - partitions, 1)
-        while not finished:
-            sleep(0.1)
-            if child.poll() is not None:
-                raise RuntimeError(f"{program} ended with {child.returncode}: see {root.parent}/{program}-{size}.log")
-            files = _count(bucket)
-            if files and not first:
-                first = monotonic()
-            if files >= wanted:
-                finished = monotonic()
-            if monotonic() - began > 600:
-                raise RuntimeError(f"{program}: {files} of {wanted} files after 600 s")
-        sleep(0.3)
-        fields = Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        cpu = (int(fields[11]) + int(fields[12])) / TICKS
-        status = Path(f"/proc/{child.pid}/status").read_text()
-        peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
-    seconds = max(finished - first, 0.1)
-    return Result(
-        program, size, partitions, expected, files, round(seconds, 2), round(expected / seconds),
-        round(cpu / expected * 1e6, 2), peak, round(load, 1),
-    )  # fmt: skip
-
-
-def _count(bucket: Path) -> int:
-    return sum(
-        1 for _, folders, names in os.walk(bucket) for name in names if name.endswith(".json") and name[0] != "_"
-    ) if bucket.exists() else 0  # fmt: skip
-
-
-def programs(options: argparse.Namespace) -> dict[str, list[str]]:
-    """Name and command of each competitor."""
-    found = {
-        "ours": [sys.executable, "-m", "include.ingest", "consume"],
-        "floor": [sys.executable, "-m", "benchmarks.landing.floor"],
-    }
-    if options.benthos:
-        found["benthos"] = [options.benthos, "-c", str(HERE / "benthos.yaml")]
-    if options.quix:
-        found["quix"] = [options.quix, str(HERE / "quix_peer.py")]
-    return {name: command for name, command in found.items() if not options.only or name in options.only}
-
-
-def settings(bootstrap: str, endpoint: str, topic: str, bucket: str, group: str, size: int) -> dict[str, str]:
-    """Environment for every competitor."""
-    return KEYS | {
-        "BOOTSTRAP": bootstrap, "TOPIC": topic, "GROUP": group, "SIZE": str(size), "BUCKET": bucket, "S3": endpoint,
-        "KAFKA_BOOTSTRAP_SERVERS": bootstrap, "KAFKA_TOPIC": topic, "KAFKA_GROUP": group, "S3_BUCKET": bucket,
-        "AWS_ENDPOINT_URL": endpoint, "CONSUMER_BATCH_RECORDS": str(size), "CONSUMER_HTTP_PORT": "0",
-        "CONSUMER_CLOUDWATCH": "false",
-    }  # fmt: skip
-
-
-def table(results: list[Result]) -> str:
-    """The results as a Markdown table, with ratios to ours."""
-    ours = {result.records_a_file: result for result in results if result.program == "ours"}
-    lines = [
-        "| program | records a file | msg/s | ours is | CPU-µs a message | peak RSS | load before |",
-        "|---|---|---|---|---|---|---|",
+def scaling(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
+    """One consumer and two on four partitions, in turns."""
+    return [
+        [
+            say(drain(on, "ours", WIDE_TOPIC, options.messages, 100, partitions=WIDE, processes=count))
+            for count in ((1, 2) if number % 2 == 0 else (2, 1))
+        ]
+        for number in range(options.rounds)
     ]
-    for result in sorted(results, key=lambda one: (one.records_a_file, -one.messages_per_second)):
-        mine = ours.get(result.records_a_file)
-        ratio = f"{mine.messages_per_second / result.messages_per_second:.2f} x" if mine else ""
-        lines.append(
-            f"| {result.program} | {result.records_a_file:,} | {result.messages_per_second:,} | {ratio} | "
-            f"{result.cpu_us_a_message} | {result.peak_rss_mb} MB | {result.load} |"
-        )
-    return "\n".join(lines)
+
+
+def s3_away(on: Stage, messages: int, seconds: float) -> Drain:
+    """A drain during which S3 hangs for half of `seconds`, then refuses connections for the other half."""
+
+    def trouble() -> None:
+        on.gateway.freeze()
+        sleep(seconds / 2)
+        on.gateway.kill()
+        sleep(seconds / 2)
+        on.gateway.start()
+
+    return say(drain(on, "ours", TOPIC, messages, 100, after_files=AWAY_AFTER_FILES, trouble=trouble))
+
+
+def conditions(options: argparse.Namespace) -> str:
+    """What the figures were measured on, in words."""
+    models = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {len(models)} x {models[0]}, Python {platform.python_version()}: "
+        f"{options.messages:,} messages, rounds: {options.rounds}; medians, of peak RSS the largest."
+    )
 
 
 def main() -> int:
-    """Run the benchmark and print its table."""
+    """Run the benchmark; print its tables and, when told, write them into a guide."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.landing", description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 10_000])
-    parser.add_argument("--partitions", type=int, default=1)
-    parser.add_argument("--versitygw", default="versitygw")
-    parser.add_argument("--benthos")
-    parser.add_argument("--quix", help="a Python that has quixstreams[s3]")
-    parser.add_argument("--only", nargs="*", help="names of competitors")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100, 10_000], help="records a file")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--programs", nargs="+", choices=sorted(PROGRAMS), default=list(PROGRAMS))
+    parser.add_argument("--scenarios", nargs="*", choices=["two-consumers", "s3-away"],
+                        default=["two-consumers", "s3-away"])  # fmt: skip
+    parser.add_argument("--away-seconds", type=float, default=120.0)
+    parser.add_argument("--json", type=Path, help="write the drains here too")
+    parser.add_argument("--write", type=Path, metavar="GUIDE", help="put the tables between the guide's markers")
     options = parser.parse_args()
-    results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="landing-") as temporary:
-        folder = Path(temporary)
-        with servers.kafka_server(folder / "kafka") as kafka, versitygw(options.versitygw, folder) as (endpoint, root):
-            topic = "benchmark"
-            fill(kafka.bootstrap, topic, options.messages, options.partitions)
-            for size in options.sizes:
-                for name, command in programs(options).items():
-                    bucket = f"{name}-{size}"
-                    (root / bucket).mkdir()
-                    group = f"{name}-{size}-{int(time())}"
-                    environment = settings(kafka.bootstrap, endpoint, topic, bucket, group, size)
-                    result = drain(name, command, environment, root, options.messages, size, options.partitions)
-                    results.append(result)
-                    print(json.dumps(asdict(result)), flush=True)
-    print(table(results))
+    memory = MEMORY if os.access(MEMORY, os.W_OK) and "TMPDIR" not in os.environ else None
+    with tempfile.TemporaryDirectory(prefix="landing-", dir=memory) as folder, stage(Path(folder)) as on:
+        fill(on.bootstrap, TOPIC, options.messages, 1)
+        raced = race(on, options)
+        named: list[tuple[str, Drain]] = []
+        figures = speed_figures(raced)
+        if "two-consumers" in options.scenarios:
+            fill(on.bootstrap, WIDE_TOPIC, options.messages, WIDE)
+            scaled = scaling(on, options)
+            figures |= scaling_figures(scaled)
+            drains = sorted((one for pair in scaled for one in pair), key=lambda one: one.processes)
+            named += [(f"{one.processes} of ours on {WIDE} partitions", one) for one in drains]
+        if "s3-away" in options.scenarios:
+            one = s3_away(on, options.messages, options.away_seconds)
+            figures["s3_away.peak_rss_mb"] = one.peak_rss_mb
+            named.append((f"S3 away for {options.away_seconds:g} s (the span holds it)", one))
+    judged = judge((HERE / "bounds.toml").read_text(), figures)
+    parts = [conditions(options), speed_table(raced), *([scenario_table(named)] if named else []), goal_table(judged)]
+    print("\n\n".join(parts))
     if options.json:
-        options.json.write_text(json.dumps([asdict(result) for result in results], indent=2))
-    return 0
+        drains = [one for drains in raced for one in drains] + [one for _, one in named]
+        options.json.write_text(json.dumps([asdict(one) for one in drains], indent=2))
+    if options.write:
+        options.write.write_text(replace_between(options.write.read_text(), "benchmark", "\n\n".join(parts)))
+    missed = [one.name for one in judged if one.verdict == "MISSED"]
+    unmeasured = [one.name for one in judged if one.measured is None]
+    print(f"landing: {sum(one.met for one in judged)} goals met, missed: {missed}, not measured: {unmeasured}")
+    return 1 if missed else 2 if unmeasured else 0
 
 
 if __name__ == "__main__":
