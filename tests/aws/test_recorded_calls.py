@@ -1,6 +1,6 @@
 """The consumer's programs on real Kafka, each AWS call recorded and refused if its policy does not allow it.
 
-The monitor and the transform run under the same guard in tests/dags, dbt-athena in tests/athena.
+The monitor runs under the same guard in tests/dags, where one test compares likewise, dbt-athena in tests/athena.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from include.aws.permissions import POLICIES
 from include.ingest.topic import ensure_topic
@@ -37,12 +38,20 @@ sys.exit(status)
 """
 
 
+def log_end(kafka: KafkaSettings, partition: int) -> int:
+    reader = Consumer(kafka.client_config() | {"group.id": "test-reader"})
+    try:
+        return reader.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=10)[1]
+    finally:
+        reader.close()
+
+
 def landed(bucket: str, prefix: str) -> int:
     pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return sum(page["KeyCount"] for page in pages)
 
 
-def test_consumer_and_replay_use_exactly_what_the_consumers_policy_allows_our_code(
+def test_the_consumers_programs_use_exactly_what_the_consumers_policy_allows_our_code(
     kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path: Path
 ) -> None:
     kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic)
@@ -84,10 +93,18 @@ def test_consumer_and_replay_use_exactly_what_the_consumers_policy_allows_our_co
         assert consumer.wait(30) == 0, (tmp_path / "consume.log").read_text()
     finally:
         consumer.kill()
-    replay = start("replay", "replay", "--limit", "1", "--yes")
-    assert replay.wait(60) == 0, (tmp_path / "replay.log").read_text()
+    producer = Producer(kafka.client_config())
+    producer.produce(topic, b"not landed", partition=0)
+    assert producer.flush(20) == 0
+    for name, arguments in {
+        "replay": ["--limit", "1", "--yes"],
+        "resize-cells": ["200", "--yes"],
+        "adopt": ["--partition", "0", "--offset", str(log_end(kafka, 0)), "--yes"],  # gives up what is not landed
+    }.items():
+        assert start(name, name, *arguments).wait(60) == 0, (tmp_path / f"{name}.log").read_text()
     assert landed(bucket, "state/replayed/") == 1
 
     ours = {one.action for one in POLICIES["ConsumerPolicy"] if "our code" in one.used_by}
     assert used("consume") == ours
-    assert used("replay") == ours - {"cloudwatch:PutMetricData"}
+    assert used("replay") == used("adopt") == ours - {"cloudwatch:PutMetricData"}
+    assert used("resize-cells") == {"s3:GetObject", "s3:PutObject"}  # the contract object

@@ -16,12 +16,14 @@ from airflow.sdk import DAG
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
+from include.aws.permissions import POLICIES
 from include.landing.layout import object_key
 from include.settings import StorageSettings
 from include.watch import cloudwatch, layer_state
 from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS
 from include.watch.cloudwatch import Datum
 from include.watch.layer_state import FailingTest, LayerState, LayerTests, Run
+from tests import policy_guard
 from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
 from tests.servers import KafkaServer
 
@@ -164,6 +166,15 @@ def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None
     pipeline.produce(3)  # younger than a batch's age
     assert pipeline.red() == set()
     assert pipeline.mailbox.take() == []
+
+
+def test_a_run_uses_exactly_what_the_policy_allows_our_code(pipeline: Pipeline) -> None:
+    used: set[str] = set()
+    pipeline.patch.setitem(policy_guard.seen, "AirflowPolicy", used)
+    pipeline.patch.setenv("ALERT_SNS_TOPIC_ARN", boto3.client("sns").create_topic(Name="alerts")["TopicArn"])
+    gone(pipeline)
+    assert pipeline.red() == {"check_consumer_stalled", "notify"}
+    assert used == {one.action for one in POLICIES["AirflowPolicy"] if "our code" in one.used_by}
 
 
 def lag(pipeline: Pipeline) -> None:
