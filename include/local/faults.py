@@ -8,6 +8,7 @@ from pathlib import Path
 
 from include.local import environment
 from include.local.process_control import ProcessControl
+from include.watch.measure import SHORTEST_GRACE
 
 BAD_SHARE = "SIMULATOR_BAD_SHARE"
 SOURCE = "PRODUCER_SOURCE"
@@ -23,8 +24,10 @@ class Fault:
 def _stop_consumer(control: ProcessControl, _: Path) -> str:
     control.stop("consumer")
     return (
-        "The consumer is stopped: lag grows, the monitor's next run (every five minutes; trigger pipeline_monitor "
-        "to have it now) turns red and a mail follows. make demo-mail shows it, make demo-fix mends it."
+        "The consumer is stopped and lag grows. An empty group may be a restart, so it is a fault after "
+        f"{SHORTEST_GRACE.total_seconds() / 60:.0f} minutes: the monitor's first run after that (every five minutes; "
+        "trigger pipeline_monitor to have it sooner) turns red and mails. make demo-mail shows it, make demo-fix "
+        "mends it."
     )
 
 
@@ -57,7 +60,10 @@ def mend(control: ProcessControl, environment_file: Path) -> str:
         _restart_producer(control, environment_file, values)
     for name in ("emulator", "consumer"):
         control.start(name)
-    return "Mended: the backlog drains, and the monitor's next run mails the recovery."
+    return (
+        "Mended: the backlog drains, and the monitor's next run mails what is over. What counts events (dead letters, "
+        "upload errors) is over when they are some minutes old."
+    )
 
 
 def _restart_producer(control: ProcessControl, environment_file: Path, values: dict[str, str]) -> None:

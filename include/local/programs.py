@@ -53,6 +53,6 @@ def programs(local: LocalSettings) -> list[Program]:
             "airflow-api",
             ("env", impatient, "airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port)),
         ),
-        Program("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs"), stop_seconds=20),
+        Program("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs")),
         Program("airflow-dag-processor", ("airflow", "dag-processor")),
     ]
