@@ -22,22 +22,25 @@ help: ## list the targets
 $(UV):
 	@include/local/bootstrap.sh $(UV_VERSION)
 
+install = $(UV) pip sync -q --require-hashes --python $(1) $(2)
+or_say = || { echo "environment: packages are missing: is the package index reachable? (uv's own message is above)" >&2; exit 1; }
+
 .venv/.made: requirements/dev.txt | $(UV)
 	@echo "environment: installing $$(grep -cE '^[a-zA-Z]' requirements/dev.txt) locked packages into .venv"
 	@test -x $(PY) || $(UV) venv -q --python '>=3.11,<3.14' .venv
-	@$(UV) pip sync -q --require-hashes --compile-bytecode --python $(PY) requirements/dev.txt
+	@$(call install,$(PY),requirements/dev.txt) --compile-bytecode $(or_say)
 	@touch $@
 
 .local/emulator/.made: requirements/emulator.txt | $(UV)
 	@echo "environment: installing the AWS emulator into .local/emulator"
 	@test -x .local/emulator/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/emulator
-	@$(UV) pip sync -q --require-hashes --compile-bytecode --python .local/emulator/bin/python requirements/emulator.txt
+	@$(call install,.local/emulator/bin/python,requirements/emulator.txt) --compile-bytecode $(or_say)
 	@touch $@
 
 .local/aws-lint/.made: requirements/aws-lint.txt | $(UV)
 	@echo "environment: installing cfn-lint and checkov into .local/aws-lint"
 	@test -x .local/aws-lint/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/aws-lint
-	@$(UV) pip sync -q --require-hashes --python .local/aws-lint/bin/python requirements/aws-lint.txt
+	@$(call install,.local/aws-lint/bin/python,requirements/aws-lint.txt) $(or_say)
 	@touch $@
 
 .local/kafka-jars/.made: include/local/kafka/pom.xml

@@ -1,6 +1,6 @@
 """A Kafka broker on loopback without Docker.
 
-Real Apache Kafka where there are Java 17 or later and its jars (`make kafka` fetches them
+Real Apache Kafka where there are Java 17 or later and its jars (`make env` fetches them
 with Maven); otherwise the broker built into librdkafka, which lives in memory and knows
 neither topic ids nor LogAppendTime. Which of the two runs is always said.
 
@@ -57,7 +57,7 @@ def available_kind() -> tuple[Kind, str]:
     if version is None or version < 17:
         return "built-in", f"no Java 17 or later ({'none' if version is None else version})"
     if not any(JARS.glob("kafka_2.13-*.jar")):
-        return "built-in", "Kafka's jars are not there (make kafka needs Maven)"
+        return "built-in", "Kafka's jars are not there (make env fetches them with Maven)"
     return "kafka", f"Apache Kafka on Java {version}"
 
 
