@@ -105,18 +105,19 @@ $(MANIFEST): .venv/.made $(shell find include/dbt -name target -prune -o -name l
 	@touch $@
 
 .PHONY: lint
-lint: env $(MANIFEST) ## ruff, mypy, shellcheck, sqlfluff
+lint: env $(MANIFEST) ## ruff, mypy, shellcheck, sqlfluff, dbt's own warnings, dbt-bouncer
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck .ci/run include/local/*.sh include/local/kafka/*.sh
 	@.venv/bin/sqlfluff lint include/dbt/models include/dbt/tests include/dbt/analyses include/dbt/snapshots --disable-progress-bar
+	@.venv/bin/dbt-bouncer run --config-file include/dbt/dbt-bouncer.yml --show-all-failures
 
 PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind.
 SUITES := unit warehouse dags aws packaging chaos integration athena
-.PHONY: test test-fast test-dags test-athena test-aws chaos bench-landing
+.PHONY: test test-fast test-dags test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP, Trino)
 	@failed=; for suite in $(SUITES); do \
 		echo "== tests/$$suite"; $(PYTEST) tests/$$suite || failed="$$failed $$suite"; done; \
@@ -148,6 +149,9 @@ chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last l
 	@test -x $(@D)/bin/python || $(UV) venv -q --python '>=3.11,<3.14' $(@D)
 	@$(UV) pip sync -q --require-hashes --python $(@D)/bin/python requirements/quix.txt
 	@touch $@
+
+bench-warehouse: env .local/bench/versitygw ## dbt build of a day of quotes, and bronze with 10,000 files, on DuckDB
+	@TMPDIR=$(wildcard /dev/shm) $(PY) -m benchmarks.warehouse.run
 
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made ## drain a million messages, against the floor and against peers
 	@$(PY) -m benchmarks.landing --write docs/ingest.md

@@ -1,20 +1,27 @@
-"""What the warehouse costs on DuckDB, over the emulator's S3.
+"""What the warehouse costs on DuckDB: `make bench-warehouse`, or `python -m benchmarks.warehouse.run day|bronze`.
 
-    python -m benchmarks.warehouse.run day      a day of quotes, one a second and symbol: first and later builds
-    python -m benchmarks.warehouse.run bronze   ten new files, with 100 and with 10,000 files loaded
+day      a day of quotes, one a second and symbol: the first build, builds with 15 minutes more, one with nothing new
+bronze   ten new files, with 100 and with 10,000 files loaded
 
-Prints seconds of wall time as a table; every build is a dbt command of its own, start-up included.
+The landed files (100 records each) are in versitygw, an S3 server that costs little beside what is measured; with
+`--emulator` in the laptop's AWS emulator, a pure-Python server on the same cores. Every build is a dbt command of its
+own, start-up included, on a project that has been parsed before. Prints seconds of wall time and of dbt's CPU (user
+and system), and the machine's load just before.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,14 +29,27 @@ import boto3
 import obstore
 from obstore.store import S3Store
 
+from benchmarks.landing.rig import KEYS, Gateway
 from include.local.emulator import CREDENTIALS
 from tests import servers
 from tests.warehouse.landed_topic import LandedTopic, market_day, open_bucket, quote
 from tests.warehouse.warehouse import DBT_PROJECT, Warehouse
 
-BUCKET = "benchmark"
 DBT = Path(sys.executable).parent / "dbt"
-REPEATS = 3
+LATER_BUILDS = 3
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one dbt command, in seconds."""
+
+    wall: float
+    cpu: float
+    load: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:6.1f} s, {self.cpu:5.1f} s of CPU (load before: {self.load:.1f})"
 
 
 def land(topic: LandedTopic, store: S3Store) -> int:
@@ -38,75 +58,100 @@ def land(topic: LandedTopic, store: S3Store) -> int:
         return len(list(pool.map(lambda file: obstore.put(store, *file), topic.files())))
 
 
-def seconds(warehouse: Warehouse, *arguments: str) -> float:
-    """Wall time of a dbt command."""
+def dbt(warehouse: Warehouse, *arguments: str) -> Cost:
+    """Run a dbt command."""
     command = [str(DBT), "--quiet", *arguments, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
     command += ["--target-path", str(warehouse.artifacts), "--log-path", str(warehouse.artifacts)]
-    warehouse.folder.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
+    warehouse.prepare()
+    load, before, started = os.getloadavg()[0], resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, env=os.environ | warehouse.variables(), stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, load)
 
 
-def build(warehouse: Warehouse, *arguments: str) -> float:
-    """Wall time of `dbt build` as production runs it."""
-    return seconds(warehouse, "build", "--exclude", "resource_type:unit_test", *arguments)
+def build(warehouse: Warehouse, *arguments: str) -> Cost:
+    """`dbt build` as production runs it."""
+    return dbt(warehouse, "build", "--exclude", "resource_type:unit_test", *arguments)
 
 
-def a_day(folder: Path, endpoint: str, store: S3Store) -> None:
-    """First build of a day, a build with a quarter of an hour more, and one with nothing new."""
+def open_new_bucket(bucket: str, endpoint: str) -> S3Store:
+    """An empty bucket."""
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+    return open_bucket(bucket, endpoint)
+
+
+def a_day(folder: Path, endpoint: str) -> None:
+    """First build of a day, builds with a quarter of an hour more each, and one with nothing new."""
     now = datetime.now(UTC).replace(microsecond=0)
-    topic = LandedTopic()
-    market_day(topic, now - timedelta(days=1), hours=24, interval=timedelta(seconds=1), faults=False)
-    print(f"landed {land(topic, store)} files, {sum(map(len, topic.log.values()))} records")
-    warehouse = Warehouse(folder / "day", folder / "target", BUCKET, endpoint)
-    seconds(warehouse, "parse")
-    print(f"first build of the day        {build(warehouse):6.1f} s")
-    market_day(topic, now, hours=0.25, interval=timedelta(seconds=1), seed=2, faults=False)
-    land(topic, store)
-    print(f"build with 15 minutes more    {build(warehouse):6.1f} s")
-    print(f"build with nothing new        {build(warehouse):6.1f} s")
+    topic, second = LandedTopic(), timedelta(seconds=1)
+    store = open_new_bucket("a-day", endpoint)
+    market_day(topic, now - timedelta(days=1), hours=24, interval=second, faults=False)
+    print(f"landed {land(topic, store)} files, {sum(map(len, topic.log.values()))} records", flush=True)
+    warehouse = Warehouse(folder / "day", folder / "target", "a-day", endpoint)
+    dbt(warehouse, "parse")
+    print(f"first build of the day      {build(warehouse)}", flush=True)
+    for later in range(LATER_BUILDS):
+        market_day(topic, now + later * timedelta(minutes=15), 0.25, second, seed=2 + later, faults=False)
+        land(topic, store)
+        print(f"build with 15 minutes more  {build(warehouse)}", flush=True)
+    print(f"build with nothing new      {build(warehouse)}", flush=True)
 
 
-def bronze(folder: Path, endpoint: str, store: S3Store) -> None:
-    """Bronze alone: ten new files on top of 100 and of 10,000."""
+def bronze(folder: Path, endpoint: str) -> None:
+    """Bronze alone: ten new files on top of 100 and of 10,000, one a table in turn."""
     now = datetime.now(UTC).replace(microsecond=0)
-    medians = {}
+    warehouses: dict[int, tuple[Warehouse, LandedTopic, S3Store]] = {}
     for loaded in (100, 10_000):
-        bucket = f"{BUCKET}-{loaded}"
-        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
-        store = open_bucket(bucket, endpoint)
-        topic = LandedTopic(cell=10)
+        bucket = f"loaded-{loaded}"
+        store, topic = open_new_bucket(bucket, endpoint), LandedTopic(cell=10)
         for n in range(loaded * 10):  # files of ten records, a file every twenty seconds
             at = now - timedelta(seconds=2 * (loaded * 10 - n))
             topic.send(quote("ETH", 3000.0 + n / 1000, at), at)
         land(topic, store)
         warehouse = Warehouse(folder / bucket, folder / "target", bucket, endpoint)
         build(warehouse, "--select", "crypto_raw")
-        times = []
-        for repeat in range(REPEATS):
+        warehouses[loaded] = (warehouse, topic, store)
+    costs: dict[int, list[Cost]] = {loaded: [] for loaded in warehouses}
+    for repeat in range(REPEATS):
+        for loaded, (warehouse, topic, store) in warehouses.items():
             for n in range(100):
                 at = now + timedelta(seconds=200 * repeat + 2 * n)
                 topic.send(quote("ETH", 3000.0 + n / 1000, at), at)
             land(topic, store)
-            times.append(seconds(warehouse, "run", "--select", "crypto_raw"))
-        medians[loaded] = sorted(times)[REPEATS // 2]
-        print(f"{loaded:6} files loaded, 10 new: {medians[loaded]:6.2f} s (runs: {[round(t, 2) for t in times]})")
-    print(f"ratio: {medians[10_000] / medians[100]:.2f} (at most 1.5)")
+            costs[loaded].append(dbt(warehouse, "run", "--select", "crypto_raw"))
+    median = {loaded: sorted(c.wall for c in runs)[REPEATS // 2] for loaded, runs in costs.items()}
+    for loaded, runs in costs.items():
+        seconds = ", ".join(f"{cost.wall:.2f}" for cost in runs)
+        print(f"{loaded:6} files loaded, 10 new: {median[loaded]:6.2f} s (runs: {seconds})")
+    print(f"ratio: {median[10_000] / median[100]:.2f} (at most 1.5)")
+
+
+@contextmanager
+def s3_server(emulator: bool, folder: Path) -> Iterator[str]:
+    """An S3 server, and the environment in which it is used; yields its endpoint."""
+    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"} | (CREDENTIALS if emulator else KEYS)
+    if emulator:
+        with servers.aws_server(folder / "aws") as endpoint:
+            yield endpoint
+    else:
+        gateway = Gateway(folder)
+        gateway.start()
+        try:
+            yield gateway.endpoint
+        finally:
+            gateway.close()
 
 
 def main() -> None:
-    """Run one benchmark on an emulator of its own."""
+    """Run the benchmarks that are named, or both."""
+    benchmarks = {"day": a_day, "bronze": bronze}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["day", "bronze"])
-    chosen = parser.parse_args().benchmark
-    os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1"}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "aws").mkdir()
-        with servers.aws_server(folder / "aws") as endpoint:
-            boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=BUCKET)
-            {"day": a_day, "bronze": bronze}[chosen](folder, endpoint, open_bucket(BUCKET, endpoint))
+    parser.add_argument("benchmark", nargs="?", choices=list(benchmarks), help="default: both")
+    parser.add_argument("--emulator", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, s3_server(options.emulator, Path(name)) as endpoint:
+        for benchmark in [options.benchmark] if options.benchmark else benchmarks:
+            benchmarks[benchmark](Path(name) / benchmark, endpoint)
 
 
 if __name__ == "__main__":

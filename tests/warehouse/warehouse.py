@@ -62,11 +62,22 @@ class Warehouse:
         """The DuckDB file."""
         return self.folder / "warehouse.duckdb"
 
+    @property
+    def _link(self) -> Path:
+        return self.artifacts / "warehouse.duckdb"
+
+    def prepare(self) -> None:
+        """Make this the warehouse that dbt finds: dbt parses everything anew when the path in the profile changes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(self.database)
+
     def variables(self) -> dict[str, str]:
-        """Environment of a dbt run on this warehouse."""
+        """Environment of a dbt run on this warehouse, once `prepare` was called."""
         return {
             "WAREHOUSE_TARGET": "local",
-            "WAREHOUSE_DUCKDB_PATH": str(self.database),
+            "WAREHOUSE_DUCKDB_PATH": str(self._link),
             "WAREHOUSE_DATABASE": "lake",
             "S3_BUCKET": self.bucket,
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -81,7 +92,7 @@ class Warehouse:
         command = ["--quiet", "--log-level-file", "none", *arguments]
         command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
         command += ["--target-path", str(self.artifacts)]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with environment(self.variables()):
             answer = dbtRunner().invoke(command)
         kept_open: Any = DuckDBConnectionManager._ENV  # by the adapter, and with it the file locked
