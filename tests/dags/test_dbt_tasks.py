@@ -1,0 +1,66 @@
+"""Each data test runs exactly once in a DAG run: not forgotten by the groups, not run twice by two tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from dbt.cli.main import dbtRunner
+
+from include.settings import DBT_PROJECT
+from tests.dags.conftest import DAGS
+from tests.warehouse.warehouse import environment
+
+
+class Dbt:
+    """dbt's own answer to what a selection holds; the project is parsed once."""
+
+    def __init__(self, target_path: Path) -> None:
+        self._folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", "ci"]
+        self._folders += ["--target-path", str(target_path), "--log-level-file", "none"]
+        self._runner = dbtRunner()
+        self._runner = dbtRunner(manifest=self._invoke("parse"))
+
+    def _invoke(self, *arguments: str) -> Any:
+        with environment({}):
+            answer = self._runner.invoke(["--quiet", *arguments, *self._folders])
+        assert answer.success, answer.exception
+        return answer.result
+
+    def tests(self, *selection: str) -> list[str]:
+        """Names of the data tests."""
+        return list(self._invoke("list", "--resource-type", "test", "--output", "name", *selection))
+
+
+@pytest.fixture(scope="module")
+def dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
+    return Dbt(tmp_path_factory.mktemp("dbt-target"))
+
+
+def words(text: str | list[str] | None) -> list[str]:
+    """A task's `select` or `exclude`."""
+    return text.split() if isinstance(text, str) else list(text or ())
+
+
+def runs_by_test(dag_id: str, dbt: Dbt) -> Counter[str]:
+    """How often each data test runs, over all tasks of the DAG that build or test."""
+    dag = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id]
+    run: Counter[str] = Counter()
+    for task in dag.tasks:
+        if {"build", "test"} & set(getattr(task, "base_cmd", ())):
+            options = [("--select", words(task.select)), ("--exclude", words(task.exclude))]
+            run.update(dbt.tests(*(word for name, given in options if given for word in (name, *given))))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "others"), [("crypto_transform", ["tag:monitoring"]), ("lakehouse_maintenance", [])]
+)
+def test_each_data_test_runs_once(dag_id: str, others: list[str], dbt: Dbt) -> None:
+    """Those of the test history run in the daily DAG, which builds it."""
+    expected = dbt.tests(*(["--exclude", *others] if others else []))
+    assert len(expected) == len(set(expected)) > 60
+    assert runs_by_test(dag_id, dbt) == Counter(expected)
