@@ -7,17 +7,27 @@ unknown is not zero.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.settings import Settings, StorageSettings
-from include.watch import baseline, cloudwatch, freshness, kafka_offsets, lag, layer_state, objects, state_objects
+from include.watch import (
+    baseline,
+    cloudwatch,
+    freshness,
+    kafka_offsets,
+    lag,
+    lag_window,
+    layer_state,
+    objects,
+    state_objects,
+)
 from include.watch.alert_state import AlertStore
 from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, alarm_name
-from include.watch.instants import from_text, to_text
+from include.watch.instants import to_text
+from include.watch.lag_window import LagWindow
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
@@ -37,11 +47,6 @@ WINDOW = timedelta(minutes=5)
 WINDOWS = max(one.periods for one in CONDITIONS.values())
 
 
-def window_key(storage: StorageSettings) -> str:
-    """Key of the lag window."""
-    return f"{storage.state_prefix}lag_window.json"
-
-
 def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings, now: datetime) -> dict[str, Any]:
     """Lag, statuses and retention headroom; moves the lag window in S3 on.
 
@@ -50,12 +55,12 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
     """
     reading = kafka_offsets.read(admin, looker, settings.kafka.topic, settings.kafka.group)
     before, fault = _read_window(s3, settings.storage)
-    window = lag.extend(before[0], reading.partitions, now)
+    window = lag.extend(before.samples, reading.partitions, now)
     grace = max(SHORTEST_GRACE, timedelta(seconds=2 * settings.consumer.batch_age_seconds))
     found = lag.summary(reading.partitions, window, reading.members, reading.retention, now, grace)
     oldest = now if found.seconds is None else now - timedelta(seconds=found.seconds)
-    unread = [(at, since) for at, since in before[1] if now - UNREAD_MEMORY <= at < now]
-    fault = fault or _write_window(s3, settings.storage, window, [*unread, (now, oldest)])
+    unread = [(at, since) for at, since in before.unread if now - UNREAD_MEMORY <= at < now]
+    fault = fault or _write_window(s3, settings.storage, LagWindow(window, [*unread, (now, oldest)]))
     for one in reading.partitions:
         log.info(
             "partition=%d status=%s lag=%d committed=%s earliest=%d latest=%d",
@@ -83,40 +88,18 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
     }
 
 
-Window = tuple[dict[int, list[lag.Sample]], list[tuple[datetime, datetime]]]
-
-
-def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[Window, str]:
-    """Samples by partition, and looks at the oldest unread record; empty with the reason when not readable."""
+def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[LagWindow, str]:
+    """The window; empty, with the reason, when it cannot be read."""
     try:
-        found = state_objects.read(s3, storage.bucket, window_key(storage))
-        content = found[0] if found else {"samples": {}, "unread": []}
-        samples = {
-            int(partition): [lag.Sample(from_text(at), int(position), int(behind)) for at, position, behind in rows]
-            for partition, rows in content["samples"].items()
-        }
-        unread = [(from_text(at), from_text(since)) for at, since in content["unread"]]
-    except (ClientError, BotoCoreError, state_objects.StateUnreadableError, KeyError, TypeError, ValueError) as error:
+        return lag_window.read(s3, storage), ""
+    except (ClientError, BotoCoreError, state_objects.StateUnreadableError) as error:
         log.warning("lag window not readable, statuses rest on one look: %s", error)
-        return ({}, []), f"the lag window cannot be read: {error}"
-    return (samples, unread), ""
+        return LagWindow(), f"the lag window cannot be read: {error}"
 
 
-def _write_window(
-    s3: S3Client,
-    storage: StorageSettings,
-    window: dict[int, list[lag.Sample]],
-    unread: Sequence[tuple[datetime, datetime]],
-) -> str:
-    content = {
-        "samples": {
-            str(partition): [[to_text(one.at), one.position, one.lag] for one in samples]
-            for partition, samples in window.items()
-        },
-        "unread": [[to_text(at), to_text(since)] for at, since in unread],
-    }
+def _write_window(s3: S3Client, storage: StorageSettings, window: LagWindow) -> str:
     try:
-        state_objects.write(s3, storage.bucket, window_key(storage), content)
+        lag_window.write(s3, storage, window)
     except (ClientError, BotoCoreError) as error:
         log.warning("lag window not written: %s", error)
         return f"the lag window cannot be written: {error}"
@@ -130,8 +113,8 @@ def landed(s3: S3Client, settings: Settings, now: datetime) -> dict[str, Any]:
     first and the last of them: with the commit that gives the mean batch.
     """
     storage, since = settings.storage, now - objects.HOUR
-    (_, unread), _ = _read_window(s3, storage)
-    begin = objects.listing_start([oldest for _, oldest in unread], now)
+    window, _ = _read_window(s3, storage)
+    begin = objects.listing_start([oldest for _, oldest in window.unread], now)
     data = objects.arrivals(s3, storage.bucket, storage.data_prefix, "crypto_data", begin, since)
     dead = objects.arrivals(s3, storage.bucket, storage.dead_letter_prefix, "dead_letter", begin, since)
     return {

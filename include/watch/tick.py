@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from include.watch.alert_rules import Measured, Verdict, judge
 from include.watch.catalogue import CONDITIONS, LAYERS, Condition
 from include.watch.cloudwatch import Datum, by_layer
-from include.watch.instants import from_text, span
+from include.watch.instants import from_text, span, to_text
 from include.watch.objects import mean_batch
 from include.watch.thresholds import FROM_HISTORY, Threshold, differing_alarms
 
@@ -91,11 +91,16 @@ def failing_tests(layers: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for layer, state in layers["states"].items():
         for test in state["tests"]["failing"] if state else ():
-            since = f", since {test['since']}" if test["since"] else ""
+            since = f", since {_second(test['since'])}" if test["since"] else ""
             facts = f"{layer} ({test['severity']}), {test['failures']} failing rows{since}"
             rows = f"\nsample rows:\n{test['rows']}" if test.get("rows") else ""
             found[test["name"]] = f"{facts}: {test['message']}{rows}"
     return found
+
+
+def _second(moment: str) -> str:
+    """An instant without its microseconds."""
+    return to_text(from_text(moment).replace(microsecond=0))
 
 
 def verdicts(tick: Tick, thresholds: Mapping[str, Threshold], threshold_faults: list[str]) -> list[Verdict]:
@@ -168,7 +173,7 @@ def _age(condition: Condition, layers: dict[str, Any]) -> Measured:
         return Measured(note="nothing has landed yet")
     if state is None:
         return Measured((age,), details=("the layer was never built; the oldest landed object is this old",))
-    details = (f"{state['rows']:,} rows, last built {state['finished_at']}",)
+    details = (f"{state['rows']:,} rows, last built {_second(state['finished_at'])}",)
     return Measured((age,), details=details)
 
 
