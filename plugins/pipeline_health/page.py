@@ -1,0 +1,50 @@
+"""The page's web app: reads the state objects from S3 and renders them; no JavaScript, nothing is changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+from airflow.api_fastapi.core_api.security import requires_access_view
+from airflow.sdk import Variable
+from fastapi import Depends, FastAPI
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from include.settings import AlertSettings, load
+from include.watch import connections
+from include.watch.health import Health, collect
+from include.watch.instants import span, to_text
+from include.watch.notices import without_secrets
+from include.watch.thresholds import VARIABLE
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+TEMPLATES.filters |= {
+    "span": span,
+    "time": lambda moment: to_text(moment.replace(microsecond=0)),
+    "number": lambda value: f"{value:,}",
+    "public": without_secrets,
+}
+
+
+def render(health: Health, settings: AlertSettings) -> str:
+    """The page."""
+    return TEMPLATES.get_template("page.html").render(
+        health=health, runbooks=settings.runbook_url, airflow=settings.airflow_url.rstrip("/")
+    )
+
+
+def create_app() -> FastAPI:
+    """An app with one page; whoever may see the Airflow UI may see it."""
+    app = FastAPI(title="Pipeline Health", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/", dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
+    def page() -> HTMLResponse:  # no coroutine: FastAPI runs it beside the event loop, as it waits for S3
+        settings = load()
+        health = collect(connections.s3_client(), settings, Variable.get(VARIABLE, default=None), datetime.now(UTC))
+        return HTMLResponse(render(health, settings.alert), headers={"Cache-Control": "no-store"})
+
+    return app
