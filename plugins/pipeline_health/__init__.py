@@ -2,11 +2,13 @@
 
 Airflow imports this file in every process that looks at plugins, tasks included; so the page
 itself, which needs FastAPI and Airflow's security, is imported only when the API server asks
-for the apps.
+for the apps. A copy of this folder without the project beside it (as with a Git bundle, whose
+code Airflow's own plugin folder does not see) offers no page, and says so.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,25 +17,33 @@ from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/pipeline-health"
 ROOT = Path(__file__).resolve().parents[2]
+COMPLETE = (ROOT / "include" / "watch").is_dir()
 
 
 class PipelineHealthPlugin(AirflowPlugin):
     """Mounts the page, and puts it into the navigation."""
 
     name = "pipeline_health"
-    external_views = [  # noqa: RUF012 (Airflow's own attribute)
-        {
-            "name": "Pipeline Health",
-            "href": f"{PREFIX}/",
-            "destination": "nav",
-            "category": "browse",
-            "url_route": "pipeline-health",
-        }
-    ]
+    external_views = (
+        [
+            {
+                "name": "Pipeline Health",
+                "href": f"{PREFIX}/",
+                "destination": "nav",
+                "category": "browse",
+                "url_route": "pipeline-health",
+            }
+        ]
+        if COMPLETE
+        else []
+    )
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The page's app; asked for by the API server only."""
+        if not COMPLETE:
+            logging.getLogger(__name__).warning("no page Pipeline Health: there is no include/watch in %s", ROOT)
+            return []
         if str(ROOT) not in sys.path:
             sys.path.append(str(ROOT))
         from plugins.pipeline_health.page import create_app
