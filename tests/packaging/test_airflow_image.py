@@ -74,6 +74,8 @@ for path in sorted(pathlib.Path('dags').glob('*.py')):
 sys.argv = ['airflow', 'scheduler']
 for path in pathlib.Path('plugins').glob('*.py'):
     runpy.run_path(str(path))
+from plugins.pipeline_health import PipelineHealthPlugin
+assert [one['url_prefix'] for one in PipelineHealthPlugin().fastapi_apps] == ['/pipeline-health']
 """
     answer = run(image, ["python", "-c", script])
     assert answer.returncode == 0, answer.stderr[-3000:]
