@@ -51,7 +51,7 @@ def runs_by_test(dag_id: str, dbt: Dbt) -> Counter[str]:
     run: Counter[str] = Counter()
     for task in dag.tasks:
         if {"build", "test"} & set(getattr(task, "base_cmd", ())):
-            options = [("--select", words(task.select)), ("--exclude", words(task.exclude))]
+            options = [(f"--{name}", words(getattr(task, name))) for name in ("select", "exclude")]
             run.update(dbt.tests(*(word for name, given in options if given for word in (name, *given))))
     return run
 
