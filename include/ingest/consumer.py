@@ -18,7 +18,6 @@ from queue import Empty
 from time import monotonic
 from typing import Any
 
-import msgspec
 import obstore
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -26,7 +25,7 @@ from confluent_kafka.admin import AdminClient
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from include.ingest import quote, topic
+from include.ingest import quote, runs, topic
 from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health
 from include.ingest.logs import logger
@@ -42,9 +41,9 @@ from include.ingest.protocol import (
     start_from_commit,
     start_without_commit,
 )
+from include.ingest.runs import Run
 from include.ingest.sink import Done, Place, Sink
 from include.ingest.store import agree
-from include.landing.body import line_start, splice
 from include.landing.contract import CellSize, Contract, ContractError, summary
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import parse_key
@@ -123,7 +122,6 @@ class Consumer:
         self._lanes: dict[int, Lane] = {}
         self._unplaced: dict[int, int] = {}
         self._stopped: dict[int, str] = {}
-        self._starts: dict[int, str] = {}
         self._assignment = 0
         self._contract_is_fresh = True
         self._settle_at = 0.0
@@ -257,50 +255,45 @@ class Consumer:
 
     def _take(self, messages: list[Message]) -> None:
         """Validate and feed a chunk of messages."""
-        lanes, starts, now = self._lanes, self._starts, monotonic()
-        decode, too_large = quote.decode, self._settings.consumer.max_message_bytes
-        for message in messages:
-            if message.error() is not None:
+        now = monotonic()
+        if runs.has_errors(messages):
+            for message in messages:
                 self._kafka_error(message)
-                continue
-            partition = message.partition()
-            lane = lanes.get(partition)  # type: ignore[arg-type]
+            messages = [message for message in messages if message.error() is None]
+        for run in runs.cut(messages):
+            lane = self._lanes.get(run.partition)
             if lane is None:
                 continue
-            value, offset = message.value(), message.offset()
-            timestamp = message.timestamp()[1]
             try:
-                if not value or len(value) > too_large:
-                    raise msgspec.DecodeError
-                decode(value)
-                if not value.isascii():
-                    value.decode()
-                lane.feed(
-                    offset, timestamp, message.leader_epoch(),  # type: ignore[arg-type]
-                    splice(starts[partition], offset, timestamp, value), None, now,  # type: ignore[index, arg-type]
-                )  # fmt: skip
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                self._reject(lane, message, now)
+                self._feed(lane, run, now)
             except ProtocolError as error:
                 self._stop_partition(lane.partition, str(error))
 
-    def _reject(self, lane: Lane, message: Message, now: float) -> None:
+    def _feed(self, lane: Lane, run: Run, now: float) -> None:
+        """Feed a run's quotes as they are, the messages between them that are none as rejects."""
+        done, count = 0, len(run.values)
+        while done < count:
+            end = done + quote.count_valid(run.values[done:], self._settings.consumer.max_message_bytes)
+            good: list[Any] = run.values[done:end]
+            lane.feed(run.offset + done, run.timestamps[done:end], good, run.epoch, now)
+            if end < count:
+                self._reject(lane, run, end, now)
+            done = end + 1
+
+    def _reject(self, lane: Lane, run: Run, index: int, now: float) -> None:
         """Feed a message that is no quote, with its dead-letter row."""
-        partition, offset, timestamp = lane.partition, int(message.offset() or 0), message.timestamp()[1]
+        message, offset, timestamp = run.messages[index], run.offset + index, run.timestamps[index]
         value, key = _bytes(message.value()), _bytes(message.key())
         try:
             quote.validate(value, self._settings.consumer.max_message_bytes)
         except quote.InvalidQuoteError as error:
             row = rejected_message(
-                topic=self._settings.kafka.topic, partition=partition, offset=offset, timestamp=timestamp,
+                topic=self._settings.kafka.topic, partition=run.partition, offset=offset, timestamp=timestamp,
                 error_class=error.error_class, error=str(error), key=key, value=value, headers=message.headers(),
             )  # fmt: skip
         else:
-            raise AssertionError(f"partition {partition}, offset {offset}: refused and valid at once")
-        try:
-            lane.feed(offset, timestamp, message.leader_epoch(), None, row, now)
-        except ProtocolError as error:
-            self._stop_partition(partition, str(error))
+            raise AssertionError(f"partition {run.partition}, offset {offset}: refused and valid at once")
+        lane.reject(offset, timestamp, row, run.epoch, now)
 
     def _kafka_error(self, message: Message) -> None:
         """An error event: offset errors stop the partition (rule 10), others are librdkafka's to repeat."""
@@ -472,7 +465,6 @@ class Consumer:
     def _open_lane(self, partition: int, start: int) -> None:
         self._stopped.pop(partition, None)
         self._metrics.stopped.set(len(self._stopped))
-        self._starts[partition] = line_start(self._settings.kafka.topic, partition)
         self._lanes[partition] = Lane(
             self._contract.topic_id,
             partition,

@@ -44,7 +44,6 @@ def batch_rows(topic: str, put: Put) -> list[DeadLetter]:
         if isinstance(row, Gap):
             rows.append(gap(topic, put.partition, row.first, row.last, batch.timestamps[index], GAP_TEXT))
         elif row is None:
-            line = batch.lines[index]
             rows.append(
                 rejected_message(
                     topic=topic,
@@ -54,7 +53,7 @@ def batch_rows(topic: str, put: Put) -> list[DeadLetter]:
                     error_class="rejected_earlier",
                     error="another version of the consumer landed this range without the message; this one accepts it",
                     key=None,
-                    value=None if line is None else body.unsplice(line),
+                    value=batch.values[index],
                     headers=None,
                 )
             )

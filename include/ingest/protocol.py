@@ -10,6 +10,7 @@ the ones there.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -64,7 +65,7 @@ class Landed:
 
 
 class Batch:
-    """A run of records inside one cell. `lines[i]` is None where a record was rejected.
+    """A run of records inside one cell. `values[i]` is None where a record was rejected.
 
     `begin` is where the previous batch ended: first record's offset, unless a gap stands
     before it. `rejects` pairs the offset of a record with its dead-letter row, or with the
@@ -72,8 +73,8 @@ class Batch:
     """
 
     __slots__ = (
-        "begin", "cell", "day_end", "epoch", "landed", "limit", "lines", "offsets",
-        "opened_at", "reason", "rejects", "size", "timestamps",
+        "begin", "cell", "day_end", "epoch", "landed", "limit", "offsets",
+        "opened_at", "reason", "rejects", "size", "timestamps", "values",
     )  # fmt: skip
 
     def __init__(self, begin: int, cell: int, limit: int, opened_at: float) -> None:
@@ -83,7 +84,7 @@ class Batch:
         self.opened_at = opened_at
         self.offsets: list[int] = []
         self.timestamps: list[int] = []
-        self.lines: list[bytes | None] = []
+        self.values: list[bytes | None] = []
         self.rejects: list[tuple[int, Any]] = []
         self.size = 0
         self.epoch: int | None = None
@@ -106,9 +107,13 @@ class Batch:
         """Kafka timestamp of the first record, ms."""
         return self.timestamps[0]
 
-    def good_lines(self) -> list[bytes]:
-        """The lines of the data object."""
-        return [line for line in self.lines if line is not None]
+    def records(self) -> tuple[list[int], list[int], list[bytes]]:
+        """Offsets, timestamps and values of the data object's records."""
+        kept = [index for index, value in enumerate(self.values) if value is not None]
+        values: list[Any] = self.values
+        if len(kept) == len(values):
+            return self.offsets, self.timestamps, values
+        return tuple([column[index] for index in kept] for column in (self.offsets, self.timestamps, values))  # type: ignore[return-value]
 
 
 class Step(Enum):
@@ -185,31 +190,67 @@ class Lane:
 
     # --- records in -----------------------------------------------------------
 
-    def feed(self, offset: int, timestamp: int, epoch: int | None, line: bytes | None, row: Any, now: float) -> None:
-        """Take the next record: `line` when it is good, else `row`, its dead letter.
+    def feed(self, offset: int, timestamps: list[int], values: list[bytes], epoch: int | None, now: float) -> None:
+        """Take good records at consecutive offsets, the first at `offset`, all of one leader epoch.
 
-        An offset below `position` was taken before (Kafka repeats records after a seek)
-        and is left out. `now` is a monotonic time in seconds.
+        Offsets below `position` were taken before (Kafka repeats records after a seek) and
+        are left out. `now` is a monotonic time in seconds.
         """
+        done, count = max(0, self.position - offset), len(values)
+        while done < count and not self.sealed:
+            batch = self._batch_of(offset + done, timestamps[done], now)
+            taken, size = self._fitting(batch, timestamps, values, done)
+            self._append(batch, timestamps[done : done + taken], values[done : done + taken], size, epoch)
+            done += taken
+
+    def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
+        """Take a record that is none of the data object's: `row` is its dead letter. Otherwise like `feed`."""
         if offset < self.position or self.sealed:
             return
+        batch = self._batch_of(offset, timestamp, now)
+        batch.rejects.append((offset, row))
+        self._append(batch, [timestamp], [None], RECORD_OVERHEAD_BYTES + self._row_size(row), epoch)
+
+    def _batch_of(self, offset: int, timestamp: int, now: float) -> Batch:
+        """The batch that takes the record at `offset`, opened where necessary; a hole before it becomes a gap."""
         batch = self.open
         if batch is None or offset >= batch.limit or timestamp >= batch.day_end:
             batch = self._begin(offset, timestamp, now)
         if offset != self.position:
             batch.rejects.append((offset, Gap(self.position, offset - 1)))
-        batch.offsets.append(offset)
-        batch.timestamps.append(timestamp)
-        batch.lines.append(line)
-        size = RECORD_OVERHEAD_BYTES + len(line) if line is not None else RECORD_OVERHEAD_BYTES
-        if row is not None:
-            batch.rejects.append((offset, row))
-            size += self._row_size(row)
+            self.position = offset
+        return batch
+
+    def _fitting(self, batch: Batch, timestamps: list[int], values: list[bytes], at: int) -> tuple[int, int]:
+        """How many records from index `at` on go into `batch` (one at least), and the memory they take."""
+        count = min(len(values) - at, batch.limit - self.position)
+        if batch.landed is None:
+            count = min(count, self._limits.records - len(batch.offsets))
+        times = timestamps[at : at + count]
+        if max(times) >= batch.day_end:
+            count = next(index for index, time in enumerate(times) if time >= batch.day_end)
+        size = RECORD_OVERHEAD_BYTES * count + sum(map(len, values[at : at + count]))
+        if batch.size + size >= self._limits.size_bytes and batch.landed is None:
+            size = 0
+            for index in range(count):
+                size += RECORD_OVERHEAD_BYTES + len(values[at + index])
+                if batch.size + size >= self._limits.size_bytes:
+                    return index + 1, size
+        return count, size
+
+    def _append(
+        self, batch: Batch, timestamps: list[int], values: Sequence[bytes | None], size: int, epoch: int | None
+    ) -> None:
+        """Add records from `position` on to the open batch, and close it if that fills it."""
+        end = self.position + len(values)
+        batch.offsets.extend(range(self.position, end))
+        batch.timestamps.extend(timestamps)
+        batch.values.extend(values)
         batch.size += size
         batch.epoch = epoch
         self.buffered += size
-        self.position = offset + 1
-        if self.position == batch.limit:
+        self.position = end
+        if end == batch.limit:
             self.close_open("cell")
         elif len(batch.offsets) >= self._limits.records:
             self.close_open("records")
@@ -323,7 +364,7 @@ class Lane:
         self._take_over(batch, landed.last_offset)
         batch.landed = landed
         if landed.rejected == 0:
-            self._release_lines(batch)
+            self._release_values(batch)
         if batch.last < landed.last_offset:  # wait for the records that it holds and we have not read
             if self.position > landed.last_offset:
                 raise self._vanished(landed, self.position)
@@ -378,7 +419,7 @@ class Lane:
         rest = Batch(last + 1, batch.cell, batch.limit, batch.opened_at)
         rest.offsets, batch.offsets = batch.offsets[count:], batch.offsets[:count]
         rest.timestamps, batch.timestamps = batch.timestamps[count:], batch.timestamps[:count]
-        rest.lines, batch.lines = batch.lines[count:], batch.lines[:count]
+        rest.values, batch.values = batch.values[count:], batch.values[:count]
         rest.rejects = [pair for pair in batch.rejects if pair[0] > last]
         batch.rejects = [pair for pair in batch.rejects if pair[0] <= last]
         rest.size = batch.size * len(rest.offsets) // (len(rest.offsets) + count) if rest.offsets else 0
@@ -393,14 +434,14 @@ class Lane:
         """Append `follower`'s records to `batch`."""
         batch.offsets += follower.offsets
         batch.timestamps += follower.timestamps
-        batch.lines += follower.lines
+        batch.values += follower.values
         batch.rejects += follower.rejects
         batch.size += follower.size
         batch.epoch = follower.epoch
 
-    def _release_lines(self, batch: Batch) -> None:
+    def _release_values(self, batch: Batch) -> None:
         """Free the bytes of records that are landed already."""
-        batch.lines = [None] * len(batch.offsets)
+        batch.values = [None] * len(batch.offsets)
         self.buffered -= batch.size
         batch.size = 0
 

@@ -24,7 +24,7 @@ from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import Answer, Created, Landed, ProtocolError, Put, Step
 from include.landing import body
 from include.landing.contract import Contract
-from include.landing.layout import object_key
+from include.landing.layout import Kind, object_key
 from include.landing.metadata import MetadataError, ObjectMetadata
 
 FIRST_DELAY_SECONDS = 0.1
@@ -121,29 +121,30 @@ class Sink:
     def _object(self, put: Put) -> tuple[str, bytes, dict[str, str], int]:
         """Key, body and metadata of a PUT, and its number of records."""
         batch, contract = put.batch, self.place.contract
-        dead = put.step is Step.DEAD_LETTERS
-        if dead:
-            lines = [row.to_line() for row in self._rows(put)]
-            prefix, rejected = self.place.dead_letter_prefix, len(lines)
+        if put.step is Step.DEAD_LETTERS:
+            kind: Kind = "dead_letter"
+            rows = [row.to_line() for row in self._rows(put)]
+            prefix, records, rejected = self.place.dead_letter_prefix, 0, len(rows)
+            payload = body.encode(rows, contract.suffix)
         else:
-            lines = batch.good_lines()
-            prefix, rejected = self.place.data_prefix, len(batch.rejects)
+            kind = "crypto_data"
+            offsets, timestamps, values = batch.records()
+            prefix, records, rejected = self.place.data_prefix, len(values), len(batch.rejects)
+            start = body.line_start(contract.topic, put.partition)
+            payload = body.encode_records(start, offsets, timestamps, values, contract.suffix)
         metadata = ObjectMetadata(
             topic=contract.topic,
             topic_id=contract.topic_id,
             partition=put.partition,
             first_offset=batch.first,
             last_offset=batch.last,
-            records=0 if dead else len(lines),
+            records=records,
             rejected=rejected,
             writer=self.place.writer,
         )
-        key = object_key(
-            prefix, "dead_letter" if dead else "crypto_data", put.partition, batch.first, batch.timestamp,
-            contract.suffix,
-        )  # fmt: skip
+        key = object_key(prefix, kind, put.partition, batch.first, batch.timestamp, contract.suffix)
         attributes = metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]}
-        return key, body.encode(lines, contract.suffix), attributes, len(lines)
+        return key, payload, attributes, records
 
     def _once(self, put: Put, key: str, payload: bytes, attributes: dict[str, str]) -> Answer:
         """One attempt (rule 6).

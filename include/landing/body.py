@@ -13,9 +13,9 @@ again: numbers keep their digits, fields their order.
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -25,31 +25,57 @@ from include.landing.layout import Suffix
 RESERVED_FIELDS = ("_topic", "_partition", "_offset", "_timestamp")
 """Names a message must not bring itself."""
 
+_BETWEEN = b",\n"
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
-_COORDINATES = re.compile(rb'^\{"_topic":"[^"]*","_partition":\d+,"_offset":\d+,"_timestamp":-?\d+,')
 
 
-def line_start(topic: str, partition: int) -> str:
-    """What every line of a partition begins with; pass it to `splice`."""
-    return f'{{"_topic":{msgspec.json.encode(topic).decode()},"_partition":{partition},"_offset":'
+def line_start(topic: str, partition: int) -> bytes:
+    """What every line of a partition begins with; pass it to `splice` or `encode_records`."""
+    return b'{"_topic":%b,"_partition":%d,"_offset":' % (msgspec.json.encode(topic), partition)
 
 
-def splice(start: str, offset: int, timestamp_ms: int, value: bytes) -> bytes:
+def splice(start: bytes, offset: int, timestamp_ms: int, value: bytes) -> bytes:
     """One line: `value`, a valid JSON object with at least one field, behind its coordinates.
 
     Raw line breaks can only stand between tokens of valid JSON; they become spaces.
     """
-    if value[0] != 123 or value[-1] != 125:  # white space may stand around the braces
-        value = value.strip()
-    if 10 in value or 13 in value:
-        value = value.translate(_LINE_BREAKS)
-    # Not bytes formatting: that takes twice as long.
-    return f'{start}{offset},"_timestamp":{timestamp_ms},'.encode() + value[1:]
+    value = value.strip()  # white space may stand around the braces
+    return b'%b%d,"_timestamp":%d,%b' % (start, offset, timestamp_ms, value[1:].translate(_LINE_BREAKS))
 
 
-def unsplice(line: bytes) -> bytes:
-    """The producer's object from a line (raw line breaks stay spaces)."""
-    return _COORDINATES.sub(b"{", line, count=1)
+def _join(start: bytes, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes]) -> bytes:
+    """The lines of many records, as `splice` makes each, with what stands between them.
+
+    Puts them together in a few passes over all records where every value is a bare object
+    on one line, which is half the work of `splice` for each.
+    """
+    if not _bare(values):
+        return _BETWEEN.join(map(splice, repeat(start), offsets, timestamps, values))
+    middle = b',"_timestamp":%d,'
+    parts = [_BETWEEN + start] * (4 * len(values))
+    parts[0] = start
+    parts[1::4] = [b"%d" % offset for offset in offsets]
+    if timestamps.count(timestamps[0]) == len(timestamps):  # records that a broker appended at once
+        parts[2::4] = [middle % timestamps[0]] * len(values)
+    else:
+        parts[2::4] = [middle % timestamp for timestamp in timestamps]
+    parts[3::4] = [value[1:] for value in values]
+    return b"".join(parts)
+
+
+def _bare(values: Sequence[bytes]) -> bool:
+    """Whether each value begins with its brace, ends with one, and has no line break.
+
+    Joined by line feeds, they then have one between `}` and `{` for each neighbours, and no other.
+    """
+    joined = b"\n".join(values)
+    between = len(values) - 1
+    return (
+        joined[:1] == b"{"
+        and joined[-1:] == b"}"
+        and joined.count(b"\n") == joined.count(b"}\n{") == between
+        and b"\r" not in joined
+    )
 
 
 def encode(lines: Iterable[bytes], suffix: Suffix) -> bytes:
@@ -57,8 +83,18 @@ def encode(lines: Iterable[bytes], suffix: Suffix) -> bytes:
 
     The bytes are a function of lines and suffix alone (no time in the gzip header).
     """
-    joined = b",\n".join(lines)
-    body = b"[\n%b\n]\n" % joined if joined else b"[]\n"
+    return _array(_BETWEEN.join(lines), suffix)
+
+
+def encode_records(
+    start: bytes, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes], suffix: Suffix
+) -> bytes:
+    """What `encode` makes of the spliced lines of many records, in about half the time."""
+    return _array(_join(start, offsets, timestamps, values) if values else b"", suffix)
+
+
+def _array(lines: bytes, suffix: Suffix) -> bytes:
+    body = b"[\n%b\n]\n" % lines if lines else b"[]\n"
     if suffix == ".json":
         return body
     compressor = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)

@@ -207,8 +207,10 @@ class World:
         assert lane is not None
         offset = self._next(setup, lane)
         assert offset is not None
-        bad = offset in setup.rejects
-        lane.feed(offset, 0, None, None if bad else b"%d" % offset, f"bad {offset}" if bad else None, 0.0)
+        if offset in setup.rejects:
+            lane.reject(offset, 0, f"bad {offset}", None, 0.0)
+        else:
+            lane.feed(offset, [0], [b"%d" % offset], None, 0.0)
         self._send(number)
 
     def _do_age(self, setup: Setup, number: int) -> None:
@@ -300,7 +302,7 @@ class World:
         if key in self.data and setup.rules.create_only:
             last, offsets, rejected = self.data[key]
             return Landed(TOPIC_ID, 0, batch.first, last, rejected, offsets if rejected else None)
-        good = frozenset(offset for offset, line in zip(batch.offsets, batch.lines, strict=True) if line is not None)
+        good = frozenset(batch.records()[0])
         self.data[key] = (batch.last, good, len(batch.rejects))
         return Created()
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from include.ingest.protocol import (
     DAY_MS,
+    Batch,
     Commit,
     Created,
     ForeignCommitError,
@@ -32,8 +33,10 @@ def lane(start: int = 0, *, cell: int = 10, records: int = 10, size: int = 10**9
 
 def feed(to: Lane, *offsets: int, time: int = 0, now: float = 0.0, bad: tuple[int, ...] = ()) -> None:
     for offset in offsets:
-        wrong = offset in bad
-        to.feed(offset, time, 7, None if wrong else b"x" * 100, "row" if wrong else None, now)
+        if offset in bad:
+            to.reject(offset, time, "row", 7, now)
+        else:
+            to.feed(offset, [time], [b"x" * 100], 7, now)
 
 
 def ranges(puts: list[Put]) -> list[tuple[int, int]]:
@@ -198,6 +201,36 @@ def test_batches_are_contiguous_inside_cells_and_commit_everything(data: st.Data
         assert first // cell == last // cell
     landed.sort()
     assert [offset for first, last in landed for offset in offsets if first <= offset <= last] == offsets
+
+
+@given(st.data())
+def test_a_run_is_taken_like_its_records_one_by_one(data: st.DataObject) -> None:
+    cell = data.draw(st.integers(1, 12))
+    limits = {"cell": cell, "records": data.draw(st.integers(1, cell)), "size": data.draw(st.integers(150, 3000))}
+    whole, single = lane(3, **limits), lane(3, **limits)
+    for start, length in data.draw(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 25)), max_size=6)):
+        values = [b"x" * size for size in data.draw(st.lists(st.integers(1, 400), min_size=length, max_size=length))]
+        times = data.draw(st.lists(st.integers(DAY_MS - 2, DAY_MS + 1), min_size=length, max_size=length))
+        whole.feed(start, times, values, 7, 0.0)
+        for index in range(length):
+            single.feed(start + index, times[index : index + 1], values[index : index + 1], 7, 0.0)
+        puts, others = whole.puts(), single.puts()
+        assert [contents(put.batch) for put in puts] == [contents(put.batch) for put in others]
+        if puts and puts[0].batch.first < puts[0].batch.last:  # another writer's object ends earlier: cut there
+            found = Landed("id", 0, puts[0].batch.first, puts[0].batch.first, 0)
+            whole.answer(puts[0], found)
+            single.answer(others[0], found)
+    for it in (whole, single):
+        it.seal("shutdown")
+    assert [contents(put.batch) for put in whole.puts()] == [contents(put.batch) for put in single.puts()]
+    assert (whole.position, whole.buffered, whole.durable) == (single.position, single.buffered, single.durable)
+
+
+def contents(batch: Batch) -> tuple[object, ...]:
+    return (
+        batch.begin, batch.offsets, batch.timestamps, batch.values, batch.rejects, batch.size, batch.epoch,
+        batch.reason,
+    )  # fmt: skip
 
 
 def _land(it: Lane, flying: list[Put], landed: list[tuple[int, int]], index: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from include.ingest.quote import InvalidQuoteError, validate
+from include.ingest.quote import InvalidQuoteError, count_valid, validate
 
 GOOD = {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
 
@@ -67,3 +69,21 @@ def test_invalid(value: bytes | None, error_class: str) -> None:
     with pytest.raises(InvalidQuoteError) as refused:
         validate(value, 10_500)
     assert refused.value.error_class == error_class
+
+
+SPELLINGS = [
+    message(), message(name="Bitcoin \u20bf"), message(name="\u20bf").replace(b"\\u20bf", "\u20bf".encode()),
+    message(note="x").replace(b'"x"', b'"\xff"'), message(name="x" * 500), message(price=0), message(_offset=1),
+    None, b"", b"{", b"\xff\xfe", b"[" * 5000,
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(SPELLINGS[:3]), max_size=6), st.lists(st.sampled_from(SPELLINGS), max_size=3))
+def test_many_are_counted_up_to_the_first_that_is_refused_alone(good: list[bytes], rest: list[bytes | None]) -> None:
+    values = [*good, *rest]
+    count = count_valid(values, 400)
+    for value in values[:count]:
+        validate(value, 400)
+    if count < len(values):
+        with pytest.raises(InvalidQuoteError):
+            validate(values[count], 400)

@@ -35,7 +35,6 @@ def test_a_line_holds_coordinates_and_the_object(message: tuple[dict[str, object
     assert b"\n" not in line
     assert b"\r" not in line
     assert json.loads(line) == {"_topic": "t", "_partition": 3, "_offset": at, "_timestamp": time} | value
-    assert json.loads(body.unsplice(line)) == value
 
 
 @given(st.lists(messages(), max_size=4), st.sampled_from([".json", ".json.gz"]))
@@ -48,6 +47,21 @@ def test_a_body_reads_back_and_is_a_function_of_its_lines(
     assert encoded == body.encode(lines, suffix)  # type: ignore[arg-type]
     rows = body.decode(encoded, suffix)  # type: ignore[arg-type]
     assert [{k: v for k, v in row.items() if k not in body.RESERVED_FIELDS} for row in rows] == [v for v, _ in found]
+
+
+@given(
+    st.lists(st.one_of(messages().map(lambda pair: pair[1]), st.just(b'{"a":"},\\n{"}')), max_size=5),
+    st.integers(0, 2**62),
+    st.lists(st.integers(0, 2**41), min_size=5, max_size=5),
+    st.booleans(),
+)
+def test_many_records_make_the_body_that_their_lines_make(
+    values: list[bytes], at: int, times: list[int], at_once: bool
+) -> None:
+    start, offsets = body.line_start("t", 0), range(at, at + len(values))
+    timestamps = [times[0] if at_once else time for time in times][: len(values)]
+    lines = list(map(body.splice, [start] * len(values), offsets, timestamps, values))
+    assert body.encode_records(start, offsets, timestamps, values, ".json") == body.encode(lines, ".json")
 
 
 def test_a_plain_body_has_one_record_a_line() -> None:

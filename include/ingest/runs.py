@@ -1,0 +1,59 @@
+"""Runs: what one poll of Kafka returned, as columns that can be worked on many messages at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, groupby
+from operator import sub
+from typing import Any
+
+from confluent_kafka import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Messages of one partition at consecutive offsets, the first at `offset`, all of one leader epoch.
+
+    `timestamps` are Kafka's, ms since 1970; `values[i]` is None for a message without one.
+    """
+
+    partition: int
+    offset: int
+    epoch: int | None
+    timestamps: list[int]
+    values: list[bytes | None]
+    messages: list[Message]
+
+
+def has_errors(messages: list[Message]) -> bool:
+    """Whether any of the messages is an event of librdkafka instead."""
+    return any(error is not None for error in map(Message.error, messages))
+
+
+def cut(messages: list[Message]) -> Iterator[Run]:
+    """Cut messages, none of them an error, into runs; their order stays."""
+    begin = 0
+    for partition, group in groupby(map(Message.partition, messages)):
+        end = begin + len(list(group))
+        yield from _of_partition(partition or 0, messages[begin:end])
+        begin = end
+
+
+def _of_partition(partition: int, messages: list[Message]) -> Iterator[Run]:
+    offsets: list[Any] = list(map(Message.offset, messages))
+    epochs = list(map(Message.leader_epoch, messages))
+    if epochs.count(epochs[0]) == len(epochs) and offsets == list(range(offsets[0], offsets[0] + len(offsets))):
+        yield _run(partition, offsets[0], epochs[0], messages)
+        return
+    begin = 0
+    for (epoch, _), group in groupby(zip(epochs, map(sub, offsets, count()), strict=False)):
+        end = begin + len(list(group))
+        yield _run(partition, offsets[begin], epoch, messages[begin:end])
+        begin = end
+
+
+def _run(partition: int, offset: int, epoch: int | None, messages: list[Message]) -> Run:
+    timestamps = [timestamp for _, timestamp in map(Message.timestamp, messages)]
+    values: list[Any] = list(map(Message.value, messages))
+    return Run(partition, offset, epoch, timestamps, values, messages)
