@@ -44,6 +44,7 @@ from include.ingest.protocol import (
 from include.ingest.runs import Run
 from include.ingest.sink import Done, Place, Sink
 from include.ingest.store import agree
+from include.landing.body import line_start
 from include.landing.contract import CellSize, Contract, ContractError, summary
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import parse_key
@@ -366,7 +367,7 @@ class Consumer:
         for batch in lane.take_finished():
             classes = [error_class(row) for _, row in rows_to_land(batch)]
             self._rejects.update(classes)
-            self._metrics.landed(len(batch.offsets), classes)
+            self._metrics.landed(batch.count, classes)
 
     # --- commits --------------------------------------------------------------
 
@@ -472,6 +473,7 @@ class Consumer:
             start,
             self._contract.cells_of(partition),
             self._limits,
+            line_start(self._settings.kafka.topic, partition),
         )
 
     def _settle(self, now: float) -> None:

@@ -37,23 +37,23 @@ SEND_SECONDS = 60.0
 def batch_rows(topic: str, put: Put) -> list[DeadLetter]:
     """The dead-letter rows of a batch: exactly the rejects inside its final range."""
     batch = put.batch
-    place = {offset: index for index, offset in enumerate(batch.offsets)}
     rows: list[DeadLetter] = []
     for offset, row in rows_to_land(batch):
-        index = place[offset]
+        part = batch.part_of(offset)
+        index = offset - part.offset
         if isinstance(row, Gap):
-            rows.append(gap(topic, put.partition, row.first, row.last, batch.timestamps[index], GAP_TEXT))
+            rows.append(gap(topic, put.partition, row.first, row.last, part.timestamps[index], GAP_TEXT))
         elif row is None:
             rows.append(
                 rejected_message(
                     topic=topic,
                     partition=put.partition,
                     offset=offset,
-                    timestamp=batch.timestamps[index],
+                    timestamp=part.timestamps[index],
                     error_class="rejected_earlier",
                     error="another version of the consumer landed this range without the message; this one accepts it",
                     key=None,
-                    value=batch.values[index],
+                    value=None if part.lines is None else body.unsplice(body.line(part.lines, index)),
                     headers=None,
                 )
             )

@@ -10,17 +10,19 @@ the ones there.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import Any, Literal, TypeAlias
 
+from include.landing import body
 from include.landing.cells import Cells
 
 DAY_MS = 86_400_000
-RECORD_OVERHEAD_BYTES = 160
-"""What a buffered record costs beside its line (three list slots and their objects, measured on CPython 3.11)."""
+RECORD_BYTES = 140
+"""What a buffered record costs beside its value: its coordinates in the line, a timestamp and its list slot."""
+PART_BYTES = 250
+"""What a part costs beside its records: three objects and a list slot (measured on CPython 3.11)."""
 
 Reason = Literal["records", "bytes", "cell", "day", "age", "memory", "revoked", "shutdown"]
 
@@ -64,56 +66,84 @@ class Landed:
     offsets: frozenset[int] | None = None
 
 
-class Batch:
-    """A run of records inside one cell. `values[i]` is None where a record was rejected.
+class Part:
+    """Records at consecutive offsets, the first at `offset`, one timestamp (ms) each.
 
-    `begin` is where the previous batch ended: first record's offset, unless a gap stands
-    before it. `rejects` pairs the offset of a record with its dead-letter row, or with the
-    gap before it.
+    `lines` is what the data object gets of them; None where a record was rejected, which
+    is a part of its own.
     """
 
-    __slots__ = (
-        "begin", "cell", "day_end", "epoch", "landed", "limit", "offsets",
-        "opened_at", "reason", "rejects", "size", "timestamps", "values",
-    )  # fmt: skip
+    __slots__ = ("lines", "offset", "timestamps")
 
-    def __init__(self, begin: int, cell: int, limit: int, opened_at: float) -> None:
-        self.begin = begin
-        self.cell = cell
-        self.limit: int = limit
-        self.opened_at = opened_at
-        self.offsets: list[int] = []
-        self.timestamps: list[int] = []
-        self.values: list[bytes | None] = []
-        self.rejects: list[tuple[int, Any]] = []
-        self.size = 0
-        self.epoch: int | None = None
-        self.day_end: float = inf
-        self.reason: Reason | None = None
-        self.landed: Landed | None = None
-
-    @property
-    def first(self) -> int:
-        """Offset of the first record; with `timestamp` it makes the key."""
-        return self.offsets[0]
+    def __init__(self, offset: int, timestamps: list[int], lines: bytes | None) -> None:
+        self.offset = offset
+        self.timestamps = timestamps
+        self.lines = lines
 
     @property
     def last(self) -> int:
         """Offset of the last record."""
-        return self.offsets[-1]
+        return self.offset + len(self.timestamps) - 1
 
-    @property
-    def timestamp(self) -> int:
-        """Kafka timestamp of the first record, ms."""
-        return self.timestamps[0]
+    def cut(self, last: int) -> tuple[Part, Part]:
+        """The records up to offset `last`, and those behind it; both are some, so none is a reject."""
+        assert self.lines is not None
+        first = last + 1 - self.offset
+        kept, rest = body.cut(self.lines, first)
+        return Part(self.offset, self.timestamps[:first], kept), Part(last + 1, self.timestamps[first:], rest)
 
-    def records(self) -> tuple[list[int], list[int], list[bytes]]:
-        """Offsets, timestamps and values of the data object's records."""
-        kept = [index for index, value in enumerate(self.values) if value is not None]
-        values: list[Any] = self.values
-        if len(kept) == len(values):
-            return self.offsets, self.timestamps, values
-        return tuple([column[index] for index in kept] for column in (self.offsets, self.timestamps, values))  # type: ignore[return-value]
+
+class Batch:
+    """A run of records inside one cell, as parts.
+
+    `begin` is where the previous batch ended: first record's offset, unless a gap stands
+    before it. `first`, `timestamp` (Kafka's, ms; with `first` it makes the key), `last` and
+    `count` are of its records, rejected ones too. `rejects` pairs the offset of a record
+    with its dead-letter row, or with the gap before it. `size` is the memory it holds.
+    """
+
+    __slots__ = (
+        "begin", "cell", "count", "day_end", "epoch", "first", "landed", "last", "limit", "opened_at",
+        "parts", "reason", "rejects", "size", "timestamp",
+    )  # fmt: skip
+
+    def __init__(self, begin: int, first: int, timestamp: int, cell: int, limit: int, opened_at: float) -> None:
+        self.begin = begin
+        self.first = self.last = first
+        self.timestamp = timestamp
+        self.cell = cell
+        self.limit: int = limit
+        self.opened_at = opened_at
+        self.count = 0
+        self.parts: list[Part] = []
+        self.rejects: list[tuple[int, Any]] = []
+        self.size = 0
+        self.epoch: int | None = None
+        self.day_end: float = (timestamp // DAY_MS + 1) * DAY_MS
+        self.reason: Reason | None = None
+        self.landed: Landed | None = None
+
+    def add(self, parts: list[Part]) -> None:
+        """Append parts behind those that are there."""
+        self.parts += parts
+        self.count += sum(len(part.timestamps) for part in parts)
+        self.last = parts[-1].last
+
+    def lines(self) -> list[bytes]:
+        """What makes the data object, in order."""
+        return [part.lines for part in self.parts if part.lines is not None]
+
+    def accepted(self) -> int:
+        """How many records the data object holds."""
+        return sum(len(part.timestamps) for part in self.parts if part.lines is not None)
+
+    def offsets(self) -> list[int]:
+        """Every record's offset."""
+        return [offset for part in self.parts for offset in range(part.offset, part.last + 1)]
+
+    def part_of(self, offset: int) -> Part:
+        """The part that holds the record at `offset`."""
+        return next(part for part in self.parts if part.offset <= offset <= part.last)
 
 
 class Step(Enum):
@@ -167,8 +197,9 @@ class Lane:
     """
 
     def __init__(
-        self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits
+        self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits, line: bytes
     ) -> None:
+        """`line` is what every line of the partition begins with, see `body.line_start`."""
         self.topic_id = topic_id
         self.partition = partition
         self.assignment = assignment
@@ -181,6 +212,7 @@ class Lane:
         self.sealed = False
         self._cells = cells
         self._limits = limits
+        self._line = line
         self._queue: dict[int, _Cell] = {}
         self._finished: dict[int, tuple[int, int | None]] = {}
         self._read_up: list[Batch] = []
@@ -199,9 +231,11 @@ class Lane:
         done, count = max(0, self.position - offset), len(values)
         while done < count and not self.sealed:
             batch = self._batch_of(offset + done, timestamps[done], now)
-            taken, size = self._fitting(batch, timestamps, values, done)
-            self._append(batch, timestamps[done : done + taken], values[done : done + taken], size, epoch)
-            done += taken
+            end = done + self._fitting(batch, timestamps, values, done)
+            times, taken = timestamps[done:end], values[done:end]
+            part = Part(self.position, times, body.join(self._line, self.position, times, taken))
+            self._append(batch, part, RECORD_BYTES * len(taken) + sum(map(len, taken)), epoch)
+            done = end
 
     def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
         """Take a record that is none of the data object's: `row` is its dead letter. Otherwise like `feed`."""
@@ -209,7 +243,7 @@ class Lane:
             return
         batch = self._batch_of(offset, timestamp, now)
         batch.rejects.append((offset, row))
-        self._append(batch, [timestamp], [None], RECORD_OVERHEAD_BYTES + self._row_size(row), epoch)
+        self._append(batch, Part(offset, [timestamp], None), RECORD_BYTES + self._row_size(row), epoch)
 
     def _batch_of(self, offset: int, timestamp: int, now: float) -> Batch:
         """The batch that takes the record at `offset`, opened where necessary; a hole before it becomes a gap."""
@@ -221,38 +255,33 @@ class Lane:
             self.position = offset
         return batch
 
-    def _fitting(self, batch: Batch, timestamps: list[int], values: list[bytes], at: int) -> tuple[int, int]:
-        """How many records from index `at` on go into `batch` (one at least), and the memory they take."""
+    def _fitting(self, batch: Batch, timestamps: list[int], values: list[bytes], at: int) -> int:
+        """How many records from index `at` on go into `batch`, one at least."""
         count = min(len(values) - at, batch.limit - self.position)
-        if batch.landed is None:
-            count = min(count, self._limits.records - len(batch.offsets))
+        if batch.landed is not None:
+            return count  # it ends where the object does that exists
+        count = min(count, self._limits.records - batch.count)
         times = timestamps[at : at + count]
         if max(times) >= batch.day_end:
             count = next(index for index, time in enumerate(times) if time >= batch.day_end)
-        size = RECORD_OVERHEAD_BYTES * count + sum(map(len, values[at : at + count]))
-        if batch.size + size >= self._limits.size_bytes and batch.landed is None:
-            size = 0
+        room = self._limits.size_bytes - batch.size - PART_BYTES
+        if RECORD_BYTES * count + sum(map(len, values[at : at + count])) >= room:
             for index in range(count):
-                size += RECORD_OVERHEAD_BYTES + len(values[at + index])
-                if batch.size + size >= self._limits.size_bytes:
-                    return index + 1, size
-        return count, size
+                room -= RECORD_BYTES + len(values[at + index])
+                if room <= 0:
+                    return index + 1
+        return count
 
-    def _append(
-        self, batch: Batch, timestamps: list[int], values: Sequence[bytes | None], size: int, epoch: int | None
-    ) -> None:
+    def _append(self, batch: Batch, part: Part, size: int, epoch: int | None) -> None:
         """Add records from `position` on to the open batch, and close it if that fills it."""
-        end = self.position + len(values)
-        batch.offsets.extend(range(self.position, end))
-        batch.timestamps.extend(timestamps)
-        batch.values.extend(values)
-        batch.size += size
+        batch.add([part])
+        batch.size += size + PART_BYTES
         batch.epoch = epoch
-        self.buffered += size
-        self.position = end
-        if end == batch.limit:
+        self.buffered += size + PART_BYTES
+        self.position = part.last + 1
+        if self.position == batch.limit:
             self.close_open("cell")
-        elif len(batch.offsets) >= self._limits.records:
+        elif batch.count >= self._limits.records:
             self.close_open("records")
         elif batch.size >= self._limits.size_bytes:
             self.close_open("bytes")
@@ -263,8 +292,7 @@ class Lane:
             if self.open.landed is not None:
                 raise self._vanished(self.open.landed, offset)
             self.close_open("cell" if offset >= self.open.limit else "day")
-        batch = Batch(self.position, *self._cell_of(offset), now)
-        batch.day_end = (timestamp // DAY_MS + 1) * DAY_MS
+        batch = Batch(self.position, offset, timestamp, *self._cell_of(offset), now)
         self.open = batch
         return batch
 
@@ -364,7 +392,7 @@ class Lane:
         self._take_over(batch, landed.last_offset)
         batch.landed = landed
         if landed.rejected == 0:
-            self._release_values(batch)
+            self._release_lines(batch)
         if batch.last < landed.last_offset:  # wait for the records that it holds and we have not read
             if self.position > landed.last_offset:
                 raise self._vanished(landed, self.position)
@@ -415,33 +443,36 @@ class Lane:
 
     def _split(self, batch: Batch, last: int) -> Batch:
         """Cut the records behind `last` off `batch`; they become a batch of their own."""
-        count = sum(1 for offset in batch.offsets if offset <= last)
-        rest = Batch(last + 1, batch.cell, batch.limit, batch.opened_at)
-        rest.offsets, batch.offsets = batch.offsets[count:], batch.offsets[:count]
-        rest.timestamps, batch.timestamps = batch.timestamps[count:], batch.timestamps[:count]
-        rest.values, batch.values = batch.values[count:], batch.values[:count]
-        rest.rejects = [pair for pair in batch.rejects if pair[0] > last]
+        kept = [part for part in batch.parts if part.last <= last]
+        rest = [part for part in batch.parts if part.offset > last]
+        if len(kept) + len(rest) < len(batch.parts):
+            head, tail = batch.parts[len(kept)].cut(last)
+            kept, rest = [*kept, head], [tail, *rest]
+        total = batch.count
+        batch.parts, batch.count = [], 0
+        batch.add(kept)
+        split = Batch(last + 1, rest[0].offset, rest[0].timestamps[0], batch.cell, batch.limit, batch.opened_at)
+        split.add(rest)
+        split.rejects = [pair for pair in batch.rejects if pair[0] > last]
         batch.rejects = [pair for pair in batch.rejects if pair[0] <= last]
-        rest.size = batch.size * len(rest.offsets) // (len(rest.offsets) + count) if rest.offsets else 0
-        batch.size -= rest.size
-        rest.epoch, batch.epoch = batch.epoch, None  # the epoch of a record in the middle is not known
-        rest.day_end = (rest.timestamp // DAY_MS + 1) * DAY_MS
-        rest.reason = batch.reason
-        return rest
+        split.size = batch.size * split.count // total
+        batch.size -= split.size
+        split.epoch, batch.epoch = batch.epoch, None  # the epoch of a record in the middle is not known
+        split.reason = batch.reason
+        return split
 
     @staticmethod
     def _join(batch: Batch, follower: Batch) -> None:
         """Append `follower`'s records to `batch`."""
-        batch.offsets += follower.offsets
-        batch.timestamps += follower.timestamps
-        batch.values += follower.values
+        batch.add(follower.parts)
         batch.rejects += follower.rejects
         batch.size += follower.size
         batch.epoch = follower.epoch
 
-    def _release_values(self, batch: Batch) -> None:
+    def _release_lines(self, batch: Batch) -> None:
         """Free the bytes of records that are landed already."""
-        batch.values = [None] * len(batch.offsets)
+        for part in batch.parts:
+            part.lines = None
         self.buffered -= batch.size
         batch.size = 0
 
@@ -514,7 +545,7 @@ def rows_to_land(batch: Batch) -> list[tuple[int, Any]]:
     """
     if batch.landed is None or batch.landed.offsets is None:
         return list(batch.rejects)
-    rows = dict.fromkeys((offset for offset in batch.offsets if offset not in batch.landed.offsets), None)
+    rows = dict.fromkeys((offset for offset in batch.offsets() if offset not in batch.landed.offsets), None)
     ours = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
     gaps = [(offset, row) for offset, row in batch.rejects if isinstance(row, Gap)]
     return sorted([*gaps, *((offset, ours.get(offset)) for offset in rows)], key=lambda pair: pair[0])

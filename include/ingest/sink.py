@@ -128,10 +128,8 @@ class Sink:
             payload = body.encode(rows, contract.suffix)
         else:
             kind = "crypto_data"
-            offsets, timestamps, values = batch.records()
-            prefix, records, rejected = self.place.data_prefix, len(values), len(batch.rejects)
-            start = body.line_start(contract.topic, put.partition)
-            payload = body.encode_records(start, offsets, timestamps, values, contract.suffix)
+            prefix, records, rejected = self.place.data_prefix, batch.accepted(), len(batch.rejects)
+            payload = body.encode(batch.lines(), contract.suffix)
         metadata = ObjectMetadata(
             topic=contract.topic,
             topic_id=contract.topic_id,

@@ -13,9 +13,10 @@ again: numbers keep their digits, fields their order.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any
 
 import msgspec
@@ -26,11 +27,12 @@ RESERVED_FIELDS = ("_topic", "_partition", "_offset", "_timestamp")
 """Names a message must not bring itself."""
 
 _BETWEEN = b",\n"
+_COORDINATES = re.compile(rb'^\{"_topic":"[^"]*","_partition":\d+,"_offset":\d+,"_timestamp":-?\d+,')
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def line_start(topic: str, partition: int) -> bytes:
-    """What every line of a partition begins with; pass it to `splice` or `encode_records`."""
+    """What every line of a partition begins with; pass it to `splice` or `join`."""
     return b'{"_topic":%b,"_partition":%d,"_offset":' % (msgspec.json.encode(topic), partition)
 
 
@@ -43,58 +45,82 @@ def splice(start: bytes, offset: int, timestamp_ms: int, value: bytes) -> bytes:
     return b'%b%d,"_timestamp":%d,%b' % (start, offset, timestamp_ms, value[1:].translate(_LINE_BREAKS))
 
 
-def _join(start: bytes, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes]) -> bytes:
-    """The lines of many records, as `splice` makes each, with what stands between them.
+def join(start: bytes, offset: int, timestamps: Sequence[int], values: Sequence[bytes]) -> bytes:
+    """The lines of records at consecutive offsets from `offset` on, as `splice` makes each, one after another.
 
-    Puts them together in a few passes over all records where every value is a bare object
-    on one line, which is half the work of `splice` for each.
+    Values that are bare objects on one line, as producers write them, are put together in a
+    few passes over all of them: a fifth of the work of `splice` for each.
     """
-    if not _bare(values):
-        return _BETWEEN.join(map(splice, repeat(start), offsets, timestamps, values))
-    middle = b',"_timestamp":%d,'
-    parts = [_BETWEEN + start] * (4 * len(values))
-    parts[0] = start
-    parts[1::4] = [b"%d" % offset for offset in offsets]
-    if timestamps.count(timestamps[0]) == len(timestamps):  # records that a broker appended at once
-        parts[2::4] = [middle % timestamps[0]] * len(values)
-    else:
-        parts[2::4] = [middle % timestamp for timestamp in timestamps]
-    parts[3::4] = [value[1:] for value in values]
+    found = _without_braces(values)
+    if found is None:
+        return _BETWEEN.join(map(splice, repeat(start), count(offset), timestamps, values))
+    times = {time: b',"_timestamp":%d,' % time for time in set(timestamps)}
+    parts = [b""] * (4 * len(found))
+    parts[0::4], parts[1::4] = _offsets(_BETWEEN + start, offset, len(found))
+    parts[0] = parts[0].removeprefix(_BETWEEN)
+    parts[2::4] = [times[time] for time in timestamps]
+    parts[3::4] = found
     return b"".join(parts)
 
 
-def _bare(values: Sequence[bytes]) -> bool:
-    """Whether each value begins with its brace, ends with one, and has no line break.
+def _without_braces(values: Sequence[bytes]) -> list[bytes] | None:
+    """Values without their first byte, or None unless each is a bare object on one line.
 
-    Joined by line feeds, they then have one between `}` and `{` for each neighbours, and no other.
+    Joined by line feeds they then have one between `}` and `{` for each two neighbours, and no other.
     """
     joined = b"\n".join(values)
     between = len(values) - 1
-    return (
-        joined[:1] == b"{"
-        and joined[-1:] == b"}"
-        and joined.count(b"\n") == joined.count(b"}\n{") == between
-        and b"\r" not in joined
-    )
+    if joined[:1] != b"{" or joined[-1:] != b"}" or b"\r" in joined:
+        return None
+    if not joined.count(b"\n") == joined.count(b"}\n{") == between:
+        return None
+    found = joined.split(b"\n{")
+    found[0] = found[0][1:]
+    return found
+
+
+_LAST_DIGITS = [b"%03d" % number for number in range(1000)]
+
+
+def _offsets(start: bytes, offset: int, total: int) -> tuple[list[bytes], list[bytes]]:
+    """`total` offsets from `offset` on behind `start`, in two columns: all but the last digits, the last digits."""
+    heads: list[bytes] = []
+    tails: list[bytes] = []
+    while len(heads) < total:
+        thousands, first = divmod(offset + len(heads), 1000)
+        end = min(1000, first + total - len(heads))
+        if thousands:
+            tails += _LAST_DIGITS[first:end]
+            heads += [start + b"%d" % thousands] * (end - first)
+        else:
+            tails += [b"%d" % number for number in range(first, end)]
+            heads += [start] * (end - first)
+    return heads, tails
+
+
+def cut(lines: bytes, first: int) -> tuple[bytes, bytes]:
+    """The `first` lines of what `join` made, and the others; both have some."""
+    found = lines.split(_BETWEEN)  # a line has no line feed of its own
+    return _BETWEEN.join(found[:first]), _BETWEEN.join(found[first:])
+
+
+def line(lines: bytes, index: int) -> bytes:
+    """One of the lines that `join` made."""
+    return lines.split(_BETWEEN)[index]
+
+
+def unsplice(line: bytes) -> bytes:
+    """The producer's object from a line (raw line breaks stay spaces)."""
+    return _COORDINATES.sub(b"{", line, count=1)
 
 
 def encode(lines: Iterable[bytes], suffix: Suffix) -> bytes:
-    """The body of an object from its lines; `[]` when there are none.
+    """The body of an object from its lines, one or several an item; `[]` when there are none.
 
     The bytes are a function of lines and suffix alone (no time in the gzip header).
     """
-    return _array(_BETWEEN.join(lines), suffix)
-
-
-def encode_records(
-    start: bytes, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes], suffix: Suffix
-) -> bytes:
-    """What `encode` makes of the spliced lines of many records, in about half the time."""
-    return _array(_join(start, offsets, timestamps, values) if values else b"", suffix)
-
-
-def _array(lines: bytes, suffix: Suffix) -> bytes:
-    body = b"[\n%b\n]\n" % lines if lines else b"[]\n"
+    joined = _BETWEEN.join(lines)
+    body = b"[\n%b\n]\n" % joined if joined else b"[]\n"
     if suffix == ".json":
         return body
     compressor = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)

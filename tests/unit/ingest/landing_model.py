@@ -198,7 +198,7 @@ class World:
         self.owner = number
         self.assignments += 1
         limits = Limits(setup.batch, 10**9, 60.0, setup.window)
-        lane = setup.rules.lane(TOPIC_ID, 0, self.assignments, start, contract.cells_of(0), limits)
+        lane = setup.rules.lane(TOPIC_ID, 0, self.assignments, start, contract.cells_of(0), limits, b"")
         lane.suffix = contract.suffix  # type: ignore[attr-defined]
         self.lanes[number] = lane
 
@@ -302,7 +302,9 @@ class World:
         if key in self.data and setup.rules.create_only:
             last, offsets, rejected = self.data[key]
             return Landed(TOPIC_ID, 0, batch.first, last, rejected, offsets if rejected else None)
-        good = frozenset(batch.records()[0])
+        good = frozenset(
+            offset for part in batch.parts if part.lines is not None for offset in range(part.offset, part.last + 1)
+        )
         self.data[key] = (batch.last, good, len(batch.rejects))
         return Created()
 
@@ -349,7 +351,7 @@ class World:
 
 def _batch_shape(batch: Batch) -> tuple[Any, ...]:
     landed = None if batch.landed is None else (batch.landed.last_offset, batch.landed.rejected)
-    return (batch.begin, tuple(batch.offsets), batch.limit, str(landed))
+    return (batch.begin, tuple(batch.offsets()), batch.limit, str(landed))
 
 
 def _lane_shape(lane: Lane) -> tuple[Any, ...]:

@@ -48,7 +48,7 @@ class WithoutDataForEmptyRanges(Lane):
     """Rule 4 off: a range of rejects only gets no data object."""
 
     def _first_step(self, batch: Batch) -> Step:
-        return Step.DATA if batch.records()[0] else Step.DEAD_LETTERS
+        return Step.DATA if batch.lines() else Step.DEAD_LETTERS
 
 
 class WithoutOneInFlight(Lane):

@@ -34,6 +34,7 @@ def test_a_line_holds_coordinates_and_the_object(message: tuple[dict[str, object
     line = body.splice(body.line_start("t", 3), at, time, raw)
     assert b"\n" not in line
     assert b"\r" not in line
+    assert json.loads(body.unsplice(line)) == value
     assert json.loads(line) == {"_topic": "t", "_partition": 3, "_offset": at, "_timestamp": time} | value
 
 
@@ -58,10 +59,14 @@ def test_a_body_reads_back_and_is_a_function_of_its_lines(
 def test_many_records_make_the_body_that_their_lines_make(
     values: list[bytes], at: int, times: list[int], at_once: bool
 ) -> None:
-    start, offsets = body.line_start("t", 0), range(at, at + len(values))
+    start = body.line_start("t", 0)
     timestamps = [times[0] if at_once else time for time in times][: len(values)]
-    lines = list(map(body.splice, [start] * len(values), offsets, timestamps, values))
-    assert body.encode_records(start, offsets, timestamps, values, ".json") == body.encode(lines, ".json")
+    lines = [body.splice(start, at + index, timestamps[index], value) for index, value in enumerate(values)]
+    joined = body.join(start, at, timestamps, values)
+    assert body.encode([joined], ".json") == body.encode(lines, ".json")
+    for first in range(1, len(values)):
+        assert body.cut(joined, first) == (b",\n".join(lines[:first]), b",\n".join(lines[first:]))
+        assert body.line(joined, first) == lines[first]
 
 
 def test_a_plain_body_has_one_record_a_line() -> None:
