@@ -121,7 +121,7 @@ class ConsumerSettings(BaseSettings):
         60.0, gt=0, description="A batch is landed this long after its first record was read, full or not."
     )
     max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
-    parallel_puts: int = Field(8, ge=1, le=64, description="PUTs in flight a partition (cells at once).")
+    parallel_puts: int = Field(16, ge=1, le=64, description="PUTs under way at once, of all partitions together.")
     put_timeout_seconds: float = Field(30.0, gt=0, description="A PUT without an answer is repeated after this long.")
     max_buffer_bytes: int = Field(64 * 2**20, ge=2**20, description="Hard cap on bytes of messages held in memory.")
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -70,6 +71,8 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _consumer(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
+    # obstore's runtime starts a thread a core, which wake one another for each answer; one moves gigabytes a second.
+    os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
     store = open_store(settings.storage, settings.aws, settings.consumer.put_timeout_seconds)
     return Consumer(settings, store, open_store(settings.storage, settings.aws, CONTROL_SECONDS), metrics)
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import random
 import socket
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import obstore
@@ -32,10 +31,12 @@ from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import (
     WINDOW_CELLS_A_PUT,
+    Created,
     Gap,
     Lane,
     Limits,
     ProtocolError,
+    Step,
     commit_mark,
     rows_to_land,
     start_from_commit,
@@ -52,12 +53,15 @@ from include.settings import Settings
 
 SESSION_TIMEOUT_MS = 30_000
 POLL_SECONDS = 0.1
-BUSY_POLL_SECONDS = 0.001
+BUSY_POLL_SECONDS = 0.005
 """The poll's limit while PUTs are under way: librdkafka waits it out for a full chunk, and answers wait with it."""
-MIN_CHUNK, MAX_CHUNK = 250, 2_000
-"""Messages taken from librdkafka at once: few batches' worth, so that PUT slots are refilled soon."""
-SWITCH_SECONDS = 0.0005
-"""How long a thread whose PUT was answered waits for the interpreter; the default of 5 ms starves PUTs."""
+CHUNK = 1_000
+"""Messages taken from librdkafka at once: enough to work on many at a time, few enough to look at answers often."""
+QUEUED_A_THREAD = 2
+"""PUTs of a partition given to the sink for each of its threads. One that is done then finds the next waiting; to
+sleep and be woken for each costs as much as the PUT itself."""
+ANSWERS_SECONDS = 0.005
+"""How long answers gather while the buffer is full: a turn of the loop for each costs more than all they bring."""
 COMMIT_SECONDS = 1.0
 COMMITTED_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
@@ -117,9 +121,8 @@ class Consumer:
             size_bytes=settings.consumer.batch_bytes,
             age_seconds=settings.consumer.batch_age_seconds,
             window_cells=WINDOW_CELLS_A_PUT * settings.consumer.parallel_puts,
-            in_flight=settings.consumer.parallel_puts,
+            in_flight=QUEUED_A_THREAD * settings.consumer.parallel_puts,
         )
-        self._chunk = min(MAX_CHUNK, max(MIN_CHUNK, 2 * settings.consumer.batch_records))
         self._lanes: dict[int, Lane] = {}
         self._unplaced: dict[int, int] = {}
         self._stopped: dict[int, str] = {}
@@ -145,8 +148,9 @@ class Consumer:
             self._contract,
             f"{socket.gethostname()}:{os.getpid()}",
         )
-        threads = min(32, max(4, 2 * settings.consumer.parallel_puts))
-        self._sink = Sink(store, place, lambda put: batch_rows(settings.kafka.topic, put), metrics, threads)
+        self._sink = Sink(
+            store, place, lambda put: batch_rows(settings.kafka.topic, put), metrics, settings.consumer.parallel_puts
+        )
         self._kafka = KafkaConsumer(self._config)
 
     # --- start ----------------------------------------------------------------
@@ -197,7 +201,6 @@ class Consumer:
             [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         self._last_turn = monotonic()
-        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             while not self._terminating.is_set():
                 self._turn()
@@ -222,7 +225,7 @@ class Consumer:
             self._settle(now)
         if not self._wait_instead_of_reading(now):
             busy = any(lane.in_flight for lane in self._lanes.values())
-            messages = self._kafka.consume(self._chunk, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
+            messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
             if not self._was_stalled():
                 self._take(messages)
         if self._refused is not None:
@@ -346,6 +349,8 @@ class Consumer:
             self._answered(done)
 
     def _answered(self, done: Done) -> None:
+        if isinstance(done.answer, Created) and done.put.step is Step.DATA:
+            self._metrics.uploaded(done.put.batch.accepted(), done.seconds)
         lane = self._lanes.get(done.put.partition)
         if lane is None or lane.assignment != done.put.assignment:
             return
@@ -590,6 +595,7 @@ class Consumer:
             return False
         if self._collect(THROTTLE_SECONDS):
             self._throttled_since = now
+            sleep(ANSWERS_SECONDS)
         self._awake()
         return True
 

@@ -42,10 +42,11 @@ def cut(messages: list[Message]) -> Iterator[Run]:
 
 def _of_partition(partition: int, messages: list[Message]) -> Iterator[Run]:
     offsets: list[Any] = list(map(Message.offset, messages))
-    epochs = list(map(Message.leader_epoch, messages))
-    if epochs.count(epochs[0]) == len(epochs) and offsets == list(range(offsets[0], offsets[0] + len(offsets))):
-        yield _run(partition, offsets[0], epochs[0], messages)
+    epoch = messages[0].leader_epoch()
+    if messages[-1].leader_epoch() == epoch and offsets == list(range(offsets[0], offsets[0] + len(offsets))):
+        yield _run(partition, offsets[0], epoch, messages)  # epochs only grow with the offset
         return
+    epochs = map(Message.leader_epoch, messages)
     begin = 0
     for (epoch, _), group in groupby(zip(epochs, map(sub, offsets, count()), strict=False)):
         end = begin + len(list(group))

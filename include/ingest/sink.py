@@ -37,10 +37,14 @@ Rows = Callable[[Put], Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A PUT's outcome: `answer` is None when it was given up with its assignment; `error` stops the partition."""
+    """A PUT's outcome, `seconds` after its first attempt began.
+
+    `answer` is None when it was given up with its assignment; `error` stops the partition.
+    """
 
     put: Put
     answer: Answer | None
+    seconds: float = 0.0
     error: ProtocolError | None = None
 
 
@@ -89,20 +93,20 @@ class Sink:
 
     def _run(self) -> None:
         while (put := self._inbox.get()) is not None:
+            started = monotonic()
             try:
                 answer = self._until_done(put)
             except ProtocolError as error:
-                self.answers.put(Done(put, None, error))
+                self.answers.put(Done(put, None, error=error))
             except Exception as error:  # noqa: BLE001 - a thread must not die silently: the partition stops with it
                 self._log.exception("PUT failed unexpectedly", partition=put.partition, first_offset=put.batch.first)
-                self.answers.put(Done(put, None, ProtocolError(f"unexpected {type(error).__name__}: {error}")))
+                self.answers.put(Done(put, None, error=ProtocolError(f"unexpected {type(error).__name__}: {error}")))
             else:
-                self.answers.put(Done(put, answer))
+                self.answers.put(Done(put, answer, monotonic() - started))
 
     def _until_done(self, put: Put) -> Answer | None:
         """Repeat until the object exists; None when its assignment or this sink ends first."""
-        key, payload, attributes, records = self._object(put)
-        started = monotonic()
+        key, payload, attributes = self._object(put)
         delay = FIRST_DELAY_SECONDS
         while not (self._closing.is_set() or (put.partition, put.assignment) in self._ended):
             try:
@@ -113,13 +117,11 @@ class Sink:
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
                 continue
             self.failing_since = None
-            if isinstance(answer, Created) and put.step is Step.DATA:
-                self._metrics.uploaded(records, monotonic() - started)
             return answer
         return None
 
-    def _object(self, put: Put) -> tuple[str, bytes, dict[str, str], int]:
-        """Key, body and metadata of a PUT, and its number of records."""
+    def _object(self, put: Put) -> tuple[str, bytes, dict[str, str]]:
+        """Key, body and metadata of a PUT."""
         batch, contract = put.batch, self.place.contract
         if put.step is Step.DEAD_LETTERS:
             kind: Kind = "dead_letter"
@@ -142,7 +144,7 @@ class Sink:
         )
         key = object_key(prefix, kind, put.partition, batch.first, batch.timestamp, contract.suffix)
         attributes = metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]}
-        return key, payload, attributes, records
+        return key, payload, attributes
 
     def _once(self, put: Put, key: str, payload: bytes, attributes: dict[str, str]) -> Answer:
         """One attempt (rule 6).

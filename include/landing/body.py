@@ -51,32 +51,29 @@ def join(start: bytes, offset: int, timestamps: Sequence[int], values: Sequence[
     Values that are bare objects on one line, as producers write them, are put together in a
     few passes over all of them: a fifth of the work of `splice` for each.
     """
-    found = _without_braces(values)
+    found = _inside_braces(values)
     if found is None:
         return _BETWEEN.join(map(splice, repeat(start), count(offset), timestamps, values))
     times = {time: b',"_timestamp":%d,' % time for time in set(timestamps)}
     parts = [b""] * (4 * len(found))
-    parts[0::4], parts[1::4] = _offsets(_BETWEEN + start, offset, len(found))
-    parts[0] = parts[0].removeprefix(_BETWEEN)
+    parts[0::4], parts[1::4] = _offsets(b"}" + _BETWEEN + start, offset, len(found))
+    parts[0] = parts[0].removeprefix(b"}" + _BETWEEN)
     parts[2::4] = [times[time] for time in timestamps]
     parts[3::4] = found
-    return b"".join(parts)
+    return b"".join(parts) + b"}"
 
 
-def _without_braces(values: Sequence[bytes]) -> list[bytes] | None:
-    """Values without their first byte, or None unless each is a bare object on one line.
+def _inside_braces(values: Sequence[bytes]) -> list[bytes] | None:
+    """Values without their braces, or None unless each is a bare object on one line.
 
-    Joined by line feeds they then have one between `}` and `{` for each two neighbours, and no other.
+    Valid JSON holds no zero byte, so values joined by one come apart at `}`, zero, `{` into
+    as many pieces only if each begins and ends with its brace.
     """
-    joined = b"\n".join(values)
-    between = len(values) - 1
-    if joined[:1] != b"{" or joined[-1:] != b"}" or b"\r" in joined:
+    joined = b"\0".join(values)
+    if joined[:1] != b"{" or joined[-1:] != b"}" or b"\n" in joined or b"\r" in joined:
         return None
-    if not joined.count(b"\n") == joined.count(b"}\n{") == between:
-        return None
-    found = joined.split(b"\n{")
-    found[0] = found[0][1:]
-    return found
+    found = joined[1:-1].split(b"}\0{")
+    return found if len(found) == len(values) else None
 
 
 _LAST_DIGITS = [b"%03d" % number for number in range(1000)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["crypto_data", "dead_letter"]
@@ -55,8 +56,13 @@ def object_key(
     `prefix` ends with a slash; `timestamp_ms` is the Kafka timestamp of the batch's first
     record, in milliseconds since 1970.
     """
-    time = instant(timestamp_ms)
-    return f"{prefix}{time:%Y/%m/%d}/{kind}_{time:%H-%M-%S}_p{partition:05d}_o{first_offset:020d}{suffix}"
+    return f"{prefix}{_stem(kind, timestamp_ms // 1000)}_p{partition:05d}_o{first_offset:020d}{suffix}"
+
+
+@lru_cache(maxsize=64)
+def _stem(kind: Kind, second: int) -> str:
+    """What the keys of one second share; at a high rate that is many."""
+    return f"{instant(second * 1000):%Y/%m/%d/{kind}_%H-%M-%S}"
 
 
 def parse_key(key: str) -> ObjectKey | None:
