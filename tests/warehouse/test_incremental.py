@@ -83,6 +83,28 @@ def test_a_file_of_rejected_messages_only_has_no_rows(warehouse: Warehouse, stor
     assert warehouse.query(COUNTS) == [(0, 3, 0, 0, 0)]
 
 
+def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    """What lands between the two models of a run: bronze has not read it, the dead letters have."""
+    topic = LandedTopic()
+    quotes(topic, "BTC", today - timedelta(hours=1), 5, timedelta(minutes=1))
+    topic.land(store)
+    warehouse.load()
+    quotes(topic, "BTC", today - timedelta(minutes=30), 3, timedelta(minutes=1))
+    topic.send(b"not json", today, error="not_json")
+    topic.land(store)
+    warehouse.dbt("run", "--select", "crypto_dead_letter")
+    holes = ("test", "--select", "assert_offsets_have_no_hole")
+    assert reported(warehouse.dbt(*holes)) == set()
+    quotes(topic, "BTC", today - timedelta(minutes=20), 1, timedelta(minutes=1))
+    topic.land(store)
+    warehouse.dbt("run", "--select", "crypto_raw")
+    assert reported(warehouse.dbt(*holes)) == set(), "with the next records it is judged, and in its place"
+    warehouse.execute("delete from lake_bronze.crypto_dead_letter")
+    assert reported(warehouse.dbt(*holes)) == {"assert_offsets_have_no_hole"}
+
+
 def test_a_second_run_changes_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     market_day(topic, today - timedelta(hours=4), hours=4)
