@@ -20,7 +20,6 @@ from typing import Any
 import obstore
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -116,7 +115,7 @@ class Consumer:
         self._metrics = metrics
         self._log = logger("consumer")
         self._config = kafka_config(settings) | {"on_commit": self._committed}
-        self._admin = AdminClient(settings.kafka.client_config())
+        self._admin = topic.Admin(settings.kafka.client_config())
         self._limits = Limits(
             records=settings.consumer.batch_records,
             size_bytes=settings.consumer.batch_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -37,6 +38,27 @@ class UnreachableError(TopicError):
     """Kafka does not answer now; asking again may help."""
 
 
+class Admin(AdminClient):
+    """An admin client that can tell why Kafka does not answer: a call itself only says that it timed out."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._reason = ""
+        # It would log each of its attempts, twenty a second; the reason is in our own error.
+        super().__init__({"log_level": 2} | config | {"error_cb": self._failed})
+
+    def _failed(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # says less than what came before it
+            self._reason = error.str()
+
+    def unreachable(self, error: KafkaException) -> UnreachableError:
+        """The error of a call, with what librdkafka reported meanwhile: refused, wrong password, unknown CA."""
+        self.poll(0)
+        said = f"{error.args[0].str()} ({self._reason})" if self._reason else error.args[0].str()
+        return UnreachableError(
+            f"Kafka does not answer: {said}; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and KAFKA_SASL_*"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """A topic as the broker describes it; `config` is None where the broker cannot tell."""
@@ -48,7 +70,7 @@ class TopicFacts:
     config: dict[str, str] | None
 
 
-def describe(admin: AdminClient, topic: str) -> TopicFacts:
+def describe(admin: Admin, topic: str) -> TopicFacts:
     """Read the topic's facts.
 
     Raises:
@@ -57,9 +79,7 @@ def describe(admin: AdminClient, topic: str) -> TopicFacts:
     try:
         listed = admin.list_topics(timeout=ADMIN_SECONDS)  # not by name: that may create it with defaults
     except KafkaException as error:
-        raise UnreachableError(
-            f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS"
-        ) from error
+        raise admin.unreachable(error) from error
     found = listed.topics.get(topic)
     if found is None or found.error is not None or not found.partitions:
         raise TopicError(f"topic {topic!r} is not there: create it with python -m include.ingest create-topic")
@@ -142,7 +162,7 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
     Raises:
         TopicError: Kafka refuses, or its broker cannot create topics.
     """
-    admin = AdminClient(kafka.client_config())
+    admin = Admin(kafka.client_config())
     if _is_touched(admin, kafka.topic):
         return False
     config = dict(TOPIC_CONFIG)
@@ -159,7 +179,7 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
     return True
 
 
-def _is_touched(admin: AdminClient, topic: str) -> bool:
+def _is_touched(admin: Admin, topic: str) -> bool:
     """The built-in broker creates a topic when somebody asks for it; returns whether it is that broker."""
     try:
         listed = admin.list_topics(timeout=ADMIN_SECONDS)
@@ -167,6 +187,4 @@ def _is_touched(admin: AdminClient, topic: str) -> bool:
             admin.list_topics(topic, timeout=ADMIN_SECONDS)
         return is_built_in(listed.cluster_id)
     except KafkaException as error:
-        raise UnreachableError(
-            f"Kafka does not answer: {error.args[0].str()}; check KAFKA_BOOTSTRAP_SERVERS"
-        ) from error
+        raise admin.unreachable(error) from error

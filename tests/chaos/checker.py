@@ -9,6 +9,7 @@ contiguous; a wrong day folder; a body that is not a JSON array; a missing dead 
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from collections import Counter, defaultdict
@@ -16,15 +17,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-_KEY = re.compile(r"^(crypto_data|dead_letter)/(\d{4}/\d\d/\d\d)/\1_(\d\d-\d\d-\d\d)_p(\d{5})_o(\d{20})\.json$")
+_KEY = re.compile(r"^(crypto_data|dead_letter)/(\d{4}/\d\d/\d\d)/\1_(\d\d-\d\d-\d\d)_p(\d{5})_o(\d{20})\.json(\.gz)?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A message that Kafka acknowledged: where it is, its value, and whether it is a valid quote."""
+    """A message that Kafka acknowledged: where it is, its time (ms), its value, and whether it is a valid quote."""
 
     partition: int
     offset: int
+    timestamp: int
     value: bytes
     valid: bool
 
@@ -44,6 +46,7 @@ class Verdict:
 class _Object:
     key: str
     kind: str
+    at: str
     first: int
     last: int
     rejected: int
@@ -64,15 +67,15 @@ def check(s3: Any, bucket: str, acknowledged: list[Acknowledged]) -> Verdict:
                 verdict.objects += 1
     seen: Counter[tuple[int, int]] = Counter()
     values: dict[tuple[int, int], Any] = {}
-    for (kind, partition), chain in list(objects.items()):
+    for (kind, partition), chain in objects.items():
         chain.sort(key=lambda one: one.first)
         for one in chain:
             for row in one.rows:
                 at = (partition, int(row["_offset"]))
                 seen[at] += 1
                 values[at] = (kind, row)
-        if kind == "crypto_data":
-            _contiguous(partition, chain, objects[("dead_letter", partition)], verdict)
+    for partition in sorted({number for _, number in objects}):
+        _contiguous(partition, objects[("crypto_data", partition)], objects[("dead_letter", partition)], verdict)
     _compare(acknowledged, seen, values, verdict)
     return verdict
 
@@ -85,23 +88,24 @@ def _read(s3: Any, bucket: str, key: str, verdict: Verdict) -> tuple[tuple[str, 
     kind, day, time, partition, first = name[1], name[2], name[3], int(name[4]), int(name[5])
     answer = s3.get_object(Bucket=bucket, Key=key)
     try:
-        rows = json.loads(answer["Body"].read())
-    except ValueError as error:
+        body = answer["Body"].read()
+        rows = json.loads(gzip.decompress(body) if name[6] else body)
+    except (ValueError, OSError) as error:
         verdict.errors.append(f"{key}: no JSON: {error}")
         return None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        verdict.errors.append(f"{key}: no JSON array of objects")
+        return None
     meta = answer["Metadata"]
-    found = _Object(key, kind, int(meta["first-offset"]), int(meta["last-offset"]), int(meta["rejected"]), rows)
+    found = _Object(
+        key, kind, f"{day} {time}", int(meta["first-offset"]), int(meta["last-offset"]), int(meta["rejected"]), rows
+    )
     if found.first != first or int(meta["partition"]) != partition:
         verdict.errors.append(f"{key}: metadata {meta} contradict the name")
     if any(int(row["_partition"]) != partition for row in rows):
         verdict.errors.append(f"{key}: a row of another partition")
     if kind == "crypto_data" and len(rows) != int(meta["records"]):
         verdict.errors.append(f"{key}: {len(rows)} rows, metadata say {meta['records']}")
-    head = [row for row in rows if int(row["_offset"]) == first]
-    if head:
-        at = datetime.fromtimestamp(int(head[0]["_timestamp"]) // 1000, UTC)
-        if (day, time) != (f"{at:%Y/%m/%d}", f"{at:%H-%M-%S}"):
-            verdict.errors.append(f"{key}: its first record is of {at}")
     return (kind, partition), found
 
 
@@ -116,11 +120,13 @@ def _contiguous(partition: int, chain: list[_Object], letters: list[_Object], ve
         rejected = 0 if letter is None else len(letter.rows)
         if rejected != one.rejected or (letter is not None and letter.last != one.last):
             verdict.errors.append(f"{one.key}: {one.rejected} rejected, its dead-letter object holds {rejected}")
-        offsets = [int(row["_offset"]) for row in one.rows] + [
-            int(r["_offset"]) for r in (letter.rows if letter else [])
-        ]
-        if sorted(offsets) != list(range(one.first, one.last + 1)):
+        times = {int(row["_offset"]): int(row["_timestamp"]) for row in (*one.rows, *(letter.rows if letter else []))}
+        if sorted(times) != list(range(one.first, one.last + 1)):
             verdict.errors.append(f"{one.key}: offsets of data and dead letters are not {one.first} to {one.last}")
+        at = datetime.fromtimestamp(times.get(one.first, 0) // 1000, UTC)
+        for place in (one, letter):
+            if place is not None and place.at != f"{at:%Y/%m/%d %H-%M-%S}":
+                verdict.errors.append(f"{place.key}: its first record is of {at}")
     verdict.errors += [f"{one.key}: a dead-letter object without a data object" for one in by_first.values()]
 
 
@@ -136,6 +142,8 @@ def _compare(
             verdict.errors.append(f"{at}: acknowledged, landed {seen[at]} times")
             continue
         kind, row = values[at]
+        if int(row["_timestamp"]) != message.timestamp:
+            verdict.errors.append(f"{at}: landed with time {row['_timestamp']}, Kafka has {message.timestamp}")
         if (kind == "crypto_data") != message.valid:
             verdict.errors.append(f"{at}: {'valid' if message.valid else 'not valid'}, landed under {kind}")
         elif kind == "crypto_data":

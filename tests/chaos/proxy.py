@@ -1,8 +1,9 @@
 """A proxy in front of S3 that fails in the ways S3 and networks do; seeded.
 
-Faults of a request: 503 at once; hang until the client gives up (the request never
-arrives); lost answer (the request is carried out, the connection then closed); slow.
-During an outage every connection is refused.
+Faults of a request: 503 at once; 409 to a conditional PUT that is not carried out (S3's answer to a concurrent
+write, which may yet fail); hang until the client gives up (the request never arrives); lost answer (the request is
+carried out, the connection then closed); slow; late (the client gives up first, the request arrives all the same).
+During an outage every connection is closed at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import sleep
 from typing import Literal
 
-Fault = Literal["503", "hang", "lost_answer", "slow", "late"]
+Fault = Literal["503", "409", "hang", "lost_answer", "slow", "late"]
 HANG_SECONDS = 4.0
 LATE_SECONDS = 12.0
 SLOW_SECONDS = 0.8
@@ -27,6 +28,7 @@ class Weather:
     """Share of requests that meet each fault; `outage` refuses all."""
 
     s503: float = 0.0
+    s409: float = 0.0
     hang: float = 0.0
     lost_answer: float = 0.0
     slow: float = 0.0
@@ -35,7 +37,7 @@ class Weather:
 
 
 CALM = Weather()
-STORM = Weather(s503=0.08, hang=0.02, lost_answer=0.08, slow=0.10, late=0.03)
+STORM = Weather(s503=0.12, s409=0.04, hang=0.04, lost_answer=0.15, slow=0.10, late=0.05)
 
 
 class FaultProxy:
@@ -80,8 +82,11 @@ class FaultProxy:
             return "outage"
         with self._lock:
             at = self._random.random()
-        for fault in ("503", "hang", "lost_answer", "slow", "late"):
-            share = getattr(weather, "s503" if fault == "503" else fault)
+        shares: dict[Fault, float] = {
+            "503": weather.s503, "409": weather.s409, "hang": weather.hang, "lost_answer": weather.lost_answer,
+            "slow": weather.slow, "late": weather.late,
+        }  # fmt: skip
+        for fault, share in shares.items():
             if at < share:
                 return fault
             at -= share
@@ -90,6 +95,8 @@ class FaultProxy:
     def handle(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int]) -> None:
         """Carry one request through the weather."""
         fault = self._draw()
+        if fault == "409" and "If-None-Match" not in client.headers:
+            fault = None
         self.counts[str(fault)] += 1
         body = client.rfile.read(int(client.headers.get("Content-Length") or 0))
         if fault == "outage":
@@ -98,11 +105,15 @@ class FaultProxy:
         if fault == "503":
             self._answer(client, 503, {"Content-Type": "application/xml"}, b"<Error><Code>SlowDown</Code></Error>")
             return
+        if fault == "409":
+            conflict = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
+            self._answer(client, 409, {"Content-Type": "application/xml"}, conflict)
+            return
         if fault == "hang":
             sleep(HANG_SECONDS)
             client.close_connection = True
             return
-        if fault in ("slow", "late"):  # late: the client gives up first, the request arrives all the same
+        if fault in ("slow", "late"):
             sleep(SLOW_SECONDS if fault == "slow" else LATE_SECONDS)
         try:
             status, headers, answer = self._forward(client, upstream, body)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
 from tests.chaos.checker import Acknowledged
 
@@ -31,18 +31,19 @@ def quote(number: int) -> bytes:
 
 @dataclass
 class ConsumerProcess:
-    """One `python -m include.ingest consume`, started again when told."""
+    """One `python -m include.ingest consume` (or another command of it), started again when told."""
 
     number: int
     environment: dict[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
     exits: list[int] = field(default_factory=list)
+    command: str = "consume"
 
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "include.ingest", "consume"],
+                [sys.executable, "-m", "include.ingest", self.command],
                 env=os.environ | self.environment,
                 stdout=output,
                 stderr=output,
@@ -117,7 +118,11 @@ class Load:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                self.acknowledged.append(Acknowledged(message.partition() or 0, message.offset() or 0, value, valid))
+                kind, time = message.timestamp()
+                assert kind == TIMESTAMP_LOG_APPEND_TIME
+                self.acknowledged.append(
+                    Acknowledged(message.partition() or 0, message.offset() or 0, time, value, valid)
+                )
 
         self._producer.produce(self._topic, value, partition=self.sent % self._partitions, on_delivery=delivered)
 

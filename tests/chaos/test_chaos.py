@@ -28,6 +28,7 @@ def test_a_short_seed_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None
     assert outcome.verdict.dead > 10
 
 
+TIME = 1_763_928_907_123
 VALUE = b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":1.5,"last_updated":"2026-11-23T20:15:07Z"}'
 DAY = "2025/11/23"
 
@@ -39,7 +40,7 @@ class Landed:
         self.s3: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
         self.bucket = bucket
         self.acknowledged = [
-            Acknowledged(0, offset, VALUE if offset != 3 else b"{", offset != 3) for offset in range(5)
+            Acknowledged(0, offset, TIME, VALUE if offset != 3 else b"{", offset != 3) for offset in range(5)
         ]
         self.put("crypto_data", 0, 2, [self.row(offset) for offset in range(3)], 0)
         self.put("crypto_data", 3, 4, [self.row(4)], 1)
@@ -47,13 +48,13 @@ class Landed:
 
     @staticmethod
     def row(offset: int, **changes: object) -> dict[str, object]:
-        place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": 1_763_928_907_123}
+        place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": TIME}
         quote: dict[str, object] = json.loads(VALUE)
         return place | quote | changes
 
     @staticmethod
     def letter(offset: int) -> dict[str, object]:
-        place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": 1_763_928_907_123}
+        place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": TIME}
         return place | {"payload": base64.b64encode(b"{").decode()}
 
     def key(self, kind: str, first: int, day: str = DAY) -> str:
@@ -105,5 +106,26 @@ def test_the_checker_sees_a_changed_message(landed: Landed) -> None:
 def test_the_checker_sees_a_wrong_day_and_a_torn_body(landed: Landed) -> None:
     landed.put("crypto_data", 5, 5, [landed.row(5)], 0, day="1970/01/01")
     landed.s3.put_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 6), Body=b'[{"_offset": 6')
+    landed.s3.put_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 7), Body=b'{"_offset": 7}')
     assert "its first record is of 2025-11-23" in landed.errors()
-    assert "no JSON" in landed.errors()
+    assert "no JSON: " in landed.errors()
+    assert "no JSON array" in landed.errors()
+
+
+def test_the_checker_sees_the_wrong_day_of_a_range_whose_first_record_was_rejected(landed: Landed) -> None:
+    for kind in ("crypto_data", "dead_letter"):
+        landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key(kind, 3))
+    landed.put("crypto_data", 3, 4, [landed.row(4)], 1, day="1970/01/01")
+    landed.put("dead_letter", 3, 4, [landed.letter(3)], 1, day="1970/01/01")
+    assert landed.errors().count("its first record is of 2025-11-23") == 2
+
+
+def test_the_checker_sees_a_wrong_time(landed: Landed) -> None:
+    landed.put("crypto_data", 0, 2, [landed.row(0), landed.row(1, _timestamp=TIME + 1), landed.row(2)], 0)
+    assert "(0, 1): landed with time" in landed.errors()
+
+
+def test_the_checker_sees_dead_letters_without_a_data_object(landed: Landed) -> None:
+    landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 3))
+    landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 0))
+    assert "a dead-letter object without a data object" in landed.errors()

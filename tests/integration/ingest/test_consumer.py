@@ -123,6 +123,23 @@ def test_s3_away_pauses_keeps_memory_bounded_and_loses_nothing(stage: Stage) -> 
     assert verdict(stage, *loads).errors == []
 
 
+def test_a_conflict_is_not_taken_for_an_object_that_exists(stage: Stage) -> None:
+    host, port = stage.endpoint.removeprefix("http://").split(":")
+    proxy = FaultProxy((host, int(port)), 1)
+    proxy.weather = Weather(s409=0.5)
+    try:
+        load = stage.load(400, bad_share=0.3)
+        consumer = stage.consumer(
+            AWS_ENDPOINT_URL=proxy.endpoint, CONSUMER_BATCH_RECORDS="20", CONSUMER_BATCH_AGE_SECONDS="1"
+        )
+        assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+        assert consumer.terminate() == 0
+    finally:
+        proxy.close()
+    assert proxy.counts["409"] > 10
+    assert verdict(stage, load).errors == []
+
+
 def _health(port: int, path: str) -> httpx.Response:
     return httpx.get(f"http://127.0.0.1:{port}/healthz{path}")
 

@@ -1,0 +1,120 @@
+"""Members, compression, batch size, the group's positions change while data flow: nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.chaos.rig import ConsumerProcess, wait_until_committed
+from tests.integration.ingest.conftest import PARTITIONS, Stage
+from tests.integration.ingest.test_consumer import _refusal, client, count, ingest, until, verdict
+
+pytestmark = pytest.mark.servers
+
+
+def land(stage: Stage, **changes: str) -> None:
+    """Run a consumer until everything is committed."""
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5", **changes)
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert consumer.terminate() == 0
+
+
+def events(consumer: ConsumerProcess, name: str) -> list[dict[str, Any]]:
+    lines = (json.loads(line) for line in consumer.log.read_text().splitlines() if line.startswith("{"))
+    return [line for line in lines if line["message"] == name]
+
+
+def held(consumer: ConsumerProcess) -> int:
+    """How many partitions it was given, less those taken from it."""
+    return sum(len(event["partitions"]) for event in events(consumer, "assigned")) - sum(
+        len(event["partitions"]) for event in events(consumer, "revoked")
+    )
+
+
+def test_a_static_member_comes_back_without_a_rebalance(stage: Stage) -> None:
+    session = {"KAFKA_OPTIONS": '{"session.timeout.ms": 30000, "heartbeat.interval.ms": 500, "log_level": 3}'}
+    first = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="a", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
+    second = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="b", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
+    until(lambda: held(first) == held(second) == PARTITIONS // 2, "both have their share", 40)
+    before = [len(events(second, name)) for name in ("assigned", "revoked", "lost")]
+    loads = [stage.load(300)]
+    assert first.terminate() == 0
+    loads.append(stage.load(300))
+    again = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="a", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert [len(events(second, name)) for name in ("assigned", "revoked", "lost")] == before
+    assert held(again) == PARTITIONS // 2
+    assert [again.terminate(), second.terminate()] == [0, 0]
+    assert verdict(stage, *loads).errors == []
+
+
+def test_gzip_survives_a_kill(stage: Stage) -> None:
+    loads = [stage.load(700, bad_share=0.05)]
+    killed = stage.consumer(CONSUMER_COMPRESSION="gzip", CONSUMER_BATCH_AGE_SECONDS="0.3", CONSUMER_BATCH_RECORDS="30")
+    until(lambda: count(stage) > 0, "a first batch")
+    killed.kill()
+    loads.append(stage.load(300, bad_share=0.05))
+    land(stage, CONSUMER_COMPRESSION="gzip", CONSUMER_BATCH_RECORDS="30")
+    found = verdict(stage, *loads)
+    assert found.errors == []
+    assert found.dead > 10
+    for prefix, content in (("crypto_data/2", "application/gzip"), ("dead_letter/2", "application/gzip")):
+        for entry in client().list_objects_v2(Bucket=stage.bucket, Prefix=prefix)["Contents"]:
+            assert entry["Key"].endswith(".json.gz")
+            head = client().head_object(Bucket=stage.bucket, Key=entry["Key"])
+            assert (head["ContentType"], head.get("ContentEncoding")) == (content, None)
+
+
+def test_cells_are_resized_between_two_consumers(stage: Stage) -> None:
+    loads = [stage.load(730, bad_share=0.05)]
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5", CONSUMER_BATCH_RECORDS="40")
+    until(lambda: count(stage) > 0, "a first batch")
+    busy = ingest(stage, "resize-cells", "90", "--yes")
+    assert "has 1 members" in _refusal(busy)
+    consumer.kill()
+    until(lambda: ingest(stage, "resize-cells", "90", "--yes").returncode == 0, "the killed member's session ends", 40)
+    assert "resize-cells" in _refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="91"))
+    loads.append(stage.load(1500, bad_share=0.05))
+    land(stage, CONSUMER_BATCH_RECORDS="90")
+    loads.append(stage.load(200))
+    land(stage, CONSUMER_BATCH_RECORDS="20")
+    assert verdict(stage, *loads).errors == []
+    records = [
+        int(client().head_object(Bucket=stage.bucket, Key=entry["Key"])["Metadata"]["records"])
+        for entry in client().list_objects_v2(Bucket=stage.bucket, Prefix="crypto_data/2")["Contents"]
+    ]
+    assert max(records) > 40
+
+
+def test_positions_reset_by_somebody_else_are_refused_and_adopted(stage: Stage) -> None:
+    loads = [stage.load(500, bad_share=0.05)]
+    land(stage)
+    loads.append(stage.load(300, bad_share=0.05))
+    other = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
+    back = [
+        TopicPartition(stage.topic, 0, 10),
+        TopicPartition(stage.topic, 1, 120),
+        TopicPartition(stage.topic, 2, 190),
+    ]
+    other.commit(offsets=back, asynchronous=False)
+    other.close()
+    assert "adopt" in _refusal(ingest(stage, "consume"))
+    assert "landed already" in _refusal(ingest(stage, "adopt", "--partition", "0", "--offset", "10", "--yes"))
+    assert f"{PARTITIONS} partitions adopted" in ingest(stage, "adopt", "--yes").stderr
+    land(stage)
+    assert verdict(stage, *loads).errors == []
+
+
+def test_a_group_whose_commits_expired_goes_on_from_what_is_landed(stage: Stage) -> None:
+    loads = [stage.load(500, bad_share=0.05)]
+    land(stage)
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    admin.delete_consumer_groups([stage.group])[stage.group].result(20)
+    loads.append(stage.load(300, bad_share=0.05))
+    land(stage)
+    assert verdict(stage, *loads).errors == []
