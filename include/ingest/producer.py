@@ -28,6 +28,8 @@ FIRST_BACKOFF_SECONDS = 2.0
 MAX_BACKOFF_SECONDS = 600.0
 FLUSH_SECONDS = 30.0
 PROGRESS_SECONDS = 60.0
+POLL_SECONDS = 0.5
+"""How long one wait for delivery reports takes; a signal is heard that much later."""
 
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
@@ -67,9 +69,10 @@ class Producer:
         self._log = logger("producer")
         self._topic = settings.kafka.topic
         self._kafka = KafkaProducer(
-            {"linger.ms": 20, "compression.type": "lz4"}
+            # A quote waits for Kafka as long as it takes: giving it up after minutes would lose it.
+            {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
             | settings.kafka.client_config()
-            | {"enable.idempotence": True, "acks": "all"}
+            | {"enable.idempotence": True, "acks": "all", "error_cb": self._kafka_failed}
         )
         self._misbehaviour = Misbehaviour(settings.simulator)
         self._last: dict[str, Quote] = {}
@@ -77,6 +80,8 @@ class Producer:
         self._late_count = 0
         self._stop = threading.Event()
         self._source_problem: str | None = None
+        self._kafka_reason = ""
+        self._kafka_problem: str | None = None
         self._fatal: str | None = None
         self._last_turn = monotonic()
         self._counts = {"sent": 0, "delivered": 0, "failed": 0, "unchanged": 0}
@@ -96,7 +101,7 @@ class Producer:
         self._send_history(source, first)
         started = last_progress = monotonic()
         wait, failures = 0.0, 0
-        while not self._stop.wait(wait) and self._fatal is None:
+        while self._wait(wait):
             self._last_turn = turn = monotonic()
             try:
                 quotes = first if first is not None else source.quotes()
@@ -105,15 +110,25 @@ class Producer:
                 wait = max(0.0, turn + source.interval_seconds - monotonic())
             except SourceError as error:
                 if error.fatal:
+                    self._finish(started)
                     raise
                 failures += 1
                 wait = self._backoff(error, failures, source.interval_seconds)
             self._send_late()
-            self._kafka.poll(0)
             if monotonic() - last_progress >= PROGRESS_SECONDS:
                 last_progress = monotonic()
                 self._log.info("progress", source=source.name, **self._counts)
         return self._finish(started)
+
+    def _wait(self, seconds: float) -> bool:
+        """Hear delivery reports for so long; returns whether to go on."""
+        deadline = monotonic() + seconds
+        while not self._stop.is_set() and self._fatal is None:
+            left = deadline - monotonic()
+            self._kafka.poll(max(0.0, min(left, POLL_SECONDS)))
+            if left <= 0:
+                return True
+        return False
 
     def _backoff(self, error: SourceError, failures: int, interval: float) -> float:
         """Seconds until the next poll after a failed one."""
@@ -153,17 +168,30 @@ class Producer:
                 self._kafka.produce(self._topic, message.value, key, on_delivery=self._delivered)
                 break
             except BufferError:  # the local queue is full: Kafka is slow, wait for deliveries
-                self._kafka.poll(0.5)
+                self._kafka.poll(POLL_SECONDS)
+                if self._stop.is_set():
+                    self._metrics.failed.inc()
+                    self._counts["failed"] += 1
+                    return
         self._metrics.sent.inc()
         self._counts["sent"] += 1
 
+    def _kafka_failed(self, error: KafkaError) -> None:
+        """What librdkafka reports while it goes on trying; one lost connection is no problem yet."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or error.str()}"
+        else:
+            self._kafka_reason = error.str()
+
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:
+            self._kafka_problem = None
             self._metrics.delivered.inc()
             self._counts["delivered"] += 1
             return
         self._metrics.failed.inc()
         self._counts["failed"] += 1
+        self._last.clear()  # so that the next poll sends it again, changed or not
         self._log.error("message not delivered", error=error.str(), code=error.name())
         if error.fatal():
             self._fatal = error.str()
@@ -216,7 +244,7 @@ class Producer:
 
     def health(self) -> Health:
         """State for /healthz."""
-        problems = [text for text in (self._source_problem, self._fatal) if text]
+        problems = [text for text in (self._source_problem, self._kafka_problem, self._fatal) if text]
         silence = monotonic() - self._last_turn
         live = self._fatal is None and silence < MAX_BACKOFF_SECONDS + 60 + self._settings.producer.poll_seconds
         return Health(live, live and not problems, problems, dict(self._counts))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from include.ingest.quote import Quote
 from include.ingest.sources.base import COINS, SourceError
@@ -13,7 +15,7 @@ from include.ingest.sources.web import fetch
 
 
 class _Usd(msgspec.Struct):
-    price: float
+    price: Annotated[float, Meta(gt=0)]
     last_updated: datetime
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -90,15 +91,36 @@ def test_a_rate_limit_says_when_to_come_back(service: Service) -> None:
     assert not failed.value.fatal
 
 
-def test_a_wrong_key_is_fatal(service: Service) -> None:
-    service.status = 401
+def test_a_rate_limit_may_name_a_date(service: Service) -> None:
+    service.status = 429
+    service.headers = {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)}
+    with pytest.raises(SourceError) as failed:
+        CoinGecko(service.url, 60).quotes()
+    assert failed.value.retry_after_seconds is not None
+    assert 80 < failed.value.retry_after_seconds <= 90
+
+
+def test_a_service_without_a_key_that_blocks_us_is_asked_again(service: Service) -> None:
+    service.status = 403
+    with pytest.raises(SourceError, match="403") as failed:
+        CoinGecko(service.url, 60).quotes()
+    assert not failed.value.fatal
+    assert "key" not in str(failed.value)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_wrong_key_is_fatal(service: Service, status: int) -> None:
+    service.status = status
     with pytest.raises(SourceError, match="API key") as failed:
         CoinMarketCap(service.url, "wrong", 60).quotes()
     assert failed.value.fatal
     assert "wrong" not in str(failed.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"bitcoin": {"usd": "1"}}'])
+NO_PRICE = json.dumps(GECKO | {"bitcoin": {"usd": 0, "last_updated_at": 1763928907}}).encode()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"bitcoin": {"usd": "1"}}', NO_PRICE])
 def test_an_unusable_answer_is_an_error(service: Service, body: bytes) -> None:
     service.body = body
     with pytest.raises(SourceError):
