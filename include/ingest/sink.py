@@ -155,9 +155,10 @@ class Sink:
         try:
             obstore.put(self._store, key, payload, mode="create", attributes=attributes, use_multipart=False)
         except AlreadyExistsError:
-            if put.step is Step.DEAD_LETTERS:
-                return Created()  # its range is fixed by the data object: whoever wrote it wrote the same rows
-            return self._existing(key)
+            if put.step is Step.DATA:
+                return self._existing(key)
+            obstore.head(self._store, key)  # NotFoundError: a 409 whose winner has not landed
+            # Its range is fixed by the data object: whoever wrote it wrote the same rows.
         return Created()
 
     def _existing(self, key: str) -> Landed:
