@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -148,13 +149,8 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     store = open_store(settings.storage, settings.aws)
     choice = dead_letters.Choice(options.since, options.until, options.error_class, options.partition, options.offset)
     replayer = dead_letters.Replay(settings.kafka, settings.storage, store)
-    chosen = []
-    for letter in dead_letters.letters(store, settings.storage, choice):
-        marker = replayer.marker(letter)
-        if marker is None or marker.replayed_at is None:
-            chosen.append(letter)
-        if options.limit and len(chosen) >= options.limit:
-            break
+    pending = replayer.pending(dead_letters.letters(store, settings.storage, choice))
+    chosen = list(itertools.islice(pending, options.limit or None))
     shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
     for row in dead_letters.table(chosen[: options.preview]):
         shown.add_row(*row)

@@ -8,7 +8,7 @@ message on the topic, from those ends on, before it sends it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from time import monotonic
@@ -101,6 +101,8 @@ def letters(store: S3Store, storage: StorageSettings, choice: Choice) -> Iterato
         for entry in chunk:
             key = parse_key(entry["path"])
             if key is None or key.kind != "dead_letter" or not choice.takes_day(key.time.date()):
+                if key is not None and choice.until is not None and key.time.date() > choice.until:
+                    return  # keys sort by day
                 continue
             for row in body.decode(bytes(obstore.get(store, entry["path"]).bytes()), key.suffix):
                 letter = DeadLetter.from_row(row)
@@ -130,6 +132,16 @@ class Replay:
         self._storage = storage
         self._store = store
         self._producer = Producer(kafka.client_config() | {"enable.idempotence": True, "acks": "all"})
+        self._ends: dict[str, dict[int, int]] = {}
+
+    def pending(self, chosen: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
+        """The letters of `chosen` that were not replayed yet; markers are read only where there are any."""
+        prefix = f"{self._storage.state_prefix}replayed/"
+        marked = {entry["path"] for chunk in obstore.list(self._store, prefix=prefix) for entry in chunk}
+        for letter in chosen:
+            marker = self.marker(letter) if self.marker_key(letter) in marked else None
+            if marker is None or marker.replayed_at is None:
+                yield letter
 
     def marker_key(self, letter: DeadLetter) -> str:
         """Key of a letter's marker."""
@@ -153,7 +165,9 @@ class Replay:
         if marker is not None and marker.replayed_at is not None:
             return False
         if marker is None:
-            marker = Marker(letter_id(letter), self._log_ends(letter.topic), datetime.now(UTC))
+            if letter.topic not in self._ends:  # ends of some letters ago are ends before this one too
+                self._ends[letter.topic] = self._log_ends(letter.topic)
+            marker = Marker(letter_id(letter), self._ends[letter.topic], datetime.now(UTC))
             try:
                 self._write(letter, marker, create=True)
             except AlreadyExistsError:

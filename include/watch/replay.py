@@ -46,10 +46,7 @@ def run(params: Mapping[str, Any]) -> Outcome:
     store = _store(settings.storage)
     replayer = Replay(_kafka(settings), settings.storage, store)
     chosen = sent = 0
-    for letter in dead_letters.letters(store, settings.storage, choice_of(params)):
-        marker = replayer.marker(letter)
-        if marker is not None and marker.replayed_at is not None:
-            continue
+    for letter in replayer.pending(dead_letters.letters(store, settings.storage, choice_of(params))):
         chosen += 1
         if chosen <= PREVIEW:
             log.info("dead letter %s", " | ".join(dead_letters.table([letter])[0]))
