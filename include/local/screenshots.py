@@ -27,6 +27,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PAGES = {
     "transform-grid.png": f"/dags/{TRANSFORM}",
     "monitor-grid.png": f"/dags/{MONITOR}",
+    "pipeline-health.png": "/plugin/pipeline-health",
 }
 
 
