@@ -1,8 +1,7 @@
 """What a month on AWS costs, roughly, as a formula.
 
-List prices of us-east-1 in US dollars without the free tier, as they were known in 2025, from the pricing
-pages of S3, Athena and CloudWatch that docs/aws.md names beside each. They change and differ by region: look
-them up before relying on the sum.
+List prices of us-east-1 in US dollars without the free tier; docs/aws.md names AWS's page for each, and how and
+when they were compared. They change and differ by region: look them up before relying on the sum.
 Not in it: Kafka, the machines of Airflow and consumer, S3 requests that Athena makes, data
 transfer out of AWS.
 """
