@@ -1,4 +1,4 @@
-"""Once a day: every data test over every row, the test history, then compaction."""
+"""Once a day: every data test over every row, the test history, compaction, then dbt's docs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pendulum
 from airflow.sdk import DAG, TriggerRule
-from cosmos.operators.local import DbtBuildLocalOperator, DbtRunOperationLocalOperator, DbtTestLocalOperator
+from cosmos.operators.local import (
+    DbtBuildLocalOperator,
+    DbtDocsLocalOperator,
+    DbtRunOperationLocalOperator,
+    DbtTestLocalOperator,
+)
 
 # As a Git bundle only this folder is on the path.
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -24,7 +29,9 @@ DOC = """
 Once a day it runs every data test over every row (the runs of `crypto_transform` look at a window of a few days, so
 that their cost stays flat), loads what all runs left in `test_history/` into `test_run` and `test_health` (pass rate,
 failing since, flaky), then compacts the tables: `OPTIMIZE` and `VACUUM` of each Iceberg table on Athena; on the local
-target there is nothing to compact. History and compaction also run when a test has failed.
+target there is nothing to compact. Last it makes the data dictionary (dbt's docs) anew, at
+`s3://BUCKET/state/dbt_docs/index.html` and, on the laptop, in Airflow under Browse. All but the tests also run when a
+test has failed.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
@@ -35,11 +42,12 @@ target there is nothing to compact. History and compaction also run when a test 
 - `build_test_history` is red: no data is affected; the files stay in `test_history/` and the next run loads them.
 - `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it works. Clear it
   at a time when `crypto_transform` does not run: a commit conflict only needs a second try.
+- `publish_docs` is red: no data is affected; the docs stay as they were.
 """
 
 with DAG(
     dag_id="lakehouse_maintenance",
-    description="Every data test over every row, the test history, and compaction",
+    description="Every data test over every row, the test history, compaction, and dbt's docs",
     doc_md=DOC,
     schedule="40 3 * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
@@ -77,4 +85,10 @@ with DAG(
     compact_tables = DbtRunOperationLocalOperator(
         task_id="compact_tables", macro_name="maintain", trigger_rule=TriggerRule.ALL_DONE, **dbt
     )
-    test_all_rows >> build_test_history >> compact_tables
+    publish_docs = DbtDocsLocalOperator(
+        task_id="publish_docs",
+        dbt_cmd_flags=["--static"],
+        trigger_rule=TriggerRule.ALL_DONE,
+        **{**dbt, "callback": "include.transform.dbt_docs.publish"},
+    )
+    test_all_rows >> build_test_history >> compact_tables >> publish_docs

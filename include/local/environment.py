@@ -15,6 +15,7 @@ from pathlib import Path
 
 from include.local.emulator import CREDENTIALS
 from include.settings import PROJECT_ROOT, LocalSettings, StorageSettings, load_group
+from include.transform import dbt_docs
 
 HOST = "127.0.0.1"
 
@@ -53,6 +54,7 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+        "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": dbt_docs.cosmos_projects(local.state / "dbt_docs"),
         "NO_PROXY": f"{HOST},localhost",
     }
 

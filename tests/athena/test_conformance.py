@@ -18,8 +18,8 @@ from obstore.store import S3Store
 
 from include.settings import StorageSettings
 from include.watch import test_history
-from tests.athena.conftest import AthenaWarehouse
-from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket
+from tests.athena.rig import AthenaWarehouse
+from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket, quote
 from tests.warehouse.warehouse import Warehouse, reported
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -37,6 +37,7 @@ TABLES = {
     "lake_monitoring.test_run": "invocation_id, node_id",
     "lake_monitoring.test_health": "node_id",
 }
+LAGGING = 3
 RUN_TIME_COLUMNS = {"loaded_at"}
 TODAY = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -49,6 +50,15 @@ def topic() -> LandedTopic:
 @pytest.fixture(scope="module")
 def store(lake_bucket: str, aws_endpoint: str) -> S3Store:
     return open_bucket(lake_bucket, aws_endpoint)
+
+
+@pytest.fixture(scope="module")
+def lagging(topic: LandedTopic) -> list[tuple[str, bytes]]:
+    """Files of a partition whose records are up to a week older than those of the others."""
+    for n in range(20):
+        at = TODAY - timedelta(days=7) + n * timedelta(hours=8)
+        topic.send(quote("XRP", 2.0 + n / 1000, at), at, partition=LAGGING)
+    return list(topic.files({LAGGING}))
 
 
 def exact(value: Any, kind: str) -> Any:
@@ -104,22 +114,27 @@ def verdicts(topic: LandedTopic) -> Counter[str]:
                 found["dead letter"] += 1
                 continue
             sent = json.loads(message.payload)
-            quote = (sent["symbol"], sent["last_updated"])
+            known_as = (sent["symbol"], sent["last_updated"])
             if sent["symbol"] not in ASSETS:
                 found["unknown_asset"] += 1
             elif sent["price"] > 1000 * ASSETS[sent["symbol"]][2]:
                 found["price_out_of_bounds"] += 1
             else:
-                found["duplicate" if quote in known else "accepted"] += 1
-                known.add(quote)
+                found["duplicate" if known_as in known else "accepted"] += 1
+                known.add(known_as)
     return found
 
 
 def test_a_first_build_gives_the_same_everywhere(
-    athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic, store: S3Store
+    athena_warehouse: AthenaWarehouse,
+    duckdb_warehouse: Warehouse,
+    topic: LandedTopic,
+    store: S3Store,
+    lagging: list[tuple[str, bytes]],
 ) -> None:
     market_day(topic, TODAY - timedelta(hours=30), hours=29.5, interval=timedelta(minutes=2))
     topic.land(store)
+    obstore.put(store, *lagging[0])
     build_both(athena_warehouse, duckdb_warehouse)
 
 
@@ -144,12 +159,25 @@ def test_each_fault_of_the_day_is_there_and_is_dealt_with_on_both(
         assert {row[1]: row[4] for row in warehouse.query(analysis.node.compiled_code)} == fields
 
 
-def test_a_second_run_loads_what_is_new(
-    athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic, store: S3Store
+def test_a_second_run_opens_the_new_files_alone_also_of_a_partition_a_week_behind(
+    athena_warehouse: AthenaWarehouse,
+    duckdb_warehouse: Warehouse,
+    topic: LandedTopic,
+    store: S3Store,
+    lagging: list[tuple[str, bytes]],
 ) -> None:
     market_day(topic, TODAY - timedelta(minutes=30), hours=0.5, interval=timedelta(seconds=30), seed=2)
-    topic.land(store)
+    landed = topic.land(store)
+    for key, body in lagging[1:]:
+        obstore.put(store, key, body)
+    before = len(athena_warehouse.athena_api.queries)
     build_both(athena_warehouse, duckdb_warehouse)
+    for warehouse in (athena_warehouse, duckdb_warehouse):
+        known = f"select count(*), max(kafka_offset) from lake_bronze.crypto_raw where kafka_partition = {LAGGING}"
+        assert warehouse.query(known) == [(20, 19)]
+    new_files = sum(key.startswith("crypto_data/") for key in landed) + len(lagging[1:])
+    queries = list(athena_warehouse.athena_api.queries.values())[before:]
+    assert [q.outcome.answer.splits for q in queries if q.outcome and '"crypto_raw_data"' in q.sql] == [new_files]
 
 
 def test_a_run_without_new_files_changes_nothing(

@@ -28,6 +28,21 @@ class Answer:
     update_count: int | None = None
     stats: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def splits(self) -> int:
+        """Splits of the stages that read tables; each opens a file, and a small file is one."""
+
+        def of(stage: dict[str, Any]) -> int:
+            below = stage["subStages"]
+            return sum(map(of, below)) if below else int(stage["totalSplits"]) * (stage["physicalInputBytes"] > 0)
+
+        return of(self.stats["rootStage"]) if self.stats.get("rootStage") else 0
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes read from S3."""
+        return int(self.stats.get("physicalInputBytes", 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Trino:

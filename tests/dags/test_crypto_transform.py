@@ -18,9 +18,12 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
+from cosmos.plugin.airflow3 import create_cosmos_fastapi_app
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from fastapi.testclient import TestClient
 
 from include.settings import StorageSettings
+from include.transform import dbt_docs
 from include.watch import layer_state
 from tests.dags.conftest import DAGS, Mailbox, aws_connection
 from tests.warehouse.landed_topic import LandedTopic, market_day, open_bucket
@@ -116,6 +119,20 @@ def test_a_run_builds_every_layer_and_leaves_its_state(transform: Transform) -> 
 def test_nothing_new_skips_everything(transform: Transform) -> None:
     assert transform.run() == {"new_data"}
     assert "failed" not in transform.states.values()
+
+
+def test_maintenance_tests_every_row_and_shows_the_data_dictionary(
+    transform: Transform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__DBT_DOCS_PROJECTS", dbt_docs.cosmos_projects(tmp_path / "docs"))
+    bag = DagBag(str(DAGS / "lakehouse_maintenance.py"))
+    run = bag.dags["lakehouse_maintenance"].test()
+    transform.close()
+    assert run is not None
+    assert {str(ti.state) for ti in run.get_task_instances()} == {"success"}
+    assert transform.rows("lake_monitoring.test_run") > 60
+    answer = TestClient(create_cosmos_fastapi_app()).get(f"/{dbt_docs.PROJECT}/dbt_docs_index.html")
+    assert (answer.status_code, "quote_hour_id" in answer.text) == (200, True)
 
 
 def test_a_selection_builds_only_that_and_a_target_date_its_hours(transform: Transform) -> None:

@@ -57,20 +57,36 @@
 {%- endmacro %}
 
 
-{# Athena: the table is partitioned by day, and "$path" prunes files by name inside the day. #}
+{#
+    Athena: the table is partitioned by day, and conditions on "$path" keep files from being opened, if they are
+    written out: behind a subquery each file of the last hours would be opened again, only to be left out.
+#}
 {% macro default__landed_lines(table, folder, name_start, start, known) -%}
+    {%- set conditions = [] -%}
+    {%- if start is not none -%}
+        {%- do conditions.append("dt >= '" ~ start.strftime("%Y/%m/%d") ~ "'") -%}
+        {%- do conditions.append('"$path" >= \'' ~ first_path(folder, name_start, start) ~ "'") -%}
+        {%- set paths = run_query("select distinct source_file from (" ~ known ~ ") as known").columns[0].values() -%}
+        {%- if paths | length > most_paths_in_a_query() -%}
+            {%- do conditions.append('"$path" not in (' ~ known ~ ")") -%}
+        {%- elif paths -%}
+            {%- do conditions.append('"$path" not in (\'' ~ paths | join("', '") ~ "')") -%}
+        {%- endif -%}
+    {%- elif known is not none -%}
+        {%- do conditions.append('"$path" not in (' ~ known ~ ")") -%}
+    {%- endif -%}
     select
         line,
         "$path" as source_file
     from {{ table }}
-    {%- if known is not none %}
-    where
-        "$path" not in ({{ known }})
-        {%- if start is not none %}
-        and dt >= '{{ start.strftime("%Y/%m/%d") }}'
-        and "$path" >= '{{ first_path(folder, name_start, start) }}'
-        {%- endif %}
-    {%- endif %}
+    {%- if conditions %}
+    where {{ conditions | join("\n        and ") }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Athena takes 256 KiB of SQL; a path has about 100 bytes. #}
+{% macro most_paths_in_a_query() -%}
+    {{ return(1500) }}
 {%- endmacro %}
 
 

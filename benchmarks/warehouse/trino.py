@@ -1,0 +1,118 @@
+"""What bronze reads on Athena's engine, and what compaction does: `python -m benchmarks.warehouse.trino`.
+
+The rig of tests/athena (the unchanged dbt-athena adapter, a real Trino, the emulator). With 100 and with 10,000 files
+loaded, ten records each and a file every twenty seconds, ten new files land and bronze runs: splits (a small file is
+one, so these are the files opened), bytes from S3 and seconds, all queries of the run together. Then bronze runs twenty
+times more, and `maintain` packs what has grown.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.warehouse.run import land
+from include.local.emulator import CREDENTIALS
+from tests import servers
+from tests.athena.rig import AthenaWarehouse, athena_warehouse, deploy_lake
+from tests.warehouse.landed_topic import LandedTopic, open_bucket, quote
+
+NEW_FILES = 10
+RECORDS = 10
+SMALL_RUNS = 20
+EVERY = timedelta(seconds=2)
+EXTERNAL = '"crypto_raw_data"'
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of bronze: landed files opened, all splits, bytes from S3, seconds."""
+
+    files: int
+    splits: int
+    input_bytes: int
+    seconds: float
+
+
+class Lake:
+    """A topic of one partition that lands, and bronze over it."""
+
+    def __init__(self, warehouse: AthenaWarehouse) -> None:
+        self.warehouse = warehouse
+        self.topic = LandedTopic(cell=RECORDS)
+        self.store = open_bucket(warehouse.bucket, warehouse.endpoint)
+        self.next = datetime.now(UTC).replace(microsecond=0)
+
+    def land(self, files: int, start: datetime | None = None) -> None:
+        """So many files more."""
+        self.next = start or self.next
+        for _ in range(files * RECORDS):
+            self.topic.send(quote("ETH", 3000.0 + self.next.timestamp() % 997, self.next), self.next)
+            self.next += EVERY
+        land(self.topic, self.store)
+
+    def bronze(self) -> Run:
+        """Run the model."""
+        before, started = len(self.warehouse.athena_api.queries), time.perf_counter()
+        self.warehouse.dbt("run", "--select", "crypto_raw")
+        seconds = time.perf_counter() - started
+        queries = list(self.warehouse.athena_api.queries.values())[before:]
+        answers = [(query.sql, query.outcome.answer) for query in queries if query.outcome]
+        return Run(
+            sum(answer.splits for sql, answer in answers if EXTERNAL in sql),
+            sum(answer.splits for _, answer in answers),
+            sum(answer.input_bytes for _, answer in answers),
+            seconds,
+        )
+
+    def data_files(self) -> tuple[int, int]:
+        """Bronze's files and their bytes."""
+        [(files, size)] = self.warehouse.query(
+            'select count(*), sum(file_size_in_bytes) from lake_bronze."crypto_raw$files"'
+        )
+        return int(files), int(size)
+
+
+def measure(folder: Path, loaded: int, pack: bool) -> Run:
+    """A lake of its own with so many files loaded; the cost of ten more."""
+    folder.mkdir()
+    with servers.aws_server(folder / "aws") as endpoint:
+        bucket = f"loaded-{loaded}"
+        deploy_lake(bucket, endpoint)
+        with athena_warehouse(folder / "athena", endpoint, bucket) as warehouse:
+            lake = Lake(warehouse)
+            lake.land(loaded, start=lake.next - loaded * RECORDS * EVERY)
+            lake.bronze()
+            lake.land(NEW_FILES)
+            lake.bronze()  # the first incremental run compiles what later ones find compiled
+            lake.land(NEW_FILES)
+            run = lake.bronze()
+            print(f"{loaded:6} files loaded, {NEW_FILES} new: {run}", flush=True)
+            if pack:
+                for _ in range(SMALL_RUNS):
+                    lake.land(NEW_FILES)
+                    lake.bronze()
+                before = lake.data_files()
+                warehouse.invoke("run-operation", "maintain")
+                print(f"maintain: files and bytes {before} before, {lake.data_files()} after", flush=True)
+            return run
+
+
+def main() -> None:
+    """Run it."""
+    os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1"}
+    with tempfile.TemporaryDirectory() as name:
+        few = measure(Path(name) / "few", 100, pack=True)
+        many = measure(Path(name) / "many", 10_000, pack=False)
+    print(
+        f"ratios: files {many.files / few.files:.2f}, bytes {many.input_bytes / few.input_bytes:.2f}, "
+        f"seconds {many.seconds / few.seconds:.2f} (at most 1.5)"
+    )
+
+
+if __name__ == "__main__":
+    main()
