@@ -22,25 +22,27 @@ help: ## list the targets
 $(UV):
 	@include/local/bootstrap.sh $(UV_VERSION)
 
-install = $(UV) pip sync -q --require-hashes --python $(1) $(2)
-or_say = || { echo "environment: packages are missing: is the package index reachable? (uv's own message is above)" >&2; exit 1; }
+# All of it speaks on stderr: stdout of `make demo DEMO_SECONDS=...` is the JSON status alone.
+install = $(UV) pip sync -q --require-hashes $(3) --python $(1) $(2) || \
+	{ echo "environment: packages are missing: is the package index reachable? (uv's own message is above)" >&2; exit 1; }; \
+	echo "environment: done in $$SECONDS s" >&2
 
 .venv/.made: requirements/dev.txt | $(UV)
-	@echo "environment: installing $$(grep -cE '^[a-zA-Z]' requirements/dev.txt) locked packages into .venv"
+	@echo "environment: installing $$(grep -cE '^[a-zA-Z]' requirements/dev.txt) locked packages into .venv" >&2
 	@test -x $(PY) || $(UV) venv -q --python '>=3.11,<3.14' .venv
-	@$(call install,$(PY),requirements/dev.txt) --compile-bytecode $(or_say)
+	@$(call install,$(PY),requirements/dev.txt,--compile-bytecode)
 	@touch $@
 
 .local/emulator/.made: requirements/emulator.txt | $(UV)
-	@echo "environment: installing the AWS emulator into .local/emulator"
+	@echo "environment: installing the AWS emulator into .local/emulator" >&2
 	@test -x .local/emulator/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/emulator
-	@$(call install,.local/emulator/bin/python,requirements/emulator.txt) --compile-bytecode $(or_say)
+	@$(call install,.local/emulator/bin/python,requirements/emulator.txt,--compile-bytecode)
 	@touch $@
 
 .local/aws-lint/.made: requirements/aws-lint.txt | $(UV)
-	@echo "environment: installing cfn-lint and checkov into .local/aws-lint"
+	@echo "environment: installing the linters of what is deployed into .local/aws-lint" >&2
 	@test -x .local/aws-lint/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/aws-lint
-	@$(call install,.local/aws-lint/bin/python,requirements/aws-lint.txt) $(or_say)
+	@$(call install,.local/aws-lint/bin/python,requirements/aws-lint.txt)
 	@touch $@
 
 .local/kafka-jars/.made: include/local/kafka/pom.xml

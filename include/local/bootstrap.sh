@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 for python in python3.12 python3.11 python3.13 python3; do
     if "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+        echo "environment: fetching uv $1 with $python (once)" >&2
         "$python" -m venv .local/uv
         if ! .local/uv/bin/python -m pip install -q --disable-pip-version-check "uv==$1"; then
             rm -rf .local/uv
