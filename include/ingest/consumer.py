@@ -28,6 +28,7 @@ from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
+from include.ingest.pressure import Act, Pressure
 from include.ingest.protocol import (
     WINDOW_CELLS_A_PUT,
     Created,
@@ -66,11 +67,7 @@ COMMIT_SECONDS = 1.0
 COMMITTED_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
-THROTTLE_SHARE = 0.25
-"""Share of max_buffer_bytes above which the loop waits for S3 instead of reading on."""
 THROTTLE_SECONDS = 0.05
-PAUSE_AFTER_SECONDS = 2.0
-"""How long waiting may replace reading; then partitions are paused, so that polls go on."""
 
 EXIT_CLEAN = 0
 EXIT_REFUSED = 2
@@ -129,8 +126,7 @@ class Consumer:
         self._assignment = 0
         self._contract_is_fresh = True
         self._settle_at = 0.0
-        self._paused = False
-        self._throttled_since: float | None = None
+        self._pressure = Pressure(settings.consumer.max_buffer_bytes)
         self._refused: Exception | None = None
         self._terminating = threading.Event()
         self._last_turn = monotonic()
@@ -223,7 +219,7 @@ class Consumer:
         self._commit_if_due(now)
         if self._unplaced or not self._contract_is_fresh:
             self._settle(now)
-        if not self._wait_instead_of_reading(now):
+        if self._may_poll(now):
             busy = any(lane.in_flight for lane in self._lanes.values())
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
             if not self._was_stalled():
@@ -440,7 +436,7 @@ class Consumer:
             self._refused = error
             return
         kafka.incremental_assign(starts)
-        waiting = starts if self._paused else [at for at in starts if at.partition in self._unplaced]
+        waiting = starts if self._pressure.paused else [at for at in starts if at.partition in self._unplaced]
         if waiting:
             kafka.pause(waiting)
         self._ready = True
@@ -525,7 +521,7 @@ class Consumer:
         del self._unplaced[partition]
         self._open_lane(partition, start)
         self._metrics.partitions.set(len(self._lanes))
-        if not self._paused:
+        if not self._pressure.paused:
             self._kafka.resume([TopicPartition(name, partition)])
         self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
 
@@ -573,48 +569,41 @@ class Consumer:
 
     # --- memory ---------------------------------------------------------------
 
-    def _wait_instead_of_reading(self, now: float) -> bool:
-        """Keep memory bounded: wait for S3 a moment; if that does not help, pause and go on polling."""
-        cap = self._settings.consumer.max_buffer_bytes
+    def _may_poll(self, now: float) -> bool:
+        """Keep memory bounded. False when the loop has waited for S3 instead and should look at its answers."""
         buffered = sum(lane.buffered for lane in self._lanes.values())
         self._metrics.buffered.set(buffered)
         self._metrics.in_flight.set(sum(lane.in_flight for lane in self._lanes.values()))
-        if self._paused:
+        if self._pressure.is_tight(buffered):
             self._close_for_memory()
-            if buffered < cap * THROTTLE_SHARE / 2 or not any(lane.busy for lane in self._lanes.values()):
-                self._resume()
-            return False
-        if buffered < cap * THROTTLE_SHARE:
-            self._throttled_since = None
-            return False
-        self._close_for_memory()
-        if self._throttled_since is None:
-            self._throttled_since = now
-        if now - self._throttled_since > PAUSE_AFTER_SECONDS:
+        act = self._pressure.decide(now, buffered, busy=self._any_busy())
+        if act is Act.PAUSE:
             self._pause()
-            return False
-        if self._collect(THROTTLE_SECONDS):
-            self._throttled_since = now
-            sleep(ANSWERS_SECONDS)
-        self._awake()
-        return True
+        elif act is Act.RESUME:
+            self._resume()
+        elif act is Act.WAIT:
+            if self._collect(THROTTLE_SECONDS):
+                self._pressure.answered(now)
+                sleep(ANSWERS_SECONDS)
+            self._awake()
+        return act is not Act.WAIT
+
+    def _any_busy(self) -> bool:
+        return any(lane.busy for lane in self._lanes.values())
 
     def _close_for_memory(self) -> None:
         """When nothing is under way, only open batches hold the memory: close them, or all would wait for ever."""
-        if not any(lane.busy for lane in self._lanes.values()):
+        if not self._any_busy():
             for lane in self._lanes.values():
                 lane.close_open("memory")
 
     def _pause(self) -> None:
-        self._paused = True
         self._metrics.paused.set(1)
         self._kafka.pause([TopicPartition(self._settings.kafka.topic, number) for number in self._lanes])
         self._log.warning("paused: S3 does not keep up", last_error=self._sink.last_error)
 
     def _resume(self) -> None:
         """Read on exactly where each lane stands, whatever was thrown away with the pause."""
-        self._paused = False
-        self._throttled_since = None
         self._metrics.paused.set(0)
         name = self._settings.kafka.topic
         for number, lane in list(self._lanes.items()):
@@ -654,7 +643,7 @@ class Consumer:
             messages_per_second=round((total.messages - self._progress_count) / seconds, 1),
             buffered_bytes=sum(lane.buffered for lane in self._lanes.values()),
             partitions={number: lane.durable for number, lane in sorted(self._lanes.items())},
-            paused=self._paused,
+            paused=self._pressure.paused,
         )
         self._last_progress, self._progress_count = now, total.messages
 
@@ -666,7 +655,7 @@ class Consumer:
             problems.append("no assignment from the group yet")
         if failing is not None:
             problems.append(f"S3 has failed for {monotonic() - failing:.0f} s: {self._sink.last_error}")
-        if self._paused:
+        if self._pressure.paused:
             problems.append("reading is paused until S3 keeps up")
         silence = monotonic() - self._last_turn
         live = silence < 300
