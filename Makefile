@@ -142,6 +142,7 @@ chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last l
 
 # Peers of the benchmark: Go modules locked by go.sum, Quix Streams by requirements/quix.txt.
 .local/bench/versitygw .local/bench/benthos: .local/bench/%: benchmarks/landing/peers/%/go.sum
+	@command -v go >/dev/null || { echo "benchmark: building $* needs Go 1.25 or later" >&2; exit 1; }
 	@echo "benchmark: building $* with Go (about three minutes, once)"
 	@mkdir -p $(@D)
 	@go build -C $(<D) -mod=readonly -buildvcs=false -o $(CURDIR)/$@ $(if $(filter versitygw,$*),github.com/versity/versitygw/cmd/versitygw,.)

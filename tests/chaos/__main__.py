@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
+from tests.chaos.proxy import FAULTS
 from tests.chaos.run import SHORT, Outcome, Plan, run
 
 
@@ -28,13 +30,21 @@ def main() -> int:
                 print(f"    {error}", flush=True)  # noqa: T201
     failed = [outcome.seed for outcome in outcomes if outcome.verdict.errors]
     messages = sum(outcome.verdict.messages for outcome in outcomes)
-    done = {name: sum(outcome.done[name] for outcome in outcomes) for outcome in outcomes for name in outcome.done}
-    what = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
+    done = sum((outcome.done for outcome in outcomes), Counter[str]())
+    faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
+    absent = [name for name in FAULTS if not faults[name]]
+    verdict = f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled"
+    if absent:
+        verdict += f"; NOT SHOWN, as these never happened: {absent}"
     print(  # noqa: T201
-        f"chaos: {len(outcomes)} seeds, {messages} messages, {what}: "
-        + (f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled")
+        f"chaos: {len(outcomes)} seeds, {messages} messages, {told(done)}, S3: {told(faults)}: {verdict}"
     )
-    return 1 if failed else 0
+    return 1 if failed or absent else 0
+
+
+def told(counts: Counter[str]) -> str:
+    """Counts in words."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 if __name__ == "__main__":

@@ -3,21 +3,24 @@
 Faults of a request: 503 at once; 409 to a conditional PUT that is not carried out (S3's answer to a concurrent
 write, which may yet fail); hang until the client gives up (the request never arrives); lost answer (the request is
 carried out, the connection then closed); slow; late (the client gives up first, the request arrives all the same).
-During an outage every connection is closed at once.
+During an outage connections are refused, and open ones closed at their next request.
 """
 
 from __future__ import annotations
 
 import http.client
 import random
+import socket
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import sleep
-from typing import Literal
+from typing import Literal, get_args
 
-Fault = Literal["503", "409", "hang", "lost_answer", "slow", "late"]
+Fault = Literal["503", "409", "hang", "lost_answer", "slow", "late", "outage"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
 HANG_SECONDS = 4.0
 LATE_SECONDS = 12.0
 SLOW_SECONDS = 0.8
@@ -37,6 +40,7 @@ class Weather:
 
 
 CALM = Weather()
+OUTAGE = Weather(outage=True)
 STORM = Weather(s503=0.12, s409=0.04, hang=0.04, lost_answer=0.15, slow=0.10, late=0.05)
 
 
@@ -44,7 +48,8 @@ class FaultProxy:
     """Listens on a loopback port and forwards to `upstream` (host, port); `weather` may be set at any time."""
 
     def __init__(self, upstream: tuple[str, int], seed: int, port: int = 0) -> None:
-        self.weather = CALM
+        self._weather = CALM
+        self.requests = 0
         self.counts: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -67,16 +72,44 @@ class FaultProxy:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Clients are killed all the time; their broken connections are no news."""
 
-        self._server = Server(("127.0.0.1", port), Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._make: Callable[[], ThreadingHTTPServer] = lambda: Server(
+            ("127.0.0.1", port), Handler, bind_and_activate=False
+        )
+        self._server: ThreadingHTTPServer = self._make()
+        self._server.server_bind()
+        self._address = self._server.server_address
+        self.endpoint = f"http://127.0.0.1:{self._address[1]}"
+        self._listen()
+
+    @property
+    def weather(self) -> Weather:
+        """Shares of requests that meet a fault now."""
+        return self._weather
+
+    @weather.setter
+    def weather(self, weather: Weather) -> None:
+        before, self._weather = self._weather, weather
+        if weather.outage and not before.outage:
+            self.counts["outage"] += 1
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = self._make()
+            self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._server.socket.bind(self._address)  # keeps the port; without listening, connections are refused
+        elif before.outage and not weather.outage:
+            self._listen()
+
+    def _listen(self) -> None:
+        self._server.server_activate()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
+        if not self._weather.outage:
+            self._server.shutdown()
         self._server.server_close()
 
-    def _draw(self) -> Fault | Literal["outage"] | None:
+    def _draw(self) -> Fault | None:
         weather = self.weather
         if weather.outage:
             return "outage"
@@ -97,7 +130,9 @@ class FaultProxy:
         fault = self._draw()
         if fault == "409" and "If-None-Match" not in client.headers:
             fault = None
-        self.counts[str(fault)] += 1
+        self.requests += 1
+        if fault is not None:
+            self.counts[fault] += 1
         body = client.rfile.read(int(client.headers.get("Content-Length") or 0))
         if fault == "outage":
             client.close_connection = True

@@ -20,14 +20,18 @@ from include.local import broker
 from include.settings import KafkaSettings
 from tests import servers
 from tests.chaos.checker import Verdict, check
-from tests.chaos.proxy import CALM, STORM, FaultProxy, Weather
+from tests.chaos.proxy import CALM, OUTAGE, STORM, FaultProxy
 from tests.chaos.rig import ConsumerProcess, Load, wait_until_committed
 
 PARTITIONS = 6
 CONSUMERS = 3
+WORK_SECONDS = 12.0
+"""The longest wait for them: with every consumer stalled or Kafka away there are none."""
 SESSION_MS = 6000
 """The smallest the broker allows, so that a stall beyond it is short."""
 STALL_SECONDS = (7.0, 12.0)
+STORM_SECONDS = 5.0
+"""How long the storm goes on after the last fault: what has piled up is landed in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Plan:
     broker_restarts: int = 2
     outages: int = 3
     rate: float = 300.0
-    pause_seconds: tuple[float, float] = (0.6, 2.0)
+    pause_seconds: tuple[float, float] = (0.2, 1.5)
+    requests: int = 15
+    """S3 requests between two faults, so that faults meet consumers at work, not only consumers that start."""
 
 
 SHORT = Plan(kills=3, stalls=1, broker_restarts=0, outages=1, rate=200.0)
@@ -63,7 +69,7 @@ class Outcome:
             f"{self.verdict.dead} dead letters, {self.verdict.objects} objects; "
             + ", ".join(f"{count} {name}" for name, count in sorted(self.done.items()))
             + "; S3 "
-            + ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()) if name != "None")
+            + ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
             + f"; {self.seconds:.0f} s"
         )
 
@@ -178,10 +184,14 @@ def _break(
     outage_until = 0.0
     done: Counter[str] = Counter()
     for fault in faults:
+        seen, deadline = proxy.requests, monotonic() + WORK_SECONDS
+        while proxy.requests < seen + plan.requests and monotonic() < deadline:
+            sleep(0.05)
+            wakes = _wake(wakes, monotonic())
+            if proxy.weather.outage and monotonic() > outage_until:
+                proxy.weather = STORM
         sleep(dice.uniform(*plan.pause_seconds))
         now = monotonic()
-        if proxy.weather.outage and now > outage_until:
-            proxy.weather = STORM
         wakes = _wake(wakes, now)
         stalled = {id(consumer) for _, consumer in wakes}
         awake = [consumer for consumer in consumers if id(consumer) not in stalled]
@@ -193,7 +203,7 @@ def _break(
         say(fault)
         done[{"kill": "SIGKILLs", "stall": "stalls", "broker": "broker restarts", "outage": "S3 outages"}[fault]] += 1
         if fault == "outage":
-            proxy.weather, outage_until = Weather(outage=True), now + dice.uniform(2, 6)
+            proxy.weather, outage_until = OUTAGE, now + dice.uniform(2, 6)
         elif fault == "broker":
             kafka.restart(kill=dice.random() < 0.5)
         elif fault == "stall":
@@ -204,9 +214,11 @@ def _break(
             victim = dice.choice(awake)
             victim.kill()
             victim.start()
-    while wakes:
+    while wakes or monotonic() < outage_until:
         sleep(0.2)
         wakes = _wake(wakes, monotonic())
+    proxy.weather = STORM
+    sleep(STORM_SECONDS)
     return done
 
 
