@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError
 from obstore.store import S3Store
 
-from include.landing.contract import Contract
+from include.landing.contract import Contract, ContractError
 from include.landing.layout import CONTRACT_NAME
 from include.settings import AwsSettings, StorageSettings
 
@@ -60,18 +61,26 @@ def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
     """The contract in force: the prefix's own, or `mine`, created now (rule 1).
 
     Raises:
-        ContractError: the prefix's contract differs from `mine`.
+        ContractError: the prefix's contract differs from `mine`, or this S3 overwrites where it must not (rule 6).
         obstore.exceptions.BaseError: S3 does not answer.
     """
+    key = prefix + CONTRACT_NAME
     stored = read_contract(store, prefix)
     if stored is None:
-        try:
-            obstore.put(store, prefix + CONTRACT_NAME, mine.to_json(), mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return agree(store, prefix, mine)
-        return mine
+        with suppress(AlreadyExistsError):
+            obstore.put(store, key, mine.to_json(), mode="create", use_multipart=False)
+        stored = read_contract(store, prefix)
+        if stored is None:
+            raise GenericError(f"{key} was created and cannot be read")
     stored.contract.check(mine)
-    return stored.contract
+    try:  # it exists, so this must be refused
+        obstore.put(store, key, stored.contract.to_json(), mode="create", use_multipart=False)
+    except AlreadyExistsError:
+        return stored.contract
+    raise ContractError(
+        "S3 overwrote an object that it was asked to create only if absent (If-None-Match: *), so a late write could "
+        "land records twice: use an S3 that knows conditional writes (AWS S3, versitygw from 1.8.0)"
+    )
 
 
 def replace_contract(store: S3Store, prefix: str, old: StoredContract, new: Contract) -> None:

@@ -37,6 +37,8 @@ class Weather:
     slow: float = 0.0
     late: float = 0.0
     outage: bool = False
+    unconditional: bool = False
+    """Forward without If-None-Match, as an S3 would that does not know it."""
 
 
 CALM = Weather()
@@ -151,7 +153,8 @@ class FaultProxy:
         if fault in ("slow", "late"):
             sleep(SLOW_SECONDS if fault == "slow" else LATE_SECONDS)
         try:
-            status, headers, answer = self._forward(client, upstream, body)
+            left_out = {"connection", "expect"} | ({"if-none-match"} if self.weather.unconditional else set())
+            status, headers, answer = self._forward(client, upstream, body, left_out)
         except OSError:
             client.close_connection = True
             return
@@ -162,13 +165,13 @@ class FaultProxy:
 
     @staticmethod
     def _forward(
-        client: BaseHTTPRequestHandler, upstream: tuple[str, int], body: bytes
+        client: BaseHTTPRequestHandler, upstream: tuple[str, int], body: bytes, left_out: set[str]
     ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(*upstream, timeout=30)
         try:
             connection.putrequest(client.command, client.path, skip_host=True, skip_accept_encoding=True)
             for name, value in client.headers.items():
-                if name.lower() not in ("connection", "expect"):
+                if name.lower() not in left_out:
                     connection.putheader(name, value)
             connection.endheaders(body or None)
             response = connection.getresponse()

@@ -231,6 +231,16 @@ def test_wrong_settings_are_refused_by_name(stage: Stage, changes: dict[str, str
         assert name in reason
 
 
+def test_an_s3_that_overwrites_what_it_should_only_create_is_refused(stage: Stage) -> None:
+    host, port = stage.endpoint.removeprefix("http://").split(":")
+    proxy = FaultProxy((host, int(port)), 1)
+    proxy.weather = Weather(unconditional=True)
+    try:
+        assert "If-None-Match" in _refusal(ingest(stage, "consume", AWS_ENDPOINT_URL=proxy.endpoint))
+    finally:
+        proxy.close()
+
+
 def test_a_prefix_of_another_contract_is_refused(stage: Stage) -> None:
     stage.load(10)
     stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
