@@ -25,7 +25,7 @@ from tests.chaos.rig import ConsumerProcess, Load, wait_until_committed
 
 PARTITIONS = 6
 CONSUMERS = 3
-WORK_SECONDS = 12.0
+WORK_SECONDS = 6.0
 """The longest wait for them: with every consumer stalled or Kafka away there are none."""
 SESSION_MS = 6000
 """The smallest the broker allows, so that a stall beyond it is short."""
@@ -44,7 +44,7 @@ class Plan:
     outages: int = 3
     rate: float = 300.0
     pause_seconds: tuple[float, float] = (0.2, 1.5)
-    requests: int = 15
+    requests: int = 10
     """S3 requests between two faults, so that faults meet consumers at work, not only consumers that start."""
 
 
