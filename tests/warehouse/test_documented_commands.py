@@ -54,6 +54,13 @@ def test_all_three_are_the_sum_of_each(warehouse: Warehouse) -> None:
     assert each[0] | each[1] | each[2] <= set(selected(warehouse, arguments(COMMANDS[3])))
 
 
+def test_the_models_do_what_their_unit_tests_say(warehouse: Warehouse) -> None:
+    [command] = [c for c in COMMANDS if c.endswith("--select test_type:unit")]
+    results = warehouse.dbt(*arguments(command))
+    assert {name: result.message for name, result in results.items() if result.status != "pass"} == {}
+    assert len(results) == len(selected(warehouse, arguments(command))) > 0
+
+
 def test_maintenance_runs(warehouse: Warehouse) -> None:
     [command] = [c for c in COMMANDS if "run-operation" in c]
     warehouse.invoke(*arguments(command))
