@@ -146,7 +146,7 @@ def trino_server(folder: Path, glue: str, s3: str, bucket: str) -> Iterator[Trin
     """A running Trino whose catalogs are the Glue at `glue` and the S3 at `s3`."""
     jars, program, port = fetch_jars(), java(), free_port()
     write_configuration(folder, port, glue, s3, bucket)
-    command = [str(program), "-Xms512M", "-Xmx2G", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1"]
+    command = [str(program), "-Xms512M", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command += ["-Djdk.attach.allowAttachSelf=true", "-Dfile.encoding=UTF-8", "--enable-native-access=ALL-UNNAMED"]
     command += ["--sun-misc-unsafe-memory-access=allow", "--add-modules", "jdk.incubator.vector"]
     command += [f"-Dconfig={folder}/etc/config.properties", f"-Dlog.levels-file={folder}/etc/log.properties"]

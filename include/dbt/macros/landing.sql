@@ -67,7 +67,7 @@
         {%- do conditions.append("dt >= '" ~ start.strftime("%Y/%m/%d") ~ "'") -%}
         {%- do conditions.append('"$path" >= \'' ~ first_path(folder, name_start, start) ~ "'") -%}
         {%- set paths = run_query("select distinct source_file from (" ~ known ~ ") as known").columns[0].values() -%}
-        {%- if paths | length > most_paths_in_a_query() -%}
+        {%- if paths | length > var('landing_most_paths') -%}
             {%- do conditions.append('"$path" not in (' ~ known ~ ")") -%}
         {%- elif paths -%}
             {%- do conditions.append('"$path" not in (\'' ~ paths | join("', '") ~ "')") -%}
@@ -82,11 +82,6 @@
     {%- if conditions %}
     where {{ conditions | join("\n        and ") }}
     {%- endif -%}
-{%- endmacro %}
-
-{# Athena takes 256 KiB of SQL; a path has about 100 bytes. #}
-{% macro most_paths_in_a_query() -%}
-    {{ return(1500) }}
 {%- endmacro %}
 
 

@@ -1,6 +1,6 @@
 {#-
     Upkeep of the tables that grow: small files are rewritten as large ones (OPTIMIZE), old snapshots and the
-    files that only they need are deleted (VACUUM). Says how many files each table had before and after.
+    files that only they need are deleted (VACUUM). Says how many files each table had before and after, and their size.
 
         dbt run-operation maintain
 -#}
@@ -17,10 +17,10 @@
 
 
 {% macro default__maintain_table(table) -%}
-    {%- set before = data_file_count(table) -%}
+    {%- set before = data_files(table) -%}
     {%- do run_query("optimize " ~ table.render_pure() ~ " rewrite data using bin_pack") -%}
     {%- do run_query("vacuum " ~ table.render_pure()) -%}
-    {%- do log(table.identifier ~ ": " ~ before ~ " files before, " ~ data_file_count(table) ~ " after", info=true) -%}
+    {%- do log(table.identifier ~ ": " ~ before ~ " before, " ~ data_files(table) ~ " after", info=true) -%}
 {%- endmacro %}
 
 
@@ -29,7 +29,9 @@
 {%- endmacro %}
 
 
-{% macro data_file_count(table) -%}
-    {%- set counted = 'select count(*) from "' ~ table.schema ~ '"."' ~ table.identifier ~ '$files"' -%}
-    {{ return(run_query(counted).rows[0][0]) }}
+{% macro data_files(table) -%}
+    {%- set counted = run_query(
+        'select count(*), coalesce(sum(file_size_in_bytes), 0) from "' ~ table.schema ~ '"."' ~ table.identifier ~ '$files"'
+    ).rows[0] -%}
+    {{- return(counted[0] ~ " files of " ~ (counted[1] / 1024) | round | int ~ " KiB") -}}
 {%- endmacro %}
