@@ -11,7 +11,7 @@ if [ "${major:-0}" -lt 17 ] || ! command -v mvn >/dev/null; then
     exit 0
 fi
 echo "kafka: fetching the broker's jars with Maven (44 MB, once)" >&2
-if ! mvn -B -q -Dstyle.color=never -f "$(dirname "$0")/pom.xml" dependency:copy-dependencies \
+if ! mvn -B -q -f "$(dirname "$0")/pom.xml" dependency:copy-dependencies \
     -DoutputDirectory="$target" -DincludeScope=runtime >&2; then
     echo "kafka: Maven could not fetch the broker (its message is above): check the network and run make again, or go without: LOCAL_BROKER=built-in make demo" >&2
     exit 1
