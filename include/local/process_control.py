@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from include.local.environment import inherited
@@ -187,21 +188,26 @@ class ProcessControl:
         """Stop every program, then supervisord itself; returns when it is gone.
 
         Programs end side by side, except those in `last`, which the others need for ending
-        well: they stop when the others are gone. Where another terminal is stopping them
-        already, this waits for the end of that.
+        well: they stop when the others are gone. What a program left behind in a session of
+        its own, as Airflow does with its tasks, is killed. Where another terminal is stopping
+        them already, this waits for the end of that.
 
         Raises:
             ProcessError: something still runs after `seconds`.
         """
         deadline = time.monotonic() + seconds
         process_id = self._supervisor_id()
+        if not process_id:
+            return
+        started: set[psutil.Process] = set()
         with contextlib.suppress(NotRunningError):
-            self._end_programs(last, deadline)
+            self._end_programs(last, deadline, lambda: started.update(_descendants(process_id)))
             self._ask("shutdown")
-        while process_id and _exists(process_id):
+        while psutil.pid_exists(process_id):
             if time.monotonic() > deadline:
                 raise ProcessError(f"supervisord (process {process_id}) still runs after {seconds:.0f} s")
             time.sleep(0.1)
+        _kill(started)
 
     def _supervisor_id(self) -> int:
         """Process id of supervisord; 0 when it is not there, whatever its file says."""
@@ -212,7 +218,8 @@ class ProcessControl:
         except NotRunningError:
             return 0
 
-    def _end_programs(self, last: Collection[str], deadline: float) -> None:
+    def _end_programs(self, last: Collection[str], deadline: float, look: Callable[[], None]) -> None:
+        look()
         first = [name for name, state in self.status().items() if name not in last and state not in ENDED]
         for name in first:
             with contextlib.suppress(xmlrpc.client.Fault):  # it ended meanwhile
@@ -220,12 +227,22 @@ class ProcessControl:
         while any(state not in ENDED for name, state in self.status().items() if name in first):
             if time.monotonic() > deadline:
                 raise ProcessError(f"these programs do not end: {self.status()}")
+            look()
             time.sleep(0.1)
 
 
-def _exists(process_id: int) -> bool:
+def _descendants(process_id: int) -> list[psutil.Process]:
     try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return list(psutil.Process(process_id).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(processes: Collection[psutil.Process]) -> None:
+    """End whatever of these still runs (a reused process id is not taken for one of them), and its children."""
+    left = [process for process in processes if process.is_running()]
+    left += [child for process in left for child in _descendants(process.pid)]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import ExitStack
@@ -70,6 +71,7 @@ def start(demo: Demo) -> AirflowApi:
         api = start_airflow(demo, preparations)
     with demo.step("quotes landing in S3") as note:
         note(wait_until_landed(demo, make_observer(values, demo, api)))
+        note(f"quotes: {quote_source(demo)}")
     for dag_id in DAGS:
         api.unpause(dag_id)  # the scheduler starts the run of the minute just gone at once
     return api
@@ -92,6 +94,14 @@ def wait_until_landed(demo: Demo, observer: Observer) -> str:
                 f"{landed} messages in S3 after 120 s; the consumer says:\n{demo.control.log_tail('consumer')}"
             )
         time.sleep(1)
+
+
+def quote_source(demo: Demo) -> str:
+    """Where the running producer has its quotes from, as its log tells: live from CoinGecko, or the simulator."""
+    for line in reversed(demo.control.log_tail("producer", 20_000).splitlines()):
+        if '"message": "started"' in line:
+            return str(json.loads(line)["source"])
+    return "not told yet"
 
 
 def make_observer(values: dict[str, str], demo: Demo, api: AirflowApi) -> Observer:

@@ -91,6 +91,7 @@ def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
         assert child.wait(60) == 0
     told = log.read_text()
     assert "built-in: chosen by LOCAL_BROKER" in told
+    assert "quotes: simulator" in told
     assert "stopped from another terminal" in told
     assert "Traceback" not in told
     assert not [process for process in everything if process.is_running()]

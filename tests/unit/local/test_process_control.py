@@ -17,6 +17,7 @@ from include.local.programs import Program
 
 SLEEPER = Program("sleeper", ("sh", "-c", 'sleep 1000 & echo $! > "$CHILD_FILE"; echo started 100%; wait'))
 SLOW_TO_END = Program("slow", ("sh", "-c", "trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done"))
+RUNAWAY = Program("runaway", ("sh", "-c", 'setsid sleep 1000 & echo $! > "$CHILD_FILE"; wait'))
 BROKEN = Program("broken", ("sh", "-c", "echo no such broker; exit 3"))
 
 
@@ -32,7 +33,7 @@ def control(tmp_path: Path) -> Iterator[ProcessControl]:
     file = tmp_path / "environment"
     file.write_text(f"CHILD_FILE='{tmp_path / 'child'}'\n")
     control = ProcessControl(tmp_path)
-    control.start_supervisor([SLEEPER, SLOW_TO_END, BROKEN], file)
+    control.start_supervisor([SLEEPER, SLOW_TO_END, RUNAWAY, BROKEN], file)
     yield control
     if control.running():
         control.shutdown()
@@ -56,6 +57,13 @@ def test_crash_is_mended_and_stop_takes_children_along(control: ProcessControl, 
 def test_program_that_cannot_start_shows_its_log(control: ProcessControl) -> None:
     with pytest.raises(ProcessError, match=r"(?s)broken did not start.*no such broker"):
         control.start("broken")
+
+
+def test_what_left_its_programs_session_is_ended_too(control: ProcessControl, tmp_path: Path) -> None:
+    control.start("runaway")
+    child = int((tmp_path / "child").read_text())
+    control.shutdown()
+    assert not Path(f"/proc/{child}").exists()
 
 
 def look_on(control: ProcessControl) -> NoReturn:
