@@ -18,7 +18,7 @@ from include.local import environment
 from include.settings import PROJECT_ROOT
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DEMO = [sys.executable, "-m", "include.local.demo"]
 
@@ -52,7 +52,7 @@ def terminal(variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[
 
 def run(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*DEMO, *arguments], env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=180
+        [*DEMO, *arguments], env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -78,7 +78,7 @@ def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
         refused = run(variables, "run")
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
         assert "another make demo is starting" in refused.stderr
-        status = status_when(variables, log, "monitor", 180)
+        status = status_when(variables, log, "monitor", 400)
         assert status["monitor"] == "success", "no alarm: the monitor knows what this broker cannot tell"
         assert status["mails"] == 0
         assert status["landed"] >= 3 * 2 * 60
