@@ -51,7 +51,10 @@ class AirflowApi:
 
     def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx.Response:
         if "Authorization" not in self._http.headers:
-            token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
+            try:
+                token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
+            except httpx.HTTPError as error:
+                raise AirflowApiError(f"no token from Airflow at {self.base_url}: {error}") from error
             self._http.headers["Authorization"] = f"Bearer {token}"
         for attempt in range(ATTEMPTS):
             try:
