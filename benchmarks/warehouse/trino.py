@@ -8,6 +8,7 @@ times more, and `maintain` packs what has grown.
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
@@ -105,9 +106,12 @@ def measure(folder: Path, loaded: int, pack: bool) -> Run:
 def main() -> None:
     """Run it."""
     os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1"}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--many", type=int, default=10_000, help="files loaded in the second lake")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         few = measure(Path(name) / "few", 100, pack=True)
-        many = measure(Path(name) / "many", 10_000, pack=False)
+        many = measure(Path(name) / "many", options.many, pack=False)
     print(
         f"ratios: files {many.files / few.files:.2f}, bytes {many.input_bytes / few.input_bytes:.2f}, "
         f"seconds {many.seconds / few.seconds:.2f} (at most 1.5)"

@@ -26,6 +26,9 @@ from tests.athena.statements import Athena, Outcome, UnsupportedStatementError
 from tests.athena.trino_client import TrinoError
 
 Json = dict[str, Any]
+PATIENCE = 20.0
+"""Seconds until a query's id is given out while it still runs: a client asks again only after a second, so most
+queries are over when they are first asked for; and boto3 gives up on an answer after sixty."""
 
 
 class ApiError(Exception):
@@ -44,7 +47,7 @@ class Query:
     sql: str
     database: str | None
     workgroup: str
-    state: str = "SUCCEEDED"
+    state: str = "RUNNING"
     outcome: Outcome | None = None
     reason: str | None = None
     seconds: float = 0.0
@@ -103,14 +106,21 @@ class AthenaApi:
         query = Query(
             str(uuid.uuid4()), request["QueryString"], context.get("Database"), request.get("WorkGroup", "primary")
         )
+        self.queries[query.id] = query
+        thread = threading.Thread(target=self._execute, args=(query,), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        return {"QueryExecutionId": query.id}
+
+    def _execute(self, query: Query) -> None:
         started = time.monotonic()
         try:
             query.outcome = self.athena.run(query.sql, query.database)
-        except (TrinoError, UnsupportedStatementError) as error:
-            query.state, query.reason = "FAILED", str(error)
+            state = "SUCCEEDED"
+        except (TrinoError, UnsupportedStatementError, OSError) as error:
+            query.reason, state = str(error), "FAILED"
         query.seconds = time.monotonic() - started
-        self.queries[query.id] = query
-        return {"QueryExecutionId": query.id}
+        query.state = state
 
     def _GetQueryExecution(self, request: Json) -> Json:  # noqa: N802
         query = self.queries[request["QueryExecutionId"]]
