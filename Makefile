@@ -119,7 +119,7 @@ PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind.
 SUITES := unit warehouse dags aws packaging chaos integration athena
-.PHONY: test test-fast test-dags test-athena test-aws chaos bench-landing bench-warehouse
+.PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP, Trino)
 	@failed=; for suite in $(SUITES); do \
 		echo "== tests/$$suite"; $(PYTEST) tests/$$suite || failed="$$failed $$suite"; done; \
@@ -130,6 +130,9 @@ test-fast: $(TEST_ENV) ## the tests that need neither minutes nor Trino
 
 test-dags: $(TEST_ENV) ## the DAGs: import, policy, graph, and runs
 	@$(PYTEST) tests/dags
+
+test-alerts: $(TEST_ENV) ## every alert condition produced, through a real scheduler (ten minutes; not yet in `make test`)
+	@$(PYTEST) tests/scheduler
 
 test-athena: $(TEST_ENV) ## the dbt project on Athena's engine: dbt-athena against a real Trino (Java 25)
 	@$(PYTEST) tests/athena

@@ -49,7 +49,12 @@ class AirflowApi:
                 raise AirflowApiError(f"Airflow at {self.base_url} did not answer within {seconds:.0f} s")
             time.sleep(0.2)
 
-    def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx.Response:
+    def call(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx.Response:
+        """One call of the public API (`path` below /api/v2), for what has no method here.
+
+        Raises:
+            AirflowApiError: it did not answer, or refused.
+        """
         if "Authorization" not in self._http.headers:
             try:
                 token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
@@ -77,36 +82,36 @@ class AirflowApi:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                self._call("GET", f"/dags/{dag_id}")
+                self.call("GET", f"/dags/{dag_id}")
                 return
             except AirflowApiError as error:
                 if time.monotonic() > deadline:
-                    problems = self._call("GET", "/importErrors").json()["import_errors"]
+                    problems = self.call("GET", "/importErrors").json()["import_errors"]
                     shown = "\n".join(f"{p['filename']}: {p['stack_trace']}" for p in problems)
                     raise AirflowApiError(f"DAG {dag_id} did not appear within {seconds:.0f} s. {shown}") from error
             time.sleep(0.3)
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run the DAG."""
-        self._call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
 
     def trigger(self, dag_id: str, conf: dict[str, object] | None = None) -> str:
         """Start a manual run now; returns its run id."""
         body: dict[str, object] = {"logical_date": None, "conf": conf or {}}
-        return str(self._call("POST", f"/dags/{dag_id}/dagRuns", body).json()["dag_run_id"])
+        return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body).json()["dag_run_id"])
 
     def runs(self, dag_id: str, limit: int = 1) -> list[Run]:
         """The newest runs, newest first."""
         query = f"/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}"
-        found = self._call("GET", query).json()["dag_runs"]
+        found = self.call("GET", query).json()["dag_runs"]
         return [Run(run["dag_run_id"], run["state"], run["start_date"], run["end_date"]) for run in found]
 
     def run(self, dag_id: str, run_id: str) -> Run:
         """One run."""
-        found = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json()
+        found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json()
         return Run(found["dag_run_id"], found["state"], found["start_date"], found["end_date"])
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """State of each task of one run."""
-        found = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=200").json()
+        found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=200").json()
         return {task["task_id"]: task["state"] for task in found["task_instances"]}

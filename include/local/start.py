@@ -31,6 +31,21 @@ def provision(demo: Demo) -> None:
         ).finish()
 
 
+def prepare(demo: Demo) -> list[Job]:
+    """Start making what Airflow needs before it starts: its metadata database and the dbt manifest."""
+    return [
+        start_job(
+            demo, "preparing Airflow", [sys.executable, "-m", "include.local.airflow_metadata"], "airflow-db.log"
+        ),
+        start_job(
+            demo,
+            "dbt parse",
+            ["dbt", "parse", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)],
+            "dbt-parse.log",
+        ),
+    ]
+
+
 def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
     """Airflow's components; returns when the DAGs are there, still paused."""
     with demo.step("dbt manifest, Airflow's metadata database, connections and pool"):
@@ -52,17 +67,7 @@ def start(demo: Demo) -> AirflowApi:
     demo.console.print(f"Starting the pipeline; its state is kept in {demo.local.state}")
     values = start_servers(demo)
     with ExitStack() as interrupted:
-        preparations = [
-            start_job(
-                demo, "preparing Airflow", [sys.executable, "-m", "include.local.airflow_metadata"], "airflow-db.log"
-            ),
-            start_job(
-                demo,
-                "dbt parse",
-                ["dbt", "parse", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)],
-                "dbt-parse.log",
-            ),
-        ]
+        preparations = prepare(demo)
         for job in preparations:
             interrupted.callback(job.stop)
         provision(demo)

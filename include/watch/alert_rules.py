@@ -203,8 +203,9 @@ def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
     )
     if not verdict.subjects:
         return [whole]
+    value = verdict.value if len(verdict.subjects) == 1 else f"{verdict.value} in all"
     return [
-        replace(whole, key=f"{one.name}:{subject}", title=f"{one.title}: {subject}", details=(line,))
+        replace(whole, key=f"{one.name}:{subject}", title=f"{one.title}: {subject}", value=value, details=(line,))
         for subject, line in verdict.subjects.items()
     ]
 

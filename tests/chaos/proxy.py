@@ -39,6 +39,8 @@ class Weather:
     outage: bool = False
     unconditional: bool = False
     """Forward without If-None-Match, as an S3 would that does not know it."""
+    methods: frozenset[str] = frozenset()
+    """Only requests of these methods meet a fault; empty: all."""
 
 
 CALM = Weather()
@@ -111,8 +113,10 @@ class FaultProxy:
             self._server.shutdown()
         self._server.server_close()
 
-    def _draw(self) -> Fault | None:
+    def _draw(self, method: str) -> Fault | None:
         weather = self.weather
+        if weather.methods and method not in weather.methods:
+            return None
         if weather.outage:
             return "outage"
         with self._lock:
@@ -129,7 +133,7 @@ class FaultProxy:
 
     def handle(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int]) -> None:
         """Carry one request through the weather."""
-        fault = self._draw()
+        fault = self._draw(client.command)
         if fault == "409" and "If-None-Match" not in client.headers:
             fault = None
         self.requests += 1

@@ -1,0 +1,127 @@
+"""What Airflow adds to dbt, and what a tick of the monitor takes, on a laptop stack of its own.
+
+    python -m benchmarks.dags.runs
+
+Lands 48 simulated hours, stops the producer, then in turn: a plain `dbt build` of what the
+transform DAG builds, into a warehouse of its own, and a run of `crypto_transform` through
+the scheduler, with first and second build alike (six hours of new quotes before each
+repeat). Then five ticks of `pipeline_monitor` with the consumer at work. Prints a table;
+the transform is compared with dbt plus two seconds a task.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from confluent_kafka import Producer
+from rich.console import Console
+
+from include.ingest.quote import encode
+from include.ingest.sources.simulator import Simulator
+from include.local import environment
+from include.local.process_control import ProcessControl
+from include.local.programs import SERVERS
+from include.local.stack import Demo
+from include.local.start import make_observer, start
+from include.local.status import MONITOR, TRANSFORM
+from include.settings import DBT_PROJECT, KafkaSettings, SimulatorSettings, load_group
+from tests.laptop_stack import Stack, eventually, local_settings
+from tests.servers import free_port
+
+BUILDS = 3
+TICKS = 5
+SECONDS_A_TASK = 2.0
+"""What a task of Airflow may add to dbt."""
+SELECTED = ("path:seeds", "path:snapshots", "path:models/bronze", "path:models/silver", "path:models/gold")
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """The demo, with 48 hours landed and the transform on no schedule."""
+    local = local_settings(folder)
+    demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
+    ports = {name: str(free_port()) for name in ("CONSUMER_HTTP_PORT", "PRODUCER_HTTP_PORT")}
+    os.environ |= ports | {"PRODUCER_SOURCE": "simulator", "SIMULATOR_HISTORY_HOURS": "48"}
+    try:
+        api = start(demo)
+        values = environment.read(demo.environment_file)
+        with environment.applied(values):
+            demo.control.stop("producer")
+            observer = make_observer(values, demo, api)
+            eventually(lambda: (look := observer.look({})).lag == 0 and look.landed == look.produced, 120)
+            yield Stack(demo, api, values)
+    finally:
+        if demo.control.running():
+            demo.control.shutdown(last=SERVERS)
+
+
+def plain_build(stack: Stack, folder: Path) -> float:
+    """Seconds of `dbt build` as a command, its start included, into a warehouse of its own."""
+    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "build", "--select", *SELECTED]
+    command += ["--exclude", "resource_type:unit_test", "--project-dir", str(DBT_PROJECT)]
+    command += ["--profiles-dir", str(DBT_PROJECT), "--log-path", str(folder)]
+    variables = stack.values | {"WAREHOUSE_DUCKDB_PATH": str(folder / "plain.duckdb")}
+    began = time.perf_counter()
+    subprocess.run(command, check=True, env=os.environ | variables, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def scheduled(stack: Stack, dag_id: str) -> tuple[float, int]:
+    """Seconds of one run from its trigger to its end, and how many of its tasks did something."""
+    eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(dag_id, 5)), 180)
+    run_id = stack.api.trigger(dag_id)
+    began = time.perf_counter()
+    state, tasks = stack.wait_for_run(dag_id, run_id, 600)
+    if state != "success":
+        raise RuntimeError(f"{dag_id} {run_id} is {state}: {tasks}")
+    run = stack.api.run(dag_id, run_id)
+    assert run.started_at
+    assert run.ended_at
+    took = datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.started_at)
+    queued = max(time.perf_counter() - began - took.total_seconds(), 0)  # the poll's half second is in it, too
+    return took.total_seconds() + queued, sum(state == "success" for state in tasks.values())
+
+
+def send_six_hours(stack: Stack, repeat: int) -> None:
+    """New quotes, a minute apart, and time to land them."""
+    market, kafka = Simulator(SimulatorSettings(seed=repeat)), load_group(KafkaSettings)
+    producer, now = Producer(kafka.client_config()), datetime.now(UTC)
+    for minute in range(360):
+        for one in market.quotes_at(now - timedelta(minutes=360 - minute, milliseconds=repeat)):
+            producer.produce(kafka.topic, encode(one), key=one.symbol)
+    producer.flush()
+    observer = make_observer(stack.values, stack.demo, stack.api)
+    eventually(lambda: observer.look({}).lag == 0, 60)
+
+
+def main() -> None:
+    """The whole comparison."""
+    with tempfile.TemporaryDirectory() as name, running_stack(Path(name)) as stack:
+        stack.api.call("PATCH", f"/dags/{MONITOR}", {"is_paused": True})
+        eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(MONITOR, 5)), 180)
+        print(f"{'transform':12}{'dbt build':>12}{'DAG':>10}{'tasks':>8}{'a task':>10}   (s)")
+        for build in range(BUILDS):
+            if build:
+                send_six_hours(stack, build)
+            plain = plain_build(stack, Path(name))
+            run, tasks = scheduled(stack, TRANSFORM)
+            a_task = (run - plain) / tasks
+            print(f"{'first' if not build else 'six hours':12}{plain:12.1f}{run:10.1f}{tasks:8}{a_task:10.2f}")
+        print(f"goal: at most {SECONDS_A_TASK} s a task on top of dbt build")
+        stack.api.unpause(MONITOR)
+        stack.demo.control.start("producer")
+        ticks = [scheduled(stack, MONITOR)[0] for _ in range(TICKS)]
+        print(f"monitor tick: median {statistics.median(ticks):.1f} s, worst {max(ticks):.1f} s of {TICKS} (goal 20 s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The laptop stack as a test uses it: its ports, its Airflow, and waiting for what must happen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.local import mailbox
+from include.local.airflow_api import AirflowApi
+from include.local.stack import Demo
+from include.settings import LocalSettings
+from tests.servers import free_port
+
+
+def eventually(condition: Callable[[], bool], seconds: float, pause: float = 0.5) -> None:
+    """Return when `condition` holds; a failed test after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s"
+        time.sleep(pause)
+
+
+def local_settings(state: Path) -> LocalSettings:
+    """A stack of its own: free ports, and a transform that runs only when it is triggered."""
+    return LocalSettings(
+        state=state,
+        kafka_port=free_port(),
+        kafka_controller_port=free_port(),
+        aws_port=free_port(),
+        smtp_port=free_port(),
+        airflow_port=free_port(),
+        transform_schedule="0 0 1 1 *",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack and ways to look into it."""
+
+    demo: Demo
+    api: AirflowApi
+    values: dict[str, str]
+
+    def wait_for_run(self, dag_id: str, run_id: str, seconds: float) -> tuple[str, dict[str, str | None]]:
+        """Wait for the run's end; its state and its tasks' states."""
+        eventually(lambda: self.api.run(dag_id, run_id).state in {"success", "failed"}, seconds)
+        return self.api.run(dag_id, run_id).state, self.api.task_states(dag_id, run_id)
+
+    def run_dag(self, dag_id: str, seconds: float = 300) -> tuple[str, dict[str, str | None]]:
+        """Trigger the DAG and wait for the run's end."""
+        return self.wait_for_run(dag_id, self.api.trigger(dag_id), seconds)
+
+    def mails(self) -> list[mailbox.Mail]:
+        """Every mail so far, oldest first."""
+        return mailbox.read(self.demo.local.state / "mail")
