@@ -26,7 +26,7 @@ from obstore.store import S3Store
 from include.ingest import quote, runs, topic
 from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health
-from include.ingest.logs import logger
+from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.pressure import Act, Pressure
 from include.ingest.protocol import (
@@ -111,7 +111,7 @@ class Consumer:
         self._control = control
         self._metrics = metrics
         self._log = logger("consumer")
-        self._config = kafka_config(settings) | {"on_commit": self._committed}
+        self._config = kafka_config(settings) | {"logger": LIBRDKAFKA, "on_commit": self._committed}
         self._admin = topic.Admin(settings.kafka.client_config())
         self._limits = Limits(
             records=settings.consumer.batch_records,

@@ -8,6 +8,17 @@ from typing import TextIO
 
 import structlog
 
+LIBRDKAFKA = logging.getLogger("librdkafka")
+"""The `logger` of Kafka clients: librdkafka writes to standard error by itself otherwise, and not in JSON."""
+
+
+class _Forward(logging.Handler):
+    """Makes what libraries log the standard way lines like ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record under its logger's name."""
+        logger(record.name).log(record.levelno, record.getMessage())
+
 
 def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Log to `stream` (default: standard error) from now on."""
@@ -35,6 +46,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:

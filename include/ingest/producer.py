@@ -15,7 +15,7 @@ from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from include.ingest.health import Health
-from include.ingest.logs import logger
+from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ProducerMetrics
 from include.ingest.quote import Quote, encode
 from include.ingest.sources import Source, SourceError
@@ -72,7 +72,7 @@ class Producer:
             # A quote waits for Kafka as long as it takes: giving it up after minutes would lose it.
             {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
             | settings.kafka.client_config()
-            | {"enable.idempotence": True, "acks": "all", "error_cb": self._kafka_failed}
+            | {"enable.idempotence": True, "acks": "all", "error_cb": self._kafka_failed, "logger": LIBRDKAFKA}
         )
         self._misbehaviour = Misbehaviour(settings.simulator)
         self._last: dict[str, Quote] = {}

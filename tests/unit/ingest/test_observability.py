@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from time import monotonic, sleep
 
 import httpx
+from confluent_kafka import Producer as KafkaProducer
 
 from include.ingest import logs
 from include.ingest.cloudwatch import MAX_VALUES, Publisher, metric_data
@@ -15,6 +16,7 @@ from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics
 from include.settings import AwsSettings, MonitorSettings
 from include.watch.catalogue import CONSUMER_METRICS
+from tests.servers import free_port
 
 
 def test_every_metric_of_the_catalogue_is_published_and_nothing_else() -> None:
@@ -81,3 +83,16 @@ def test_a_log_line_is_json_with_time_level_and_message() -> None:
     line = json.loads(out.getvalue())
     assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() is not None
     assert line == {"level": "warning", "message": "PUT failed", "component": "consumer", "key": "k", "error": "503"}
+
+
+def test_what_librdkafka_says_is_a_log_line_like_ours() -> None:
+    out = io.StringIO()
+    logs.configure(out)
+    producer = KafkaProducer({"bootstrap.servers": f"127.0.0.1:{free_port()}", "logger": logs.LIBRDKAFKA})
+    deadline = monotonic() + 20
+    while not out.getvalue() and monotonic() < deadline:
+        producer.poll(0.2)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert lines
+    assert {line["component"] for line in lines} == {"librdkafka"}
+    assert "Connection refused" in lines[0]["message"]
