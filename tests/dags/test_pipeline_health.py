@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.config import Config
+from fastapi.testclient import TestClient
 
 from include.settings import StorageSettings, load
 from include.watch import health, lag_window, layer_state, state_objects
@@ -17,7 +18,7 @@ from include.watch.alerts import AlertState, Notice, OpenAlert
 from include.watch.lag import Sample
 from include.watch.lag_window import LagWindow
 from include.watch.layer_state import LayerState, LayerTests, Run
-from plugins.pipeline_health.page import render
+from plugins.pipeline_health.page import create_app, render
 
 pytestmark = pytest.mark.servers
 
@@ -46,6 +47,12 @@ def page(variable: str | None = None, at: datetime = NOW, **client: object) -> s
     s3 = boto3.client("s3", **client)  # type: ignore[call-overload]
     settings = load()
     return render(health.collect(s3, settings, variable, at), settings.alert)
+
+
+def test_who_is_not_logged_in_sees_nothing() -> None:
+    answer = TestClient(create_app()).get("/")
+    assert answer.status_code == 401
+    assert "Pipeline" not in answer.text
 
 
 def test_before_the_first_run_nothing_is_claimed(storage: StorageSettings) -> None:

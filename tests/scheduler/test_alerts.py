@@ -124,7 +124,7 @@ def complete(entry: Told) -> None:
 def test_nothing_flows(watched: WatchedStack) -> None:
     """Throughput below its baseline: no message for a quarter of an hour. What was never built is unknown, not old."""
     watched.start_consumer()
-    eventually(lambda: bool(watched.keys(f"{StorageSettings().data_prefix}_contract")), 60)
+    watched.wait_until_landed()  # it has agreed on the contract with S3, and begun
     watched.uploads.weather = UPLOADS_FAIL  # from here on no upload succeeds
     watched.set_retention(LONG)
     watched.send_long_ago(watched.quotes(ago(OLD), 300), ago(OLD))
@@ -263,12 +263,10 @@ def test_what_began_meanwhile_was_told(watched: WatchedStack) -> None:
     assert watched.one("recovery", "low_throughput").facts["Over at"]
 
 
-def test_the_page_in_the_airflow_ui_shows_it_to_who_is_logged_in(watched: WatchedStack) -> None:
+def test_the_page_in_the_airflow_ui_shows_it(watched: WatchedStack) -> None:
+    """The laptop's Airflow needs no login; who is refused elsewhere is in tests/dags/test_pipeline_health.py."""
     api = watched.stack.api
-    address = f"{api.base_url}/pipeline-health/"
-    assert httpx.get(address, trust_env=False).status_code == 401
-    token = httpx.get(f"{api.base_url}/auth/token", trust_env=False).json()["access_token"]
-    answer = httpx.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False)
+    answer = httpx.get(f"{api.base_url}/pipeline-health/", timeout=60, trust_env=False)
     assert answer.status_code == 200
     page = answer.text
     for name in ("consumer_stalled", "stale_gold", "kafka_lag"):

@@ -126,9 +126,15 @@ class WatchedStack:
     def one(self, kind: str, condition: str, subject: str = "") -> Told:
         """The one entry of this kind about the condition; waits for its mail, and fails if there are several."""
         title = CONDITIONS[condition].title + (f": {subject}" if subject else "")
-        eventually(lambda: any((one.kind, one.title) == (kind, title) for one in self.told()), 30)
-        (found,) = [one for one in self.told() if (one.kind, one.title) == (kind, title)]
-        return found
+        deadline = time.monotonic() + 30
+        while True:
+            told = self.told()
+            found = [one for one in told if (one.kind, one.title) == (kind, title)]
+            if found or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        assert len(found) == 1, f"{kind} of {title!r}: {len(found)} of {[(one.kind, one.title) for one in told]}"
+        return found[0]
 
     # --- Kafka
 
