@@ -244,7 +244,8 @@ class WatchedStack:
 
     def set_pool(self, pool: str, slots: int) -> None:
         """How many tasks of a pool may run at a time."""
-        self.stack.api.call("PATCH", f"/pools/{pool}?update_mask=slots", {"pool": pool, "slots": slots})
+        change = {"pool": pool, "slots": slots, "include_deferred": False}  # required, although the mask leaves it out
+        self.stack.api.call("PATCH", f"/pools/{pool}?update_mask=slots", change)
 
     def set_environment(self, **values: str) -> None:
         """Change settings of the DAG processor; returns when it has parsed the transform DAG anew."""
