@@ -117,13 +117,19 @@ lint: env $(MANIFEST) ## ruff, mypy, shellcheck, sqlfluff, dbt's own warnings, d
 
 PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
-# Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind.
-SUITES := unit warehouse dags aws packaging chaos integration athena
+# Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind. Two at once, since a
+# suite waits for its servers half of the time; the long ones begin first, the rest fills up beside them.
+SUITES := unit integration athena dags packaging warehouse aws chaos
+TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
-test: $(TEST_ENV) ## every test; starts the servers it needs (real Kafka, S3, Airflow, SMTP, Trino)
-	@failed=; for suite in $(SUITES); do \
-		echo "== tests/$$suite"; $(PYTEST) tests/$$suite || failed="$$failed $$suite"; done; \
-	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
+	@$(MAKE) --no-print-directory -k -j$(TEST_JOBS) $(SUITES:%=suite-%)
+
+# A suite's output is kept in .local/test and shown when it is through, so that two do not mix.
+suite-%:
+	@mkdir -p .local/test; echo "== tests/$* begins"; SECONDS=0; verdict=passed; \
+	$(PYTEST) tests/$* >.local/test/$*.log 2>&1 || verdict=FAILED; \
+	cat .local/test/$*.log; echo "== tests/$* $$verdict in $$SECONDS s"; test $$verdict = passed
 
 test-fast: $(TEST_ENV) ## the tests that need neither minutes nor Trino
 	@$(PYTEST) -m "not slow"
