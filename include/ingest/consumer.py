@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from queue import Empty
@@ -74,6 +75,14 @@ EXIT_REFUSED = 2
 EXIT_UNLANDED = 3
 
 
+def waking_and_sleeping() -> float:
+    """Seconds that go on while the machine is suspended; Python's monotonic clock stands still then.
+
+    Linux calls that clock BOOTTIME; on macOS the system's MONOTONIC is one already.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class RefusedError(RuntimeError):
     """The consumer must not run like this; the text names the thing, the value and the remedy."""
 
@@ -129,7 +138,7 @@ class Consumer:
         self._pressure = Pressure(settings.consumer.max_buffer_bytes)
         self._refused: Exception | None = None
         self._terminating = threading.Event()
-        self._last_turn = monotonic()
+        self._last_turn = waking_and_sleeping()
         self._stalled = False
         self._last_commit = 0.0
         self._last_progress = monotonic()
@@ -196,7 +205,7 @@ class Consumer:
         self._kafka.subscribe(
             [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
-        self._last_turn = monotonic()
+        self._last_turn = waking_and_sleeping()
         try:
             while not self._terminating.is_set():
                 self._turn()
@@ -249,7 +258,7 @@ class Consumer:
 
     def _awake(self) -> None:
         """Note that this thread runs; called at least every few seconds, so that a longer silence is a stall."""
-        now = monotonic()
+        now = waking_and_sleeping()
         self._stalled = self._stalled or now - self._last_turn >= self._session_seconds
         self._last_turn = now
 
@@ -657,7 +666,7 @@ class Consumer:
             problems.append(f"S3 has failed for {monotonic() - failing:.0f} s: {self._sink.last_error}")
         if self._pressure.paused:
             problems.append("reading is paused until S3 keeps up")
-        silence = monotonic() - self._last_turn
+        silence = waking_and_sleeping() - self._last_turn
         live = silence < 300
         return Health(live, live and not problems, problems, {"seconds_since_poll": round(silence, 1)})
 
