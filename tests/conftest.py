@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import pytest
 
 # Airflow reads its configuration at its first import: point it away from the developer's own.
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="crypto-lakehouse-airflow-")
+atexit.register(shutil.rmtree, _AIRFLOW_HOME, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parents[1] / "dags")
@@ -19,6 +22,7 @@ os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).parents[1] / "p
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
+from include.local import broker  # noqa: E402
 from include.local.emulator import CREDENTIALS  # noqa: E402
 from tests import policy_guard, servers  # noqa: E402
 
@@ -29,6 +33,13 @@ os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADAT
 
 # The emulator refuses nobody; this refuses our programs what their IAM policies do not allow.
 policy_guard.install()
+
+
+def pytest_sessionstart() -> None:
+    """With REAL_KAFKA=required, as in CI, no test may be skipped because there is only the built-in broker."""
+    kind, reason = broker.available_kind()
+    if os.environ.get("REAL_KAFKA") == "required" and kind != "kafka":
+        pytest.exit(f"REAL_KAFKA=required, and Apache Kafka cannot be started: {reason}", returncode=1)
 
 
 @pytest.fixture(scope="session")
