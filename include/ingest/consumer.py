@@ -70,6 +70,8 @@ PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 THROTTLE_SECONDS = 0.05
 
+LANES_DIFFER = "assigned partitions and lanes differ, joining anew"
+
 EXIT_CLEAN = 0
 EXIT_REFUSED = 2
 EXIT_UNLANDED = 3
@@ -202,10 +204,7 @@ class Consumer:
             RefusedError: a commit, contract or topic forbids going on.
         """
         self._log.info("started", group=self._settings.kafka.group, **summary(self._contract))
-        self._kafka.subscribe(
-            [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
-        self._last_turn = waking_and_sleeping()
+        self._subscribe()
         try:
             while not self._terminating.is_set():
                 self._turn()
@@ -217,6 +216,12 @@ class Consumer:
             self._sink.close()
         self._statistics(done)
         return EXIT_CLEAN if done and not self._stopped else EXIT_UNLANDED
+
+    def _subscribe(self) -> None:
+        self._kafka.subscribe(
+            [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        self._last_turn = waking_and_sleeping()
 
     def _turn(self) -> None:
         """One round: answers, PUTs, commits, then records."""
@@ -249,12 +254,29 @@ class Consumer:
             return False
         self._stalled = False
         self._log.warning("stalled longer than the session, joining anew", session_seconds=self._session_seconds)
-        self._forget(list(self._lanes))
-        self._kafka.unsubscribe()
-        self._kafka.subscribe(
-            [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
+        self._join_anew()
         return True
+
+    def _join_anew(self) -> None:
+        """Leave the group as another member than the one that comes back.
+
+        A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without
+        telling (librdkafka 2.16): they would be fetched and belong to no lane.
+        """
+        self._forget([*self._lanes, *self._unplaced])
+        self._kafka.close()
+        self._kafka = KafkaConsumer(self._config)
+        self._subscribe()
+
+    def _check_assignment(self) -> None:
+        """Lanes are opened and dropped only where librdkafka's assignment is: should they differ, join anew.
+
+        What is fetched for a partition without a lane is thrown away, and nothing else would tell.
+        """
+        assigned = {at.partition for at in self._kafka.assignment()}
+        if not self._lanes.keys() <= assigned <= self._lanes.keys() | self._unplaced.keys() | self._stopped.keys():
+            self._log.error(LANES_DIFFER, assigned=sorted(assigned), lanes=sorted(self._lanes))
+            self._join_anew()
 
     def _awake(self) -> None:
         """Note that this thread runs; called at least every few seconds, so that a longer silence is a stall."""
@@ -655,6 +677,7 @@ class Consumer:
             paused=self._pressure.paused,
         )
         self._last_progress, self._progress_count = now, total.messages
+        self._check_assignment()
 
     def health(self) -> Health:
         """State for /healthz; called from the health server's threads."""
