@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from include.ingest import consumer
+from include.ingest.metrics import ConsumerMetrics
+from include.ingest.store import open_store
+from include.settings import load as load_settings
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
 from tests.integration.ingest.conftest import PARTITIONS, Stage
 from tests.integration.ingest.test_consumer import _refusal, client, count, ingest, until, verdict
@@ -117,4 +122,26 @@ def test_a_group_whose_commits_expired_goes_on_from_what_is_landed(stage: Stage)
     admin.delete_consumer_groups([stage.group])[stage.group].result(20)
     loads.append(stage.load(300, bad_share=0.05))
     land(stage)
+    assert verdict(stage, *loads).errors == []
+
+
+def test_a_partition_that_is_assigned_and_forgotten_is_joined_anew(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (stage.environment | {"CONSUMER_BATCH_AGE_SECONDS": "0.5"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(consumer, "PROGRESS_SECONDS", 1.0)
+    settings = load_settings()
+    store = open_store(settings.storage, settings.aws)
+    ours = consumer.Consumer(settings, store, store, ConsumerMetrics())
+    thread = Thread(target=ours.run, daemon=True)
+    thread.start()
+    loads = [stage.load(400)]
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    ours._lanes = {number: lane for number, lane in ours._lanes.items() if number > 0}  # as if 0 was never told of
+    loads.append(stage.load(400))
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    ours.stop()
+    thread.join(30)
+    assert consumer.LANES_DIFFER in capsys.readouterr().out
     assert verdict(stage, *loads).errors == []
