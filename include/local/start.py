@@ -13,7 +13,7 @@ from include.local.jobs import Job, start_job
 from include.local.servers import check_ports, start_servers
 from include.local.stack import Demo, DemoError
 from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import DBT_PROJECT, KafkaSettings, StorageSettings, load_group
+from include.settings import KafkaSettings, StorageSettings, load_group
 
 DAGS = (TRANSFORM, MONITOR)
 """The DAGs that the demo unpauses."""
@@ -40,7 +40,7 @@ def prepare(demo: Demo) -> list[Job]:
         start_job(
             demo,
             "dbt parse",
-            ["dbt", "parse", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)],
+            [sys.executable, "-m", "include.transform.manifest", str(demo.local.state / "dbt_target")],
             "dbt-parse.log",
         ),
     ]

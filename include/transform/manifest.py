@@ -58,17 +58,42 @@ def manifest() -> Path:
 
 def _parse(goal: Path) -> None:
     PARSED_HERE.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(dir=PARSED_HERE)
+    folder = Path(tempfile.mkdtemp(dir=PARSED_HERE))
     try:
-        command = [sys.executable, "-m", "dbt.cli.main", "--quiet", "--log-level-file", "none", "parse"]
-        command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", folder]
-        paths = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONWARNINGS": "ignore"}
-        run = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise ManifestError(f"dbt cannot parse {DBT_PROJECT}: {(run.stdout + run.stderr).strip()}")
+        parse_into(folder)
         for older in PARSED_HERE.glob("*.json"):
             older.unlink(missing_ok=True)
-        (Path(folder) / "manifest.json").replace(goal)
+        (folder / "manifest.json").replace(goal)
     finally:
         shutil.rmtree(folder)
+
+
+def parse_into(folder: Path) -> None:
+    """Let dbt parse the project and leave its artifacts in `folder`; faster when it holds those of an earlier parse.
+
+    Raises:
+        ManifestError: dbt cannot parse it.
+    """
+    command = [sys.executable, "-m", "dbt.cli.main", "--quiet", "--log-level-file", "none", "parse"]
+    command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(folder)]
+    paths = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONWARNINGS": "ignore"}
+    run = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise ManifestError(f"dbt cannot parse {DBT_PROJECT}: {(run.stdout + run.stderr).strip()}")
+
+
+def main() -> None:
+    """`python -m include.transform.manifest FOLDER`: make the manifest beforehand, with dbt's work in FOLDER.
+
+    It takes its place at once: a DAG processor of another stack on this checkout may be reading it.
+    """
+    folder = Path(sys.argv[1])
+    parse_into(folder)
+    TARGET.mkdir(exist_ok=True)
+    whole = Path(shutil.copy(folder / "manifest.json", TARGET / f"manifest.{os.getpid()}.json"))
+    whole.replace(MADE_BEFOREHAND)
+
+
+if __name__ == "__main__":
+    main()
