@@ -34,7 +34,7 @@
         from (
             {#- the brackets of the array stand on lines of their own #}
             select
-                regexp_replace(line, ',[ ]*$', '') as record,
+                trim(trailing ', ' from line) as record,
                 source_file
             from ({{ landed_lines(table, prefix, name_start) }}) as lines
             where substr(line, 1, 1) = '{'
@@ -66,6 +66,13 @@
     {%- if start is not none -%}
         {%- do conditions.append("dt >= '" ~ start.strftime("%Y/%m/%d") ~ "'") -%}
         {%- do conditions.append('"$path" >= \'' ~ first_path(folder, name_start, start) ~ "'") -%}
+        {#-
+            Lets Iceberg pass over data files of older loads. By path it cannot: of a text it keeps the least and greatest
+            value's first 16 characters, which all paths share. The tables show no day later than tomorrow, so a file is
+            loaded at most two days before `start`; the third is for the time between a run's start and its query.
+        -#}
+        {%- set known = known ~ " and loaded_at >= "
+            ~ timestamp_literal(start - modules.datetime.timedelta(days=3)) -%}
         {%- set paths = run_query("select distinct source_file from (" ~ known ~ ") as known").columns[0].values() -%}
         {%- if paths | length > var('landing_most_paths') -%}
             {%- do conditions.append('"$path" not in (' ~ known ~ ")") -%}
