@@ -119,7 +119,7 @@ PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind. Two at once, since a
 # suite waits for its servers half of the time; the long ones begin first, the rest fills up beside them.
-SUITES := unit integration athena dags packaging warehouse aws chaos
+SUITES := unit integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
@@ -137,7 +137,7 @@ test-fast: $(TEST_ENV) ## the tests that need neither minutes nor Trino
 test-dags: $(TEST_ENV) ## the DAGs: import, policy, graph, and runs
 	@$(PYTEST) tests/dags
 
-test-alerts: $(TEST_ENV) ## every alert condition produced, through a real scheduler (ten minutes; not yet in `make test`)
+test-alerts: $(TEST_ENV) ## every alert condition produced, through a real scheduler
 	@$(PYTEST) tests/scheduler
 
 test-athena: $(TEST_ENV) ## the dbt project on Athena's engine: dbt-athena against a real Trino (Java 25)

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,68 +27,48 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from include.landing.layout import parse_key
-from include.local import environment, faults, mailbox
-from include.local.airflow_api import AirflowApi
+from include.local import environment, faults
 from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
 from include.local.stack import Demo
 from include.local.start import make_observer, start
-from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import PROJECT_ROOT, KafkaSettings, LocalSettings, StorageSettings, load_group
-from include.watch.measure import SHORTEST_GRACE
+from include.local.status import TRANSFORM, Observer
+from include.settings import PROJECT_ROOT, KafkaSettings, StorageSettings, load_group
+from include.watch import layer_state
+from tests.laptop_stack import Stack, eventually, local_settings
 from tests.servers import free_port
 
 SESSION_SECONDS = 10
 """The group's session time-out here: shorter than the broker's outage, as 45 s are shorter than a minute."""
 
+SCHEMA = "crypto_lakehouse"
+GOLD = f"{SCHEMA}_gold.crypto_curated"
+
+HISTORY_HOURS = 30
+"""So that there are quotes of yesterday at any hour of the day."""
+
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
-    """A running demo and ways to look into it."""
+class WholeStack(Stack):
+    """The running demo with its producer and its own look at itself."""
 
-    demo: Demo
-    api: AirflowApi
     observer: Observer
-    values: dict[str, str]
 
-    def run_dag(self, dag_id: str, seconds: float = 300) -> tuple[str, dict[str, str | None]]:
-        """Trigger the DAG, wait for its end; returns its state and its tasks' states."""
-        run_id = self.api.trigger(dag_id)
-        eventually(lambda: self.api.run(dag_id, run_id).state in {"success", "failed"}, seconds)
-        return self.api.run(dag_id, run_id).state, self.api.task_states(dag_id, run_id)
-
-    def mails(self) -> list[mailbox.Mail]:
-        return mailbox.read(self.demo.local.state / "mail")
-
-
-def eventually(condition: Callable[[], bool], seconds: float, pause: float = 0.5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s"
-        time.sleep(pause)
+    def warehouse(self, statement: str) -> list[tuple[Any, ...]]:
+        """Look into the warehouse, which no run is using, or change it, which only a test would do."""
+        with duckdb.connect(self.values["WAREHOUSE_DUCKDB_PATH"]) as warehouse:
+            return warehouse.execute(statement).fetchall()
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> LocalSettings:
-    return LocalSettings(
-        state=tmp_path_factory.mktemp("stack"),
-        kafka_port=free_port(),
-        kafka_controller_port=free_port(),
-        aws_port=free_port(),
-        smtp_port=free_port(),
-        airflow_port=free_port(),
-        transform_schedule="0 0 1 1 *",  # the tests trigger it
-    )
-
-
-@pytest.fixture(scope="module")
-def stack(local: LocalSettings) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeStack]:
+    local = local_settings(tmp_path_factory.mktemp("stack"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "PRODUCER_SOURCE": "simulator",
-            "SIMULATOR_HISTORY_HOURS": "5",
+            "SIMULATOR_HISTORY_HOURS": str(HISTORY_HOURS),
             "SIMULATOR_BAD_SHARE": "0",
             "CONSUMER_HTTP_PORT": str(free_port()),
             "PRODUCER_HTTP_PORT": str(free_port()),
@@ -102,7 +82,7 @@ def stack(local: LocalSettings) -> Iterator[Stack]:
             api = start(demo)
             values = environment.read(demo.environment_file)
             with environment.applied(values):
-                yield Stack(demo, api, make_observer(values, demo, api), values)
+                yield WholeStack(demo, api, values, make_observer(values, demo, api))
         finally:
             if demo.control.running():
                 demo.control.shutdown(last=SERVERS)
@@ -158,7 +138,7 @@ def hourly_candles(
     return candles
 
 
-def test_every_message_arrives_once_in_every_layer(stack: Stack) -> None:
+def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
     stack.demo.control.stop("producer")
     eventually(lambda: (s := stack.observer.look({})).lag == 0 and s.landed == s.produced, seconds=60)
     state, tasks = stack.run_dag(TRANSFORM)
@@ -166,30 +146,24 @@ def test_every_message_arrives_once_in_every_layer(stack: Stack) -> None:
 
     messages = every_message(load_group(KafkaSettings))
     records = landed_records(load_group(StorageSettings))
-    assert len(messages) >= 3 * 5 * 60
+    assert len(messages) >= 3 * HISTORY_HOURS * 60
     assert sorted((r["_partition"], r["_offset"]) for r in records) == sorted((p, o) for p, o, _ in messages)
     own = [{name: value for name, value in record.items() if not name.startswith("_")} for record in records]
     assert sorted(map(json.dumps, own)) == sorted(json.dumps(json.loads(payload)) for _, _, payload in messages)
 
-    eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(TRANSFORM, 10)), 120)
-    with duckdb.connect(stack.values["WAREHOUSE_DUCKDB_PATH"], read_only=True) as warehouse:
-
-        def rows(sql: str) -> list[tuple[Any, ...]]:
-            return warehouse.execute(sql).fetchall()
-
-        assert rows("select count(*), count(distinct record_id) from crypto_lakehouse_bronze.crypto_raw") == [
-            (len(messages), len(messages))
-        ]
-        [(silver,)] = rows("select count(*) from crypto_lakehouse_silver.crypto_stage")
-        [(refused,)] = rows("select count(*) from crypto_lakehouse_silver.crypto_quarantine")
-        assert (silver, refused) == (len(messages), 0)
-        gold = {
-            (symbol, hour): (float(o), float(h), float(low), float(c), int(n))
-            for symbol, hour, o, h, low, c, n in rows(
-                "select symbol, strftime(hour_start, '%Y-%m-%d %H'), open_price, high_price, low_price, close_price,"
-                " quote_count from crypto_lakehouse_gold.crypto_curated"
-            )
-        }
+    raw = f"{SCHEMA}_bronze.crypto_raw"
+    rows = stack.warehouse
+    assert rows(f"select count(*), count(distinct record_id) from {raw}") == [(len(messages), len(messages))]
+    [(silver,)] = rows(f"select count(*) from {SCHEMA}_silver.crypto_stage")
+    [(refused,)] = rows(f"select count(*) from {SCHEMA}_silver.crypto_quarantine")
+    assert (silver, refused) == (len(messages), 0)
+    gold = {
+        (symbol, hour): (float(o), float(h), float(low), float(c), int(n))
+        for symbol, hour, o, h, low, c, n in rows(
+            "select symbol, strftime(hour_start, '%Y-%m-%d %H'), open_price, high_price, low_price, close_price,"
+            f" quote_count from {GOLD}"
+        )
+    }
     expected = hourly_candles(messages)
     assert gold.keys() == expected.keys()
     for group, candle in expected.items():
@@ -201,14 +175,41 @@ def test_every_message_arrives_once_in_every_layer(stack: Stack) -> None:
     assert status.tests["failed"] == 0
 
 
-def test_run_without_new_files_is_skipped(stack: Stack) -> None:
+def test_run_without_new_files_is_skipped(stack: WholeStack) -> None:
     state, tasks = stack.run_dag(TRANSFORM)
     assert state == "success"
     assert tasks.pop("new_data") == "success"
     assert set(tasks.values()) == {"skipped"}
 
 
-def test_everything_listens_on_loopback_only(stack: Stack) -> None:
+def test_a_selection_builds_only_that_and_a_target_date_its_hours(stack: WholeStack) -> None:
+    s3, storage = boto3.client("s3"), load_group(StorageSettings)
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    built = layer_state.read_all(s3, storage)
+    right = stack.warehouse(f"select * from {GOLD} order by all")
+    stack.warehouse(f"update {GOLD} set longest_silence_seconds = 12345")
+    _, tasks = stack.run_dag(TRANSFORM, select="crypto_curated", target_date=str(yesterday))
+    assert {task_id for task_id, state in tasks.items() if state == "success"} == {
+        "new_data",
+        "gold.crypto_curated_model_build",
+        "cross_layer_tests",  # gold against silver
+    }
+    assert "failed" not in tasks.values()
+    wrong = (
+        f"select count(*) filter (longest_silence_seconds = 12345), count(*) from {GOLD} where cast(hour_start as date)"
+    )
+    assert stack.warehouse(f"{wrong} = date '{yesterday}'")[0][0] == 0
+    others = stack.warehouse(f"{wrong} <> date '{yesterday}'")[0]
+    assert others[0] == others[1] > 0
+    # A full refresh does every hour again, and takes away what no layer below knows.
+    stack.warehouse(f"insert into {GOLD} select * replace ('x' as quote_hour_id, 'DOGE' as symbol) from {GOLD} limit 1")
+    _, tasks = stack.run_dag(TRANSFORM, select="crypto_curated", full_refresh=True)
+    assert tasks["gold.crypto_curated_model_build"] == "success"
+    assert stack.warehouse(f"select * from {GOLD} order by all") == right
+    assert layer_state.read_all(s3, storage) == built, "the recorded state is of the last whole build"
+
+
+def test_everything_listens_on_loopback_only(stack: WholeStack) -> None:
     listening = {
         connection.laddr.ip
         for process in process_tree(stack.demo.local.state)
@@ -219,7 +220,7 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def built_in_broker(stack: Stack) -> bool:
+def built_in_broker(stack: WholeStack) -> bool:
     return "CONSUMER_ALLOW_MISSING_TOPIC_ID" in stack.values
 
 
@@ -229,7 +230,7 @@ def process_tree(state: Path) -> list[psutil.Process]:
     return [supervisor, *supervisor.children(recursive=True)]
 
 
-def test_broker_outage_shows_as_lag_and_ends_alone(stack: Stack) -> None:
+def test_broker_outage_shows_as_lag_and_ends_alone(stack: WholeStack) -> None:
     consumer = stack.demo.control.process_id("consumer")
     if not built_in_broker(stack):  # that one keeps its messages in memory only
         stack.demo.control.stop("broker")
@@ -249,31 +250,7 @@ def test_broker_outage_shows_as_lag_and_ends_alone(stack: Stack) -> None:
     assert stack.demo.control.process_id("consumer") == consumer, "it recovers by itself, it is not restarted"
 
 
-def test_stopped_consumer_is_mailed_once_and_its_recovery_too(stack: Stack) -> None:
-    state, tasks = stack.run_dag(MONITOR, 120)
-    already = len(stack.mails())
-    assert state == "success", tasks
-    faults.FAULTS["consumer"].apply(stack.demo.control, stack.demo.environment_file)
-    time.sleep(SHORTEST_GRACE.total_seconds() + 5)  # an empty group is no fault before: it may be a restart
-    state, tasks = stack.run_dag(MONITOR, 120)
-    assert (state, tasks["notify"]) == ("failed", "failed"), tasks
-    eventually(lambda: len(stack.mails()) == already + 1, 20)
-    mail = stack.mails()[-1]
-    assert "consumer" in (mail.subject + mail.text).lower()
-    assert "What to do: " in mail.text
-    _, tasks = stack.run_dag(MONITOR, 120)
-    assert tasks["check_consumer_stalled"] == "failed", "the condition stays red"
-    assert tasks["notify"] == "success", "nothing new is mailed"
-    assert len(stack.mails()) == already + 1
-    faults.mend(stack.demo.control, stack.demo.environment_file)
-    eventually(lambda: (status := stack.observer.look({})).lag is not None and status.lag < 100, 60)
-    _, tasks = stack.run_dag(MONITOR, 120)
-    assert "failed" not in tasks.values(), tasks
-    eventually(lambda: len(stack.mails()) == already + 2, 20)
-    assert "over" in (stack.mails()[-1].subject + stack.mails()[-1].text).lower()
-
-
-def test_bad_messages_become_dead_letters_and_block_nothing(stack: Stack) -> None:
+def test_bad_messages_become_dead_letters_and_block_nothing(stack: WholeStack) -> None:
     storage = load_group(StorageSettings)
     faults.FAULTS["data"].apply(stack.demo.control, stack.demo.environment_file)
     s3 = boto3.client("s3")
@@ -285,11 +262,9 @@ def test_bad_messages_become_dead_letters_and_block_nothing(stack: Stack) -> Non
     faults.mend(stack.demo.control, stack.demo.environment_file)
     landed = stack.observer.look({}).landed or 0
     eventually(lambda: (stack.observer.look({}).landed or 0) > landed, 60)
-    state, tasks = stack.run_dag(TRANSFORM)
-    assert state == "success", tasks
 
 
-def test_stop_ends_every_process_and_a_second_start_goes_on(stack: Stack) -> None:
+def test_stop_ends_every_process_and_a_second_start_goes_on(stack: WholeStack) -> None:
     ours = process_tree(stack.demo.local.state)
     stack.demo.control.shutdown(last=SERVERS)
     eventually(lambda: not any(process.is_running() for process in ours), 20)
@@ -322,9 +297,6 @@ def test_stop_ends_every_process_and_a_second_start_goes_on(stack: Stack) -> Non
     assert len(after) == len(set(after)), "nothing doubled"
 
 
-def landed_in_bronze(stack: Stack) -> list[tuple[int, int]]:
+def landed_in_bronze(stack: WholeStack) -> list[tuple[int, int]]:
     """Coordinates of every row of bronze."""
-    with duckdb.connect(stack.values["WAREHOUSE_DUCKDB_PATH"], read_only=True) as warehouse:
-        return warehouse.execute(
-            "select kafka_partition, kafka_offset from crypto_lakehouse_bronze.crypto_raw"
-        ).fetchall()
+    return stack.warehouse(f"select kafka_partition, kafka_offset from {SCHEMA}_bronze.crypto_raw")

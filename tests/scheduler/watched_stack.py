@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ConfigResource,
     ResourceType,
 )
+from msgspec import structs
 
 from include.ingest.quote import encode
 from include.ingest.sources.simulator import Simulator
@@ -113,9 +114,9 @@ class WatchedStack:
         self.newest = ended[0].run_id
         return self.seen[self.newest]
 
-    def log_of(self, task_id: str) -> str:
-        """The log of a task in the newest run that was looked at."""
-        logs = Path(self.stack.values["AIRFLOW_HOME"]) / "logs" / f"dag_id={MONITOR}" / f"run_id={self.newest}"
+    def log_of(self, task_id: str, dag_id: str = MONITOR, run_id: str = "") -> str:
+        """The log of a task; of the monitor in its newest run that was looked at."""
+        logs = Path(self.stack.values["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={run_id or self.newest}"
         return "".join(path.read_text() for path in sorted((logs / f"task_id={task_id}").glob("*.log")))
 
     def told(self) -> list[Told]:
@@ -154,11 +155,16 @@ class WatchedStack:
             producer.produce(self._kafka().topic, payload, timestamp=int(at.timestamp() * 1000))
         assert producer.flush(30) == 0
 
-    def quotes(self, until: datetime, count: int, step: timedelta = timedelta(seconds=5)) -> list[bytes]:
-        """At least `count` quotes that end at `until`, of all symbols."""
-        market = Simulator(SimulatorSettings())
-        rounds = -(-count // 3)
-        return [encode(one) for n in range(rounds) for one in market.quotes_at(until - step * (rounds - n))]
+    def quotes(self, until: datetime, count: int, market: datetime | None = None) -> list[bytes]:
+        """At least `count` quotes, five seconds apart, that end at `until`; their prices are those of up to `market`.
+
+        (Old quotes with the prices of just before the new ones: what a market moves in days would be a jump.)
+        """
+        rounds, simulator = -(-count // 3), Simulator(SimulatorSettings())
+        shift = until - (market or until)
+        times = [until - timedelta(seconds=5) * (rounds - n) for n in range(rounds)]
+        drawn = [one for at in times for one in simulator.quotes_at(at - shift)]
+        return [encode(structs.replace(one, last_updated=one.last_updated + shift)) for one in drawn]
 
     def set_topic(self, **settings: str) -> None:
         """Change settings of the topic."""
@@ -230,6 +236,13 @@ class WatchedStack:
     def landed(self) -> int:
         """How many data objects there are."""
         return sum("_o" in key for key in self.keys(StorageSettings().data_prefix))
+
+    def open_alerts(self) -> dict[str, Any]:
+        """What is open in the alert state, by key."""
+        s3 = boto3.client("s3", endpoint_url=self.stack.values["AWS_ENDPOINT_URL"])
+        key = f"{StorageSettings().state_prefix}alerts.json"
+        body = s3.get_object(Bucket=self.stack.values["S3_BUCKET"], Key=key)["Body"].read()
+        return dict(json.loads(body)["open"])
 
     # --- Airflow
 
