@@ -46,7 +46,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
 MINUTE = timedelta(minutes=1)
 CHECKS = {one.task_id for one in CONDITIONS.values() if one.checked}
 MAINTENANCE = "lakehouse_maintenance"
-HALF_AN_HOUR = timedelta(minutes=30)
 OLD, LONG = timedelta(days=8), timedelta(days=30)
 DEADLINE = timedelta(seconds=30)
 
@@ -135,7 +134,7 @@ def test_nothing_flows(watched: WatchedStack) -> None:
     watched.wait_until_landed()  # it has agreed on the contract with S3, and begun
     watched.uploads.weather = UPLOADS_FAIL  # from here on no upload succeeds
     watched.set_retention(LONG)
-    watched.send_long_ago(watched.quotes(ago(OLD), 300, market=ago(HALF_AN_HOUR)), ago(OLD))
+    watched.send_long_ago(watched.quotes(ago(OLD), 300), ago(OLD))
     moments["uploads fail"] = datetime.now(UTC)
     watched.set_pool("duckdb", 0)
     for dag_id in (MONITOR, TRANSFORM):
@@ -173,7 +172,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     faults.FAULTS["consumer"].apply(watched.stack.demo.control, watched.stack.demo.environment_file)
     watched.set_retention(timedelta(hours=2))
     watched.set_thresholds({"stale_silver": 4 * 86400})
-    watched.send(watched.quotes(datetime.now(UTC), 1_100))  # of half an hour
+    watched.send(watched.quotes(datetime.now(UTC), 1_100))
     moments["consumer stopped"] = datetime.now(UTC)
     states = watched.tick()
     expected = {"kafka_lag", "retention_headroom", "dead_letters", "stale_bronze", "stale_silver", "dbt_tests"}

@@ -92,6 +92,8 @@ class WatchedStack:
     seen: dict[str, dict[str, str | None]] = field(default_factory=dict)
     newest: str = ""
     """Id of the newest of them."""
+    market: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    """Where the simulated market's clock stands."""
     lately: set[str] = field(default_factory=set)
     """Tasks that failed in a run that was noted by the last look: the schedule may have begun one before ours."""
 
@@ -155,15 +157,16 @@ class WatchedStack:
             producer.produce(self._kafka().topic, payload, timestamp=int(at.timestamp() * 1000))
         assert producer.flush(30) == 0
 
-    def quotes(self, until: datetime, count: int, market: datetime | None = None) -> list[bytes]:
-        """At least `count` quotes, five seconds apart, that end at `until`; their prices are those of up to `market`.
+    def quotes(self, until: datetime, count: int) -> list[bytes]:
+        """At least `count` quotes, five seconds apart, that end at `until`.
 
-        (Old quotes with the prices of just before the new ones: what a market moves in days would be a jump.)
+        Their prices go on where the last call's ended: what a market moves while the story waits, or in the days
+        before it, would be a price jump.
         """
-        rounds, simulator = -(-count // 3), Simulator(SimulatorSettings())
-        shift = until - (market or until)
-        times = [until - timedelta(seconds=5) * (rounds - n) for n in range(rounds)]
-        drawn = [one for at in times for one in simulator.quotes_at(at - shift)]
+        rounds, step, simulator = -(-count // 3), timedelta(seconds=5), Simulator(SimulatorSettings())
+        begin, shift = self.market, until - rounds * step - self.market
+        self.market += rounds * step
+        drawn = [one for n in range(rounds) for one in simulator.quotes_at(begin + n * step)]
         return [encode(structs.replace(one, last_updated=one.last_updated + shift)) for one in drawn]
 
     def set_topic(self, **settings: str) -> None:
