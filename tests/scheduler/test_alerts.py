@@ -136,6 +136,7 @@ def test_nothing_flows(watched: WatchedStack) -> None:
     watched.set_retention(LONG)
     watched.send_long_ago(watched.quotes(ago(OLD), 300), ago(OLD))
     moments["uploads fail"] = datetime.now(UTC)
+    watched.set_thresholds({"stale_silver": 4 * 86400})
     watched.set_pool("duckdb", 0)
     for dag_id in (MONITOR, TRANSFORM):
         api.unpause(dag_id)
@@ -171,7 +172,6 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     # Gold's task waits a minute for its second attempt now; the story goes on.
     faults.FAULTS["consumer"].apply(watched.stack.demo.control, watched.stack.demo.environment_file)
     watched.set_retention(timedelta(hours=2))
-    watched.set_thresholds({"stale_silver": 4 * 86400})
     watched.send(watched.quotes(datetime.now(UTC), 1_100))
     moments["consumer stopped"] = datetime.now(UTC)
     states = watched.tick()
