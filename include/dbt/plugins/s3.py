@@ -83,9 +83,8 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Load httpfs and create the secret; both live as long as the connection."""
         conn.execute(f"load {_quoted(httpfs_extension())}")
-        # Landed files are small and many: one request each instead of two. (Threads stay DuckDB's own, one a core: with
-        # more, a day's rows are spread over parts too small to be compressed before the commit, which then does it on
-        # one thread. On two cores: 2.8 to 3.2 s of CPU with two threads, 3.1 to 4.0 with four or eight.)
+        # Landed files are small and many: one request each instead of two. Threads stay DuckDB's own, one a core:
+        # four or eight did not make a day's first build faster (docs/data-quality.md).
         conn.execute("set force_download = true")
         options = ", ".join(f"{name} {_quoted(value)}" for name, value in s3_secret().items())
         conn.execute(f"create or replace temporary secret landing (type s3, {options})")
