@@ -242,6 +242,7 @@ class Consumer:
             raise RefusedError(str(self._refused)) from self._refused
         if now - self._last_progress >= PROGRESS_SECONDS:
             self._progress(now)
+            self._check_assignment()
 
     def _was_stalled(self) -> bool:
         """After a silence longer than the session the group may have moved on: give everything up and join anew.
@@ -677,7 +678,6 @@ class Consumer:
             paused=self._pressure.paused,
         )
         self._last_progress, self._progress_count = now, total.messages
-        self._check_assignment()
 
     def health(self) -> Health:
         """State for /healthz; called from the health server's threads."""

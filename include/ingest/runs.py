@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, groupby, repeat
-from operator import is_not, sub
+from itertools import count, groupby
+from operator import sub
 from typing import Any
 
 from confluent_kafka import Message
@@ -28,17 +28,13 @@ class Run:
 
 def has_errors(messages: list[Message]) -> bool:
     """Whether any of the messages is an event of librdkafka instead."""
-    return any(map(is_not, map(Message.error, messages), repeat(None)))
+    return any(error is not None for error in map(Message.error, messages))
 
 
 def cut(messages: list[Message]) -> Iterator[Run]:
     """Cut messages, none of them an error, into runs; their order stays."""
-    partitions = [*map(Message.partition, messages)]
-    if messages and partitions.count(partitions[0]) == len(messages):
-        yield from _of_partition(partitions[0] or 0, messages)
-        return
     begin = 0
-    for partition, group in groupby(partitions):
+    for partition, group in groupby(map(Message.partition, messages)):
         end = begin + len(list(group))
         yield from _of_partition(partition or 0, messages[begin:end])
         begin = end
