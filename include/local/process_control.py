@@ -196,27 +196,30 @@ class ProcessControl:
             ProcessError: something still runs after `seconds`.
         """
         deadline = time.monotonic() + seconds
-        process_id = self._supervisor_id()
-        if not process_id:
+        supervisor = self._supervisor()
+        if supervisor is None:
             return
         started: set[psutil.Process] = set()
         with contextlib.suppress(NotRunningError):
-            self._end_programs(last, deadline, lambda: started.update(_descendants(process_id)))
+            self._end_programs(last, deadline, lambda: started.update(_descendants(supervisor.pid)))
             self._ask("shutdown")
-        while psutil.pid_exists(process_id):
+        while alive(supervisor):
             if time.monotonic() > deadline:
-                raise ProcessError(f"supervisord (process {process_id}) still runs after {seconds:.0f} s")
+                raise ProcessError(f"supervisord (process {supervisor.pid}) still runs after {seconds:.0f} s")
             time.sleep(0.1)
         _kill(started)
 
-    def _supervisor_id(self) -> int:
-        """Process id of supervisord; 0 when it is not there, whatever its file says."""
+    def _supervisor(self) -> psutil.Process | None:
+        """Supervisord's process; None when it is not there, whatever its file says."""
         try:
-            return int(self._ask("getPID"))
+            return psutil.Process(int(self._ask("getPID")))
         except EndingError:
-            return int((self.state / "supervisord.pid").read_text())
-        except NotRunningError:
-            return 0
+            # Between its answer and this look it may end, which takes its file away.
+            with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+                return psutil.Process(int((self.state / "supervisord.pid").read_text()))
+            return None
+        except (NotRunningError, psutil.NoSuchProcess):
+            return None
 
     def _end_programs(self, last: Collection[str], deadline: float, look: Callable[[], None]) -> None:
         look()
@@ -231,6 +234,14 @@ class ProcessControl:
             time.sleep(0.1)
 
 
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs. A zombie does not: in a container often nobody asks for an orphan's end, ever."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _descendants(process_id: int) -> list[psutil.Process]:
     try:
         return list(psutil.Process(process_id).children(recursive=True))
@@ -240,7 +251,7 @@ def _descendants(process_id: int) -> list[psutil.Process]:
 
 def _kill(processes: Collection[psutil.Process]) -> None:
     """End whatever of these still runs (a reused process id is not taken for one of them), and its children."""
-    left = [process for process in processes if process.is_running()]
+    left = [process for process in processes if alive(process)]
     left += [child for process in left for child in _descendants(process.pid)]
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from include.local import environment
+from include.local.process_control import alive
 from include.settings import PROJECT_ROOT
 from tests.servers import free_port
 
@@ -87,11 +88,11 @@ def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
 
         watching = run(variables, "run", "--seconds", "1")  # a second make demo watches, and stops what it watched
         assert "already running" in watching.stderr
-        assert json.loads(watching.stdout)["landed"] >= status["landed"]
-        assert child.wait(60) == 0
+        assert json.loads(watching.stdout)["landed"] >= status["landed"], watching.stderr
+        assert child.wait(60) == 0, log.read_text() + watching.stderr
     told = log.read_text()
     assert "built-in: chosen by LOCAL_BROKER" in told
     assert "quotes: simulator" in told
     assert "stopped from another terminal" in told
     assert "Traceback" not in told
-    assert not [process for process in everything if process.is_running()]
+    assert not [process for process in everything if alive(process)]

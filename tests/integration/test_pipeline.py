@@ -28,7 +28,7 @@ from rich.console import Console
 
 from include.landing.layout import parse_key
 from include.local import environment, faults
-from include.local.process_control import ProcessControl
+from include.local.process_control import ProcessControl, alive
 from include.local.programs import SERVERS
 from include.local.stack import Demo
 from include.local.start import make_observer, start
@@ -267,7 +267,7 @@ def test_bad_messages_become_dead_letters_and_block_nothing(stack: WholeStack) -
 def test_stop_ends_every_process_and_a_second_start_goes_on(stack: WholeStack) -> None:
     ours = process_tree(stack.demo.local.state)
     stack.demo.control.shutdown(last=SERVERS)
-    eventually(lambda: not any(process.is_running() for process in ours), 20)
+    eventually(lambda: not any(alive(process) for process in ours), 20)
     if built_in_broker(stack):
         return  # the built-in broker starts afresh, and says so
     # The second start, through the command line this time, ended by Ctrl-C as a person would.
@@ -291,7 +291,7 @@ def test_stop_ends_every_process_and_a_second_start_goes_on(stack: WholeStack) -
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(90)
-    eventually(lambda: not any(process.is_running() for process in started), 20)
+    eventually(lambda: not any(alive(process) for process in started), 20)
     after = landed_in_bronze(stack)
     assert len(after) > before
     assert len(after) == len(set(after)), "nothing doubled"

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
 import pytest
 
-from include.local.process_control import NotRunningError, ProcessControl, ProcessError, configuration
+from include.local.process_control import (
+    EndingError,
+    NotRunningError,
+    ProcessControl,
+    ProcessError,
+    alive,
+    configuration,
+)
 from include.local.programs import Program
 
 SLEEPER = Program("sleeper", ("sh", "-c", 'sleep 1000 & echo $! > "$CHILD_FILE"; echo started 100%; wait'))
@@ -45,10 +54,10 @@ def test_crash_is_mended_and_stop_takes_children_along(control: ProcessControl, 
     os.kill(first, signal.SIGKILL)
     eventually(lambda: control.process_id("sleeper") not in {0, first})
     eventually(lambda: control.status()["sleeper"] == "RUNNING")
-    child = int((tmp_path / "child").read_text())
-    assert Path(f"/proc/{child}").exists()
+    child = psutil.Process(int((tmp_path / "child").read_text()))
+    assert alive(child)
     control.stop("sleeper")
-    eventually(lambda: not Path(f"/proc/{child}").exists())
+    eventually(lambda: not alive(child))
     assert set(control.status().values()) == {"STOPPED"}
     control.shutdown()
     assert not control.running()
@@ -61,9 +70,9 @@ def test_program_that_cannot_start_shows_its_log(control: ProcessControl) -> Non
 
 def test_what_left_its_programs_session_is_ended_too(control: ProcessControl, tmp_path: Path) -> None:
     control.start("runaway")
-    child = int((tmp_path / "child").read_text())
+    child = psutil.Process(int((tmp_path / "child").read_text()))
     control.shutdown()
-    assert not Path(f"/proc/{child}").exists()
+    assert not alive(child)
 
 
 def look_on(control: ProcessControl) -> NoReturn:
@@ -85,6 +94,31 @@ def test_who_watches_while_another_stops_everything_is_told_so(control: ProcessC
         elsewhere.result(timeout=5)
     with pytest.raises(NotRunningError):
         control.status()
+
+
+def test_supervisord_that_ends_while_it_is_looked_for_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = ProcessControl(tmp_path)
+
+    def ends(method: str) -> NoReturn:  # it takes its pid file away between its answer and our look
+        raise EndingError(method)
+
+    monkeypatch.setattr(control, "_ask", ends)
+    control.shutdown()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / "supervisord.pid").write_text(f"{ended.pid}\n")
+    control.shutdown()
+
+
+def test_a_process_whose_parent_never_asks_for_its_end_has_ended() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        process = psutil.Process(child.pid)
+        assert alive(process)
+        process.kill()
+        eventually(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        assert process.is_running(), "to psutil it still is"
+        assert not alive(process)
+    assert not alive(process)
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
