@@ -103,6 +103,14 @@ def test_the_base_image_is_the_airflow_that_is_tested() -> None:
     assert f"apache-airflow=={runtime}." in DEV
 
 
+def test_what_the_base_image_copies_is_there() -> None:
+    """Its ONBUILD steps copy these two by name, so that a build without them fails, then everything else."""
+    ignored = (PROJECT_ROOT / ".dockerignore").read_text().split()
+    for name in ("packages.txt", "requirements.txt"):
+        assert (PROJECT_ROOT / name).is_file()
+        assert name not in ignored
+
+
 def test_every_requirement_is_pinned() -> None:
     lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
     assert len(lines) > 10
