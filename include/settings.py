@@ -118,7 +118,10 @@ class ConsumerSettings(BaseSettings):
     batch_records: int = Field(100, ge=1, le=100_000, description="Records a file at most; also the cell size.")
     batch_bytes: int = Field(8 * 2**20, ge=1024, description="Bytes a file at most.")
     batch_age_seconds: float = Field(
-        60.0, gt=0, description="A batch is landed this long after its first record was read, full or not."
+        60.0,
+        gt=0,
+        description="A batch is landed this long after its first record was read, full or not. "
+        "The monitor calls a commit stalled that stands still for twice as long: give Airflow the same.",
     )
     max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
     parallel_puts: int = Field(16, ge=1, le=64, description="PUTs under way at once, of all partitions together.")

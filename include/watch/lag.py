@@ -18,10 +18,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-WINDOW = timedelta(minutes=11)
-"""Three ticks of five minutes and a minute's jitter: long enough that a batch by age (60 s) has moved the commit."""
+SHORTEST_WINDOW = timedelta(minutes=11)
+"""Three ticks of five minutes and a minute's jitter."""
 SHORTEST_STALL = timedelta(minutes=4)
 """Two looks must be at least this far apart before "it did not move" means anything."""
+TICK = timedelta(minutes=6)
+"""The monitor's five minutes and a minute's jitter."""
 
 
 class Status(StrEnum):
@@ -78,16 +80,18 @@ def status(
 ) -> Status:
     """Status of a partition from its window, oldest sample first, the present one last.
 
-    `members` of the group, None when the broker cannot tell; `grace` is how old the oldest
-    unread record may be before an empty group is a fault (a restart takes a moment, and a
-    batch waits for its age).
+    `members` of the group, None when the broker cannot tell. `grace` is how long records may
+    wait although all is well (a restart takes a moment, and a batch waits for its age): an
+    empty group is a fault only when the oldest unread record is older, and a commit that
+    stands still only when it has been seen standing for longer.
     """
     now = samples[-1]
     if now.lag == 0:
         return Status.OK
     if members == 0 and oldest_unread_at is not None and now.at - oldest_unread_at > grace:
         return Status.STOP
-    if len(samples) < 2 or now.at - samples[0].at < SHORTEST_STALL:
+    watched = now.at - samples[0].at
+    if len(samples) < 2 or watched < SHORTEST_STALL:
         return Status.OK
     steps = list(pairwise(samples))
     if any(after.position < before.position for before, after in steps):
@@ -95,19 +99,23 @@ def status(
     if any(sample.lag == 0 for sample in samples):
         return Status.OK
     if all(after.position == before.position for before, after in steps):
-        return Status.STALL
+        return Status.STALL if watched > grace else Status.OK
     if all(after.lag >= before.lag for before, after in steps) and now.lag > samples[0].lag:
         return Status.WARN
     return Status.OK
 
 
 def extend(
-    window: Mapping[int, Sequence[Sample]], offsets: Sequence[PartitionOffsets], now: datetime
+    window: Mapping[int, Sequence[Sample]], offsets: Sequence[PartitionOffsets], now: datetime, grace: timedelta
 ) -> dict[int, list[Sample]]:
-    """The window with this look added and samples older than `WINDOW` dropped; vanished partitions go."""
+    """The window with this look added and what is too old dropped; vanished partitions go.
+
+    It reaches back behind `grace` (see `status`) by at least one tick.
+    """
+    since = now - max(SHORTEST_WINDOW, grace + TICK)
     return {
         one.partition: [
-            *(sample for sample in window.get(one.partition, ()) if now - WINDOW <= sample.at < now),
+            *(sample for sample in window.get(one.partition, ()) if since <= sample.at < now),
             Sample(now, one.position, one.lag),
         ]
         for one in offsets

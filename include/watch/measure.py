@@ -55,8 +55,8 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
     """
     reading = kafka_offsets.read(admin, looker, settings.kafka.topic, settings.kafka.group)
     before, fault = _read_window(s3, settings.storage)
-    window = lag.extend(before.samples, reading.partitions, now)
     grace = max(SHORTEST_GRACE, timedelta(seconds=2 * settings.consumer.batch_age_seconds))
+    window = lag.extend(before.samples, reading.partitions, now, grace)
     found = lag.summary(reading.partitions, window, reading.members, reading.retention, now, grace)
     oldest = now if found.seconds is None else now - timedelta(seconds=found.seconds)
     unread = [(at, since) for at, since in before.unread if now - UNREAD_MEMORY <= at < now]

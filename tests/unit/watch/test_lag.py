@@ -63,15 +63,35 @@ def test_status(samples: list[Sample], members: int | None, oldest: datetime | N
     assert lag.status(samples, members, oldest, GRACE) is expected
 
 
+@pytest.mark.parametrize(
+    ("looks", "members", "oldest", "expected"),
+    [
+        pytest.param(2, 1, OLD, Status.OK, id="the batch may still wait for its age"),
+        pytest.param(5, 1, OLD, Status.OK, id="twenty minutes are not more than twenty"),
+        pytest.param(6, 1, OLD, Status.STALL, id="longer than any batch waits"),
+        pytest.param(6, 1, None, Status.STALL, id="the same when the record's age is not known"),
+        pytest.param(2, 0, OLD, Status.OK, id="nobody reads, but the record is not too old"),
+        pytest.param(2, 0, OLD - timedelta(minutes=1), Status.STOP, id="nobody reads and it is too old"),
+    ],
+)
+def test_a_long_batch_age_is_waited_for(looks: int, members: int, oldest: datetime | None, expected: Status) -> None:
+    """`CONSUMER_BATCH_AGE_SECONDS=600`: a commit may stand still for that long when little arrives."""
+    grace = timedelta(minutes=20)
+    seen: dict[int, list[Sample]] = {}
+    for sample in window(*[(10, 5)] * looks):
+        seen = lag.extend(seen, [PartitionOffsets(0, 0, 15, 10)], sample.at, grace)
+    assert lag.status(seen[0], members, oldest, grace) is expected
+
+
 def test_window_drops_what_is_old_and_partitions_that_are_gone() -> None:
     before = {0: [Sample(NOW - timedelta(minutes=m), 1, 1) for m in (30, 10, 5)], 1: [Sample(NOW, 1, 1)]}
-    after = lag.extend(before, [PartitionOffsets(0, 0, 9, 3)], NOW)
+    after = lag.extend(before, [PartitionOffsets(0, 0, 9, 3)], NOW, GRACE)
     assert list(after) == [0]
     assert [sample.at for sample in after[0]] == [NOW - timedelta(minutes=10), NOW - timedelta(minutes=5), NOW]
 
 
 def summary(*offsets: PartitionOffsets, members: int | None = 1, retention: timedelta | None = None) -> lag.Lag:
-    return lag.summary(offsets, lag.extend({}, offsets, NOW), members, retention, NOW, GRACE)
+    return lag.summary(offsets, lag.extend({}, offsets, NOW, GRACE), members, retention, NOW, GRACE)
 
 
 def test_summary_without_unread_records() -> None:
