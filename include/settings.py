@@ -49,7 +49,8 @@ class KafkaSettings(BaseSettings):
     ssl_ca_location: str | None = Field(None, description="PEM file of the brokers' CA; default: the system's.")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
-        description="JSON object of further librdkafka settings, applied last, for every client.",
+        description="JSON object of further librdkafka settings of producer, consumer and command line. They win over "
+        "the settings above, not over those that delivery rests on. The monitor has its Airflow connection instead.",
     )
 
     @model_validator(mode="after")

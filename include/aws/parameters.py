@@ -32,8 +32,6 @@ _FROM_SETTINGS: dict[str, tuple[str, str]] = {
 
 _EMAIL_PARAMETERS = ("AlertEmail", "AlertEmail2", "AlertEmail3")
 
-_DEPLOYER_DECIDES = frozenset({"CreateBucket", "CreateDatabase", "Emulated"})
-
 
 class ParameterError(ValueError):
     """A parameter cannot be used; the text names it, its value and the remedy."""

@@ -1,6 +1,6 @@
 """/healthz and /metrics on loopback.
 
-`/healthz?live` answers 200 as long as the process is of use (restart it otherwise);
+`/healthz/live` answers 200 as long as the process is of use (restart it otherwise);
 `/healthz` (ready) answers 503 while it does not make progress: no assignment yet, S3
 away, a partition stopped. The body says why.
 """
@@ -33,12 +33,12 @@ class HealthServer:
     def __init__(self, host: str, port: int, registry: CollectorRegistry, state: Callable[[], Health]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
+                path = self.path.partition("?")[0]
                 if path == "/metrics":
                     self._send(200, CONTENT_TYPE_LATEST, generate_latest(registry))
                 elif path in ("/healthz", "/healthz/live"):
                     health = state()
-                    fine = health.live if "live" in (path + query) else health.ready
+                    fine = health.live if path == "/healthz/live" else health.ready
                     body = {"live": health.live, "ready": health.ready, "problems": health.problems, **health.details}
                     self._send(200 if fine else 503, "application/json", json.dumps(body).encode())
                 else:

@@ -13,8 +13,8 @@ from include.watch.alerts import AlertState
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-ATTEMPTS = 8
-"""Writers are a tick and a few callbacks; each conflict means that one of them got through."""
+ATTEMPTS = 40
+"""A tick and a dozen callbacks make three changes each, and each conflict means that one of them got through."""
 
 Result = TypeVar("Result")
 

@@ -1,7 +1,6 @@
 """Clients for the watching side, made by the Airflow providers' hooks from Airflow's connections.
 
-The only module of `include.watch` (with callbacks.py) that needs Airflow. Connections:
-`kafka_default`, `aws_default`, `smtp_default`.
+Connections: `kafka_default`, `aws_default`, `smtp_default`.
 """
 
 from __future__ import annotations
@@ -84,11 +83,6 @@ class _MailHook(SmtpHook):
     """The SMTP provider's hook for a message with a plain-text and an HTML part."""
 
     def deliver(self, message: EmailMessage) -> None:
-        sender = message["From"] or self.from_email
-        if not sender:
-            raise ValueError("no sender: set ALERT_MAIL_FROM, or from_email in the connection smtp_default")
-        if not message["From"]:
-            message["From"] = sender
         refused = cast("SMTP", self._smtp_client).send_message(message)
         if refused:
             raise ValueError(f"the mail server refused {', '.join(refused)}: check ALERT_EMAILS")
@@ -107,8 +101,7 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or None)
     message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence note answers it
-    if sender:
-        message["From"] = sender
+    message["From"] = sender
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")
     with _MailHook(smtp_conn_id=SMTP_SERVER) as server:

@@ -85,8 +85,8 @@ def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
     found = listed.topics[topic]
     if found.error is not None:
         raise KafkaUnreadableError(
-            f"Kafka has no readable topic {topic}: {found.error.str()}. The consumer creates it when it starts; "
-            "check KAFKA_TOPIC and whether the consumer runs."
+            f"Kafka has no readable topic {topic}: {found.error.str()}. "
+            "Check KAFKA_TOPIC; a topic that was never made is made by: python -m include.ingest create-topic"
         )
     return sorted(found.partitions), is_built_in(listed.cluster_id)
 

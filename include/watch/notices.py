@@ -20,6 +20,8 @@ from include.watch.instants import span, to_text
 LONGEST_DETAIL = 2_000
 MOST_DETAILS = 25
 JUST_NOW = timedelta(minutes=1)
+PLACES = {"Alert board": "/dags/pipeline_monitor", "Pipeline Health": "/plugin/pipeline-health"}
+"""Where a reader of any mail can look, in the Airflow UI."""
 
 _HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
 _SECRETS = (
@@ -64,9 +66,9 @@ def render(notices: Sequence[Notice], settings: AlertSettings, environment: str,
             facts = _facts(one, settings, now)
             texts.append(_as_text(one.alert, facts))
             htmls.append(_as_html(one.alert, facts))
-    board = f"{settings.airflow_url.rstrip('/')}/dags/pipeline_monitor"
-    texts.append(f"Alert board: {board}\n")
-    htmls.append(f'<p><a href="{escape(board)}">Alert board</a></p>')
+    links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
+    texts.append("".join(f"{title}: {link}\n" for title, link in links.items()))
+    htmls += [f'<p><a href="{escape(link)}">{title}</a></p>' for title, link in links.items()]
     return Mail(_subject(groups, environment), "\n".join(texts), _page("\n".join(htmls)))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from include.watch.catalogue import CONDITIONS
 
 VARIABLE = "monitor_thresholds"
+EXAMPLE = '{"kafka_lag": 5000}'
 FROM_CATALOGUE = "catalogue"
 FROM_VARIABLE = f"Variable {VARIABLE}"
 FROM_HISTORY = "learned from the last days"
@@ -49,7 +50,7 @@ def _parse(variable: str | None) -> tuple[dict[str, Any], list[str]]:
     try:
         content = json.loads(variable)
     except ValueError as error:
-        return {}, [f"{FROM_VARIABLE} is not JSON ({error}): write it like {{'kafka_lag': 5000}} in double quotes"]
+        return {}, [f"{FROM_VARIABLE} is not JSON ({error}): write it like {EXAMPLE}"]
     if not isinstance(content, dict):
         return {}, [f"{FROM_VARIABLE} is a {type(content).__name__}, not an object of names and numbers"]
     return content, []

@@ -18,6 +18,8 @@ from include.watch.alerts import AlertState, Notice, OpenAlert
 from include.watch.lag import Sample
 from include.watch.lag_window import LagWindow
 from include.watch.layer_state import LayerState, LayerTests, Run
+from include.watch.notices import PLACES
+from plugins.pipeline_health import PipelineHealthPlugin
 from plugins.pipeline_health.page import create_app, render
 
 pytestmark = pytest.mark.servers
@@ -53,6 +55,10 @@ def test_who_is_not_logged_in_sees_nothing() -> None:
     answer = TestClient(create_app()).get("/")
     assert answer.status_code == 401
     assert "Pipeline" not in answer.text
+
+
+def test_mails_link_to_where_airflow_shows_the_page() -> None:
+    assert PLACES["Pipeline Health"] == f"/plugin/{PipelineHealthPlugin.external_views[0]['url_route']}"
 
 
 def test_before_the_first_run_nothing_is_claimed(storage: StorageSettings) -> None:

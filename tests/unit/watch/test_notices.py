@@ -43,10 +43,12 @@ def test_a_start_says_what_value_threshold_since_and_what_to_do() -> None:
         "slowest partition 2,000 messages",
         "https://docs.test/runbooks/kafka_lag.md",
         "http://airflow.test/dags/pipeline_monitor/runs/x",
-        "http://airflow.test/dags/pipeline_monitor\n",
+        "Alert board: http://airflow.test/dags/pipeline_monitor\n",
+        "Pipeline Health: http://airflow.test/plugin/pipeline-health\n",
     ):
         assert part in mail.text
     assert '<a href="https://docs.test/runbooks/kafka_lag.md">' in mail.html
+    assert '<a href="http://airflow.test/plugin/pipeline-health">Pipeline Health</a>' in mail.html
     assert "&gt; 1,000, catalogue" in mail.html
 
 

@@ -27,7 +27,7 @@ def test_the_variable_wins_and_is_named() -> None:
 @pytest.mark.parametrize(
     ("variable", "says"),
     [
-        ("{kafka_lag: 1}", "is not JSON"),
+        ("{kafka_lag: 1}", 'write it like {"kafka_lag": 5000}'),
         ("[1]", "is a list, not an object"),
         ('{"kafka_lagg": 1}', "'kafka_lagg' is no condition with a threshold; there are consumer_stalled"),
         ('{"task_failed": 1}', "'task_failed' is no condition with a threshold"),
@@ -42,6 +42,10 @@ def test_what_cannot_be_used_is_named_and_the_catalogue_stays(variable: str, say
     assert len(faults) == 1
     assert says in faults[0]
     assert found["kafka_lag"] == Threshold(1000)
+
+
+def test_the_form_to_copy_can_be_used() -> None:
+    assert thresholds.in_force(thresholds.EXAMPLE)[1] == []
 
 
 def test_one_bad_name_does_not_disable_the_others() -> None:
