@@ -11,10 +11,26 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
-PARSING = ("cosmos.operators.local", "cosmos.plugin.airflow3", "airflow.providers.amazon.aws.fs.s3")
-"""What reading the manifest sets off: Airflow loads the plugins and file systems of all that is installed."""
+DBT_PROJECT = Path(__file__).resolve().parents[1] / "include" / "dbt"
+"""Not from `include.settings`: a forked task may have another version of `include`, from a Git bundle."""
+
+PARSING = (
+    "airflow.providers.amazon.aws.fs.s3",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.decorators.short_circuit",
+    "cosmos.airflow.task_group",
+    "cosmos.operators.local",
+    "cosmos.plugin.airflow3",
+    "pydantic_settings",
+)
+"""What the DAG files name, and what reading the manifest sets off: Airflow loads the plugins and file systems of all
+that is installed."""
 PRELOADED: dict[str, tuple[str, ...]] = {
     "dag-processor": PARSING,
     "scheduler": (
@@ -25,9 +41,12 @@ PRELOADED: dict[str, tuple[str, ...]] = {
         "dbt.adapters.athena",
         "airflow.providers.apache.kafka.hooks.client",
         "airflow.providers.smtp.hooks.smtp",
+        "openlineage.common.provider.dbt.local",
     ),
 }
 """Modules by the `airflow` command that forks."""
+
+log = logging.getLogger(__name__)
 
 
 def preload(arguments: list[str]) -> None:
@@ -39,7 +58,33 @@ def preload(arguments: list[str]) -> None:
             try:
                 importlib.import_module(name)
             except ImportError as error:  # a deployment may have left an adapter out
-                logging.getLogger(__name__).warning("not preloaded: %s (%s)", name, error)
+                log.warning("not preloaded: %s (%s)", name, error)
+        if command == "scheduler":
+            read_saved_parse(DBT_PROJECT)
+
+
+def read_saved_parse(project: Path) -> bool:
+    """Let dbt read its saved parse of the project, if there is one, as every task does; nothing of it is kept.
+
+    At its first use dbt generates the code that (de)serialises each kind of node and schema, and looks into the source
+    of each loaded module: a second or two, which every fork would spend again.
+    """
+    saved = project / "target" / "partial_parse.msgpack"
+    if not saved.exists():
+        return False
+    from dbt.adapters.factory import reset_adapters
+    from dbt.cli.main import dbtRunner
+
+    target = os.environ.get("WAREHOUSE_TARGET")  # without it the profile has a default
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(saved, folder)
+        command = ["--quiet", "--log-level-file", "none", "parse", "--target-path", folder]
+        command += ["--project-dir", str(project), "--profiles-dir", str(project), "--profile", "crypto_lakehouse"]
+        answer = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
+    reset_adapters()
+    if not answer.success:
+        log.warning("dbt is not warm: %s", answer.exception)
+    return answer.success
 
 
 preload(sys.argv)

@@ -54,6 +54,7 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+        "AIRFLOW__COSMOS__CACHE_DIR": str(local.state / "cosmos"),  # or stacks would share one, and parse in turns
         "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": dbt_docs.cosmos_projects(local.state / "dbt_docs"),
         "NO_PROXY": f"{HOST},localhost",
     }

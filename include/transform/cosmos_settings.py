@@ -19,9 +19,11 @@ from cosmos import (
     ProjectConfig,
     RenderConfig,
     TestBehavior,
+    settings,
 )
 
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group
+from include.transform import dbt_connection
 from include.transform.manifest import manifest
 
 DUCKDB_POOL = "duckdb"
@@ -39,9 +41,9 @@ def project_config() -> ProjectConfig:
 def profile_config() -> ProfileConfig:
     """The profile in the project's own `profiles.yml`; WAREHOUSE_TARGET chooses the target."""
     return ProfileConfig(
-        profile_name="crypto_lakehouse",
+        profile_name=dbt_connection.PROFILE,
         target_name=load_group(WarehouseSettings).target,
-        profiles_yml_filepath=DBT_PROJECT / "profiles.yml",
+        profiles_yml_filepath=dbt_connection.PROFILES,
     )
 
 
@@ -69,9 +71,15 @@ def warehouse_pool() -> dict[str, Any]:
 
 
 def dbt_task_arguments() -> dict[str, Any]:
-    """Arguments of every Cosmos task."""
+    """Arguments of every Cosmos task.
+
+    Cosmos gives each task group a `cache_dir` of its own for dbt's saved parse; a task outside of groups would have
+    none and parse the project each time.
+    """
     return {
         "callback": "include.transform.test_results.keep",
+        "dbt_cmd_global_flags": ["--log-level-file", "none"],  # it would be deleted with the task's copy of the project
+        "cache_dir": settings.cache_dir / "crypto_lakehouse",
         "execution_timeout": timedelta(minutes=30),
         **warehouse_pool(),
     }

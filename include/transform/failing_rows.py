@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from include.settings import DBT_PROJECT, WarehouseSettings, load_group
+from include.transform import dbt_connection
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,9 @@ def fetch(project_dir: Path, tables: Sequence[str]) -> dict[str, str]:
     arguments = json.dumps({"tables": list(tables[:MOST_TESTS]), "most": MOST_ROWS})
     # Without --no-write-json dbt would write over the results of the run that is being reported.
     options = ["--no-write-json", "--log-level-file", "none", "--no-static-parser", "--quiet"]
-    where = ["--project-dir", str(project_dir), "--profiles-dir", str(DBT_PROJECT)]
-    target = ["--target", load_group(WarehouseSettings).target]
+    where = ["--project-dir", str(project_dir), *dbt_connection.arguments()]
     runner = dbtRunner(callbacks=[listen])
-    answer = runner.invoke([*options, "run-operation", "failing_rows", "--args", arguments, *where, *target])
+    answer = runner.invoke([*options, "run-operation", "failing_rows", "--args", arguments, *where])
     if not answer.success:
         log.error("the rows of failed tests cannot be read: %s", answer.exception or answer.result)
     return {one["table"]: as_text(one["rows"]) for one in map(json.loads, lines)}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from include.settings import DBT_PROJECT, WarehouseSettings, load_group
+from include.settings import DBT_PROJECT
+from include.transform import dbt_connection
 
 
 class LayerQueryError(RuntimeError):
@@ -29,10 +30,9 @@ def count(model: str) -> LayerCount:
     """
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 
-    arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "show", "--output", "json"]
-    arguments += ["--inline", "{{ layer_count('" + model + "') }}"]
-    arguments += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-    arguments += ["--target", load_group(WarehouseSettings).target]
+    arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
+    arguments += ["show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}"]
+    arguments += ["--project-dir", str(DBT_PROJECT), *dbt_connection.arguments()]
     answer = dbtRunner().invoke(arguments)
     if not answer.success or answer.result is None:
         raise LayerQueryError(f"counting {model}: {answer.exception or answer.result}")

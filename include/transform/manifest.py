@@ -18,9 +18,11 @@ import tempfile
 from pathlib import Path
 
 from include.settings import DBT_PROJECT, PROJECT_ROOT, WarehouseSettings, load_group
+from include.transform import dbt_connection
 
 TARGET = DBT_PROJECT / "target"
 MADE_BEFOREHAND = TARGET / "manifest.json"
+SAVED_PARSE = "partial_parse.msgpack"
 PARSED_HERE = TARGET / "by_content"
 WRITTEN_BY_DBT = {"target", "logs", "__pycache__"}
 
@@ -75,7 +77,7 @@ def parse_into(folder: Path) -> None:
         ManifestError: dbt cannot parse it.
     """
     command = [sys.executable, "-m", "dbt.cli.main", "--quiet", "--log-level-file", "none", "parse"]
-    command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(folder)]
+    command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(folder), *dbt_connection.arguments()]
     paths = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONWARNINGS": "ignore"}
     run = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
@@ -86,13 +88,15 @@ def parse_into(folder: Path) -> None:
 def main() -> None:
     """`python -m include.transform.manifest FOLDER`: make the manifest beforehand, with dbt's work in FOLDER.
 
-    It takes its place at once: a DAG processor of another stack on this checkout may be reading it.
+    With it goes dbt's saved parse, which spares the first task of each group a parse of its own. Both take their
+    place at once: a DAG processor or a task of another stack on this checkout may be reading them.
     """
     folder = Path(sys.argv[1])
     parse_into(folder)
     TARGET.mkdir(exist_ok=True)
-    whole = Path(shutil.copy(folder / "manifest.json", TARGET / f"manifest.{os.getpid()}.json"))
-    whole.replace(MADE_BEFOREHAND)
+    for name in (SAVED_PARSE, MADE_BEFOREHAND.name):
+        whole = Path(shutil.copy(folder / name, TARGET / f"{name}.{os.getpid()}"))
+        whole.replace(TARGET / name)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from include.settings import DBT_PROJECT, WarehouseSettings, load_group
+from include.settings import DBT_PROJECT
+from include.transform import dbt_connection
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,8 +100,7 @@ def chosen_nodes(select: str) -> list[str]:
     command = ["--quiet", "--log-level-file", "none", "ls", "--select", select, "--output", "json"]
     command += ["--output-keys", "unique_id", "resource_type", "tags"]
     command += [argument for kind in kinds for argument in ("--resource-type", kind)]
-    command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-    answer = dbtRunner().invoke([*command, "--target", load_group(WarehouseSettings).target])
+    answer = dbtRunner().invoke([*command, "--project-dir", str(DBT_PROJECT), *dbt_connection.arguments()])
     if not answer.success:
         raise ParameterError(f"select is {select!r}, which dbt does not understand: {answer.exception}")
     listed: Any = answer.result or []
