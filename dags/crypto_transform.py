@@ -168,12 +168,13 @@ with DAG(
     parsed_for = get_parsing_context().task_id
 
     def needed(group_id: str) -> bool:
-        """Whether to build a group: always, but in a task's own process only that task's, which saves a third of it.
+        """Whether to build a group: a task's own process, which reads this file again, builds the task's group only.
 
-        `new_data` needs all, as it skips what is behind it.
+        All are built where the DAG itself is wanted, and for `new_data`, which skips what is behind it.
         """
-        alone = parsed_for not in {None, run_parameters.GATE}
-        return not alone or str(parsed_for).startswith(f"{group_id}.") or parsed_for == f"record_{group_id}"
+        if parsed_for is None or parsed_for == run_parameters.GATE:
+            return True
+        return parsed_for.startswith(f"{group_id}.") or parsed_for == f"record_{group_id}"
 
     def dbt_group(group_id: str, *select: str) -> DbtTaskGroup:
         """The dbt nodes of `select` as a task group."""
@@ -187,7 +188,7 @@ with DAG(
             operator_args={**arguments, "trigger_rule": TriggerRule.NONE_FAILED},
         )
 
-    selections = {"reference": ["path:seeds", "path:snapshots"], **{one: [f"path:models/{one}"] for one in LAYERS}}
+    selections = {"reference": ["path:seeds", "path:snapshots"]} | {one: [f"path:models/{one}"] for one in LAYERS}
     groups = {name: dbt_group(name, *select) for name, select in selections.items() if needed(name)}
     cross_layer_tests = DbtTestLocalOperator(
         task_id="cross_layer_tests",

@@ -72,7 +72,6 @@ def read_saved_parse(project: Path) -> bool:
     saved = project / "target" / "partial_parse.msgpack"
     if not saved.exists():
         return False
-    from dbt.adapters.factory import reset_adapters
     from dbt.cli.main import dbtRunner
 
     target = os.environ.get("WAREHOUSE_TARGET")  # without it the profile has a default
@@ -81,7 +80,6 @@ def read_saved_parse(project: Path) -> bool:
         command = ["--quiet", "--log-level-file", "none", "parse", "--target-path", folder]
         command += ["--project-dir", str(project), "--profiles-dir", str(project), "--profile", "crypto_lakehouse"]
         answer = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
-    reset_adapters()
     if not answer.success:
         log.warning("dbt is not warm: %s", answer.exception)
     return answer.success

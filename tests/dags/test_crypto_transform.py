@@ -9,11 +9,17 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
+from include.transform import dbt_connection
+from include.watch.catalogue import LAYERS
 from tests.dags.conftest import DAGS
 
 
 @pytest.fixture
 def dag() -> DAG:
+    return parsed()
+
+
+def parsed() -> DAG:
     bag = DagBag(str(DAGS / "crypto_transform.py"))
     assert not bag.import_errors
     return bag.dags["crypto_transform"]
@@ -24,3 +30,37 @@ def test_values_of_the_wrong_form_are_refused_by_airflow(dag: DAG, params: dict[
     with pytest.raises(ParamValidationError):  # noqa: PT012 which of the two steps refuses is Airflow's affair
         dag.params.update(params)
         dag.params.validate()
+
+
+def test_a_tasks_own_process_finds_the_task_and_what_it_asks_the_dag_for(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There only the task's group is built; the scheduler goes by the whole DAG."""
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag.dag_id)
+    for task_id, task in dag.task_dict.items():
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
+        own = parsed()
+        for name in ("task_type", "pool", "retries", "trigger_rule", "select", "exclude", "vars", "outlets"):
+            assert getattr(own.task_dict[task_id], name, None) == getattr(task, name, None), (task_id, name)
+        if task_id == "new_data":
+            skipped = {each.task_id for each in own.task_dict[task_id].get_flat_relatives()}
+            assert skipped == set(dag.task_ids) - {task_id}
+        for layer in LAYERS:
+            if task_id == f"record_{layer}":
+                assert of_group(own, layer) == of_group(dag, layer) != set()
+
+
+def of_group(dag: DAG, group: str) -> set[str]:
+    return {task_id for task_id in dag.task_ids if task_id.startswith(f"{group}.")}
+
+
+def test_every_dbt_command_names_its_connection_as_cosmos_does(dag: DAG) -> None:
+    """Or dbt could not use the parse that another has saved, and would parse the project anew (seconds)."""
+    arguments = dbt_connection.arguments()
+    tasks: list[Any] = [task for task in dag.tasks if hasattr(task, "profile_config")]
+    assert len(tasks) > 10
+    for task in tasks:
+        flags = task._generate_dbt_flags("anywhere", dbt_connection.PROFILES)
+        named = {flags[i]: flags[i + 1] for i in range(0, len(flags) - 1, 2)}
+        assert {arguments[i]: arguments[i + 1] for i in range(0, len(arguments), 2)}.items() <= named.items()
+        assert task.cache_dir, task.task_id

@@ -81,6 +81,7 @@ assert [one['url_prefix'] for one in PipelineHealthPlugin().fastapi_apps] == ['/
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert set(answer.stdout.split()) >= {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
     assert "not preloaded" not in answer.stderr
+    assert "dbt is not warm" not in answer.stderr
 
 
 def test_every_module_that_tasks_import_is_there(image: Path) -> None:
