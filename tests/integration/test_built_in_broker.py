@@ -88,7 +88,9 @@ def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
 
         watching = run(variables, "run", "--seconds", "1")  # a second make demo watches, and stops what it watched
         assert "already running" in watching.stderr
-        assert json.loads(watching.stdout)["landed"] >= status["landed"], watching.stderr
+        last = json.loads(watching.stdout)
+        assert last["landed"] >= status["landed"], watching.stderr
+        assert (watching.returncode, last["empty_stages"]) == (1, ["bronze", "silver", "gold", "tests passed"])
         assert child.wait(60) == 0, log.read_text() + watching.stderr
     told = log.read_text()
     assert "built-in: chosen by LOCAL_BROKER" in told

@@ -264,6 +264,17 @@ def test_bad_messages_become_dead_letters_and_block_nothing(stack: WholeStack) -
     eventually(lambda: (stack.observer.look({}).landed or 0) > landed, 60)
 
 
+def test_s3_gone_is_not_read_as_nothing_landed_and_is_made_up_for(stack: WholeStack) -> None:
+    consumer = stack.demo.control.process_id("consumer")
+    before = stack.observer.look({}).landed or 0
+    faults.FAULTS["s3"].apply(stack.demo.control, stack.demo.environment_file)
+    assert stack.observer.look({}).landed is None, "an unreadable bucket is no empty one"
+    eventually(lambda: "PUT failed" in stack.demo.control.log_tail("consumer", 20_000), 60)
+    faults.mend(stack.demo.control, stack.demo.environment_file)
+    eventually(lambda: (stack.observer.look({}).landed or 0) > before, 90)
+    assert stack.demo.control.process_id("consumer") == consumer, "it waited and went on, it was not restarted"
+
+
 def test_stop_ends_every_process_and_a_second_start_goes_on(stack: WholeStack) -> None:
     ours = process_tree(stack.demo.local.state)
     stack.demo.control.shutdown(last=SERVERS)
