@@ -8,6 +8,7 @@ from typing import Any
 
 from include.settings import DBT_PROJECT
 from include.transform import dbt_connection
+from include.transform.manifest import work_folder
 
 
 class LayerQueryError(RuntimeError):
@@ -32,7 +33,7 @@ def count(model: str) -> LayerCount:
 
     arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
     arguments += ["show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}"]
-    arguments += ["--project-dir", str(DBT_PROJECT), *dbt_connection.arguments()]
+    arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
     answer = dbtRunner().invoke(arguments)
     if not answer.success or answer.result is None:
         raise LayerQueryError(f"counting {model}: {answer.exception or answer.result}")

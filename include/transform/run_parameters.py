@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from include.settings import DBT_PROJECT
 from include.transform import dbt_connection
+from include.transform.manifest import work_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -100,7 +101,8 @@ def chosen_nodes(select: str) -> list[str]:
     command = ["--quiet", "--log-level-file", "none", "ls", "--select", select, "--output", "json"]
     command += ["--output-keys", "unique_id", "resource_type", "tags"]
     command += [argument for kind in kinds for argument in ("--resource-type", kind)]
-    answer = dbtRunner().invoke([*command, "--project-dir", str(DBT_PROJECT), *dbt_connection.arguments()])
+    command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
+    answer = dbtRunner().invoke(command)
     if not answer.success:
         raise ParameterError(f"select is {select!r}, which dbt does not understand: {answer.exception}")
     listed: Any = answer.result or []
