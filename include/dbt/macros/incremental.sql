@@ -8,3 +8,69 @@
     {%- endif -%}
     timestamp '{{ found or "1970-01-01 00:00:00" }}'
 {%- endmacro %}
+
+
+{#-
+    Which loads of bronze a silver model has to take.
+
+    Its newest row does not tell how far it is: of a load that it keeps nothing of there is no row, and where nothing is
+    ever refused crypto_quarantine has none at all. So a run that is through leaves a view `<model>_taken` beside its
+    table: one row with `taken_until`, the `loaded_at` of the last load it has taken. (On Athena a view is put in its
+    place at once, needs no file and is read without a scan.) A run that dies before that takes the same loads again, which
+    changes nothing. Without the view, the newest row counts.
+
+    In the model:  where {{ new_loads(ref('crypto_checked')) }}
+    and its hook:  post_hook='{{ remember_taken_loads() }}'
+-#}
+
+{#
+    A condition on `loaded_at`: later than what this model has taken, and not later than what there is of `upstream`;
+    with `taken_by`, not later than what that model has taken.
+#}
+{% macro new_loads(upstream, taken_by=none) -%}
+    {%- if not execute or adapter.get_relation(upstream.database, upstream.schema, upstream.identifier) is none -%}
+        1 = 1
+    {%- else -%}
+        {%- set since = taken_until(this) if is_incremental() else '1970-01-01 00:00:00' -%}
+        {%- if taken_by is not none -%}
+            {%- set until = taken_until(taken_by) -%}
+        {%- else -%}
+            {%- set until = newest_load(upstream, since) -%}
+        {%- endif -%}
+        {#- for the hook, which is rendered apart from the model and must not look a second time -#}
+        {%- do graph.nodes[model.unique_id].update({'taken_until': until}) -%}
+        loaded_at > timestamp '{{ since }}' and loaded_at <= timestamp '{{ until }}'
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# How far a model has taken the loads of bronze; 1970 if it has taken none. #}
+{% macro taken_until(table) -%}
+    {%- set mark = adapter.get_relation(table.database, table.schema, table.identifier ~ '_taken') -%}
+    {%- if mark is none -%}
+        {{- return(newest_load(table, '1970-01-01 00:00:00')) -}}
+    {%- endif -%}
+    {{- return(run_query("select taken_until from " ~ mark).rows[0][0]) -}}
+{%- endmacro %}
+
+
+{# The last load of which a table has a row, if there is one after `since`; else `since`. #}
+{% macro newest_load(table, since) -%}
+    {%- set newest -%}
+        select cast(max(loaded_at) as varchar) from {{ table }} where loaded_at > timestamp '{{ since }}'
+    {%- endset -%}
+    {{- return(run_query(newest).rows[0][0] or since) -}}
+{%- endmacro %}
+
+
+{# Once the table is written: says how far it is. #}
+{% macro remember_taken_loads() -%}
+    {%- if execute -%}
+        {%- set mark = api.Relation.create(
+            database=this.database, schema=this.schema, identifier=this.identifier ~ '_taken', type='view'
+        ) -%}
+        {%- do adapter.cache_added(mark) -%}
+        create or replace view {{ mark }} as
+        select '{{ graph.nodes[model.unique_id].taken_until }}' as taken_until
+    {%- endif -%}
+{%- endmacro %}

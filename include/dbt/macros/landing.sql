@@ -15,30 +15,39 @@
 
     With no files at all it selects no rows (and says so); an empty bucket is no error here.
 
-    `landed_records` does the same for what the consumer lands: one row a record, with its place in Kafka.
+    `landed_records` does the same for what the consumer lands: one row a record, with its place in Kafka and, as text,
+    the `fields` of its own that are named.
 -#}
-{% macro landed_records(table, prefix, name_start) -%}
+{% macro landed_records(table, prefix, name_start, fields) -%}
     {%- set coordinates = ['kafka_topic', 'kafka_partition', 'kafka_offset'] -%}
+    {%- set records -%}
+        {#- the brackets of the array stand on lines of their own #}
+        select
+            {{ without_end_comma('line') }} as record,
+            source_file
+        from ({{ landed_lines(table, prefix, name_start) }}) as lines
+        where substr(line, 1, 1) = '{'
+    {%- endset -%}
+    {%- set lifted = {'topic': '_topic', 'partition_text': '_partition', 'offset_text': '_offset', 'ms_text': '_timestamp'} -%}
+    {%- for field in fields -%}
+        {%- do lifted.update({field: field}) -%}
+    {%- endfor -%}
     select
         {{ surrogate_key(coordinates) }} as record_id,
         *,
         {{ timestamp_literal(run_started_at) }} as loaded_at
     from (
         select
-            {{ json_text('record', '_topic') }} as kafka_topic,
-            cast({{ json_text('record', '_partition') }} as integer) as kafka_partition,
-            cast({{ json_text('record', '_offset') }} as bigint) as kafka_offset,
-            {{ timestamp_from_ms('cast(' ~ json_text('record', '_timestamp') ~ ' as bigint)') }} as kafka_timestamp,
+            topic as kafka_topic,
+            cast(partition_text as integer) as kafka_partition,
+            cast(offset_text as bigint) as kafka_offset,
+            {{ timestamp_from_ms('cast(ms_text as bigint)') }} as kafka_timestamp,
+            {%- for field in fields %}
+            {{ field }},
+            {%- endfor %}
             record,
             source_file
-        from (
-            {#- the brackets of the array stand on lines of their own #}
-            select
-                trim(trailing ', ' from line) as record,
-                source_file
-            from ({{ landed_lines(table, prefix, name_start) }}) as lines
-            where substr(line, 1, 1) = '{'
-        ) as records
+        from ({{ json_fields(records, 'record', lifted) }}) as read_records
     ) as placed
 {%- endmacro %}
 

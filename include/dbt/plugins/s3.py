@@ -86,5 +86,7 @@ class Plugin(BasePlugin):
         # Landed files are small and many: one request each instead of two. Threads stay DuckDB's own, one a core:
         # four or eight did not make a day's first build faster (docs/data-quality.md).
         conn.execute("set force_download = true")
+        # DuckDB 1.5 opens a connection for each request unless it is told to keep them (later versions keep them).
+        conn.execute("set httpfs_connection_caching = true")
         options = ", ".join(f"{name} {_quoted(value)}" for name, value in s3_secret().items())
         conn.execute(f"create or replace temporary secret landing (type s3, {options})")

@@ -13,7 +13,8 @@ with
 letters as (
 
     {{ landed_records(
-        source('landing', 'dead_letter_data'), env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'), 'dead_letter_'
+        source('landing', 'dead_letter_data'), env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'), 'dead_letter_',
+        fields=['last_offset', 'error_class', 'error']
     ) }}
 
 )
@@ -23,10 +24,10 @@ select
     kafka_topic,
     kafka_partition,
     kafka_offset,
-    cast({{ json_text('record', 'last_offset') }} as bigint) as last_kafka_offset,
+    cast(last_offset as bigint) as last_kafka_offset,
     kafka_timestamp,
-    {{ json_text('record', 'error_class') }} as error_class,
-    {{ json_text('record', 'error') }} as error,
+    error_class,
+    error,
     record as letter,
     source_file,
     loaded_at

@@ -13,7 +13,8 @@ with
 records as (
 
     {{ landed_records(
-        source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data_'
+        source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data_',
+        fields=['id', 'symbol', 'name', 'price', 'last_updated']
     ) }}
 
 )
@@ -24,11 +25,11 @@ select
     kafka_partition,
     kafka_offset,
     kafka_timestamp,
-    {{ json_text('record', 'id') }} as id,
-    {{ json_text('record', 'symbol') }} as symbol,
-    {{ json_text('record', 'name') }} as name,
-    {{ json_text('record', 'price') }} as price,
-    {{ json_text('record', 'last_updated') }} as last_updated,
+    id,
+    symbol,
+    name,
+    price,
+    last_updated,
     record,
     source_file,
     loaded_at

@@ -1,30 +1,30 @@
--- Every bronze row that is not in crypto_stage, with the rule that refused it.
+-- Every bronze row that is not in crypto_stage, with the rule that refused it. Loads that crypto_stage has not taken yet
+-- wait: until then nobody knows which of their rows are duplicates.
 {{
     config(
         materialized='incremental',
         incremental_strategy='merge',
         unique_key='record_id',
         partitioned_by=on_athena(['day(kafka_timestamp)']),
+        post_hook='{{ remember_taken_loads() }}',
     )
 }}
+
+{%- set loads = new_loads(ref('crypto_checked'), taken_by=ref('crypto_stage')) %}
 
 with
 
 checked as (
 
     select * from {{ ref('crypto_checked') }}
-    {%- if is_incremental() %}
-    where loaded_at > {{ newest_loaded() }}
-    {%- endif %}
+    where {{ loads }}
 
 ),
 
 accepted as (
 
     select record_id from {{ ref('crypto_stage') }}
-    {%- if is_incremental() %}
-    where loaded_at > {{ newest_loaded() }}
-    {%- endif %}
+    where {{ loads }}
 
 ),
 

@@ -6,6 +6,7 @@
         incremental_strategy='merge',
         unique_key=['id', 'last_updated'],
         partitioned_by=on_athena(['day(last_updated)']),
+        post_hook='{{ remember_taken_loads() }}',
     )
 }}
 
@@ -16,9 +17,7 @@ accepted as (
     select * from {{ ref('crypto_checked') }}
     where
         broken_rule is null
-        {%- if is_incremental() %}
-        and loaded_at > {{ newest_loaded() }}
-        {%- endif %}
+        and {{ new_loads(ref('crypto_checked')) }}
 
 ),
 
