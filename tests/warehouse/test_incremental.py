@@ -22,6 +22,13 @@ COUNTS = """
         (select count(*) from lake_silver.crypto_quarantine),
         (select count(*) from lake_gold.crypto_curated)
 """
+WITHOUT_A_PLACE = """
+    select record_id from lake_bronze.crypto_raw
+    where
+        (select count(*) from lake_silver.crypto_stage as s where s.record_id = crypto_raw.record_id)
+        + (select count(*) from lake_silver.crypto_quarantine as q where q.record_id = crypto_raw.record_id) <> 1
+"""
+LOADS_TAKEN = "select * from lake_silver.crypto_stage_taken union all select * from lake_silver.crypto_quarantine_taken"
 CONTENT = "select {columns} from {table} order by all"
 TABLES = {
     "lake_bronze.crypto_raw": "* exclude (loaded_at)",
@@ -255,3 +262,93 @@ def test_silver_and_gold_can_be_rebuilt_alone(warehouse: Warehouse, store: S3Sto
     warehouse.execute("drop table lake_silver.crypto_stage; drop table lake_gold.crypto_curated")
     assert reported(warehouse.build()) <= {"crypto_raw_price_in_range", "assert_no_price_jump"}
     assert content(warehouse) == before
+
+
+def land_an_hour(topic: LandedTopic, store: S3Store, today: datetime, hours_ago: int, faults: bool = True) -> None:
+    market_day(topic, today - timedelta(hours=hours_ago), hours=1, seed=hours_ago, faults=faults)
+    topic.land(store)
+
+
+def test_with_nothing_refused_a_run_looks_at_new_loads_only(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    topic = LandedTopic()
+    land_an_hour(topic, store, today, 3, faults=False)
+    warehouse.load()
+    # rows that would be refused, and taken, if the next run looked at the loads before it
+    warehouse.execute("update lake_bronze.crypto_raw set price = 'a lot' where kafka_offset = 0")
+    warehouse.execute("delete from lake_silver.crypto_stage where kafka_offset = 1")
+    land_an_hour(topic, store, today, 2, faults=False)
+    warehouse.load()
+    assert warehouse.query("select * from lake_silver.crypto_quarantine") == []
+    assert warehouse.query("select * from lake_silver.crypto_stage where kafka_offset = 1") == []
+    newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
+    assert warehouse.query(LOADS_TAKEN) == newest * 2
+
+
+def test_with_everything_refused_a_run_looks_at_new_loads_only(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    topic = LandedTopic()
+    for n in range(2):
+        topic.send(quote("ETH", -1.0, today - timedelta(minutes=10 - n)), today)
+        topic.land(store)
+        warehouse.load()
+        assert warehouse.query("select count(*) from lake_silver.crypto_quarantine") == [(n + 1,)]
+        warehouse.execute("update lake_bronze.crypto_raw set price = '3000'")
+    assert warehouse.query("select * from lake_silver.crypto_stage") == []
+    newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
+    assert warehouse.query(LOADS_TAKEN) == newest * 2
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [("crypto_raw", "crypto_stage"), ("crypto_raw",), ("crypto_quarantine",)],
+        [("crypto_raw", "crypto_quarantine"), ("crypto_quarantine",)],
+        [("crypto_raw", "crypto_stage"), ("crypto_raw", "crypto_stage")],
+        [("crypto_stage", "--full-refresh"), ("crypto_quarantine", "--full-refresh")],
+        [("crypto_raw",), ("crypto_quarantine", "--full-refresh")],
+    ],
+    ids=[
+        "quarantine_behind_stage_behind_bronze",
+        "quarantine_alone_before_stage",
+        "a_run_that_died_between_the_two_twice",
+        "each_of_the_two_anew",
+        "quarantine_anew_before_stage",
+    ],
+)
+def test_every_row_finds_its_place_whichever_model_runs_alone(
+    warehouse: Warehouse, store: S3Store, today: datetime, runs: list[tuple[str, ...]]
+) -> None:
+    """Each of `runs` selects some models, with an hour more landed before."""
+    topic = LandedTopic()
+    land_an_hour(topic, store, today, 9)
+    warehouse.load()
+    for n, (first, *more) in enumerate(runs):
+        land_an_hour(topic, store, today, 8 - n)
+        warehouse.dbt("run", "--select", first, *more)
+        doubled = (
+            "select record_id from lake_silver.crypto_stage semi join lake_silver.crypto_quarantine using (record_id)"
+        )
+        assert warehouse.query(doubled) == []
+    warehouse.load()
+    assert warehouse.query(WITHOUT_A_PLACE) == []
+    stepwise = content(warehouse)
+    warehouse.load("--full-refresh")
+    assert content(warehouse) == stepwise
+
+
+def test_a_model_without_its_mark_goes_on_behind_its_newest_row(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    """A warehouse built before there were marks."""
+    topic = LandedTopic()
+    land_an_hour(topic, store, today, 3)
+    warehouse.load()
+    warehouse.execute("drop view lake_silver.crypto_stage_taken; drop view lake_silver.crypto_quarantine_taken")
+    land_an_hour(topic, store, today, 2)
+    warehouse.load()
+    assert warehouse.query(WITHOUT_A_PLACE) == []
+    newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
+    assert warehouse.query(LOADS_TAKEN) == newest * 2
