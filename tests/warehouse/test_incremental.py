@@ -352,3 +352,20 @@ def test_a_model_without_its_mark_goes_on_behind_its_newest_row(
     assert warehouse.query(WITHOUT_A_PLACE) == []
     newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
     assert warehouse.query(LOADS_TAKEN) == newest * 2
+
+
+def test_loads_that_are_taken_twice_change_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    """A run that died after a table was written and before its mark was, which two statements can do on Athena."""
+    topic = LandedTopic()
+    for hours_ago in (3, 2):
+        land_an_hour(topic, store, today, hours_ago)
+        warehouse.load()
+    before = content(warehouse)
+    for table in ("crypto_stage", "crypto_quarantine"):
+        warehouse.execute(
+            f"create or replace view lake_silver.{table}_taken as select '1970-01-01 00:00:00' as taken_until"
+        )
+    warehouse.load()
+    assert content(warehouse) == before
+    newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
+    assert warehouse.query(LOADS_TAKEN) == newest * 2
