@@ -87,7 +87,7 @@ BI_READER = (
     Permission("glue:GetPartition", ("Athena",), "See GetDatabase."),
     Permission("glue:GetPartitions", ("Athena",), "See GetDatabase."),
     Permission("glue:BatchGetPartition", ("Athena",), "See GetDatabase."),
-    Permission("s3:GetObject", ("Athena",), "Reads tables of gold, silver and reference, and the reader's results."),
+    Permission("s3:GetObject", ("Athena",), "Reads gold, silver, monitoring, reference, and the reader's results."),
     Permission("s3:ListBucket", ("Athena",), "Lists their files."),
     Permission("s3:PutObject", ("Athena",), "Writes the reader's query results."),
     Permission("s3:GetBucketLocation", ("Athena",), "Athena checks the bucket of the query results."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from include.aws.document import parse
 from include.aws.permissions import NOT_GRANTED, POLICIES
 from include.aws.render import TEMPLATE
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, WarehouseSettings
+from include.transform.manifest import manifest
 from tests.aws.api_calls import actions_in, actions_under
 
 CODE = {
@@ -123,3 +125,37 @@ def test_bi_readers_see_neither_landed_files_nor_state() -> None:
             for place in listed(statement["Resource"]):
                 key = place["Fn::Sub"].split("${BucketName}/")[1]
                 assert key.startswith(("${WarehousePrefix}${DatabaseName}_", "${QueryResultsPrefix}bi/")), key
+
+
+def databases_read(manifest: dict[str, Any], node_id: str) -> set[str]:
+    """Databases read with a node, without the deployment's name: a view reads with the rights of its reader."""
+    node = manifest["nodes"][node_id]
+    own = {node["schema"].removeprefix(WarehouseSettings().database)}
+    if node["config"]["materialized"] != "view":
+        return own
+    return own.union(*(databases_read(manifest, upstream) for upstream in node["depends_on"]["nodes"]))
+
+
+def test_bi_readers_may_read_all_that_dashboards_need() -> None:
+    """Schema, files and their listing, of every database that the exposures' models and their views read."""
+    granted = {
+        one["Sid"]: {place["Fn::Sub"] for place in listed(one["Resource"]) if place != "*"}
+        for one in statements("BiReaderPolicy")
+    }
+    [listing] = [
+        one["Condition"]["StringLike"]["s3:prefix"] for one in statements("BiReaderPolicy") if one["Sid"] == "FindFiles"
+    ]
+    granted["FindFiles"] = {prefix["Fn::Sub"] for prefix in listing}
+    project = json.loads(manifest().read_text())
+    read = [node for exposure in project["exposures"].values() for node in exposure["depends_on"]["nodes"]]
+    used = set[str]().union(*(databases_read(project, node) for node in read))
+    assert used >= {"_gold", "_silver", "_monitoring"}
+    glue = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}"
+    files = "${WarehousePrefix}${DatabaseName}%s/*"
+    needed = {
+        "ReadSchemas": [f"{glue}:database/${{DatabaseName}}%s", f"{glue}:table/${{DatabaseName}}%s/*"],
+        "ReadTables": [f"arn:${{AWS::Partition}}:s3:::${{BucketName}}/{files}"],
+        "FindFiles": [files],
+    }
+    for sid, forms in needed.items():
+        assert {form % database for form in forms for database in used} <= granted[sid]
