@@ -54,7 +54,7 @@ A run with any of them goes on without new files, too. What cannot be done is re
 ### Owner
 
 `data-platform`; failures are mailed to `ALERT_EMAILS`. Reads `s3://BUCKET/crypto_data/`, writes the warehouse and
-`state/layers/`.
+`state/layers/` and `state/tests/`.
 
 ### Triage
 

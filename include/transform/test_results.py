@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from include.settings import StorageSettings, load_group
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.settings import AlertSettings, StorageSettings, load_group
 from include.transform import failing_rows
-from include.watch import run_results, test_history
+from include.watch import run_results, task_tests, test_history
 from include.watch.callbacks import TEST_RESULTS as XCOM_KEY
-from include.watch.layer_state import FailingTest, LayerTests, TestSeverity
+from include.watch.catalogue import LAYERS
+from include.watch.layer_state import FailingTest, LayerTests, Run, TestSeverity
 from include.watch.run_results import FAILED, NOT_PASSED, Invocation
+from include.watch.task_tests import TaskTests
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 __all__ = ["XCOM_KEY", "as_xcom", "keep", "summarise"]
 
@@ -42,7 +50,10 @@ def as_xcom(invocation: Invocation, samples: Mapping[str, str]) -> list[dict[str
 
 
 def keep(project_dir: str, context: Mapping[str, Any]) -> None:
-    """Cosmos callback: log the failing tests with rows, push all as an XCom of the dbt task, add to the history."""
+    """Cosmos callback: log the failing tests with rows, push all as an XCom of the dbt task, add to the history.
+
+    What a layer's tasks push becomes the layer's state; any other task leaves its own, for the monitor.
+    """
     from include.watch.connections import s3_client
 
     try:
@@ -70,8 +81,26 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
                 test["message"],
                 rows,
             )
-    storage = load_group(StorageSettings)
-    test_history.keep(s3_client(), storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
+    s3, storage = s3_client(), load_group(StorageSettings)
+    test_history.keep(s3, storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
+    if ti.task_id.partition(".")[0] not in LAYERS:
+        _leave(s3, storage, context, summarise(tests), invocation.finished_at)
+
+
+def _leave(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: LayerTests, at: datetime) -> None:
+    """Leave the tests of a task outside the layers, once it is done with its attempts; raises nothing.
+
+    A run of a selection leaves nothing: the state is of the last run of all the task's tests.
+    """
+    ti = context["ti"]
+    if (tests.failed and ti.try_number <= ti.max_tries) or context["params"].get("select"):
+        return
+    url = f"{load_group(AlertSettings).airflow_url.rstrip('/')}/dags/{ti.dag_id}/runs/{ti.run_id}"
+    state = TaskTests(f"{ti.dag_id}.{ti.task_id}", at, tests, Run(ti.dag_id, ti.run_id, url))
+    try:
+        task_tests.write(s3, storage, state)
+    except (ClientError, BotoCoreError) as error:
+        log.error("the monitor is not told of these tests; the data is not affected: %s", error)
 
 
 def summarise(tests: Iterable[dict[str, Any]]) -> LayerTests:

@@ -259,7 +259,8 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "dbt tests that failed or warned in the last build of each layer.",
+        "dbt tests that failed or warned in the last build of each layer, or in the last run of the tests outside "
+        "them: across layers, of seeds and of the test history; and those that failed in the daily run over every row.",
     ),
     Metric(
         "BlindSources",
@@ -267,7 +268,8 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "How many of Kafka, S3, the layer states and CloudWatch could not be read in this tick.",
+        "How many of Kafka, S3, the layer states, CloudWatch and the Variable monitor_thresholds could not be read in "
+        "this tick. CloudWatch refusing the numbers cannot be among them: then MonitorHeartbeat is missing.",
     ),
     Metric(
         "UndeliveredNotices",
@@ -407,7 +409,9 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             0,
             "missing",
-            "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need it know nothing.",
+            "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need it know nothing; or "
+            "the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in S3 "
+            "is out of reach.",
         ),
         Condition(
             "notices_undelivered",

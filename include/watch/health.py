@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.settings import Settings
-from include.watch import alert_rules, lag_window, layer_state
+from include.watch import alert_rules, lag_window, layer_state, task_tests
 from include.watch.alert_state import S3AlertStore
 from include.watch.alerts import AlertState, OpenAlert
 from include.watch.catalogue import CONDITIONS, LAYERS, MONITOR_SECONDS, Condition, Layer
@@ -24,6 +24,7 @@ from include.watch.lag import Sample
 from include.watch.layer_state import LayerState
 from include.watch.notices import without_secrets
 from include.watch.state_objects import StateUnreadableError
+from include.watch.task_tests import TaskTests
 from include.watch.thresholds import Threshold, in_force
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Health:
     environment: str
     at: datetime
     layers: tuple[LayerHealth, ...] = ()
+    other_tests: tuple[TaskTests, ...] = ()
     lag: LagHealth | None = None
     alerts: tuple[OpenAlert, ...] | None = None
     undelivered: int = 0
@@ -113,12 +115,14 @@ def collect(s3: S3Client, settings: Settings, variable: str | None, now: datetim
 
     storage = settings.storage
     states = tried("layers", lambda: layer_state.read_all(s3, storage))
+    others = tried("tests outside the layers", lambda: task_tests.read_all(s3, storage))
     window = tried("lag", lambda: lag_window.read(s3, storage))
     stored = tried("alerts", lambda: S3AlertStore(s3, storage).load()[0])
     return Health(
         environment=settings.monitor.environment,
         at=now,
         layers=tuple(_layer(layer, states[layer], thresholds, now) for layer in LAYERS) if states else (),
+        other_tests=tuple(others or ()),
         lag=_lag(window) if window else None,
         alerts=_by_age(stored) if stored is not None else None,
         undelivered=sum(1 for notice in stored.outbox if notice.attempts) if stored else 0,

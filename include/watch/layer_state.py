@@ -65,21 +65,44 @@ class FailingTest:
 
 @dataclass(frozen=True, slots=True)
 class LayerTests:
-    """Counts of the layer's tests in its last build; `failing` names those that warned or failed."""
+    """Counts of tests in a last build or run; `failing` names those that warned or failed."""
 
     passed: int = 0
     warned: int = 0
     failed: int = 0
     failing: tuple[FailingTest, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the object."""
+        return {
+            "passed": self.passed,
+            "warned": self.warned,
+            "failed": self.failed,
+            "failing": [test.to_json() for test in self.failing],
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(
+            passed=int(content["passed"]),
+            warned=int(content["warned"]),
+            failed=int(content["failed"]),
+            failing=tuple(FailingTest.from_json(test) for test in content["failing"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The Airflow run that built the layer; `url` opens it."""
+    """The Airflow run that left a state; `url` opens it."""
 
     dag_id: str
     run_id: str
     url: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the object."""
+        return {"dag_id": self.dag_id, "run_id": self.run_id, "url": self.url}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +125,8 @@ class LayerState:
             "rows": self.rows,
             "newest_quote_at": to_text(self.newest_quote_at) if self.newest_quote_at else None,
             "finished_at": to_text(self.finished_at),
-            "tests": {
-                "passed": self.tests.passed,
-                "warned": self.tests.warned,
-                "failed": self.tests.failed,
-                "failing": [test.to_json() for test in self.tests.failing],
-            },
-            "run": {"dag_id": self.run.dag_id, "run_id": self.run.run_id, "url": self.run.url},
+            "tests": self.tests.to_json(),
+            "run": self.run.to_json(),
         }
 
     @classmethod
@@ -119,19 +137,14 @@ class LayerState:
             StateUnreadableError: a field is missing or has another type.
         """
         try:
-            newest, tests, run = content["newest_quote_at"], content["tests"], content["run"]
+            newest, run = content["newest_quote_at"], content["run"]
             return cls(
                 layer=content["layer"],
                 model=content["model"],
                 rows=int(content["rows"]),
                 newest_quote_at=from_text(newest) if newest else None,
                 finished_at=from_text(content["finished_at"]),
-                tests=LayerTests(
-                    passed=int(tests["passed"]),
-                    warned=int(tests["warned"]),
-                    failed=int(tests["failed"]),
-                    failing=tuple(FailingTest.from_json(test) for test in tests["failing"]),
-                ),
+                tests=LayerTests.from_json(content["tests"]),
                 run=Run(run["dag_id"], run["run_id"], run["url"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -164,15 +177,17 @@ def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState |
 def write(s3: S3Client, storage: StorageSettings, state: LayerState) -> LayerState:
     """Write the layer's state; `since` of a test that failed before is carried over. Returns what was written."""
     before = read(s3, storage, state.layer)
-    tests = replace(state.tests, failing=with_since(state.tests.failing, before, state.finished_at))
+    tests = replace(
+        state.tests, failing=with_since(state.tests.failing, before.tests if before else None, state.finished_at)
+    )
     written = replace(state, tests=tests)
     state_objects.write(s3, storage.bucket, key(storage, state.layer), written.to_json())
     return written
 
 
 def with_since(
-    failing: Sequence[FailingTest], before: LayerState | None, finished_at: datetime
+    failing: Sequence[FailingTest], before: LayerTests | None, finished_at: datetime
 ) -> tuple[FailingTest, ...]:
     """The failing tests, each with the end of the first build in which it failed without a break."""
-    known = {test.name: test.since for test in before.tests.failing} if before else {}
+    known = {test.name: test.since for test in before.failing} if before else {}
     return tuple(replace(test, since=test.since or known.get(test.name) or finished_at) for test in failing)

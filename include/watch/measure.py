@@ -23,6 +23,7 @@ from include.watch import (
     layer_state,
     objects,
     state_objects,
+    task_tests,
 )
 from include.watch.alert_state import AlertStore
 from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, alarm_name
@@ -130,12 +131,13 @@ def landed(s3: S3Client, settings: Settings, now: datetime) -> dict[str, Any]:
 
 
 def layers(s3: S3Client, store: AlertStore, settings: Settings, now: datetime) -> dict[str, Any]:
-    """The layers' states with the age of their data, and how many notices wait for the mail server."""
+    """The layers' states with the age of their data, the tests outside them, and the notices not delivered yet."""
     states = layer_state.read_all(s3, settings.storage)
     first = objects.first_landed(s3, settings.storage.bucket, settings.storage.data_prefix)
     state, _ = store.load()
     return {
         "states": {layer: found.to_json() if found else None for layer, found in states.items()},
+        "other_tests": [found.to_json() for found in task_tests.read_all(s3, settings.storage)],
         "ages": freshness.data_ages(states, first, now),
         "first_landed": to_text(first) if first else None,
         "undelivered": sum(1 for notice in state.outbox if notice.attempts),

@@ -61,6 +61,9 @@ def publish(
     blind: dict[str, str] = {
         source: faults.get(source) or "its measuring task failed" for source in tick.SOURCES if not measured.get(source)
     }
+    limits, threshold_faults = thresholds.in_force(variable)
+    if threshold_faults:
+        blind["thresholds"] = "; ".join(threshold_faults)
     refusal = ""
     data = tick.data(tick.Tick(measured, blind))
     for one in data:
@@ -76,10 +79,9 @@ def publish(
         cloudwatch.publish(client, settings.monitor.namespace, settings.monitor.environment, data, now)
     except (ClientError, BotoCoreError) as error:
         refusal = f"{type(error).__name__}: {error}"
-        blind["publish"] = refusal
+        blind["publish"] = refusal  # the check counts it; the published number cannot
         log.error("cloudwatch status=failed namespace=%s error=%s", settings.monitor.namespace, refusal)
-    limits, threshold_faults = thresholds.in_force(variable)
-    found = tick.verdicts(tick.Tick(measured, blind), limits, threshold_faults)
+    found = tick.verdicts(tick.Tick(measured, blind), limits)
     for verdict in found:
         log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)
     return [verdict.to_json() for verdict in found], refusal

@@ -11,6 +11,7 @@ from include.watch.catalogue import CONDITIONS, LAYERS, Condition
 from include.watch.cloudwatch import Datum, by_layer
 from include.watch.instants import from_text, span, to_text
 from include.watch.objects import mean_batch
+from include.watch.task_tests import EVERY_ROW
 from include.watch.thresholds import FROM_HISTORY, Threshold, differing_alarms
 
 Source = Literal["kafka", "objects", "layers", "consumer"]
@@ -27,7 +28,7 @@ SOURCE_NAMES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What the measuring tasks returned (None: that task failed) and why each blind source is blind."""
+    """What the measuring tasks returned (None: that task failed), and why what is blind is blind."""
 
     measured: Mapping[str, dict[str, Any] | None]
     blind: Mapping[str, str] = field(default_factory=dict)
@@ -87,14 +88,21 @@ def _evenly(count: int, first: int, last: int) -> list[int]:
 
 
 def failing_tests(layers: Mapping[str, Any]) -> dict[str, str]:
-    """Each failing test of the layers' last builds with a line about it, and some of its rows below."""
+    """Each failing test of the layers' last builds and of the tasks outside them, with a line about it and some rows.
+
+    A test that a layer's build and the daily run over every row both found is one test; of the latter, errors count.
+    """
+    places = [(layer, state["tests"]) for layer, state in layers["states"].items() if state]
+    places += [(one["task"], one["tests"]) for one in layers["other_tests"]]
     found: dict[str, str] = {}
-    for layer, state in layers["states"].items():
-        for test in state["tests"]["failing"] if state else ():
+    for place, tests in places:
+        for test in tests["failing"]:
+            if place == EVERY_ROW and test["severity"] == "warn":
+                continue
             since = f", since {_second(test['since'])}" if test["since"] else ""
-            facts = f"{layer} ({test['severity']}), {test['failures']} failing rows{since}"
+            facts = f"{place} ({test['severity']}), {test['failures']} failing rows{since}"
             rows = f"\nsample rows:\n{test['rows']}" if test.get("rows") else ""
-            found[test["name"]] = f"{facts}: {test['message']}{rows}"
+            found.setdefault(test["name"], f"{facts}: {test['message']}{rows}")
     return found
 
 
@@ -103,9 +111,8 @@ def _second(moment: str) -> str:
     return to_text(from_text(moment).replace(microsecond=0))
 
 
-def verdicts(tick: Tick, thresholds: Mapping[str, Threshold], threshold_faults: list[str]) -> list[Verdict]:
+def verdicts(tick: Tick, thresholds: Mapping[str, Threshold]) -> list[Verdict]:
     """The verdict on every condition that the monitor checks, in the catalogue's order."""
-    blind = dict(tick.blind) | ({"thresholds": "; ".join(threshold_faults)} if threshold_faults else {})
     consumer = tick.get("consumer")
     limits = dict(thresholds)
     limits["low_throughput"] = _throughput_limit(limits["low_throughput"], consumer)
@@ -113,7 +120,7 @@ def verdicts(tick: Tick, thresholds: Mapping[str, Threshold], threshold_faults: 
     found = []
     for condition in CONDITIONS.values():
         if condition.checked:
-            measured = _blind(blind) if condition.name == "monitor_blind" else _measured(condition, tick)
+            measured = _blind(tick.blind) if condition.name == "monitor_blind" else _measured(condition, tick)
             found.append(judge(condition, measured, limits[condition.name], differing.get(condition.name, "")))
     return found
 
@@ -179,7 +186,7 @@ def _age(condition: Condition, layers: dict[str, Any]) -> Measured:
 
 def _tests(_: Condition, layers: dict[str, Any]) -> Measured:
     states = [layers["states"][layer] for layer in LAYERS]
-    built = [state for state in states if state]
+    built = [state for state in states if state] or layers["other_tests"]
     if not built:
         return Measured(note="no layer was built yet")
     failing = failing_tests(layers)

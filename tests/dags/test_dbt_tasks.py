@@ -11,6 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 from dbt.cli.main import dbtRunner
 
 from include.settings import DBT_PROJECT
+from include.watch.task_tests import EVERY_ROW
 from tests.dags.conftest import DAGS
 from tests.warehouse.warehouse import environment
 
@@ -64,3 +65,9 @@ def test_each_data_test_runs_once(dag_id: str, others: list[str], dbt: Dbt) -> N
     expected = dbt.tests(*(["--exclude", *others] if others else []))
     assert len(expected) == len(set(expected)) > 60
     assert runs_by_test(dag_id, dbt) == Counter(expected)
+
+
+def test_the_daily_run_over_every_row_is_the_task_that_the_monitor_knows() -> None:
+    dag_id, _, task_id = EVERY_ROW.partition(".")
+    task = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id].get_task(task_id)
+    assert task.vars == {"test_window_days": None}

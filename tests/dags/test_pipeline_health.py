@@ -12,13 +12,14 @@ from botocore.config import Config
 from fastapi.testclient import TestClient
 
 from include.settings import StorageSettings, load
-from include.watch import health, lag_window, layer_state, state_objects
+from include.watch import health, lag_window, layer_state, state_objects, task_tests
 from include.watch.alert_state import S3AlertStore
 from include.watch.alerts import AlertState, Notice, OpenAlert
 from include.watch.lag import Sample
 from include.watch.lag_window import LagWindow
-from include.watch.layer_state import LayerState, LayerTests, Run
+from include.watch.layer_state import FailingTest, LayerState, LayerTests, Run
 from include.watch.notices import PLACES
+from include.watch.task_tests import TaskTests
 from plugins.pipeline_health import PipelineHealthPlugin
 from plugins.pipeline_health.page import create_app, render
 
@@ -73,6 +74,8 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     run = Run("crypto_transform", "r", "http://airflow.test/r")
     gold = LayerState("gold", "crypto_curated", 1234, NOW - timedelta(hours=3), NOW - MINUTE, LayerTests(20, 1, 2), run)
     layer_state.write(s3, storage, gold)
+    older = LayerTests(70, 0, 1, (FailingTest("assert_old_rows_add_up", "error", 3, "Got 3 results"),))
+    task_tests.write(s3, storage, TaskTests("lakehouse_maintenance.test_all_rows", NOW - MINUTE, older, run))
     samples = {0: [Sample(NOW - MINUTE, 500, 7)], 1: [Sample(NOW - MINUTE, 600, 3)]}
     lag_window.write(s3, storage, LagWindow(samples, [(NOW - MINUTE, NOW - 11 * MINUTE)]))
     waiting = Notice("n", "start", ALERT, NOW, attempts=1, last_error="refused")
@@ -81,6 +84,9 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     assert "1,234" in shown
     assert "3 h old (at most 4 h)" in shown
     assert re.search(r"20 passed, <.*>1 warned</span>, <.*>2 failed</span>", shown)
+    assert re.search(
+        r"test_all_rows</td>.*70 passed, <.*>1 failed</span>.*assert_old_rows_add_up, since", shown, re.DOTALL
+    )
     assert "10 messages not landed, the oldest 10 min old" in shown
     assert "Kafka lag is &lt;high&gt;" in shown
     assert "javascript:" not in shown
@@ -98,7 +104,7 @@ def test_what_cannot_be_read_is_unknown_and_says_why(storage: StorageSettings) -
     assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in shown
     assert "not landed" not in shown
     away = page(endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1}))
-    for what in ("layers", "lag", "alerts"):
+    for what in ("layers", "tests outside the layers", "lag", "alerts"):
         assert f"Cannot be read: {what}. EndpointConnectionError" in away
     assert away.count("Unknown.") == 3
 

@@ -228,25 +228,37 @@ def test_a_task_fails(watched: WatchedStack) -> None:
     watched.set_environment(WAREHOUSE_TRANSFORM_DEADLINE_MINUTES="60")
 
 
-def test_cloudwatch_is_down_and_the_mail_server_too(watched: WatchedStack) -> None:
-    """Two faults of different kinds: what the monitor says about CloudWatch waits until a mail server takes it."""
+CLOUDWATCH = ("publishing to CloudWatch", "consumer metrics in CloudWatch")
+
+
+def test_cloudwatch_is_down(watched: WatchedStack) -> None:
     watched.cloudwatch.weather = REFUSED
-    watched.stop("mailbox")
-    before = len(watched.told())
     states = watched.tick()
     assert {"measure_consumer", "publish", "check_monitor_blind", "check_kafka_lag"} <= red(states)
     assert "notify" in watched.lately
     assert skipped(states) >= {"check_upload_errors", "check_slow_uploads", "check_low_throughput"}
-    assert len(watched.told()) == before
+    for subject in CLOUDWATCH:
+        complete(watched.one("start", "monitor_blind", subject))
+    watched.one("recovery", "monitor_blind", "Kafka")
+    published = watched.log_of("publish")
+    assert "metric=BlindSources value=1 " in published  # that the numbers are refused is not known before
+    assert "metric=SumOffsetLag" in published
     watched.cloudwatch.weather = CALM
+
+
+def test_the_mail_server_is_down(watched: WatchedStack) -> None:
+    """What the monitor has to say, here that CloudWatch is back, waits until a mail server takes it."""
+    watched.stop("mailbox")
+    before = len(watched.told())
+    states = watched.tick()
+    assert "check_monitor_blind" not in red(states)
+    assert len(watched.told()) == before
     watched.start("mailbox")
     states = watched.tick()
     assert "check_notices_undelivered" in watched.lately
-    assert "check_monitor_blind" not in red(states)
-    for kind in ("start", "recovery"):
-        for subject in ("publishing to CloudWatch", "consumer metrics in CloudWatch"):
-            complete(watched.one(kind, "monitor_blind", subject))
-    watched.one("recovery", "monitor_blind", "Kafka")
+    assert "metric=UndeliveredNotices value=0" not in watched.log_of("publish")
+    for subject in CLOUDWATCH:
+        complete(watched.one("recovery", "monitor_blind", subject))
 
 
 def test_s3_is_down(watched: WatchedStack) -> None:

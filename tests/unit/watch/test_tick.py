@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from include.watch import tick
+from include.watch import alert_rules, tick
 from include.watch.alert_rules import Verdict
+from include.watch.alerts import AlertState, OpenAlert
 from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS
+from include.watch.instants import to_text
 from include.watch.thresholds import in_force
 from include.watch.tick import Tick
 
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 KAFKA: dict[str, Any] = {
     "total": 12,
     "worst": 7,
@@ -29,6 +33,7 @@ KAFKA: dict[str, Any] = {
 OBJECTS: dict[str, Any] = {"objects": 3, "bytes": 900, "dead_letter_objects": 0, "spans": {"0": [3, 0, 200]}}
 LAYERS: dict[str, Any] = {
     "states": {"bronze": None, "silver": None, "gold": None},
+    "other_tests": [],
     "ages": {"bronze": 10.0, "silver": 20.0, "gold": None},
     "undelivered": 0,
     "undelivered_error": "",
@@ -48,8 +53,8 @@ EVERYTHING: dict[str, dict[str, Any] | None] = {
 
 
 def judged(measured: dict[str, dict[str, Any] | None], **blind: str) -> dict[str, Verdict]:
-    limits, faults = in_force(None)
-    return {found.condition: found for found in tick.verdicts(Tick(measured, blind), limits, faults)}
+    limits, _ = in_force(None)
+    return {found.condition: found for found in tick.verdicts(Tick(measured, blind), limits)}
 
 
 def test_a_full_tick_publishes_every_metric_of_the_monitor() -> None:
@@ -105,3 +110,69 @@ def test_what_the_monitor_did_not_watch_says_nothing_about_the_consumer() -> Non
 
 def test_every_checked_condition_has_a_verdict() -> None:
     assert list(judged(EVERYTHING)) == [one.name for one in CONDITIONS.values() if one.checked]
+
+
+def failing(name: str, severity: str = "error") -> dict[str, Any]:
+    return {"name": name, "severity": severity, "failures": 2, "message": "Got 2 results", "since": None, "rows": ""}
+
+
+def other(task: str, *tests: dict[str, Any], at: datetime = NOW) -> dict[str, Any]:
+    return {"task": task, "finished_at": to_text(at), "tests": {"failing": list(tests)}}
+
+
+@pytest.mark.parametrize(
+    ("task", "severity"),
+    [
+        ("crypto_transform.cross_layer_tests", "error"),
+        ("crypto_transform.reference.assets_seed", "warn"),
+        ("lakehouse_maintenance.test_all_rows", "error"),
+    ],
+)
+def test_a_test_outside_the_layers_is_counted(task: str, severity: str) -> None:
+    everything = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(task, failing("no_hole", severity))]}}
+    assert {one.metric: one.value for one in tick.data(Tick(everything))}["FailingTests"] == 1
+    found = judged(everything)["dbt_tests"]
+    assert found.outcome == "breached"
+    assert found.subjects == {"no_hole": f"{task} ({severity}), 2 failing rows: Got 2 results"}
+
+
+def test_a_warning_about_an_old_row_does_not_alert_for_ever() -> None:
+    old = LAYERS | {"other_tests": [other("lakehouse_maintenance.test_all_rows", failing("price", "warn"))]}
+    assert judged(EVERYTHING | {"layers": old})["dbt_tests"].outcome == "ok"
+
+
+def test_a_test_that_a_layer_and_the_daily_run_found_is_one() -> None:
+    silver = {"finished_at": to_text(NOW), "tests": {"failing": [failing("price")]}}
+    twice = [other("lakehouse_maintenance.test_all_rows", failing("price"), failing("older"))]
+    layers = LAYERS | {"states": LAYERS["states"] | {"silver": silver}, "other_tests": twice}
+    assert list(tick.failing_tests(layers)) == ["price", "older"]
+    assert tick.failing_tests(layers)["price"].startswith("silver (error)")
+
+
+@pytest.mark.parametrize("first", ["callback", "monitor"])
+def test_a_failing_test_outside_the_layers_is_told_once_and_is_over_once(first: str) -> None:
+    """Its task's failure callback and `check_dbt_tests` both see it; whoever is first tells."""
+    task = "crypto_transform/cross_layer_tests"
+    reminder = timedelta(days=1)
+    red = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(task, failing("no_hole"))]}}
+    later = NOW + timedelta(minutes=15)
+    green = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(task, at=later)]}}
+    raised = OpenAlert("dbt_tests:no_hole", "dbt_tests", "error", "x", NOW, NOW, task=task, successes=7)
+    state, told = AlertState(), []
+    steps = ["callback", "monitor"] if first == "callback" else ["monitor", "callback"]
+    for step in [*steps, "monitor", "callback", "monitor"]:
+        if step == "callback":
+            state, new = alert_rules.raised(state, [raised], NOW, reminder)
+        else:
+            state, new = alert_rules.advance(state, [judged(red)["dbt_tests"]], NOW, reminder)
+        told += new
+    assert [one.kind for one in told] == ["start"]
+    verdict = judged(green)["dbt_tests"]
+    state, new = alert_rules.advance(state, [verdict], later, reminder)
+    told += new
+    state, over = alert_rules.counted(state, {task: 8})
+    state, new = alert_rules.ended(state, over, later)
+    told += new
+    state, new = alert_rules.advance(state, [verdict], later, reminder)
+    assert [one.kind for one in [*told, *new]] == ["start", "recovery"]
+    assert not state.open
