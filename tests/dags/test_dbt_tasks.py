@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from cosmos.operators.local import DbtTestLocalOperator
 from dbt.cli.main import dbtRunner
 
 from include.settings import DBT_PROJECT
@@ -70,4 +71,5 @@ def test_each_data_test_runs_once(dag_id: str, others: list[str], dbt: Dbt) -> N
 def test_the_daily_run_over_every_row_is_the_task_that_the_monitor_knows() -> None:
     dag_id, _, task_id = EVERY_ROW.partition(".")
     task = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id].get_task(task_id)
+    assert isinstance(task, DbtTestLocalOperator)
     assert task.vars == {"test_window_days": None}

@@ -34,7 +34,7 @@ from include.local.stack import Demo
 from include.local.start import make_observer, start
 from include.local.status import TRANSFORM, Observer
 from include.settings import PROJECT_ROOT, KafkaSettings, StorageSettings, load_group
-from include.watch import layer_state
+from include.watch import layer_state, task_tests
 from tests.laptop_stack import Stack, eventually, local_settings
 from tests.servers import free_port
 
@@ -186,6 +186,9 @@ def test_a_selection_builds_only_that_and_a_target_date_its_hours(stack: WholeSt
     s3, storage = boto3.client("s3"), load_group(StorageSettings)
     yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
     built = layer_state.read_all(s3, storage)
+    left = {one.task: one for one in task_tests.read_all(s3, storage)}
+    assert {"crypto_transform.cross_layer_tests", "crypto_transform.reference.assets_seed_build"} <= left.keys()
+    assert all(one.tests.passed > 0 and not one.tests.failing for one in left.values())
     right = stack.warehouse(f"select * from {GOLD} order by all")
     stack.warehouse(f"update {GOLD} set longest_silence_seconds = 12345")
     _, tasks = stack.run_dag(TRANSFORM, select="crypto_curated", target_date=str(yesterday))
@@ -207,6 +210,7 @@ def test_a_selection_builds_only_that_and_a_target_date_its_hours(stack: WholeSt
     assert tasks["gold.crypto_curated_model_build"] == "success"
     assert stack.warehouse(f"select * from {GOLD} order by all") == right
     assert layer_state.read_all(s3, storage) == built, "the recorded state is of the last whole build"
+    assert {one.task: one for one in task_tests.read_all(s3, storage)} == left
 
 
 def test_everything_listens_on_loopback_only(stack: WholeStack) -> None:
