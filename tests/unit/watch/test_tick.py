@@ -152,11 +152,11 @@ def test_a_test_that_a_layer_and_the_daily_run_found_is_one() -> None:
 @pytest.mark.parametrize("first", ["callback", "monitor"])
 def test_a_failing_test_outside_the_layers_is_told_once_and_is_over_once(first: str) -> None:
     """Its task's failure callback and `check_dbt_tests` both see it; whoever is first tells."""
-    task = "crypto_transform/cross_layer_tests"
+    task, left = "crypto_transform/cross_layer_tests", "crypto_transform.cross_layer_tests"
     reminder = timedelta(days=1)
-    red = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(task, failing("no_hole"))]}}
+    red = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(left, failing("no_hole"))]}}
     later = NOW + timedelta(minutes=15)
-    green = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(task, at=later)]}}
+    green = EVERYTHING | {"layers": LAYERS | {"other_tests": [other(left, at=later)]}}
     raised = OpenAlert("dbt_tests:no_hole", "dbt_tests", "error", "x", NOW, NOW, task=task, successes=7)
     state, told = AlertState(), []
     steps = ["callback", "monitor"] if first == "callback" else ["monitor", "callback"]
