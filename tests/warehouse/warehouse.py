@@ -133,6 +133,25 @@ class Warehouse:
         artifacts = [json.loads((self.artifacts / name).read_text()) for name in ("run_results.json", "manifest.json")]
         return test_history.rows(from_artifacts(*artifacts), dag_id, run_id)
 
+    def undescribed_columns(self) -> dict[str, set[str]]:
+        """Columns that the engine shows and the project does not describe, by node; each table that exists is a key.
+
+        Tables of failing rows are left out: theirs are the tested model's.
+        """
+        catalog = self.invoke("docs", "generate", "--no-compile")
+        manifest = json.loads((self.artifacts / "manifest.json").read_text())
+        described = {
+            node_id: {name.lower() for name, column in node["columns"].items() if column["description"]}
+            for kind in ("nodes", "sources")
+            for node_id, node in manifest[kind].items()
+        }
+        shown = catalog.nodes | catalog.sources
+        return {
+            node_id: {name.lower() for name in table.columns} - described[node_id]
+            for node_id, table in shown.items()
+            if not node_id.startswith("test.")
+        }
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query; schemas are lake_bronze, lake_silver, lake_gold."""
         with duckdb.connect(str(self.database)) as connection:
