@@ -7,14 +7,18 @@ look across layers reads its own table alone (and the seed, which has rounds of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
+from include.landing.body import encode
+from tests.warehouse.landed_topic import open_bucket
 from tests.warehouse.warehouse import Result, Warehouse, reported
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -43,6 +47,28 @@ class Break:
     table: str
     sql: str
     also: frozenset[str] = frozenset()
+    lands: str | None = None
+    """Query that gives the S3 address at which a file without records is landed, for as long as the test runs."""
+
+
+def land_empty_file_beside_the_newest() -> Break:
+    """A second object of the newest file's partition and first offset, under another time."""
+    address = f"select max(regexp_replace(source_file, '_[0-9]+-[0-9]+-[0-9]+_p', '_23-59-59_p')) from {RAW}"
+    return Break(RAW, "select 1", lands=address)
+
+
+@contextmanager
+def landed(warehouse: Warehouse, damages: Iterable[Break]) -> Iterator[None]:
+    """The files of the damages, in the bucket that all tests share."""
+    keys = [warehouse.query(one.lands)[0][0].split("/", 3)[3] for one in damages if one.lands]
+    store = open_bucket(warehouse.bucket, warehouse.endpoint)
+    for key in keys:
+        obstore.put(store, key, encode([], ".json"))
+    try:
+        yield
+    finally:
+        for key in keys:
+            obstore.delete(store, key)
 
 
 def change_one(table: str, assignment: str, *also: str, where: str = "true") -> Break:
@@ -67,7 +93,8 @@ def repeat_row(table: str) -> Break:
 
 def new_test_run(**values: str) -> Break:
     """A row of the test history."""
-    row = {"invocation_id": "'i'", "node_id": "'n'", "executed_at": "now()::timestamp", "status": "'pass'"} | values
+    row = {"invocation_id": "'i'", "node_id": "'n'", "status": "'pass'"}
+    row |= dict.fromkeys(("executed_at", "loaded_at"), "now()::timestamp") | values
     return Break(TEST_RUN, f"insert into {TEST_RUN} ({', '.join(row)}) values ({', '.join(row.values())})")
 
 
@@ -102,6 +129,10 @@ BREAKS: dict[str, Break] = {
     "not_null_crypto_raw_loaded_at": change_one(RAW, "loaded_at = null"),
     "assert_files_are_filed_under_the_day_of_their_records": change_one(
         RAW, "source_file = 's3://lake/crypto_data/2020/01/01/crypto_data_00-00-00_p00000_o00000000000000000000.json'"
+    ),
+    "assert_no_offset_begins_two_files": land_empty_file_beside_the_newest(),
+    "assert_bronze_has_each_line_of_its_files": Break(
+        RAW, f"delete from {RAW} where kafka_offset = (select max(kafka_offset) from {RAW})"
     ),
     "not_null_crypto_dead_letter_record_id": change_one(LETTER, "record_id = null"),
     "unique_crypto_dead_letter_record_id": repeat_key(LETTER, "record_id"),
@@ -238,7 +269,7 @@ def test_a_test_reads_its_own_table_and_the_seed_alone(
         if node.resource_type == "test" and node.name not in ACROSS_LAYERS:
             read = {name.split(".")[-1] for name in node.depends_on.nodes}
             own = model_of(BREAKS[node.name].table)
-            assert read - {"assets"} <= {own}, node.name
+            assert read - {"assets", "crypto_raw_data"} <= {own}, node.name
 
 
 @pytest.mark.parametrize("names", rounds(), ids=lambda names: names[0])
@@ -249,7 +280,8 @@ def test_a_broken_table_is_reported_by_exactly_its_test(
     noise = {name: warehouse.query(sql)[0][0] for name, sql in NOISE.items() if name in names}
     warehouse.execute(";".join(BREAKS[name].sql for name in names))
     tables = [model_of(BREAKS[name].table) for name in names]
-    results = warehouse.dbt("test", "--select", *tables, "--exclude", "tag:cross_layer")
+    with landed(warehouse, (BREAKS[name] for name in names)):
+        results = warehouse.dbt("test", "--select", *tables, "--exclude", "tag:cross_layer")
     found = reported(results) - (NOISE.keys() - set(names))
     for name, table in zip(names, tables, strict=True):
         by_its_tests = {other for other in found if model_of(BREAKS[other].table) == table}

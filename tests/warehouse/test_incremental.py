@@ -68,7 +68,7 @@ def test_an_empty_bucket_builds_empty_tables_and_says_that_gold_is_not_fresh(war
     }
     assert results["crypto_curated_recency_check"].status == "fail"
     assert warehouse.query("select problem from lake_test_failures.crypto_curated_recency_check") == [
-        ("no rows at all",)
+        ("no rows of the last 30 days",)
     ]
 
 

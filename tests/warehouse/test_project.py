@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def test_every_data_test_has_a_severity_and_an_owner(manifest: Any) -> None:
     for test in of_kind(manifest, "test"):
         assert test.config.severity.lower() in {"warn", "error"}
         assert test.config.meta.get("owner") in groups, test.name
+
+
+READ = re.compile(r'from "\w+"[.]"lake_(?:bronze|silver|gold|monitoring)"[.]"\w+"(.{100})', re.DOTALL)
+BOUND = re.compile(r"(?: where 1 = 1\) as dbt_subquery)?\s+where\s+\w+ (?:>= [a-z_ ('hour,]*'|is null)")
+
+
+@pytest.mark.servers
+def test_no_data_test_reads_a_whole_table(built_warehouse: Callable[[Path], Warehouse], tmp_path: Path) -> None:
+    """Each reading of a table that grows is bounded, by a literal or by what Iceberg counts: cost stays flat."""
+    compiled = built_warehouse(tmp_path / "warehouse").invoke("compile", "--select", "resource_type:test")
+    reads = [(result.node.name, rest) for result in compiled for rest in READ.findall(result.node.compiled_code)]
+    assert len({name for name, _ in reads}) > 60
+    assert [(name, rest) for name, rest in reads if not BOUND.match(rest)] == []
 
 
 def test_tests_across_layers_are_tagged(manifest: Any) -> None:

@@ -1,6 +1,7 @@
 -- Each hour of crypto_curated counts exactly the quotes of crypto_stage in that hour, and its highest and
 -- lowest price are theirs.
 {{ config(meta={'owner': 'analytics'}) }}
+{%- set oldest = oldest_in_test_window('last_updated', [ref('crypto_stage')]) %}
 
 with
 
@@ -10,6 +11,7 @@ quotes as (
         *,
         date_trunc('hour', last_updated) as hour_start
     from {{ ref('crypto_stage') }}
+    where last_updated >= date_trunc('hour', {{ oldest }})
 
 ),
 

@@ -3,6 +3,9 @@
 -- Dead letters are read after the records, so they may be further: what bronze has not reached is judged next time.
 {{ config(meta={'owner': 'ingestion'}) }}
 
+{#- Within a partition Kafka's time only grows, so no row that counts is older than the window's oldest. #}
+{%- set oldest = oldest_in_test_window('kafka_timestamp', [ref('crypto_raw'), ref('crypto_dead_letter')]) %}
+
 with
 
 accounted as (
@@ -14,6 +17,7 @@ accounted as (
         kafka_offset as last_offset,
         loaded_at
     from {{ ref('crypto_raw') }}
+    where kafka_timestamp >= {{ oldest }}
 
     union all
 
@@ -24,6 +28,7 @@ accounted as (
         last_kafka_offset as last_offset,
         loaded_at
     from {{ ref('crypto_dead_letter') }}
+    where kafka_timestamp >= {{ oldest }}
 
 ),
 
@@ -34,6 +39,7 @@ bronze_ends as (
         kafka_partition,
         max(kafka_offset) as last_offset
     from {{ ref('crypto_raw') }}
+    where kafka_timestamp >= {{ oldest }}
     group by kafka_topic, kafka_partition
 
 ),

@@ -1,16 +1,24 @@
 -- An hour with much fewer quotes (variable low_volume_share) than the median of the same hour of the
 -- days before it; needs three such days. The newest hour is not over yet and is left out.
 {{ config(severity='warn') }}
+{%- set oldest = oldest_in_test_window('hour_start', [ref('crypto_curated')]) %}
 
 with
+
+curated as (
+
+    select * from {{ ref('crypto_curated') }}
+    where hour_start >= {{ oldest }} - interval '14' day
+
+),
 
 hours as (
 
     select
         *,
         extract(hour from hour_start) as hour_of_day
-    from {{ ref('crypto_curated') }}
-    where hour_start < (select max(hour_start) from {{ ref('crypto_curated') }})
+    from curated
+    where hour_start < (select max(hour_start) from curated)
 
 ),
 
