@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from datetime import UTC, datetime
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
 
 from include.transform import failing_rows, test_results
+from include.watch import test_history
 from include.watch.run_results import Invocation, TestResult
 
 
@@ -39,3 +46,34 @@ def test_rows_are_short_lines() -> None:
     first, second = failing_rows.as_text(rows).splitlines()
     assert first == f"id=7 price=null record={'x' * failing_rows.LONGEST_VALUE}..."
     assert second == "id=8 price=1.5 record=two lines"
+
+
+def test_the_log_tells_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Mock()
+    monkeypatch.setattr(test_results, "log", log)
+    passed, failed = (f"test.crypto_lakehouse.{name}.0123456789" for name in ("unique_id", "not_null_symbol"))
+    results = [
+        {"unique_id": passed, "status": "pass", "execution_time": 0.2, "compiled_code": "select 'quiet'"},
+        {
+            "unique_id": failed,
+            "status": "fail",
+            "failures": 7,
+            "execution_time": 0.3,
+            "compiled_code": "\nselect 'why'\n",
+        },
+    ]
+    nodes = {one: {"config": {"store_failures": True}, "relation_name": "kept"} for one in (passed, failed)}
+    metadata = {"invocation_id": "i", "generated_at": "2026-01-01T10:00:00.000000Z"}
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "run_results.json").write_text(json.dumps({"metadata": metadata, "results": results}))
+    (tmp_path / "target" / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    monkeypatch.setattr(failing_rows, "fetch", lambda *_: {"kept": "symbol=null"})
+    monkeypatch.setattr("include.watch.connections.s3_client", lambda: None)
+    monkeypatch.setattr(test_history, "keep", lambda *_: None)
+    test_results.keep(str(tmp_path), {"ti": Mock(dag_id="d", run_id="r")})
+    [told] = log.log.call_args_list
+    level, form, *values = told.args
+    assert level == logging.ERROR
+    assert form % tuple(values) == (
+        "test not_null_symbol: fail, 7 rows in 0.3 s. \nsample rows:\nsymbol=null\nSQL:\nselect 'why'"
+    )
