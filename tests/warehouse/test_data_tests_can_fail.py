@@ -6,6 +6,7 @@ look across layers reads its own table alone (and the seed, which has rounds of 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -132,7 +133,10 @@ BREAKS: dict[str, Break] = {
     ),
     "assert_no_offset_begins_two_files": land_empty_file_beside_the_newest(),
     "assert_bronze_has_each_line_of_its_files": Break(
-        RAW, f"delete from {RAW} where kafka_offset = (select max(kafka_offset) from {RAW})"
+        RAW,  # the other partitions were loaded once more since; the last record of this one gets lost
+        f"update {RAW} set loaded_at = loaded_at + interval 1 second "
+        f"where kafka_partition <> (select max_by(kafka_partition, kafka_offset) from {RAW});"
+        f"delete from {RAW} where kafka_offset = (select max(kafka_offset) from {RAW})",
     ),
     "not_null_crypto_dead_letter_record_id": change_one(LETTER, "record_id = null"),
     "unique_crypto_dead_letter_record_id": repeat_key(LETTER, "record_id"),
@@ -289,6 +293,22 @@ def test_a_broken_table_is_reported_by_exactly_its_test(
     assert_failing_rows_are_stored(warehouse, results, names)
     for name, before in noise.items():
         assert results[name].failures == before + 1
+
+
+def test_a_file_that_landed_after_the_last_load_is_no_fault(
+    built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
+) -> None:
+    """As when a batch became visible after its successor: the next load takes it."""
+    warehouse = built_warehouse(tmp_path / "warehouse")
+    newest = warehouse.query(f"select max_by(source_file, kafka_offset) from {RAW}")[0][0]
+    earlier = re.sub(r"(?<=_o)\d+", lambda offset: f"{int(offset[0]) - 1:020}", newest).split("/", 3)[3]
+    store = open_bucket(warehouse.bucket, warehouse.endpoint)
+    obstore.put(store, earlier, encode([b'{"_topic": "late"}'], ".json"))
+    try:
+        results = warehouse.dbt("test", "--select", "assert_bronze_has_each_line_of_its_files")
+    finally:
+        obstore.delete(store, earlier)
+    assert reported(results) == set()
 
 
 @pytest.mark.parametrize("name", ACROSS_LAYERS)

@@ -1,5 +1,6 @@
--- Each landed file has as many rows in bronze as it has records, up to the newest file that bronze has of its partition.
--- Asked of the bucket itself, and only of the hours that macros/landing_check.sql tells.
+-- Each landed file has as many rows in bronze as it has records. Asked of the bucket itself, of the hours that
+-- macros/landing_check.sql tells, and of each partition up to the newest file of the loads before the last: a batch may
+-- become visible after its successor, so behind that a file may have landed between the last load and this look.
 {%- set start = landed_check_start(ref('crypto_raw')) %}
 
 with
@@ -14,21 +15,21 @@ bronze as (
 
     select
         source_file,
-        count(*) as row_count
+        loaded_at
     from {{ ref('crypto_raw') }}
     where
         source_file >= {{ landed_check_path(start) }}
         and kafka_timestamp >= {{ timestamp_literal(start) }}
-    group by source_file
 
 ),
 
-newest_files as (
+limits as (
 
     select
         regexp_extract(source_file, '_p[0-9]+_') as kafka_partition,
         max(source_file) as newest_file
     from bronze
+    where loaded_at < (select max(loaded_at) from bronze)
     group by regexp_extract(source_file, '_p[0-9]+_')
 
 ),
@@ -37,17 +38,31 @@ expected as (
 
     select landed.*
     from landed
-    inner join newest_files
+    inner join limits
         on
-            regexp_extract(landed.source_file, '_p[0-9]+_') = newest_files.kafka_partition
-            and landed.source_file <= newest_files.newest_file
+            regexp_extract(landed.source_file, '_p[0-9]+_') = limits.kafka_partition
+            and landed.source_file <= limits.newest_file
+
+),
+
+loaded as (
+
+    select
+        bronze.source_file,
+        count(*) as row_count
+    from bronze
+    inner join limits
+        on
+            regexp_extract(bronze.source_file, '_p[0-9]+_') = limits.kafka_partition
+            and bronze.source_file <= limits.newest_file
+    group by bronze.source_file
 
 )
 
 select
-    coalesce(expected.source_file, bronze.source_file) as source_file,
+    coalesce(expected.source_file, loaded.source_file) as source_file,
     expected.record_count as landed_records,
-    bronze.row_count as bronze_rows
+    loaded.row_count as bronze_rows
 from expected
-full outer join bronze on expected.source_file = bronze.source_file
-where coalesce(expected.record_count, 0) <> coalesce(bronze.row_count, 0)
+full outer join loaded on expected.source_file = loaded.source_file
+where coalesce(expected.record_count, 0) <> coalesce(loaded.row_count, 0)
