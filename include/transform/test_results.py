@@ -6,7 +6,6 @@ holds `target/run_results.json`.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -69,7 +68,6 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
     tables = [test.stored_in for test in invocation.tests if test.stored_in]
     tests = as_xcom(invocation, failing_rows.fetch(Path(project_dir), tables) if tables else {})
     ti.xcom_push(key=XCOM_KEY, value=tests)
-    queries = _compiled(Path(project_dir))
     for result, test in zip(invocation.tests, tests, strict=True):
         if test["status"] in NOT_PASSED:
             level = logging.ERROR if test["status"] in FAILED else logging.WARNING
@@ -83,7 +81,7 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
                 result.seconds,
                 test["message"],
                 rows,
-                queries[result.node_id],
+                result.sql,  # dbt's own log names a file with it, in a folder that Cosmos removes
             )
     s3, storage = s3_client(), load_group(StorageSettings)
     test_history.keep(s3, storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
@@ -105,12 +103,6 @@ def _leave(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], t
         task_tests.write(s3, storage, state)
     except (ClientError, BotoCoreError) as error:
         log.error("the monitor is not told of these tests; the data is not affected: %s", error)
-
-
-def _compiled(project_dir: Path) -> dict[str, str]:
-    """The SQL of each node that ran, by node id. (dbt's own log names a file in a folder that Cosmos removes.)"""
-    results = json.loads((project_dir / "target" / "run_results.json").read_text())["results"]
-    return {one["unique_id"]: (one.get("compiled_code") or "").strip() for one in results}
 
 
 def summarise(tests: Iterable[dict[str, Any]]) -> LayerTests:

@@ -30,7 +30,9 @@ class RunResultsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """One data test. `failures` counts rows; `stored_in` is the table that keeps them, empty when there is none."""
+    """One data test. `failures` counts rows; `stored_in` is the table that keeps them, empty when there is none; `sql`
+    is what ran, empty when nothing did.
+    """
 
     __test__ = False  # no test of pytest's
 
@@ -44,6 +46,7 @@ class TestResult:
     seconds: float
     message: str
     stored_in: str = ""
+    sql: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
         seconds=float(result.get("execution_time") or 0),
         message=result.get("message") or "",
         stored_in=str(node.get("relation_name") or "") if stored else "",
+        sql=str(result.get("compiled_code") or "").strip(),
     )
 
 

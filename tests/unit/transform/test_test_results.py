@@ -70,7 +70,7 @@ def test_the_log_tells_a_failing_test_with_rows_time_and_sql(tmp_path: Path, mon
     monkeypatch.setattr(failing_rows, "fetch", lambda *_: {"kept": "symbol=null"})
     monkeypatch.setattr("include.watch.connections.s3_client", lambda: None)
     monkeypatch.setattr(test_history, "keep", lambda *_: None)
-    test_results.keep(str(tmp_path), {"ti": Mock(dag_id="d", run_id="r")})
+    test_results.keep(str(tmp_path), {"ti": Mock(dag_id="d", run_id="r", task_id="silver.crypto_stage_model_build")})
     [told] = log.log.call_args_list
     level, form, *values = told.args
     assert level == logging.ERROR
