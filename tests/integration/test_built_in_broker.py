@@ -90,7 +90,7 @@ def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
         assert "already running" in watching.stderr
         last = json.loads(watching.stdout)
         assert last["landed"] >= status["landed"], watching.stderr
-        assert (watching.returncode, last["empty_stages"]) == (1, ["bronze", "silver", "gold", "tests passed"])
+        assert watching.returncode == bool(last["empty_stages"]), "how far the transform is when asked differs"
         assert child.wait(60) == 0, log.read_text() + watching.stderr
     told = log.read_text()
     assert "built-in: chosen by LOCAL_BROKER" in told
