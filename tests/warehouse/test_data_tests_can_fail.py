@@ -41,6 +41,11 @@ NOISE = {"crypto_raw_price_in_range": f"select count(*) from {RAW} where cast(pr
 """Warns on the undamaged market too, whose faults are on purpose: so many."""
 
 
+LANDED_CHECKS = {"assert_no_offset_begins_two_files", "assert_bronze_has_each_line_of_its_files"}
+WHOLE_FILES = ("--vars", "landed_check_hours: 3")
+"""A file of this market is named for its first record, up to 100 minutes before its last."""
+
+
 @dataclass(frozen=True)
 class Break:
     """What is done to the data. `also` are tests that this damage cannot but trip as well."""
@@ -285,7 +290,8 @@ def test_a_broken_table_is_reported_by_exactly_its_test(
     warehouse.execute(";".join(BREAKS[name].sql for name in names))
     tables = [model_of(BREAKS[name].table) for name in names]
     with landed(warehouse, (BREAKS[name] for name in names)):
-        results = warehouse.dbt("test", "--select", *tables, "--exclude", "tag:cross_layer")
+        wide = WHOLE_FILES if LANDED_CHECKS & set(names) else ()
+        results = warehouse.dbt("test", "--select", *tables, "--exclude", "tag:cross_layer", *wide)
     found = reported(results) - (NOISE.keys() - set(names))
     for name, table in zip(names, tables, strict=True):
         by_its_tests = {other for other in found if model_of(BREAKS[other].table) == table}
@@ -305,7 +311,7 @@ def test_a_file_that_landed_after_the_last_load_is_no_fault(
     store = open_bucket(warehouse.bucket, warehouse.endpoint)
     obstore.put(store, earlier, encode([b'{"_topic": "late"}'], ".json"))
     try:
-        results = warehouse.dbt("test", "--select", "assert_bronze_has_each_line_of_its_files")
+        results = warehouse.dbt("test", "--select", "assert_bronze_has_each_line_of_its_files", *WHOLE_FILES)
     finally:
         obstore.delete(store, earlier)
     assert reported(results) == set()
