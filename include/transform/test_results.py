@@ -97,8 +97,8 @@ def _leave(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], t
     ti = context["ti"]
     if (tests.failed and ti.try_number <= ti.max_tries) or context["params"].get("select"):
         return
-    url = f"{load_group(AlertSettings).airflow_url.rstrip('/')}/dags/{ti.dag_id}/runs/{ti.run_id}"
-    state = TaskTests(f"{ti.dag_id}.{ti.task_id}", at, tests, Run(ti.dag_id, ti.run_id, url))
+    run = Run.of(ti.dag_id, ti.run_id, load_group(AlertSettings).airflow_url)
+    state = TaskTests(f"{ti.dag_id}.{ti.task_id}", at, tests, run)
     try:
         task_tests.write(s3, storage, state)
     except (ClientError, BotoCoreError) as error:

@@ -7,7 +7,6 @@ one writes, and on Athena every look would cost a query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -100,6 +99,11 @@ class Run:
     run_id: str
     url: str
 
+    @classmethod
+    def of(cls, dag_id: str, run_id: str, airflow_url: str) -> Self:
+        """The run with its page in the Airflow at `airflow_url`."""
+        return cls(dag_id, run_id, f"{airflow_url.rstrip('/')}/dags/{dag_id}/runs/{run_id}")
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in the object."""
         return {"dag_id": self.dag_id, "run_id": self.run_id, "url": self.url}
@@ -177,17 +181,13 @@ def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState |
 def write(s3: S3Client, storage: StorageSettings, state: LayerState) -> LayerState:
     """Write the layer's state; `since` of a test that failed before is carried over. Returns what was written."""
     before = read(s3, storage, state.layer)
-    tests = replace(
-        state.tests, failing=with_since(state.tests.failing, before.tests if before else None, state.finished_at)
-    )
-    written = replace(state, tests=tests)
+    written = replace(state, tests=with_since(state.tests, before.tests if before else None, state.finished_at))
     state_objects.write(s3, storage.bucket, key(storage, state.layer), written.to_json())
     return written
 
 
-def with_since(
-    failing: Sequence[FailingTest], before: LayerTests | None, finished_at: datetime
-) -> tuple[FailingTest, ...]:
-    """The failing tests, each with the end of the first build in which it failed without a break."""
+def with_since(tests: LayerTests, before: LayerTests | None, finished_at: datetime) -> LayerTests:
+    """The tests, each failing one with the end of the first build in which it failed without a break."""
     known = {test.name: test.since for test in before.failing} if before else {}
-    return tuple(replace(test, since=test.since or known.get(test.name) or finished_at) for test in failing)
+    dated = (replace(test, since=test.since or known.get(test.name) or finished_at) for test in tests.failing)
+    return replace(tests, failing=tuple(dated))

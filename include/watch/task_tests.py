@@ -99,5 +99,5 @@ def write(s3: S3Client, storage: StorageSettings, state: TaskTests) -> None:
         before = None  # it is written anew
     if before is None and state.tests == LayerTests():
         return  # it runs no tests
-    tests = replace(state.tests, failing=with_since(state.tests.failing, before, state.finished_at))
-    state_objects.write(s3, storage.bucket, where, replace(state, tests=tests).to_json())
+    written = replace(state, tests=with_since(state.tests, before, state.finished_at))
+    state_objects.write(s3, storage.bucket, where, written.to_json())

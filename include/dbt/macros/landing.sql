@@ -58,7 +58,7 @@
     {%- if not execute or table.is_cte -%}
         select line, source_file from {{ table }}
     {%- else -%}
-        {%- set folder = "s3://" ~ env_var('S3_BUCKET', 'gaurav-hudi-data') ~ "/" ~ prefix -%}
+        {%- set folder = landing_folder(prefix) -%}
         {%- set start = landing_start(time_column, writer_column) if is_incremental() else none -%}
         {%- set known = known_files(folder, name_start, start) if is_incremental() else none -%}
         {{- adapter.dispatch('landed_lines')(table, folder, name_start, start, known) -}}
@@ -168,6 +168,12 @@
     {%- endif -%}
     {%- set slowest = datetime.strptime(row[0][:19], "%Y-%m-%d %H:%M:%S") -%}
     {{- return(slowest - timedelta(hours=var('landing_lookback_hours'))) -}}
+{%- endmacro %}
+
+
+{# Address of a folder of the bucket. #}
+{% macro landing_folder(prefix) -%}
+    {{- return("s3://" ~ env_var('S3_BUCKET', 'gaurav-hudi-data') ~ "/" ~ prefix) -}}
 {%- endmacro %}
 
 

@@ -24,7 +24,7 @@
 
 {# Folder of the data files. #}
 {% macro landed_data_folder() -%}
-    s3://{{ env_var('S3_BUCKET', 'gaurav-hudi-data') }}/{{ env_var('S3_DATA_PREFIX', 'crypto_data/') }}
+    {{- return(landing_folder(env_var('S3_DATA_PREFIX', 'crypto_data/'))) -}}
 {%- endmacro %}
 
 
