@@ -25,6 +25,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from include.ingest import quote, runs, topic
+from include.ingest.commits import read_commits
 from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health
 from include.ingest.logs import LIBRDKAFKA, logger
@@ -455,7 +456,7 @@ class Consumer:
         name = self._settings.kafka.topic
         starts: list[TopicPartition] = []
         try:
-            for found in self._committed_offsets(kafka, partitions):
+            for found in read_commits(kafka, partitions, COMMITTED_SECONDS, self._terminating.wait):
                 start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
                 if start is None:
                     low, _ = kafka.get_watermark_offsets(TopicPartition(name, found.partition), timeout=10)
@@ -474,27 +475,6 @@ class Consumer:
         self._ready = True
         self._metrics.partitions.set(len(self._lanes))
         self._log.info("assigned", partitions={at.partition: at.offset for at in starts})
-
-    def _committed_offsets(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The group's commits, asked for again while Kafka does not answer.
-
-        Raises:
-            KafkaException: it did not within COMMITTED_SECONDS.
-        """
-        deadline = monotonic() + COMMITTED_SECONDS
-        while partitions:
-            try:
-                found = kafka.committed(partitions, timeout=10)
-                errors = [at.error for at in found if at.error is not None]
-                if errors:
-                    raise KafkaException(errors[0])
-                return found
-            except KafkaException as error:
-                if monotonic() > deadline:
-                    raise
-                self._log.warning("commits not read yet", error=str(error))
-                self._terminating.wait(0.5)
-        return []
 
     def _open_lane(self, partition: int, start: int) -> None:
         self._stopped.pop(partition, None)

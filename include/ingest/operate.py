@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from obstore.exceptions import NotFoundError
 from obstore.store import S3Store
 
+from include.ingest.commits import read_commits
 from include.ingest.protocol import MAX_WINDOW_CELLS, commit_mark
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing import body
@@ -160,9 +161,10 @@ class Operator:
 
         Raises:
             OperationError: see `decide`.
+            KafkaException: Kafka does not answer.
         """
         at = TopicPartition(self._settings.kafka.topic, partition)
-        found = self._kafka.committed([at], timeout=SECONDS)[0]
+        (found,) = read_commits(self._kafka, [at], SECONDS)
         ours = found.offset >= 0 and found.metadata == commit_mark(self.contract.topic_id)
         low, high = self._kafka.get_watermark_offsets(at, timeout=SECONDS)
         begin = found.offset if ours else None

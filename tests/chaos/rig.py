@@ -16,6 +16,7 @@ from time import monotonic, sleep
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
+from include.ingest.commits import read_commits
 from tests.chaos.checker import Acknowledged
 
 BAD = (b"{", b'{"id": 1}', b"[]", b"\xff\xfe", b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":-1}')
@@ -142,7 +143,7 @@ def wait_until_committed(bootstrap: str, group: str, topic: str, partitions: int
     try:
         while True:
             ends = {at.partition: reader.get_watermark_offsets(at, timeout=20)[1] for at in places}
-            done = {at.partition: max(at.offset, 0) for at in reader.committed(places, timeout=20)}
+            done = {at.partition: max(at.offset, 0) for at in read_commits(reader, places, 20)}
             missing = {number: end - done[number] for number, end in ends.items() if done[number] < end}
             if not missing or monotonic() > deadline:
                 return missing

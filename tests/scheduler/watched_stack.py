@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from msgspec import structs
 
+from include.ingest.commits import read_commits
 from include.ingest.quote import encode
 from include.ingest.sources.simulator import Simulator
 from include.local import environment
@@ -204,7 +205,7 @@ class WatchedStack:
         def done() -> bool:
             return all(
                 one.offset == reader.get_watermark_offsets(one, timeout=10)[1]
-                for one in reader.committed(places, timeout=10)
+                for one in read_commits(reader, places, 30)
             )
 
         eventually(done, seconds)

@@ -1,0 +1,51 @@
+"""The group's commits, asked for until its coordinator answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, sleep
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaException, TopicPartition
+
+from include.ingest.logs import logger
+
+PAUSE_SECONDS = 0.5
+ANSWER_SECONDS = 10.0
+
+_log = logger("commits")
+
+
+def _pause(seconds: float) -> bool:
+    sleep(seconds)
+    return False
+
+
+def read_commits(
+    kafka: KafkaConsumer,
+    partitions: list[TopicPartition],
+    within: float,
+    pause: Callable[[float], bool] = _pause,
+) -> list[TopicPartition]:
+    """What the group has committed of `partitions` (offset -1001: nothing).
+
+    A coordinator that has just started or taken over answers NOT_COORDINATOR or that it still loads, sometimes for
+    one partition only; librdkafka hands both on (2.16). So any error is asked about again for `within` seconds, with
+    a `pause` in between, which returns true to give up.
+
+    Raises:
+        KafkaException: the last error.
+    """
+    deadline = monotonic() + within
+    while True:
+        try:
+            found = kafka.committed(partitions, timeout=ANSWER_SECONDS) if partitions else []
+            for at in found:
+                if at.error is not None:
+                    raise KafkaException(at.error)
+        except KafkaException as error:
+            _log.warning("commits not read yet", error=str(error))
+            if monotonic() > deadline or pause(PAUSE_SECONDS):
+                raise
+        else:
+            return found
