@@ -60,21 +60,20 @@ class Drain:
 class Gateway:
     """versitygw over a folder; it can be frozen, killed and started again on the same port.
 
-    Unless told to `keep_alive`, as S3 does, it ends a connection after each request.
+    It keeps connections, as S3 does; by its own default it would end each after one request.
     """
 
-    def __init__(self, folder: Path, keep_alive: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.buckets = folder / "buckets"
         self.buckets.mkdir(parents=True)
         self._log = folder / "versitygw.log"
-        self._options = ["--keep-alive"] if keep_alive else []
         self._port = servers.free_port()
         self.endpoint = f"http://127.0.0.1:{self._port}"
         self._stack = ExitStack()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [str(BUILT / "versitygw"), "--port", f"127.0.0.1:{self._port}", "--quiet", *self._options]
+        command = [str(BUILT / "versitygw"), "--port", f"127.0.0.1:{self._port}", "--quiet", "--keep-alive"]
         command += ["posix", str(self.buckets)]
         secrets = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
         self._process = self._stack.enter_context(servers.process(command, self._log, secrets))

@@ -134,7 +134,7 @@ def s3_server(emulator: bool, folder: Path) -> Iterator[str]:
         with servers.aws_server(folder / "aws") as endpoint:
             yield endpoint
     else:
-        gateway = Gateway(folder, keep_alive=True)
+        gateway = Gateway(folder)
         gateway.start()
         try:
             yield gateway.endpoint
