@@ -111,7 +111,8 @@ def record_layer(layer: Layer) -> dict[str, Any]:
         raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
     built_by = Run.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
     tests = [test for results in pushed if results for test in results]
-    state = layers.record(s3, storage, layer, tests, built_by)
+    scanned = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.SCANNED)
+    state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
     if layer == "bronze" and not asked.select:  # or later layers would never be offered what bronze took

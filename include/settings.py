@@ -122,7 +122,8 @@ class ConsumerSettings(BaseSettings):
         60.0,
         gt=0,
         description="A batch is landed this long after its first record was read, full or not. "
-        "The monitor calls a commit stalled that stands still for twice as long: give Airflow the same.",
+        "The monitor calls a commit stalled that stands still for twice as long: give Airflow the same. Above 600 on "
+        "a slow topic the alarm low_throughput has to be silenced (docs/runbooks/low_throughput.md).",
     )
     max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
     parallel_puts: int = Field(16, ge=1, le=64, description="PUTs under way at once, of all partitions together.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +25,24 @@ def asset_uri(layer: Layer) -> str:
 
 
 def record(
-    s3: S3Client, storage: StorageSettings, layer: Layer, tests: Iterable[dict[str, Any]], run: Run
+    s3: S3Client,
+    storage: StorageSettings,
+    layer: Layer,
+    tests: Iterable[dict[str, Any]],
+    scanned: Iterable[Mapping[str, int]],
+    run: Run,
 ) -> LayerState:
     """Count the layer, write its state to S3 and return it.
 
-    `tests` are the results that `test_results.keep` pushed in the layer's dbt tasks.
+    `tests` and `scanned` are what `test_results.keep` pushed in the layer's dbt tasks.
 
     Raises:
         LayerQueryError: the warehouse could not be asked (for example when the model was never built).
     """
     counted = layer_query.count(MODELS[layer])
+    read: dict[str, int] = {}
+    for model, size in (pair for one in scanned for pair in one.items()):
+        read[model] = read.get(model, 0) + size
     state = LayerState(
         layer=layer,
         model=MODELS[layer],
@@ -43,5 +51,6 @@ def record(
         finished_at=datetime.now(UTC),
         tests=test_results.summarise(tests),
         run=run,
+        scanned=read,
     )
     return layer_state.write(s3, storage, state)

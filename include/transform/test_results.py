@@ -26,7 +26,10 @@ from include.watch.task_tests import TaskTests
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["XCOM_KEY", "as_xcom", "keep", "summarise"]
+__all__ = ["SCANNED", "XCOM_KEY", "as_xcom", "keep", "summarise"]
+
+SCANNED = "bytes_scanned"
+"""XCom key of `Invocation.scanned`; not pushed where the adapter does not tell."""
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,9 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
     tables = [test.stored_in for test in invocation.tests if test.stored_in]
     tests = as_xcom(invocation, failing_rows.fetch(Path(project_dir), tables) if tables else {})
     ti.xcom_push(key=XCOM_KEY, value=tests)
+    if invocation.scanned:
+        ti.xcom_push(key=SCANNED, value=dict(invocation.scanned))
+        log.info("bytes scanned: %s", ", ".join(f"{model} {read:,}" for model, read in invocation.scanned.items()))
     for result, test in zip(invocation.tests, tests, strict=True):
         if test["status"] in NOT_PASSED:
             level = logging.ERROR if test["status"] in FAILED else logging.WARNING

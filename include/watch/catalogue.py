@@ -254,6 +254,16 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         dimensions=(ENVIRONMENT, LAYER),
     ),
     Metric(
+        "BytesScanned",
+        "Bytes Scanned",
+        "Bytes",
+        "Maximum",
+        "monitor",
+        "What Athena read for the last build of a layer, models and data tests together, as dbt reports it. "
+        "The layer's state names it by model. Absent on DuckDB, which does not tell.",
+        dimensions=(ENVIRONMENT, LAYER),
+    ),
+    Metric(
         "FailingTests",
         "Failing dbt Tests",
         "Count",

@@ -7,7 +7,8 @@ one writes, and on Athena every look would cost a query.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -111,7 +112,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class LayerState:
-    """One layer after its last build. `newest_quote_at` is None when the table has no rows."""
+    """One layer after its last build. `newest_quote_at` is None when the table has no rows.
+
+    `scanned` is by model how many bytes its build and its tests read; empty where the warehouse does not tell.
+    """
 
     layer: Layer
     model: str
@@ -120,6 +124,7 @@ class LayerState:
     finished_at: datetime
     tests: LayerTests
     run: Run
+    scanned: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The object's content; times are ISO 8601, UTC."""
@@ -131,6 +136,7 @@ class LayerState:
             "finished_at": to_text(self.finished_at),
             "tests": self.tests.to_json(),
             "run": self.run.to_json(),
+            "scanned": dict(self.scanned),
         }
 
     @classmethod
@@ -150,6 +156,7 @@ class LayerState:
                 finished_at=from_text(content["finished_at"]),
                 tests=LayerTests.from_json(content["tests"]),
                 run=Run(run["dag_id"], run["run_id"], run["url"]),
+                scanned=dict(content.get("scanned", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise state_objects.StateUnreadableError(

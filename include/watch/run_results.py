@@ -6,8 +6,9 @@ The transform side passes it on (log, mail, layer state), the history keeps it f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,16 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One call of dbt; `finished_at` is UTC."""
+    """One call of dbt; `finished_at` is UTC.
+
+    `scanned` is by model how many bytes its statement and those of its tests read, as far as the adapter tells
+    (dbt-athena does, DuckDB does not; what a macro asks with `run_query` is in neither).
+    """
 
     invocation_id: str
     finished_at: datetime
     tests: tuple[TestResult, ...]
+    scanned: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(project_dir: Path) -> Invocation:
@@ -81,7 +87,20 @@ def from_artifacts(run_results: Mapping[str, Any], manifest: Mapping[str, Any]) 
         invocation_id=metadata["invocation_id"],
         finished_at=from_text(metadata["generated_at"]),
         tests=tuple(_test(one, manifest) for one in tests),
+        scanned=_scanned(run_results["results"], manifest),
     )
+
+
+def _scanned(results: Iterable[Mapping[str, Any]], manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes read, by model; a test's count for the model it is attached to, else for all it reads, named together."""
+    found: Counter[str] = Counter()
+    for result in results:
+        read = (result.get("adapter_response") or {}).get("data_scanned_in_bytes")
+        if read is not None:
+            node = manifest["nodes"].get(str(result["unique_id"]), {})
+            is_test = node.get("resource_type") == "test"
+            found[_names(_models(node, manifest)) if is_test else str(node.get("name", ""))] += int(read)
+    return dict(found)
 
 
 def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
@@ -93,7 +112,7 @@ def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
         node_id=node_id,
         name=node_id.split(".")[2],
         layer=_layer(models),
-        model=",".join(str(model["name"]) for model in models),
+        model=_names(models),
         severity=str(node.get("config", {}).get("severity", "error")).lower(),
         status=status,
         failures=int(result.get("failures") or 0),
@@ -110,6 +129,10 @@ def _models(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Mappin
     wanted = [attached] if attached else node.get("depends_on", {}).get("nodes", [])
     known = (manifest["nodes"].get(one) or manifest.get("sources", {}).get(one) for one in wanted)
     return [one for one in known if one]
+
+
+def _names(models: Iterable[Mapping[str, Any]]) -> str:
+    return ",".join(str(model["name"]) for model in models)
 
 
 def _layer(models: list[Mapping[str, Any]]) -> str:

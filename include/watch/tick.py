@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from include.watch.alert_rules import Measured, Verdict, judge
-from include.watch.catalogue import CONDITIONS, LAYERS, Condition
+from include.watch.catalogue import CONDITIONS, LAYERS, Condition, Layer
 from include.watch.cloudwatch import Datum, by_layer
 from include.watch.instants import from_text, span, to_text
 from include.watch.objects import mean_batch
@@ -60,10 +60,19 @@ def data(tick: Tick) -> list[Datum]:
     if layers:
         found += [
             *by_layer("DataAge", layers["ages"]),
+            *by_layer("BytesScanned", scanned_bytes(layers)),
             Datum("UndeliveredNotices", layers["undelivered"]),
             Datum("FailingTests", len(failing_tests(layers))),
         ]
     return found
+
+
+def scanned_bytes(layers: Mapping[str, Any]) -> dict[Layer, float | None]:
+    """What each layer's last build read; None where it is not known."""
+    states = {layer: layers["states"][layer] for layer in LAYERS}
+    return {
+        one: sum(state["scanned"].values()) if state and state["scanned"] else None for one, state in states.items()
+    }
 
 
 def _known(metric: str, value: float | None) -> list[Datum]:

@@ -17,7 +17,7 @@ import pytest
 from obstore.store import S3Store
 
 from include.settings import StorageSettings
-from include.watch import test_history
+from include.watch import run_results, test_history
 from tests.athena.rig import AthenaWarehouse
 from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket, quote
 from tests.warehouse.warehouse import Warehouse, reported
@@ -144,6 +144,13 @@ def test_a_first_build_gives_the_same_everywhere(
     topic.land(store)
     obstore.put(store, *lagging[0])
     build_both(athena_warehouse, duckdb_warehouse)
+
+
+def test_dbt_tells_by_model_what_was_scanned(athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse) -> None:
+    """What `BytesScanned` is made from: the results of the build before."""
+    scanned = run_results.read(athena_warehouse.artifacts.parent).scanned
+    assert min(scanned[model] for model in ("crypto_raw", "crypto_stage", "crypto_curated")) > 0
+    assert run_results.read(duckdb_warehouse.artifacts.parent).scanned == {}
 
 
 def test_each_fault_of_the_day_is_there_and_is_dealt_with_on_both(

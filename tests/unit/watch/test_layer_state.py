@@ -21,6 +21,7 @@ GOLD = LayerState(
     finished_at=NOW,
     tests=LayerTests(10, 1, 0, (FailingTest("price_in_range", "warn", 2, "Got 2 results"),)),
     run=Run("crypto_transform", "manual__1", "http://airflow.test/x"),
+    scanned={"crypto_curated": 1_048_576},
 )
 
 

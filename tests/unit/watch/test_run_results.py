@@ -18,6 +18,7 @@ def test_tests_are_read_with_their_place_and_where_their_rows_are() -> None:
         ("price_in_range_crypto_raw", "bronze", "warn", '"lake"."test_failures"."price_in_range"'),
         ("assert_nothing_is_lost", "cross_layer", "skipped", ""),
     ]
+    assert found.scanned == {"crypto_raw": 1200, "crypto_raw,crypto_stage": 30}
 
 
 def test_absent_and_broken_files_are_told_apart(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from include.watch import alert_rules, tick
 from include.watch.alert_rules import Verdict
 from include.watch.alerts import AlertState, OpenAlert
-from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS
+from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, Layer
 from include.watch.instants import to_text
+from include.watch.layer_state import LayerState, LayerTests, Run
 from include.watch.thresholds import in_force
 from include.watch.tick import Tick
 
@@ -31,8 +32,19 @@ KAFKA: dict[str, Any] = {
     "window_fault": "",
 }
 OBJECTS: dict[str, Any] = {"objects": 3, "bytes": 900, "dead_letter_objects": 0, "spans": {"0": [3, 0, 200]}}
+
+
+def built(layer: Layer, scanned: dict[str, int]) -> dict[str, Any]:
+    """The state of a layer whose tests passed."""
+    return LayerState(layer, "model", 7, NOW, NOW, LayerTests(9), Run("d", "r", "http://a"), scanned).to_json()
+
+
 LAYERS: dict[str, Any] = {
-    "states": {"bronze": None, "silver": None, "gold": None},
+    "states": {
+        "bronze": built("bronze", {"crypto_raw": 5, "crypto_dead_letter": 2}),
+        "silver": built("silver", {}),
+        "gold": None,
+    },
     "other_tests": [],
     "ages": {"bronze": 10.0, "silver": 20.0, "gold": None},
     "undelivered": 0,
@@ -62,6 +74,7 @@ def test_a_full_tick_publishes_every_metric_of_the_monitor() -> None:
     assert {one.metric for one in found} == {one.name for one in METRICS.values() if one.publisher == "monitor"}
     assert {one.metric: one.value for one in found}["BatchSizeLastHour"] == 100
     assert [one.layer for one in found if one.metric == "DataAge"] == ["bronze", "silver"]  # gold's is not known
+    assert [(one.layer, one.value) for one in found if one.metric == "BytesScanned"] == [("bronze", 7)]
 
 
 def test_without_any_source_only_heartbeat_and_blindness_are_published() -> None:
