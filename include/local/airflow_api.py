@@ -61,12 +61,14 @@ class AirflowApi:
             except httpx.HTTPError as error:
                 raise AirflowApiError(f"no token from Airflow at {self.base_url}: {error}") from error
             self._http.headers["Authorization"] = f"Bearer {token}"
-        for attempt in range(ATTEMPTS):
+        for left in reversed(range(ATTEMPTS)):
             try:
                 answer = self._http.request(method, f"/api/v2{path}", json=body)
             except httpx.TransportError as error:
+                if left and method == "GET" and isinstance(error, httpx.ReadTimeout):
+                    continue  # asked again it does no harm; what changes something may have been done
                 raise AirflowApiError(f"{method} {path}: {error}") from error
-            if not answer.is_server_error or attempt == ATTEMPTS - 1:
+            if not answer.is_server_error or not left:
                 break
             time.sleep(1)
         if answer.is_error:

@@ -142,7 +142,7 @@ def test_nothing_flows(watched: WatchedStack) -> None:
     for dag_id in (MONITOR, TRANSFORM):
         api.unpause(dag_id)
     api.trigger(TRANSFORM, {"full_refresh": True})  # goes on without new files; its dbt tasks get no slot
-    eventually(lambda: api.runs(MONITOR, 50)[-1:] != [], 60)
+    eventually(lambda: api.runs(MONITOR, 50)[-1:] != [], 120)
     first = api.runs(MONITOR, 50)[-1].run_id  # begun by the schedule
     _, states = watched.stack.wait_for_run(MONITOR, first, 300)
     assert red(states) >= {"check_low_throughput", "notify"}
@@ -160,7 +160,7 @@ def test_a_run_hangs_and_uploads_fail_and_take_long(watched: WatchedStack) -> No
     watched.uploads.weather = CALM
     moments["uploads work"] = datetime.now(UTC)
     watched.send([b"no JSON", b'{"id": 1}'])  # for later
-    eventually(lambda: watched.landed() > 0 and bool(watched.keys(StorageSettings().dead_letter_prefix)), 40)
+    eventually(lambda: watched.landed() > 0 and bool(watched.keys(StorageSettings().dead_letter_prefix)), 120)
     assert watched.uploads.counts["503"] > 5
 
 

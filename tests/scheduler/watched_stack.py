@@ -130,7 +130,7 @@ class WatchedStack:
     def one(self, kind: str, condition: str, subject: str = "") -> Told:
         """The one entry of this kind about the condition; waits for its mail, and fails if there are several."""
         title = CONDITIONS[condition].title + (f": {subject}" if subject else "")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             told = self.told()
             found = [one for one in told if (one.kind, one.title) == (kind, title)]
@@ -192,9 +192,9 @@ class WatchedStack:
             except KafkaException:
                 return False
 
-        eventually(answers, 60)
+        eventually(answers, 120)
 
-    def wait_until_landed(self, seconds: float = 60) -> None:
+    def wait_until_landed(self, seconds: float = 120) -> None:
         """Return when the group has landed and committed every message."""
         kafka = self._kafka()
         reader = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})  # it only looks
@@ -271,7 +271,7 @@ class WatchedStack:
         before = self._parsed_at()
         self.stop("airflow-dag-processor")
         self.start("airflow-dag-processor")
-        eventually(lambda: self._parsed_at() != before, 60)
+        eventually(lambda: self._parsed_at() != before, 120)
 
     def _parsed_at(self) -> str:
         return str(self.stack.api.call("GET", f"/dags/{TRANSFORM}").json()["last_parsed_time"])
