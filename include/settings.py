@@ -10,13 +10,16 @@ Nothing is read at import time: call `load()` (or one group's class) at run time
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as ParsingError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
@@ -49,6 +52,7 @@ class KafkaSettings(BaseSettings):
     ssl_ca_location: str | None = Field(None, description="PEM file of the brokers' CA; default: the system's.")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
+        repr=False,  # a key's password may stand in it
         description="JSON object of further librdkafka settings of producer, consumer and command line. They win over "
         "the settings above, not over those that delivery rests on. The monitor has its Airflow connection instead.",
     )
@@ -281,19 +285,33 @@ def load_group(group: type[Group]) -> Group:
     Raises:
         SettingsError: a variable has a value that cannot be used; every bad one is named.
     """
+    prefix = str(group.model_config.get("env_prefix", "")).upper()
     try:
         return group()
+    except ParsingError as error:  # it names the field in its text only
+        found = re.search(r'field "(\w+)"', str(error))
+        name = found[1] if found else "*"
+        raise SettingsError(f"{prefix}{name.upper()}: not JSON{_meaning(group.model_fields.get(name))}") from None
     except ValidationError as error:
-        prefix = str(group.model_config.get("env_prefix", ""))
-        problems = []
+        # A value inside a list or object is told by its variable's name, once for all types that it could have been.
+        problems: dict[tuple[str, str], list[str]] = {}
         for problem in error.errors(include_url=False):
-            name = (prefix + "_".join(str(part) for part in problem["loc"])).upper()
-            message = problem["msg"].removeprefix("Value error, ")
-            field = group.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
-            meaning = f" ({field.description})" if field and field.description else ""
-            shown = "" if field is None or "Secret" in str(field.annotation) else f"={problem['input']!r}"
-            problems.append(f"{name}{shown}: {message}{meaning}" if problem["loc"] else message)
-        raise SettingsError("; ".join(problems)) from None
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            field = group.model_fields.get(name)
+            shown = "" if field is None or _may_hold_secret(field) else f"={problem['input']!r}"
+            variable = f"{prefix}{name.upper()}{shown}: " if name else ""
+            problems.setdefault((variable, _meaning(field)), []).append(problem["msg"].removeprefix("Value error, "))
+        raise SettingsError(
+            "; ".join(variable + ", or ".join(wrong) + meaning for (variable, meaning), wrong in problems.items())
+        ) from None
+
+
+def _meaning(field: FieldInfo | None) -> str:
+    return f" ({field.description})" if field and field.description else ""
+
+
+def _may_hold_secret(field: FieldInfo) -> bool:
+    return "Secret" in str(field.annotation) or not field.repr
 
 
 def load() -> Settings:

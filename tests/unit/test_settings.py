@@ -46,6 +46,37 @@ def test_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kafka.client_config()["sasl.password"] == "hunter2-hunter2"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '["ssl.key.password=hunter2"]',
+        '{"ssl.key.password": ["hunter2"]}',
+        '{"ssl.key.password=hunter2": null}',
+        '"hunter2"',
+        "{hunter2",
+    ],
+)
+def test_wrong_options_are_refused_by_name_and_never_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("KAFKA_OPTIONS", value)
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load_group(settings.KafkaSettings)
+    assert re.match("KAFKA_OPTIONS: .*JSON object", str(caught.value))
+    assert "hunter2" not in str(caught.value).lower()
+    assert str(caught.value).count("KAFKA_OPTIONS") == 1
+    assert caught.value.__suppress_context__, "the cause shows the value"
+
+
+def test_right_options_are_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"ssl.key.password": "hunter2"}')
+    assert "hunter2" not in repr(settings.load_group(settings.KafkaSettings))
+
+
+def test_list_that_is_no_json_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_EMAILS", "me@example.com")
+    with pytest.raises(settings.SettingsError, match=r"^ALERT_EMAILS: not JSON \(JSON list of addresses"):
+        settings.load_group(settings.AlertSettings)
+
+
 def test_librdkafka_options_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_OPTIONS", '{"client.id": "lake", "bootstrap.servers": "elsewhere:9092"}')
     config = settings.load_group(settings.KafkaSettings).client_config()
