@@ -107,7 +107,7 @@ def alarms() -> Iterator[str]:
         yield f"      EvaluationPeriods: {condition.periods}"
         yield f"      ComparisonOperator: {_COMPARISON[condition.comparison]}"
         yield f"      Threshold: !Ref {condition.parameter}"
-        yield f"      TreatMissingData: {condition.missing}"
+        yield f"      TreatMissingData: {condition.alarm_missing}"
         yield "      AlarmActions: [!Ref AlertTopic]"
         yield "      OKActions: [!Ref AlertTopic]"
         yield ""

@@ -237,6 +237,16 @@ def raised(
     return change.done(), change.new
 
 
+def reminded(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
+    """The state after reminding of what no verdict repeats: alerts that a failed task or a late run has raised."""
+    change = _Change(now, dict(state.open), list(state.outbox))
+    for key, alert in state.open.items():
+        if alert.task and now - alert.notified_at >= reminder_after:
+            change.open[key] = replace(alert, notified_at=now)
+            change.tell("reminder", change.open[key])
+    return change.done(), change.new
+
+
 def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
     """The state after the alerts `keys` are over (those that are open)."""
     change = _Change(now, dict(state.open), list(state.outbox))
@@ -279,6 +289,15 @@ def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
         else:
             outbox.append(notice)
     return AlertState(state.open, tuple(outbox)), mine
+
+
+def undelivered(state: AlertState, now: datetime) -> list[Notice]:
+    """Notices that somebody has tried to send in vain: refused, or the sender died. Not those being sent now."""
+    return [
+        notice
+        for notice in state.outbox
+        if notice.attempts and (notice.claimed_until is None or notice.claimed_until <= now)
+    ]
 
 
 def delivered(state: AlertState, ids: Sequence[str]) -> AlertState:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from include.settings import StorageSettings
 from include.watch import state_objects
 from include.watch.alerts import AlertState
+from include.watch.instants import to_text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,6 +68,17 @@ class S3AlertStore:
             ClientError, BotoCoreError: S3 refused or could not be reached.
         """
         state_objects.replace(self.s3, self.storage.bucket, self.key, state.to_json(), version)
+
+    def require(self) -> None:
+        """Read the state, and write an object beside it: what cannot be written keeps nothing.
+
+        Raises:
+            StateUnreadableError: the state is broken.
+            ClientError, BotoCoreError: S3 refused one of both or could not be reached.
+        """
+        self.load()
+        beside = f"{self.storage.state_prefix}alerts_can_be_written.json"
+        state_objects.write(self.s3, self.storage.bucket, beside, {"at": to_text(datetime.now(UTC))})
 
 
 def update(store: AlertStore, change: Callable[[AlertState], tuple[AlertState, Result]]) -> Result:

@@ -132,11 +132,21 @@ def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenA
     """The alerts that a failed task raises."""
     ti = context["ti"]
     run_url = run_link(settings, ti.dag_id, ti.run_id, ti.task_id)
-    tests = ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or []
-    failing = [_of_test(test, run_url, ti.dag_id, now) for test in tests if test["status"] in FAILED]
+    failing = [_of_test(test, run_url, ti.dag_id, now) for test in _tests_of(ti) if test["status"] in FAILED]
     alerts = failing or [_of_task(context, run_url, now)]
     count = successes(ti.dag_id, ti.task_id)
     return [replace(alert, task=f"{ti.dag_id}/{ti.task_id}", successes=count) for alert in alerts]
+
+
+def _tests_of(ti: Any) -> list[Mapping[str, Any]]:
+    """The tests that the task left; none where that cannot be asked: the failure of the task is told all the same."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    try:
+        return ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or []
+    except (NameError, RuntimeError, ValueError, AirflowRuntimeError) as error:
+        log.warning("the tests of %s / %s cannot be read here: %s", ti.dag_id, ti.task_id, error)
+        return []
 
 
 def _of_test(test: Mapping[str, Any], run_url: str, dag_id: str, now: datetime) -> OpenAlert:
@@ -181,11 +191,12 @@ def successes(dag_id: str, task_id: str) -> int | None:
 
     (Airflow runs the callback of a task that was killed in the DAG processor, which cannot ask.)
     """
+    from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     try:
         return int(RuntimeTaskInstance.get_ti_count(dag_id=dag_id, task_ids=[task_id], states=["success"]))
-    except (NameError, RuntimeError, ValueError) as error:
+    except (NameError, RuntimeError, ValueError, AirflowRuntimeError) as error:
         log.warning("the successes of %s / %s cannot be counted here: %s", dag_id, task_id, error)
         return None
 

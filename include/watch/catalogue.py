@@ -19,6 +19,7 @@ Unit = Literal["Count", "Count/Second", "Seconds", "Bytes"]
 Statistic = Literal["Sum", "Average", "Maximum", "Minimum"]
 Comparison = Literal[">", "<"]
 Missing = Literal["missing", "notBreaching", "breaching"]
+AlarmMissing = Literal["missing", "notBreaching", "breaching", "ignore"]
 Publisher = Literal["consumer", "monitor"]
 Severity = Literal["error", "warning"]
 Layer = Literal["bronze", "silver", "gold"]
@@ -88,6 +89,17 @@ class Condition:
     def task_id(self) -> str:
         """Id of the monitor's task that turns red."""
         return f"check_{self.name}"
+
+    @property
+    def alarm_missing(self) -> AlarmMissing:
+        """How the CloudWatch alarm takes a period without a number.
+
+        What the monitor publishes is missing when the source or the monitor itself is away. The alarm stays as it is
+        then, as the monitor's own alert does: neither "over" nor, once the numbers are back, told a second time.
+        """
+        metric = metric_of(self)
+        by_monitor = metric is not None and metric.publisher == "monitor"
+        return "ignore" if by_monitor and self.missing != "breaching" else self.missing
 
     @property
     def parameter(self) -> str:

@@ -5,6 +5,7 @@ Connections: `kafka_default`, `aws_default`, `smtp_default`.
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
@@ -21,7 +22,7 @@ from botocore.config import Config
 from confluent_kafka import Consumer
 
 from include.settings import AwsSettings
-from include.watch.kafka_offsets import LOOKER_CONFIG
+from include.watch.kafka_offsets import looker_config
 from include.watch.notices import Mail
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
+
+log = logging.getLogger(__name__)
 
 KAFKA = "kafka_default"
 AWS = "aws_default"
@@ -70,30 +73,38 @@ def kafka_admin() -> AdminClient:
 class _KafkaLookerHook(KafkaBaseHook):
     """A consumer of the same connection that only looks: no group membership, no commit."""
 
+    group = ""
+
     def _get_client(self, config: dict[str, Any]) -> Consumer:
-        return Consumer(config | LOOKER_CONFIG)
+        return Consumer(config | looker_config(self.group))
 
 
-def kafka_looker() -> Consumer:
-    """A consumer by the connection `kafka_default`; the caller closes it."""
-    return cast("Consumer", _KafkaLookerHook(kafka_config_id=KAFKA).get_conn)  # type: ignore[no-untyped-call]
+def kafka_looker(group: str) -> Consumer:
+    """A consumer by the connection `kafka_default`, see `looker_config`; the caller closes it."""
+    hook = _KafkaLookerHook(kafka_config_id=KAFKA)  # type: ignore[no-untyped-call]
+    hook.group = group
+    return cast("Consumer", hook.get_conn)
 
 
 class _MailHook(SmtpHook):
     """The SMTP provider's hook for a message with a plain-text and an HTML part."""
 
     def deliver(self, message: EmailMessage) -> None:
+        """Send it. When only some of the recipients were refused the others have it: that is logged, not repeated."""
         refused = cast("SMTP", self._smtp_client).send_message(message)
-        if refused:
-            raise ValueError(f"the mail server refused {', '.join(refused)}: check ALERT_EMAILS")
+        for address, (code, said) in refused.items():
+            log.error("the mail server refused %s (%d %s): check ALERT_EMAILS", address, code, _text(said))
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode(errors="replace") if isinstance(said, bytes) else said
 
 
 def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     """Send by the connection `smtp_default`.
 
     Raises:
-        SMTPException, OSError, AirflowException: the server cannot be reached or refuses.
-        ValueError: it refuses a recipient.
+        SMTPException, OSError, AirflowException: the server cannot be reached, or refuses the mail or every recipient.
     """
     message = EmailMessage()
     message["Subject"] = mail.subject

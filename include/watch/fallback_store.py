@@ -39,9 +39,9 @@ class VariableAlertStore:
 def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
     """The store to use now, and why it is not S3 (empty when it is)."""
     try:
-        primary.load()
+        primary.require()
     except (ClientError, BotoCoreError, state_objects.StateUnreadableError) as error:
-        log.error("alert state in S3 not readable, using the Variable %s: %s", VARIABLE, error)
+        log.error("the alert state cannot be kept in S3, using the Variable %s: %s", VARIABLE, error)
         return VariableAlertStore(), str(error)
     return primary, ""
 

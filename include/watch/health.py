@@ -81,7 +81,7 @@ class Health:
 
     @property
     def silent(self) -> str:
-        """How long the monitor has not looked, when that is too long; else empty."""
+        """How long the monitor has not read Kafka, when that is too long; else empty. It may run and be blind."""
         if self.lag is None:
             return ""
         quiet = self.at - self.lag.looked_at
@@ -125,7 +125,7 @@ def collect(s3: S3Client, settings: Settings, variable: str | None, now: datetim
         other_tests=tuple(others or ()),
         lag=_lag(window) if window else None,
         alerts=_by_age(stored) if stored is not None else None,
-        undelivered=sum(1 for notice in stored.outbox if notice.attempts) if stored else 0,
+        undelivered=len(alert_rules.undelivered(stored, now)) if stored else 0,
         thresholds=thresholds,
         faults=faults,
     )

@@ -186,13 +186,18 @@ def record_times(
     return times
 
 
-LOOKER_CONFIG: dict[str, str | int | bool] = {
-    "group.id": "crypto-lakehouse-monitor",  # librdkafka wants a name; nothing is ever joined or committed
-    "enable.auto.commit": False,
-    "auto.offset.reset": "earliest",  # a position that retention deleted meanwhile: the next record counts
-    "fetch.max.bytes": 1_000_000,
-    "max.partition.fetch.bytes": 65_536,
-    "queued.max.messages.kbytes": 1_024,
-    "socket.timeout.ms": 10_000,
-}
-"""What the looking consumer needs on top of the connection's settings: small fetches, no group."""
+def looker_config(group: str) -> dict[str, str | int | bool]:
+    """What the looking consumer needs on top of the connection's settings: small fetches, and no membership.
+
+    librdkafka looks up the coordinator of `group.id` although nothing is ever joined or committed, and a broker with
+    access rules refuses that for a group that may not be described. The consumer's group may: its offsets are read too.
+    """
+    return {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",  # a position that retention deleted meanwhile: the next record counts
+        "fetch.max.bytes": 1_000_000,
+        "max.partition.fetch.bytes": 65_536,
+        "queued.max.messages.kbytes": 1_024,
+        "socket.timeout.ms": 10_000,
+    }

@@ -176,8 +176,12 @@ def read(s3: S3Client, storage: StorageSettings, layer: Layer) -> LayerState | N
         StateUnreadableError: the object is there but broken.
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
-    found = state_objects.read(s3, storage.bucket, key(storage, layer))
-    return None if found is None else LayerState.from_json(found[0])
+    where = key(storage, layer)
+    found = state_objects.read(s3, storage.bucket, where)
+    try:
+        return None if found is None else LayerState.from_json(found[0])
+    except state_objects.StateUnreadableError as error:
+        raise state_objects.StateUnreadableError(f"s3://{storage.bucket}/{where}: {error}") from error
 
 
 def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState | None]:
@@ -187,7 +191,10 @@ def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState |
 
 def write(s3: S3Client, storage: StorageSettings, state: LayerState) -> LayerState:
     """Write the layer's state; `since` of a test that failed before is carried over. Returns what was written."""
-    before = read(s3, storage, state.layer)
+    try:
+        before = read(s3, storage, state.layer)
+    except state_objects.StateUnreadableError:
+        before = None  # it is written anew
     written = replace(state, tests=with_since(state.tests, before.tests if before else None, state.finished_at))
     state_objects.write(s3, storage.bucket, key(storage, state.layer), written.to_json())
     return written

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from include.settings import Settings, StorageSettings
 from include.watch import (
+    alert_rules,
     baseline,
     cloudwatch,
     freshness,
@@ -61,7 +62,8 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
     found = lag.summary(reading.partitions, window, reading.members, reading.retention, now, grace)
     oldest = now if found.seconds is None else now - timedelta(seconds=found.seconds)
     unread = [(at, since) for at, since in before.unread if now - UNREAD_MEMORY <= at < now]
-    fault = fault or _write_window(s3, settings.storage, LagWindow(window, [*unread, (now, oldest)]))
+    # Also one that could not be read: what is written now is what the next look reads.
+    not_written = _write_window(s3, settings.storage, LagWindow(window, [*unread, (now, oldest)]))
     for one in reading.partitions:
         log.info(
             "partition=%d status=%s lag=%d committed=%s earliest=%d latest=%d",
@@ -84,7 +86,7 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
         "members": reading.members,
         "group_state": reading.group_state,
         "committed": {str(one.partition): one.committed for one in reading.partitions},
-        "window_fault": fault,
+        "window_fault": fault or not_written,
         "at": to_text(now),
     }
 
@@ -140,7 +142,7 @@ def layers(s3: S3Client, store: AlertStore, settings: Settings, now: datetime) -
         "other_tests": [found.to_json() for found in task_tests.read_all(s3, settings.storage)],
         "ages": freshness.data_ages(states, first, now),
         "first_landed": to_text(first) if first else None,
-        "undelivered": sum(1 for notice in state.outbox if notice.attempts),
+        "undelivered": len(alert_rules.undelivered(state, now)),
         "undelivered_error": next((notice.last_error for notice in state.outbox if notice.last_error), ""),
         "at": to_text(now),
     }

@@ -40,7 +40,8 @@ def look_at(source: tick.Source) -> dict[str, Any]:
     else:
         s3 = connections.s3_client()
         if source == "kafka":
-            found = measure.kafka(connections.kafka_admin(), connections.kafka_looker(), s3, settings, now)
+            looker = connections.kafka_looker(settings.kafka.group)
+            found = measure.kafka(connections.kafka_admin(), looker, s3, settings, now)
         elif source == "objects":
             found = measure.landed(s3, settings, now)
         else:
@@ -113,7 +114,8 @@ def transitions(verdicts: Sequence[Mapping[str, Any]] | None, run_id: str) -> li
         counts = {task: found for task in tasks_of(after) if (found := count(task)) is not None}
         after, over = alert_rules.counted(after, counts)
         after, ended = alert_rules.ended(after, [key for key in over if key not in still], now)
-        return after, [*new, *ended]
+        after, reminded = alert_rules.reminded(after, now, settings.alert.reminder_after)
+        return after, [*new, *ended, *reminded]
 
     return update(store, change)
 

@@ -79,10 +79,16 @@ def read_all(s3: S3Client, storage: StorageSettings) -> list[TaskTests]:
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=prefix(storage))
-    contents = [
-        state_objects.read(s3, storage.bucket, item["Key"]) for page in pages for item in page.get("Contents", [])
-    ]
-    return [TaskTests.from_json(found[0]) for found in contents if found is not None]
+    keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+    return [found for key in keys if (found := _read(s3, storage, key)) is not None]
+
+
+def _read(s3: S3Client, storage: StorageSettings, key: str) -> TaskTests | None:
+    found = state_objects.read(s3, storage.bucket, key)
+    try:
+        return None if found is None else TaskTests.from_json(found[0])
+    except state_objects.StateUnreadableError as error:
+        raise state_objects.StateUnreadableError(f"s3://{storage.bucket}/{key}: {error}") from error
 
 
 def write(s3: S3Client, storage: StorageSettings, state: TaskTests) -> None:
@@ -93,8 +99,8 @@ def write(s3: S3Client, storage: StorageSettings, state: TaskTests) -> None:
     """
     where = key(storage, state.task)
     try:
-        found = state_objects.read(s3, storage.bucket, where)
-        before = TaskTests.from_json(found[0]).tests if found else None
+        found = _read(s3, storage, where)
+        before = found.tests if found else None
     except state_objects.StateUnreadableError:
         before = None  # it is written anew
     if before is None and state.tests == LayerTests():

@@ -46,7 +46,7 @@ def data(tick: Tick) -> list[Datum]:
         found += [
             Datum("SumOffsetLag", kafka["total"]),
             Datum("MaxOffsetLag", kafka["worst"]),
-            Datum("StalledPartitions", len(kafka["stalled"])),
+            *_known("StalledPartitions", stalled_partitions(kafka)),
             *_known("EstimatedMaxTimeLag", kafka["seconds"]),
             *_known("RetentionHeadroom", kafka["headroom_seconds"]),
         ]
@@ -65,6 +65,12 @@ def data(tick: Tick) -> list[Datum]:
             Datum("FailingTests", len(failing_tests(layers))),
         ]
     return found
+
+
+def stalled_partitions(kafka: Mapping[str, Any]) -> int | None:
+    """How many there are; None when the earlier looks are not known and this one has found none."""
+    found = len(kafka["stalled"])
+    return None if kafka["window_fault"] and not found else found
 
 
 def scanned_bytes(layers: Mapping[str, Any]) -> dict[Layer, float | None]:
@@ -168,7 +174,10 @@ def _stalled(_: Condition, kafka: dict[str, Any]) -> Measured:
     named = [f"partition {partition}: {status}" for partition, status in kafka["stalled"].items()]
     note = [kafka["window_fault"]] if kafka["window_fault"] else []
     details = (f"group {kafka['group_state']}, members {members}", *named[:20], *note)
-    return Measured((float(len(kafka["stalled"])),), details=details)
+    number = stalled_partitions(kafka)
+    if number is None:
+        return Measured(blind=f"one look alone tells nothing: {kafka['window_fault']}", details=details)
+    return Measured((float(number),), details=details)
 
 
 def _headroom(_: Condition, kafka: dict[str, Any]) -> Measured:

@@ -103,7 +103,7 @@ def test_alarms_are_the_catalogues(deployed: d.Deployment, names: Names) -> None
     for condition in ALARMED:
         alarm = found[alarm_name(condition, names.environment)]
         assert (alarm["MetricName"], alarm["Threshold"]) == (condition.metric, condition.threshold)
-        assert alarm["TreatMissingData"] == condition.missing
+        assert alarm["TreatMissingData"] == condition.alarm_missing
         assert alarm["AlarmActions"] == [deployed.outputs["AlertTopicArn"]]
         assert condition.runbook in alarm["AlarmDescription"]
 

@@ -176,7 +176,7 @@ def test_alarm_is_the_condition(condition: Condition, template: Template) -> Non
     assert (alarm["MetricName"], alarm["Statistic"]) == (metric.name, metric.statistic)
     assert (alarm["Period"], alarm["EvaluationPeriods"]) == (metric.period_seconds, condition.periods)
     assert alarm["ComparisonOperator"] == {">": "GreaterThanThreshold", "<": "LessThanThreshold"}[condition.comparison]
-    assert alarm["TreatMissingData"] == condition.missing
+    assert alarm["TreatMissingData"] == condition.alarm_missing
     assert alarm["Threshold"] == {"Ref": condition.parameter}
     assert template["Parameters"][condition.parameter]["Default"] == condition.threshold
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlertTopic"}]

@@ -34,6 +34,7 @@ class Mailbox:
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
     refuse: bool = False
+    unknown: set[str] = field(default_factory=set)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 aiosmtpd's name
         """Called by aiosmtpd."""
@@ -42,6 +43,15 @@ class Mailbox:
         content = envelope.content
         assert isinstance(content, bytes)
         self.mails.append(message_from_bytes(content, policy=policy.default))
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802 aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Called by aiosmtpd."""
+        if address in self.unknown:
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
         return "250 OK"
 
     def take(self) -> list[EmailMessage]:

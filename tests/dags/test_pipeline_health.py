@@ -92,8 +92,8 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     assert "javascript:" not in shown
     assert "no mail server has taken yet: 1." in shown
     assert "Variable monitor_thresholds" in shown
-    assert "The monitor has not looked for" not in shown
-    assert "The monitor has not looked for 24 h" in page(at=NOW + timedelta(hours=24))
+    assert "The monitor has not read Kafka for" not in shown
+    assert "The monitor has not read Kafka for 24 h" in page(at=NOW + timedelta(hours=24))
 
 
 def test_what_cannot_be_read_is_unknown_and_says_why(storage: StorageSettings) -> None:

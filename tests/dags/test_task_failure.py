@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 import boto3
@@ -17,6 +18,8 @@ from airflow.sdk import DAG
 
 from include.settings import StorageSettings
 from include.watch.alert_state import S3AlertStore
+from include.watch.connections import send_mail
+from include.watch.notices import Mail
 from tests.dags.conftest import Mailbox, aws_connection
 
 pytestmark = pytest.mark.servers
@@ -155,3 +158,16 @@ def test_a_webhook_that_refuses_is_logged_without_its_address_and_the_mail_is_ou
     assert "Slack did not take the notice: HTTP 500" in logged
     assert "Teams cannot be reached: ConnectError" in logged
     assert "hook-secret" not in logged
+
+
+def test_one_refused_recipient_is_logged_and_the_others_have_the_mail(
+    airflow_db: None, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Were it an error, everybody else would get the same mail again with each tick."""
+    mailbox.unknown = {"left@example.com"}
+    mail = Mail("subject", "text", "<p>text</p>")
+    send_mail(mail, ["oncall@example.com", "left@example.com"], "lakehouse@example.com")
+    assert [one["Subject"] for one in mailbox.take()] == ["subject"]
+    assert "the mail server refused left@example.com (550 no such user)" in caplog.text
+    with pytest.raises(SMTPRecipientsRefused):
+        send_mail(mail, ["left@example.com"], "lakehouse@example.com")

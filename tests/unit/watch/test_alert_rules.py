@@ -208,3 +208,30 @@ def test_notice_ids_differ() -> None:
     ids = {notice.id for notice in state.outbox}
     assert len(ids) == 3
     assert all(isinstance(notice, Notice) for notice in state.outbox)
+
+
+def waiting(mark: str, attempts: int, claimed_until: datetime | None) -> Notice:
+    alert = OpenAlert("k", "kafka_lag", "error", "Kafka lag is high", NOW, NOW, "1", "> 0")
+    return Notice(mark, "start", alert, NOW, attempts, claimed_until)
+
+
+def test_a_notice_that_is_being_sent_is_not_undelivered() -> None:
+    outbox = (
+        waiting("new", 0, None),
+        waiting("being sent", 1, NOW + TICK),
+        waiting("refused", 1, None),
+        waiting("its sender died", 1, NOW - TICK),
+    )
+    assert [one.id for one in alert_rules.undelivered(AlertState({}, outbox), NOW)] == ["refused", "its sender died"]
+
+
+def test_what_only_a_callback_raised_is_reminded_of() -> None:
+    """No verdict repeats it: without this it would be told once and never again."""
+    one = OpenAlert("task_failed:d/t", "task_failed", "error", "A task failed: d / t", NOW, NOW, "1", "any", task="d/t")
+    other = replace(one, key="kafka_lag", task="")
+    state = AlertState({one.key: one, other.key: other})
+    early, told = alert_rules.reminded(state, NOW + REMINDER - TICK, REMINDER)
+    assert (early, told) == (state, [])
+    later, told = alert_rules.reminded(state, NOW + REMINDER, REMINDER)
+    assert [(notice.kind, notice.alert.key) for notice in told] == [("reminder", one.key)]
+    assert alert_rules.reminded(later, NOW + REMINDER + TICK, REMINDER)[1] == []

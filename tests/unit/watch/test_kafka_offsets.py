@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
 from include.watch import kafka_offsets
-from include.watch.kafka_offsets import LOOKER_CONFIG, KafkaUnreadableError, TopicReading
+from include.watch.kafka_offsets import KafkaUnreadableError, TopicReading, looker_config
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
@@ -23,12 +23,12 @@ def group() -> str:
     return f"group-{uuid.uuid4().hex[:8]}"
 
 
-def looker(bootstrap: str) -> Consumer:
-    return Consumer({"bootstrap.servers": bootstrap} | LOOKER_CONFIG)
+def looker(bootstrap: str, group: str) -> Consumer:
+    return Consumer({"bootstrap.servers": bootstrap} | looker_config(group))
 
 
 def look(bootstrap: str, topic: str, group: str) -> TopicReading:
-    return kafka_offsets.read(AdminClient({"bootstrap.servers": bootstrap}), looker(bootstrap), topic, group)
+    return kafka_offsets.read(AdminClient({"bootstrap.servers": bootstrap}), looker(bootstrap, group), topic, group)
 
 
 def produce(bootstrap: str, topic: str, counts: dict[int, int]) -> None:
@@ -90,9 +90,14 @@ def test_commits_and_members(kafka_bootstrap: str, three_partitions: str, group:
 def test_looking_neither_joins_nor_commits(kafka_bootstrap: str, three_partitions: str, group: str) -> None:
     produce(kafka_bootstrap, three_partitions, {0: 5})
     look(kafka_bootstrap, three_partitions, group)
-    again = look(kafka_bootstrap, three_partitions, str(LOOKER_CONFIG["group.id"]))
+    again = look(kafka_bootstrap, three_partitions, group)
     assert [one.committed for one in again.partitions] == [None, None, None]
-    assert again.members == 0
+    assert (again.members, again.group_state) == (0, "does not exist")
+    with member(kafka_bootstrap, three_partitions, group) as consumer:
+        before = consumer.assignment()
+        assert look(kafka_bootstrap, three_partitions, group).members == 1
+        consumer.poll(1)
+        assert consumer.assignment() == before  # looking did not make the group share anew
 
 
 def test_records_that_were_deleted_unread_are_lost_and_not_lag(
@@ -129,7 +134,7 @@ def test_the_built_in_broker_tells_lag_and_says_what_it_cannot(topic: str, group
 
 def test_no_broker_is_an_error_and_not_zero(group: str) -> None:
     admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 1000, "log_level": 0})
-    consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0} | LOOKER_CONFIG)
+    consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0} | looker_config(group))
     with pytest.raises(KafkaUnreadableError, match="Check the connection kafka_default") as caught:
         kafka_offsets.read(admin, consumer, "quotes", group)
     assert isinstance(caught.value.__cause__, KafkaException)

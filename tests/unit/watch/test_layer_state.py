@@ -55,8 +55,11 @@ def test_since_is_carried_over_while_a_test_keeps_failing(storage: StorageSettin
 def test_a_broken_object_is_an_error_and_not_absent(storage: StorageSettings, body: bytes, says: str) -> None:
     s3 = boto3.client("s3")
     s3.put_object(Bucket=storage.bucket, Key="state/layers/gold.json", Body=body)
-    with pytest.raises(state_objects.StateUnreadableError, match=says):
+    with pytest.raises(state_objects.StateUnreadableError, match=says) as caught:
         layer_state.read(s3, storage, "gold")
+    assert f"s3://{storage.bucket}/state/layers/gold.json" in str(caught.value)
+    layer_state.write(s3, storage, GOLD)  # as its text promises
+    assert layer_state.read(s3, storage, "gold") is not None
 
 
 @pytest.mark.parametrize(

@@ -189,3 +189,12 @@ def test_a_failing_test_outside_the_layers_is_told_once_and_is_over_once(first: 
     state, new = alert_rules.advance(state, [verdict], later, reminder)
     assert [one.kind for one in [*told, *new]] == ["start", "recovery"]
     assert not state.open
+
+
+def test_one_look_alone_finds_no_stall_and_says_so() -> None:
+    alone = KAFKA | {"window_fault": "the lag window cannot be read: AccessDenied"}
+    found = judged(EVERYTHING | {"kafka": alone})["consumer_stalled"]
+    assert (found.outcome, "AccessDenied" in found.value) == ("unknown", True)
+    assert "StalledPartitions" not in {one.metric for one in tick.data(Tick(EVERYTHING | {"kafka": alone}))}
+    empty_group = alone | {"stalled": {"0": "STOP"}, "members": 0}
+    assert judged(EVERYTHING | {"kafka": empty_group})["consumer_stalled"].outcome == "breached"
