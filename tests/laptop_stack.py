@@ -13,11 +13,13 @@ from include.settings import LocalSettings
 from tests.servers import free_port
 
 
-def eventually(condition: Callable[[], bool], seconds: float, pause: float = 0.5) -> None:
-    """Return when `condition` holds; a failed test after `seconds`."""
+def eventually(
+    condition: Callable[[], bool], seconds: float, pause: float = 0.5, instead: Callable[[], object] = lambda: ""
+) -> None:
+    """Return when `condition` holds; a failed test after `seconds`, which tells what there is `instead`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s"
+        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s: {instead()}"
         time.sleep(pause)
 
 
@@ -44,7 +46,11 @@ class Stack:
 
     def wait_for_run(self, dag_id: str, run_id: str, seconds: float) -> tuple[str, dict[str, str | None]]:
         """Wait for the run's end; its state and its tasks' states."""
-        eventually(lambda: self.api.run(dag_id, run_id).state in {"success", "failed"}, seconds)
+        eventually(
+            lambda: self.api.run(dag_id, run_id).state in {"success", "failed"},
+            seconds,
+            instead=lambda: self.api.task_states(dag_id, run_id),
+        )
         return self.api.run(dag_id, run_id).state, self.api.task_states(dag_id, run_id)
 
     def run_dag(self, dag_id: str, **params: object) -> tuple[str, dict[str, str | None]]:

@@ -169,7 +169,11 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     api = watched.stack.api
     watched.set_pool("duckdb", 1)
     hung = api.runs(TRANSFORM)[0].run_id
-    eventually(lambda: api.task_states(TRANSFORM, hung)["record_silver"] == "success", 600)
+    eventually(
+        lambda: api.task_states(TRANSFORM, hung)["record_silver"] == "success",
+        600,
+        instead=lambda: api.task_states(TRANSFORM, hung),
+    )
     # Gold's task waits a minute for its second attempt now; the story goes on.
     faults.FAULTS["consumer"].apply(watched.stack.demo.control, watched.stack.demo.environment_file)
     watched.set_retention(timedelta(hours=2))
