@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -93,13 +94,23 @@ def _start_and_watch(demo: Demo, seconds: float | None, *, is_up: bool) -> int:
         demo.console.print("\nThe demo was stopped from another terminal.")
         code = 0 if seconds is None else 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _on_signals(_ignore)
         stop(demo)
     return code
 
 
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
 def _raise_stopped(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _on_signals(_ignore)  # one is enough: a second must not interrupt the stop
     raise Stopped
+
+
+def _ignore(_signal: int, _frame: FrameType | None) -> None:
+    """Instead of SIG_IGN, of which Python complains when two signals come at once."""
 
 
 def main() -> int:
@@ -130,8 +141,7 @@ def main() -> int:
 def dispatch(demo: Demo, options: argparse.Namespace) -> int:
     """Run one subcommand; returns the exit status."""
     if options.command == "run":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _raise_stopped)
+        _on_signals(_raise_stopped)
         return run(demo, options.seconds)
     if options.command == "mail":
         sys.stdout.write(mailbox.show(demo.local.state / "mail", last=3) + "\n")
