@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic, sleep
 
 from confluent_kafka import Consumer as KafkaConsumer
@@ -16,22 +15,12 @@ ANSWER_SECONDS = 10.0
 _log = logger("commits")
 
 
-def _pause(seconds: float) -> bool:
-    sleep(seconds)
-    return False
-
-
-def read_commits(
-    kafka: KafkaConsumer,
-    partitions: list[TopicPartition],
-    within: float,
-    pause: Callable[[float], bool] = _pause,
-) -> list[TopicPartition]:
+def read_commits(kafka: KafkaConsumer, partitions: list[TopicPartition], within: float) -> list[TopicPartition]:
     """What the group has committed of `partitions` (offset -1001: nothing).
 
     A coordinator that has just started or taken over answers NOT_COORDINATOR or that it still loads, sometimes for
-    one partition only; librdkafka hands both on (2.16). So any error is asked about again for `within` seconds, with
-    a `pause` in between, which returns true to give up.
+    one partition only; librdkafka hands both on (2.16). So any error is asked about again for `within` seconds; 0 asks
+    once.
 
     Raises:
         KafkaException: the last error.
@@ -45,7 +34,8 @@ def read_commits(
                     raise KafkaException(at.error)
         except KafkaException as error:
             _log.warning("commits not read yet", error=str(error))
-            if monotonic() > deadline or pause(PAUSE_SECONDS):
+            if monotonic() >= deadline:
                 raise
+            sleep(PAUSE_SECONDS)
         else:
             return found

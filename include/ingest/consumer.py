@@ -19,8 +19,8 @@ from time import monotonic, sleep
 from typing import Any
 
 import obstore
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -66,7 +66,6 @@ sleep and be woken for each costs as much as the PUT itself."""
 ANSWERS_SECONDS = 0.005
 """How long answers gather while the buffer is full: a turn of the loop for each costs more than all they bring."""
 COMMIT_SECONDS = 1.0
-COMMITTED_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 THROTTLE_SECONDS = 0.05
@@ -421,15 +420,23 @@ class Consumer:
             return
         try:
             if wait:
-                for committed in self._kafka.commit(offsets=offsets, asynchronous=False) or []:
-                    if committed.error is not None:
-                        raise KafkaException(committed.error)
+                self._commit_now(offsets)
             else:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._log.warning("commit failed, landed ranges will be found again", error=str(error))
             for lane in lanes:
                 lane.commit_failed()
+
+    def _commit_now(self, offsets: list[TopicPartition]) -> None:
+        """Commit and wait for Kafka's word.
+
+        Raises:
+            KafkaException: not committed, or not known.
+        """
+        for committed in self._kafka.commit(offsets=offsets, asynchronous=False) or []:
+            if committed.error is not None:
+                raise KafkaException(committed.error)
 
     def _position(self, partition: int, offset: int, epoch: int | None) -> TopicPartition:
         mark = commit_mark(self._contract.topic_id)
@@ -450,31 +457,51 @@ class Consumer:
     # --- assignment -----------------------------------------------------------
 
     def _assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """New partitions: start at our commits (rule 9); the contract is read again before anything is written."""
+        """New partitions: start at our commits (rule 9); the contract is read again before anything is written.
+
+        The group waits meanwhile, so Kafka is asked once. What it does not tell now (a coordinator that loads, say),
+        and partitions without a commit, are left to `_settle`.
+        """
         self._assignment += 1
         self._contract_is_fresh = self._contract_is_fresh and not partitions
-        name = self._settings.kafka.topic
         starts: list[TopicPartition] = []
         try:
-            for found in read_commits(kafka, partitions, COMMITTED_SECONDS, self._terminating.wait):
-                start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
-                if start is None:
-                    low, _ = kafka.get_watermark_offsets(TopicPartition(name, found.partition), timeout=10)
-                    self._unplaced[found.partition] = low
-                    starts.append(TopicPartition(name, found.partition, low))
-                else:
-                    self._open_lane(found.partition, start)
-                    starts.append(self._position(found.partition, start, found.leader_epoch))
-        except (KafkaException, ProtocolError) as error:
+            begun = {start.partition: start for start in self._committed_starts(kafka, partitions)}
+        except KafkaException:  # told by read_commits
+            begun = {}
+        except ProtocolError as error:
             self._refused = error
             return
+        self._awake()
+        for at in partitions:
+            start = begun.get(at.partition)
+            if start is None:
+                self._unplaced[at.partition] = self._assignment
+                starts.append(TopicPartition(at.topic, at.partition, OFFSET_BEGINNING))
+            else:
+                self._open_lane(at.partition, start.offset)
+                starts.append(start)
         kafka.incremental_assign(starts)
         waiting = starts if self._pressure.paused else [at for at in starts if at.partition in self._unplaced]
         if waiting:
             kafka.pause(waiting)
         self._ready = True
         self._metrics.partitions.set(len(self._lanes))
-        self._log.info("assigned", partitions={at.partition: at.offset for at in starts})
+        self._log.info("assigned", partitions={at.partition: at.offset for at in starts}, waiting=sorted(self._unplaced))
+
+    def _committed_starts(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Where to start the partitions that have a commit (rule 9).
+
+        Raises:
+            KafkaException: Kafka does not tell now.
+            ForeignCommitError: a commit is not ours.
+        """
+        starts = []
+        for found in read_commits(kafka, partitions, within=0):
+            start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
+            if start is not None:
+                starts.append(self._position(found.partition, start, found.leader_epoch))
+        return starts
 
     def _open_lane(self, partition: int, start: int) -> None:
         self._stopped.pop(partition, None)
@@ -489,27 +516,41 @@ class Consumer:
             line_start(self._settings.kafka.topic, partition),
         )
 
-    def _settle(self, now: float) -> None:
-        """Read the contract again and place partitions that have no commit; repeated until S3 answers."""
+    def _settle(self, now: float, *, place: bool = True) -> None:
+        """Read the contract again and place partitions; repeated until S3 and Kafka answer."""
         if now < self._settle_at:
             return
         self._settle_at = now + SETTLE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         try:
             if not self._contract_is_fresh:
                 self._check_contract()
-            for partition in sorted(self._unplaced):
-                self._place(partition)
+            if place:
+                self._place_all()
         except (BaseError, OSError) as error:
             self._metrics.failed(type(error).__name__)
             self._log.warning("S3 does not answer, landing waits", error=str(error).splitlines()[0])
-        except (ContractError, topic.TopicError) as error:
+        except (topic.UnreachableError, KafkaException) as error:
+            self._log.warning("Kafka does not answer, landing waits", error=str(error))
+        except (ContractError, topic.TopicError, ProtocolError) as error:
             self._refused = error
+        self._awake()
 
     def _check_contract(self) -> None:
         """Rule 1: read again at each assignment; other cells than those in use mean that somebody resized them."""
         if self._agree(self._facts()) != self._contract:
             raise ContractError("the contract object was changed while this consumer ran: start it again")
         self._contract_is_fresh = True
+
+    def _place_all(self) -> None:
+        """Start the partitions that have no lane yet: at their commit, else where `_place` finds."""
+        name = self._settings.kafka.topic
+        waiting = [TopicPartition(name, partition) for partition in sorted(self._unplaced)]
+        for start in self._committed_starts(self._kafka, waiting):
+            self._begin(start)
+        for partition in list(self._unplaced):
+            self._unplaced[partition] = self._unplaced.pop(partition)  # last next time: should it fail, others go first
+            self._place(partition)
+            self._awake()
 
     def _place(self, partition: int) -> None:
         """Start a partition that has no commit: at what is landed, else at the log's start; commit that first."""
@@ -519,23 +560,21 @@ class Consumer:
         try:
             start = start_without_commit(partition, landed, self._contract.cells_of(partition), low)
         except ProtocolError as error:
-            del self._unplaced[partition]
             self._stop_partition(partition, str(error))
             return
         at = self._position(partition, start, None)
-        try:
-            self._kafka.commit(offsets=[at], asynchronous=False)
-            if start != self._unplaced[partition]:
-                self._kafka.seek(TopicPartition(name, partition, start))
-        except KafkaException as error:
-            self._log.warning("partition not placed yet", partition=partition, error=str(error))
-            return
-        del self._unplaced[partition]
-        self._open_lane(partition, start)
+        self._commit_now([at])
+        self._begin(at)
+        self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
+
+    def _begin(self, at: TopicPartition) -> None:
+        """Land a partition that waited, from `at` on."""
+        self._kafka.seek(at)
+        del self._unplaced[at.partition]
+        self._open_lane(at.partition, at.offset)
         self._metrics.partitions.set(len(self._lanes))
         if not self._pressure.paused:
-            self._kafka.resume([TopicPartition(name, partition)])
-        self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
+            self._kafka.resume([TopicPartition(at.topic, at.partition)])
 
     def _revoked(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Land what is there within the time allowed, commit, let go (rule 11)."""
@@ -568,6 +607,8 @@ class Consumer:
         for lane in lanes:
             lane.seal(reason)
         while True:
+            if not self._contract_is_fresh:
+                self._settle(monotonic(), place=False)
             self._collect(0.0)
             self._dispatch()
             lanes = [lane for lane in lanes if self._lanes.get(lane.partition) is lane]

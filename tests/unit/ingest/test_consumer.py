@@ -1,0 +1,213 @@
+"""What the consumer's loop makes of a Kafka that does not answer, of rebalances and of signals.
+
+The client is a stand-in: no broker loads its groups, moves a leader or refuses a commit at the moment a test wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import MagicMock
+
+import obstore
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from obstore.store import MemoryStore
+
+from include.ingest import consumer as module
+from include.ingest import topic
+from include.ingest.consumer import EXIT_CLEAN, Consumer, RefusedError
+from include.ingest.metrics import ConsumerMetrics
+from include.ingest.protocol import commit_mark
+from include.settings import load
+from tests.unit.ingest.test_quote import message as value
+
+MARK = commit_mark("id")
+LOADS = KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
+NO_LEADER = KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+
+
+class Group:
+    """The group as a client sees it: commits, and what each poll brings."""
+
+    def __init__(self) -> None:
+        self.commits: dict[int, int] = {}
+        self.failures: list[Exception] = []  # of the next questions for commits
+        self.polls: list[Callable[[], list[Message]]] = []
+        self.clients: list[MagicMock] = []
+        self.now = 0.0
+
+    @property
+    def kafka(self) -> MagicMock:
+        """The client in use."""
+        return self.clients[-1]
+
+    def client(self, _config: dict[str, Any]) -> MagicMock:
+        made = MagicMock()
+        made.committed.side_effect = self._committed
+        made.commit.side_effect = self._commit
+        made.consume.side_effect = lambda *_: self.polls.pop(0)() if self.polls else []
+        made.get_watermark_offsets.return_value = (0, 1000)
+        made.assignment.return_value = []
+        self.clients.append(made)
+        return made
+
+    def _committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.failures:
+            raise self.failures.pop(0)
+        return [
+            TopicPartition(at.topic, at.partition, self.commits[at.partition], MARK)
+            if at.partition in self.commits
+            else at
+            for at in partitions
+        ]
+
+    def _commit(self, offsets: list[TopicPartition], **_: object) -> list[TopicPartition]:
+        self.commits |= {at.partition: at.offset for at in offsets}
+        return offsets
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Group:
+    made = Group()
+    facts = topic.TopicFacts("cluster", "crypto-quotes", "id", 4, dict(topic.TOPIC_CONFIG))
+    monkeypatch.setattr(module, "KafkaConsumer", made.client)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "waking_and_sleeping", lambda: made.now)
+    monkeypatch.setattr(topic, "Admin", MagicMock())
+    monkeypatch.setattr(topic, "describe", lambda *_: facts)
+    monkeypatch.setenv("KAFKA_TOPIC", "crypto-quotes")
+    monkeypatch.setenv("CONSUMER_SHUTDOWN_GRACE_SECONDS", "5")
+    monkeypatch.setenv("S3_BUCKET", "bucket")
+    return made
+
+
+class Bucket(MemoryStore):
+    """A bucket in memory; the guard of our IAM policies asks for its name."""
+
+    config = {"bucket": "bucket"}  # noqa: RUF012 - as S3Store has it
+
+
+@pytest.fixture
+def store() -> Bucket:
+    return Bucket()
+
+
+@pytest.fixture
+def ours(group: Group, store: Any) -> Iterator[Consumer]:
+    made = Consumer(load(), store, store, ConsumerMetrics())
+    yield made
+    made._sink.close()
+
+
+def places(*partitions: int) -> list[TopicPartition]:
+    return [TopicPartition("crypto-quotes", partition) for partition in partitions]
+
+
+def assign(ours: Consumer, *partitions: int) -> list[Message]:
+    """As librdkafka does inside a poll."""
+    ours._assigned(ours._kafka, places(*partitions))
+    return []
+
+
+def quotes(partition: int, *offsets: int) -> list[Message]:
+    return [
+        Message(topic="crypto-quotes", partition=partition, offset=at, value=value(), timestamp=(2, 0), leader_epoch=1)
+        for at in offsets
+    ]
+
+
+def test_a_kafka_that_does_not_describe_its_topic_after_an_assignment_is_asked_again(
+    ours: Consumer, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described, answers = topic.describe, [topic.UnreachableError("away"), LOADS]
+    monkeypatch.setattr(topic, "describe", MagicMock(side_effect=[*answers, described(MagicMock(), "")]))
+    group.commits[0] = 7
+    assign(ours, 0)
+    for _ in answers:
+        ours._turn()
+        assert not ours._contract_is_fresh
+    ours._turn()
+    assert ours._contract_is_fresh
+
+
+def test_a_topic_that_became_unfit_is_still_refused(ours: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topic, "describe", MagicMock(side_effect=topic.TopicError("not there")))
+    assign(ours, 0)
+    with pytest.raises(RefusedError, match="not there"):
+        ours._turn()
+
+
+def test_a_coordinator_that_loads_at_an_assignment_holds_up_the_new_partitions_only(
+    ours: Consumer, group: Group
+) -> None:
+    group.commits |= {0: 7, 1: 5}
+    assign(ours, 0)
+    group.failures = [LOADS, LOADS, LOADS]
+    assign(ours, 1)
+    ours._turn()
+    assert (list(ours._lanes), group.kafka.pause.call_args.args[0][0].partition) == ([0], 1)
+    while group.failures:
+        ours._turn()
+    ours._turn()
+    assert {number: lane.start for number, lane in ours._lanes.items()} == {0: 7, 1: 5}
+    (sought,) = group.kafka.seek.call_args.args
+    assert (sought.partition, sought.offset) == (1, 5)
+    group.kafka.resume.assert_called_once_with(places(1))
+
+
+def test_a_partition_without_a_leader_holds_up_no_other(ours: Consumer, group: Group) -> None:
+    def watermarks(at: TopicPartition, **_: object) -> tuple[int, int]:
+        if at.partition == 0 and leaderless:
+            raise NO_LEADER
+        return (3, 1000)
+
+    leaderless = True
+    group.kafka.get_watermark_offsets.side_effect = watermarks
+    assign(ours, 0, 1)
+    for _ in range(3):
+        ours._turn()
+    assert list(ours._lanes) == [1]
+    leaderless = False
+    ours._turn()
+    assert (ours._lanes[0].start, group.commits[0]) == (3, 3)
+
+
+def test_a_start_that_kafka_did_not_commit_is_none(ours: Consumer, group: Group) -> None:
+    refused = MagicMock(error=KafkaError(KafkaError.NOT_COORDINATOR))
+    group.kafka.commit.side_effect = [[refused], []]
+    assign(ours, 0)
+    ours._turn()
+    assert list(ours._lanes) == []
+    ours._turn()
+    assert list(ours._lanes) == [0]
+
+
+def test_commits_that_are_told_late_are_no_stall(ours: Consumer, group: Group) -> None:
+    def slowly(*_: object, **__: object) -> list[TopicPartition]:
+        group.now += 20.0
+        if group.now < 60:
+            raise LOADS
+        return places()
+
+    group.kafka.committed.side_effect = slowly
+    group.polls.append(lambda: assign(ours, 0))
+    while group.now < 60:
+        ours._turn()
+    assert len(group.clients) == 1
+
+
+def test_sigterm_while_commits_are_not_told_lands_and_commits_the_others(
+    ours: Consumer, group: Group, store: Any
+) -> None:
+    def end() -> list[Message]:
+        group.failures = [LOADS] * 1000
+        ours.stop()
+        return assign(ours, 1)
+
+    group.commits[0] = 5
+    group.polls = [lambda: assign(ours, 0), lambda: quotes(0, 5, 6), end]
+    assert ours.run() == EXIT_CLEAN
+    assert group.commits[0] == 7
+    landed = [entry["path"] for chunk in obstore.list(store, "crypto_data/1970") for entry in chunk]
+    assert len(landed) == 1
