@@ -210,12 +210,13 @@ class Consumer:
                 self._turn()
             done = self._flush(list(self._lanes.values()), "shutdown", self._settings.consumer.shutdown_grace_seconds)
             self._commit(list(self._lanes.values()), wait=True)
+            stopped = dict(self._stopped)  # leaving the group forgets them
         finally:
             self._forget(list(self._lanes))
             self._kafka.close()
             self._sink.close()
-        self._statistics(done)
-        return EXIT_CLEAN if done and not self._stopped else EXIT_UNLANDED
+        self._statistics(done, stopped)
+        return EXIT_CLEAN if done and not stopped else EXIT_UNLANDED
 
     def _subscribe(self) -> None:
         self._kafka.subscribe(
@@ -264,7 +265,7 @@ class Consumer:
         A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without
         telling (librdkafka 2.16): they would be fetched and belong to no lane.
         """
-        self._forget([*self._lanes, *self._unplaced])
+        self._forget([*self._lanes, *self._unplaced, *self._stopped])
         self._kafka.close()
         self._kafka = KafkaConsumer(self._config)
         self._subscribe()
@@ -346,11 +347,11 @@ class Consumer:
             self._log.warning("Kafka reports", error=error.str(), code=error.name())
 
     def _stop_partition(self, partition: int, reason: str) -> None:
-        """Give a partition up until an operator has acted: the others go on."""
-        self._stopped[partition] = reason
-        self._metrics.stopped.set(len(self._stopped))
+        """Give a partition up until an operator has acted, or the group gives it to another: the others go on."""
         self._log.error("partition stopped", partition=partition, reason=reason)
         self._forget([partition])
+        self._stopped[partition] = reason
+        self._metrics.stopped.set(len(self._stopped))
         self._kafka.pause([TopicPartition(self._settings.kafka.topic, partition)])
 
     # --- PUTs -----------------------------------------------------------------
@@ -487,7 +488,8 @@ class Consumer:
             kafka.pause(waiting)
         self._ready = True
         self._metrics.partitions.set(len(self._lanes))
-        self._log.info("assigned", partitions={at.partition: at.offset for at in starts}, waiting=sorted(self._unplaced))
+        placed = {at.partition: at.offset for at in starts}
+        self._log.info("assigned", partitions=placed, waiting=sorted(self._unplaced))
 
     def _committed_starts(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Where to start the partitions that have a commit (rule 9).
@@ -504,8 +506,6 @@ class Consumer:
         return starts
 
     def _open_lane(self, partition: int, start: int) -> None:
-        self._stopped.pop(partition, None)
-        self._metrics.stopped.set(len(self._stopped))
         self._lanes[partition] = Lane(
             self._contract.topic_id,
             partition,
@@ -595,11 +595,13 @@ class Consumer:
         """Drop the state of partitions; answers that still come are not listened to."""
         for number in partitions:
             self._unplaced.pop(number, None)
+            self._stopped.pop(number, None)
             lane = self._lanes.pop(number, None)
             if lane is not None:
                 lane.sealed = True
                 self._sink.abandon(number, lane.assignment)
         self._metrics.partitions.set(len(self._lanes))
+        self._metrics.stopped.set(len(self._stopped))
 
     def _flush(self, lanes: list[Lane], reason: Any, seconds: float) -> bool:
         """Seal lanes and wait until they are settled, at most `seconds`; returns whether they are."""
@@ -670,7 +672,7 @@ class Consumer:
 
     # --- end ------------------------------------------------------------------
 
-    def _statistics(self, done: bool) -> None:
+    def _statistics(self, done: bool, stopped: dict[int, str]) -> None:
         total = self._metrics.total
         self._log.info(
             "stopped",
@@ -681,7 +683,7 @@ class Consumer:
             upload_errors=total.errors,
             seconds=round(total.seconds, 1),
             messages_per_second=round(total.messages / max(total.seconds, 0.001), 1),
-            stopped_partitions=self._stopped,
+            stopped_partitions=stopped,
         )
 
     def _progress(self, now: float) -> None:

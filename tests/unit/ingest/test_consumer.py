@@ -16,7 +16,7 @@ from obstore.store import MemoryStore
 
 from include.ingest import consumer as module
 from include.ingest import topic
-from include.ingest.consumer import EXIT_CLEAN, Consumer, RefusedError
+from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import commit_mark
 from include.settings import load
@@ -211,3 +211,36 @@ def test_sigterm_while_commits_are_not_told_lands_and_commits_the_others(
     assert group.commits[0] == 7
     landed = [entry["path"] for chunk in obstore.list(store, "crypto_data/1970") for entry in chunk]
     assert len(landed) == 1
+
+
+@pytest.mark.parametrize("how", ["revoked", "lost", "joined anew"])
+def test_a_stopped_partition_that_moves_away_is_no_problem_of_ours_any_more(
+    ours: Consumer, group: Group, how: str
+) -> None:
+    group.commits |= {0: 7, 1: 5}
+    assign(ours, 0, 1)
+    ours._stop_partition(0, "partition 0: truncated")
+    assert "partition 0: truncated" in ours.health().problems
+    if how == "revoked":
+        ours._revoked(group.kafka, places(0))
+    elif how == "lost":
+        ours._lost(group.kafka, places(0, 1))
+    else:
+        ours._join_anew()
+    assert not any("truncated" in problem for problem in ours.health().problems)
+    assert ours._metrics.registry.get_sample_value("lakehouse_consumer_partitions_stopped") == 0
+
+
+def test_a_partition_that_is_stopped_at_the_end_is_told_by_the_exit_status(
+    ours: Consumer, group: Group, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end() -> list[Message]:
+        ours._stop_partition(0, "partition 0: truncated")
+        ours.stop()
+        return []
+
+    group.commits[0] = 7
+    group.polls = [lambda: assign(ours, 0), end]
+    group.kafka.close.side_effect = lambda: ours._revoked(group.kafka, places(0))  # as librdkafka does
+    assert ours.run() == EXIT_UNLANDED
+    assert "stopped_partitions={0: 'partition 0: truncated'}" in capsys.readouterr().out
