@@ -14,7 +14,10 @@ SERVERS = ("broker", "emulator", "mailbox")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One long-running process; `stop_seconds` is its grace time between TERM and KILL."""
+    """One long-running process; `stop_seconds` is its grace time between TERM and KILL.
+
+    What it does in that time has limits of its own, which have to be shorter; a test compares them.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -46,8 +49,8 @@ def programs(local: LocalSettings) -> list[Program]:
                 "include.local.mailbox", "serve", "--folder", str(local.state / "mail"), "--port", str(local.smtp_port)
             ),
         ),
-        Program("producer", _module("include.ingest", "produce")),
-        Program("consumer", _module("include.ingest", "consume"), stop_seconds=30),
+        Program("producer", _module("include.ingest", "produce"), stop_seconds=40),
+        Program("consumer", _module("include.ingest", "consume"), stop_seconds=40),
         # Components one by one: `airflow standalone` opens its log servers on every interface.
         Program(
             "airflow-api",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -93,9 +94,19 @@ def test_versions_are_the_laptops() -> None:
     assert f"<version>{kafka}</version>" in (PROJECT_ROOT / "include/local/kafka/pom.xml").read_text()
 
 
-def test_there_is_time_to_land_the_last_batches() -> None:
-    grace = int(SERVICES["consumer"]["stop_grace_period"].removesuffix("s"))
-    assert grace > ConsumerSettings().shutdown_grace_seconds + ConsumerSettings().revoke_flush_seconds
+@pytest.mark.parametrize("name", ["producer", "consumer"])
+def test_there_is_time_to_send_or_land_the_last(name: str) -> None:
+    from include.ingest.producer import FLUSH_SECONDS
+    from include.local.programs import programs
+
+    consumer = ConsumerSettings()
+    needed = FLUSH_SECONDS if name == "producer" else consumer.shutdown_grace_seconds + consumer.revoke_flush_seconds
+    [laptop] = [program.stop_seconds for program in programs(LocalSettings()) if program.name == name]
+    compose = int(SERVICES[name].get("stop_grace_period", "10s").removesuffix("s"))  # Docker's default
+    guide = (PROJECT_ROOT / "docs" / "containers.md").read_text()
+    documented = re.search(rf"docker run -d --name {name} .*--stop-timeout (\d+) ", guide)
+    assert documented, "docs/containers.md"
+    assert min(laptop, compose, int(documented[1])) > needed, (laptop, compose, documented[1])
 
 
 def test_the_images_healthcheck_asks_the_right_port() -> None:
