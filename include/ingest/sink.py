@@ -35,6 +35,13 @@ Rows = Callable[[Put], Sequence[Any]]
 """The dead-letter lines of a PUT's batch, as `DeadLetter` rows."""
 
 
+class NotLandedError(OSError):
+    """S3 refused a PUT for a write of the same key that has not landed, and may yet fail: simply try again.
+
+    obstore reports S3's 409, of which this is true, like 412.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A PUT's outcome, `seconds` after its first attempt began.
@@ -64,7 +71,6 @@ class Sink:
     def __init__(self, store: S3Store, place: Place, rows: Rows, metrics: ConsumerMetrics, threads: int) -> None:
         self.answers: SimpleQueue[Done] = SimpleQueue()
         self.place = place
-        self.failing_since: float | None = None
         self.last_error = ""
         self._store = store
         self._rows = rows
@@ -73,9 +79,15 @@ class Sink:
         self._inbox: SimpleQueue[Put | None] = SimpleQueue()
         self._closing = threading.Event()
         self._ended: set[tuple[int, int]] = set()
+        self._failing: dict[int, float] = {}
         self._threads = [threading.Thread(target=self._run, name=f"put-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def failing_since(self) -> float | None:
+        """Monotonic time of the first failure, in seconds, of the PUT under way that has failed longest; else None."""
+        return min(list(self._failing.values()), default=None)
 
     def submit(self, put: Put) -> None:
         """Carry out a PUT; its outcome will be in `answers`."""
@@ -103,6 +115,8 @@ class Sink:
                 self.answers.put(Done(put, None, error=ProtocolError(f"unexpected {type(error).__name__}: {error}")))
             else:
                 self.answers.put(Done(put, answer, monotonic() - started))
+            finally:
+                self._failing.pop(threading.get_ident(), None)
 
     def _until_done(self, put: Put) -> Answer | None:
         """Repeat until the object exists; None when its assignment or this sink ends first."""
@@ -116,7 +130,6 @@ class Sink:
                 self._closing.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
                 continue
-            self.failing_since = None
             return answer
         return None
 
@@ -150,25 +163,25 @@ class Sink:
         """One attempt (rule 6).
 
         Raises:
-            BaseError, OSError: it failed, or an object was reported that then was not there.
+            NotLandedError: an object was reported that is not there (rule 6).
+            BaseError, OSError: it failed; a PUT answered 404 too, whose bucket is gone.
         """
         try:
             obstore.put(self._store, key, payload, mode="create", attributes=attributes, use_multipart=False)
         except AlreadyExistsError:
-            if put.step is Step.DATA:
-                return self._existing(key)
-            obstore.head(self._store, key)  # NotFoundError: a 409 whose winner has not landed
-            # Its range is fixed by the data object: whoever wrote it wrote the same rows.
+            try:
+                if put.step is Step.DATA:
+                    return self._existing(key)
+                obstore.head(self._store, key)
+                # Its range is fixed by the data object: whoever wrote it wrote the same rows.
+            except (NotFoundError, FileNotFoundError) as error:  # obstore 0.12 raises the latter
+                raise NotLandedError(key) from error
         return Created()
 
     def _existing(self, key: str) -> Landed:
-        """What the object that was first holds.
-
-        obstore reports S3's 409 (a concurrent write that may yet fail) like 412, so the
-        object may not be there: NotFoundError means try again.
-        """
-        self._metrics.found.inc()
+        """What the object that was first holds."""
         found = obstore.get(self._store, key, options={"head": True})
+        self._metrics.found.inc()
         try:
             metadata = ObjectMetadata.from_attributes(key, dict(found.attributes))
         except MetadataError as error:
@@ -186,10 +199,9 @@ class Sink:
         )  # fmt: skip
 
     def _failed(self, error: Exception, key: str) -> None:
-        if isinstance(error, NotFoundError):
-            return  # a 409 whose winner has not landed: simply try again
-        if self.failing_since is None:
-            self.failing_since = monotonic()
+        if isinstance(error, NotLandedError):
+            return
+        self._failing.setdefault(threading.get_ident(), monotonic())
         self.last_error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
         self._metrics.failed(type(error).__name__)
         self._log.warning("PUT failed, will be repeated", key=key, error=self.last_error)
