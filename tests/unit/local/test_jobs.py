@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from include.local import environment
-from include.local.demo import Stopped, _raise_stopped
 from include.local.jobs import start_job
 from include.local.process_control import ProcessControl
 from include.local.stack import Demo, DemoError
@@ -39,10 +38,10 @@ def test_interrupted_wait_ends_the_command_and_its_children(demo: Demo) -> None:
     job = start_job(demo, "sleeping", ["sh", "-c", f"sleep 1000 & echo $! > {child}; wait"], "sleep.log")
     while not (child.exists() and child.read_text().strip()):
         time.sleep(0.02)
-    before = signal.signal(signal.SIGINT, _raise_stopped)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(Stopped):
+        with pytest.raises(KeyboardInterrupt):
             job.finish()
     finally:
         signal.signal(signal.SIGINT, before)
