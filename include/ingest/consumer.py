@@ -18,6 +18,7 @@ from queue import Empty
 from time import monotonic, sleep
 from typing import Any
 
+import msgspec
 import obstore
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
@@ -27,7 +28,7 @@ from obstore.store import S3Store
 from include.ingest import quote, runs, topic
 from include.ingest.commits import read_commits
 from include.ingest.dead_letters import batch_rows
-from include.ingest.health import Health
+from include.ingest.health import Health, Waiting
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.pressure import Act, Pressure
@@ -69,6 +70,9 @@ COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 THROTTLE_SECONDS = 0.05
+STATISTICS_MS = 5000
+"""How often librdkafka tells how it stands with the group's coordinator, which nothing else does reliably: an error
+event says that something failed, none that it works again."""
 
 LANES_DIFFER = "assigned partitions and lanes differ, joining anew"
 
@@ -100,6 +104,7 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "queued.min.messages": 20_000,
         "queued.max.messages.kbytes": 16_384,
         "fetch.max.bytes": 8 * 2**20,
+        "statistics.interval.ms": STATISTICS_MS,
     }
     config |= settings.kafka.client_config()
     if settings.consumer.group_instance_id:
@@ -113,6 +118,18 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
     }
 
 
+class Coordinator(msgspec.Struct):
+    """How librdkafka stands with the group's coordinator: `state` is `up`, or what it waits for."""
+
+    state: str
+
+
+class Statistics(msgspec.Struct):
+    """What is read of librdkafka's statistics."""
+
+    cgrp: Coordinator
+
+
 class Consumer:
     """One process of the group. `run` returns the exit status."""
 
@@ -122,7 +139,12 @@ class Consumer:
         self._control = control
         self._metrics = metrics
         self._log = logger("consumer")
-        self._config = kafka_config(settings) | {"logger": LIBRDKAFKA, "on_commit": self._committed}
+        self._config = kafka_config(settings) | {
+            "logger": LIBRDKAFKA,
+            "on_commit": self._committed,
+            "error_cb": self._kafka_said,
+            "stats_cb": self._kafka_stands,
+        }
         self._admin = topic.Admin(settings.kafka.client_config())
         self._limits = Limits(
             records=settings.consumer.batch_records,
@@ -145,7 +167,12 @@ class Consumer:
         self._last_commit = 0.0
         self._last_progress = monotonic()
         self._progress_count = 0
-        self._ready = False
+        self._unassigned = Waiting()
+        self._unassigned.begin("no assignment from the group yet", grace=0.0)
+        self._unsettled = Waiting()
+        self._uncommitted = Waiting()
+        self._kafka_away = Waiting()
+        self._last_connection_error = ""
         self._rejects: Counter[str] = Counter()
         self._session_seconds = float(self._config["session.timeout.ms"]) / 1000
         self._contract = self._agree(self._facts())
@@ -232,8 +259,10 @@ class Consumer:
         self._collect()
         self._dispatch()
         self._commit_if_due(now)
-        if self._unplaced or not self._contract_is_fresh:
+        if not self._settled:
             self._settle(now)
+        if self._settled:
+            self._unsettled.end()
         if self._may_poll(now):
             busy = any(lane.in_flight for lane in self._lanes.values())
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
@@ -266,6 +295,7 @@ class Consumer:
         telling (librdkafka 2.16): they would be fetched and belong to no lane.
         """
         self._forget([*self._lanes, *self._unplaced, *self._stopped])
+        self._unassigned.begin("no assignment from the group since joining anew")
         self._kafka.close()
         self._kafka = KafkaConsumer(self._config)
         self._subscribe()
@@ -425,6 +455,7 @@ class Consumer:
             else:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
+            self._uncommitted.begin(f"Kafka does not take commits: {error}")
             self._log.warning("commit failed, landed ranges will be found again", error=str(error))
             for lane in lanes:
                 lane.commit_failed()
@@ -449,7 +480,10 @@ class Consumer:
         """Outcome of a commit, called by librdkafka from `consume`."""
         for partition in partitions:
             failure = error or partition.error
-            if failure is not None:
+            if failure is None:
+                self._uncommitted.end()
+            else:
+                self._uncommitted.begin(f"Kafka does not take commits: {failure}")
                 self._log.warning("commit failed", partition=partition.partition, error=str(failure))
                 lane = self._lanes.get(partition.partition)
                 if lane is not None:
@@ -486,7 +520,8 @@ class Consumer:
         waiting = starts if self._pressure.paused else [at for at in starts if at.partition in self._unplaced]
         if waiting:
             kafka.pause(waiting)
-        self._ready = True
+        self._unassigned.end()
+        self._uncommitted.end()
         self._metrics.partitions.set(len(self._lanes))
         placed = {at.partition: at.offset for at in starts}
         self._log.info("assigned", partitions=placed, waiting=sorted(self._unplaced))
@@ -516,11 +551,17 @@ class Consumer:
             line_start(self._settings.kafka.topic, partition),
         )
 
+    @property
+    def _settled(self) -> bool:
+        """Whether everything that is assigned may be landed."""
+        return self._contract_is_fresh and not self._unplaced
+
     def _settle(self, now: float, *, place: bool = True) -> None:
         """Read the contract again and place partitions; repeated until S3 and Kafka answer."""
         if now < self._settle_at:
             return
         self._settle_at = now + SETTLE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        self._unsettled.begin("landing waits")
         try:
             if not self._contract_is_fresh:
                 self._check_contract()
@@ -528,12 +569,16 @@ class Consumer:
                 self._place_all()
         except (BaseError, OSError) as error:
             self._metrics.failed(type(error).__name__)
-            self._log.warning("S3 does not answer, landing waits", error=str(error).splitlines()[0])
+            self._landing_waits(f"S3 does not answer: {str(error).splitlines()[0]}")
         except (topic.UnreachableError, KafkaException) as error:
-            self._log.warning("Kafka does not answer, landing waits", error=str(error))
+            self._landing_waits(f"Kafka does not answer: {error}")
         except (ContractError, topic.TopicError, ProtocolError) as error:
             self._refused = error
         self._awake()
+
+    def _landing_waits(self, reason: str) -> None:
+        self._unsettled.begin(f"landing waits: {reason}")
+        self._log.warning("landing waits", reason=reason)
 
     def _check_contract(self) -> None:
         """Rule 1: read again at each assignment; other cells than those in use mean that somebody resized them."""
@@ -583,12 +628,15 @@ class Consumer:
         done = self._flush(lanes, "revoked", self._settings.consumer.revoke_flush_seconds)
         self._commit(lanes, wait=True)
         self._forget(numbers)
+        if not (self._lanes or self._unplaced or self._stopped):
+            self._unassigned.begin("no assignment from the group since all partitions were revoked")
         self._log.info("revoked", partitions=numbers, flushed=done)
 
     def _lost(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """The group has moved on without us: nothing may be committed (rule 11)."""
         numbers = [at.partition for at in partitions]
         self._forget(numbers)
+        self._unassigned.begin("no assignment from the group since it took this consumer for dead")
         self._log.warning("lost", partitions=numbers)
 
     def _forget(self, partitions: list[int]) -> None:
@@ -702,19 +750,39 @@ class Consumer:
         )
         self._last_progress, self._progress_count = now, total.messages
 
+    def _kafka_said(self, error: KafkaError) -> None:
+        """An error of a connection, called by librdkafka from `consume`; it may be over already."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # says less than what came before it
+            self._last_connection_error = error.str()
+
+    def _kafka_stands(self, statistics: str) -> None:
+        """The state of the connection to the group, called by librdkafka from `consume`."""
+        state = msgspec.json.decode(statistics, type=Statistics).cgrp.state
+        if state == "up":
+            self._kafka_away.end()
+            self._last_connection_error = ""
+        else:
+            self._kafka_away.begin(f"Kafka does not answer ({state}): {self._last_connection_error}")
+
     def health(self) -> Health:
         """State for /healthz; called from the health server's threads."""
         problems = list(self._stopped.values())
+        for waiting in (self._unassigned, self._kafka_away, self._unsettled, self._uncommitted):
+            problems += waiting.problems()
         failing = self._sink.failing_since
-        if not self._ready:
-            problems.append("no assignment from the group yet")
         if failing is not None:
             problems.append(f"S3 has failed for {monotonic() - failing:.0f} s: {self._sink.last_error}")
         if self._pressure.paused:
             problems.append("reading is paused until S3 keeps up")
         silence = waking_and_sleeping() - self._last_turn
         live = silence < 300
-        return Health(live, live and not problems, problems, {"seconds_since_poll": round(silence, 1)})
+        details = {
+            "seconds_since_poll": round(silence, 1),
+            "partitions": sorted(self._lanes),
+            "partitions_waiting": sorted(self._unplaced),
+            "partitions_stopped": sorted(self._stopped),
+        }
+        return Health(live, live and not problems, problems, details)
 
 
 def landed_offsets(

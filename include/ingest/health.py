@@ -1,8 +1,8 @@
 """/healthz and /metrics on loopback.
 
 `/healthz/live` answers 200 as long as the process is of use (restart it otherwise);
-`/healthz` (ready) answers 503 while it does not make progress: no assignment yet, S3
-away, a partition stopped. The body says why.
+`/healthz` (ready) answers 503 while it sees a reason why it makes no progress: no
+assignment, Kafka or S3 away, a partition stopped. The body says why.
 """
 
 from __future__ import annotations
@@ -12,9 +12,37 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+GRACE_SECONDS = 10.0
+"""How long a wait may last before it is a problem: each rebalance and each moving leader makes some."""
+
+
+class Waiting:
+    """Something that is waited for. One thread begins and ends it, any may ask."""
+
+    def __init__(self) -> None:
+        self._state: tuple[float, float, str] | None = None
+
+    def begin(self, why: str, grace: float = GRACE_SECONDS) -> None:
+        """It is waited for, from the first of these calls on; a problem after `grace` seconds."""
+        self._state = (monotonic() + grace if self._state is None else self._state[0], grace, why)
+
+    def end(self) -> None:
+        """It has come."""
+        self._state = None
+
+    def problems(self) -> list[str]:
+        """Why and since when it is waited for, if that is too long."""
+        state = self._state
+        if state is None:
+            return []
+        due, grace, why = state
+        late = monotonic() - due
+        return [f"{why} (for {late + grace:.0f} s)"] if late >= 0 else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,23 @@ The client is a stand-in: no broker loads its groups, moves a leader or refuses 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 from unittest.mock import MagicMock
 
 import obstore
 import pytest
+from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from obstore.store import MemoryStore
 
 from include.ingest import consumer as module
-from include.ingest import topic
+from include.ingest import health, topic
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import commit_mark
 from include.settings import load
+from tests.servers import free_port
 from tests.unit.ingest.test_quote import message as value
 
 MARK = commit_mark("id")
@@ -244,3 +247,125 @@ def test_a_partition_that_is_stopped_at_the_end_is_told_by_the_exit_status(
     group.kafka.close.side_effect = lambda: ours._revoked(group.kafka, places(0))  # as librdkafka does
     assert ours.run() == EXIT_UNLANDED
     assert "stopped_partitions={0: 'partition 0: truncated'}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time pass for the health of a consumer."""
+    now = 0.0
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(health, "monotonic", lambda: now)
+    return passes
+
+
+def problem(ours: Consumer) -> str:
+    found = ours.health()
+    assert found.ready == (not found.problems)
+    return " ".join(found.problems)
+
+
+def test_who_was_never_assigned_is_not_ready_and_who_has_nothing_to_do_is(ours: Consumer) -> None:
+    assert "no assignment from the group yet" in problem(ours)
+    assign(ours)
+    assert problem(ours) == ""
+
+
+@pytest.mark.parametrize("how", ["all revoked", "lost", "joined anew"])
+def test_who_lost_its_assignment_is_not_ready_until_the_next_one(
+    ours: Consumer, group: Group, clock: Callable[[float], None], how: str
+) -> None:
+    group.commits |= {0: 7, 1: 5}
+    assign(ours, 0, 1)
+    ours._turn()
+    ours._revoked(group.kafka, places(0))
+    clock(11)
+    assert problem(ours) == ""
+    if how == "all revoked":
+        ours._revoked(group.kafka, places(1))
+    elif how == "lost":
+        ours._lost(group.kafka, places(1))
+    else:
+        ours._join_anew()
+    clock(9)
+    assert problem(ours) == ""  # each rebalance takes some seconds
+    clock(2)
+    assert "no assignment from the group since" in problem(ours)
+    assign(ours, 1)
+    ours._turn()
+    assert problem(ours) == ""
+
+
+def test_a_partition_that_is_not_placed_is_a_problem(
+    ours: Consumer, group: Group, clock: Callable[[float], None]
+) -> None:
+    group.failures = [LOADS] * 3
+    assign(ours, 0)
+    ours._turn()
+    clock(11)
+    ours._turn()
+    assert "landing waits: Kafka does not answer: " in problem(ours)
+    assert ours.health().details["partitions_waiting"] == [0]
+    ours._turn()
+    ours._turn()
+    assert problem(ours) == ""
+    assert ours.health().details["partitions"] == [0]
+
+
+def test_a_contract_that_cannot_be_read_again_is_a_problem(
+    ours: Consumer, group: Group, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic, "describe", MagicMock(side_effect=topic.UnreachableError("away")))
+    group.commits[0] = 7
+    assign(ours, 0)
+    ours._turn()
+    clock(11)
+    assert "landing waits: Kafka does not answer: away" in problem(ours)
+    ours._lost(group.kafka, places(0))
+    ours._contract_is_fresh = True
+    ours._turn()
+    assert "landing waits" not in problem(ours)
+
+
+def test_commits_that_kafka_does_not_take_are_a_problem_until_one_is_taken(
+    ours: Consumer, group: Group, clock: Callable[[float], None]
+) -> None:
+    group.commits[0] = 7
+    assign(ours, 0)
+    ours._turn()
+    ours._committed(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED), places(0))
+    clock(11)
+    assert "Kafka does not take commits: " in problem(ours)
+    ours._committed(None, places(0))
+    assert problem(ours) == ""
+
+
+def test_a_kafka_that_is_away_is_a_problem_with_its_reason(ours: Consumer, clock: Callable[[float], None]) -> None:
+    assign(ours)
+    ours._kafka_said(KafkaError(KafkaError._AUTHENTICATION, "Authentication failed"))
+    ours._kafka_said(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    clock(11)
+    assert problem(ours) == ""  # one connection of several may fail without harm
+    ours._kafka_stands('{"cgrp": {"state": "query-coord", "other": 1}, "brokers": {}}')
+    clock(11)
+    assert "Kafka does not answer (query-coord): Authentication failed" in problem(ours)
+    ours._kafka_stands('{"cgrp": {"state": "up"}}')
+    assert problem(ours) == ""
+
+
+def test_librdkafka_tells_of_a_kafka_that_is_away(ours: Consumer, clock: Callable[[float], None]) -> None:
+    assign(ours)
+    told = {name: ours._config[name] for name in ("error_cb", "stats_cb")}
+    real = KafkaConsumer(
+        told | {"bootstrap.servers": f"127.0.0.1:{free_port()}", "group.id": "g", "statistics.interval.ms": 100}
+    )
+    real.subscribe(["crypto-quotes"])
+    deadline = monotonic() + 20
+    while "Connection refused" not in problem(ours):
+        assert monotonic() < deadline
+        real.poll(0.2)
+        clock(5)
+    real.close()
