@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -326,3 +327,26 @@ def test_layers_that_disagree_are_reported(
     results = warehouse.dbt("test", "--select", "tag:cross_layer")
     assert reported(results) == {name} | ACROSS_LAYERS[name]
     assert_failing_rows_are_stored(warehouse, results, [name])
+
+
+def test_a_coin_that_goes_silent_is_reported_and_a_pause_of_all_is_not(
+    built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
+) -> None:
+    """ETH has been quoted for four days, the others for nine: what it lacks before its first quote is no silence."""
+    warehouse = built_warehouse(tmp_path / "warehouse")
+    [(newest,)] = warehouse.query(f"select max(hour_start) from {CURATED}")
+    warehouse.execute(f"delete from {CURATED} where hour_start < '{newest - timedelta(hours=24)}'")
+    warehouse.execute(
+        f"insert into {CURATED} select hours.* replace (quote_hour_id || n as quote_hour_id, "
+        f"hour_start - n * interval 1 day as hour_start) from {CURATED} as hours, range(1, 9) as days(n) "
+        f"where hour_start < '{newest}' and (n < 4 or symbol <> 'ETH')"
+    )
+    low_volume = ("test", "--select", "assert_no_hour_with_low_volume")
+
+    pause, silence = newest - timedelta(hours=2), newest - timedelta(hours=3)
+    warehouse.execute(f"delete from {CURATED} where hour_start = '{pause}'")
+    assert reported(warehouse.dbt(*low_volume)) == set()
+    warehouse.execute(f"delete from {CURATED} where hour_start >= '{silence}' and symbol = 'ETH'")
+    assert reported(warehouse.dbt(*low_volume)) == {"assert_no_hour_with_low_volume"}
+    found = "select symbol, hour_start, quote_count from lake_test_failures.assert_no_hour_with_low_volume order by 2"
+    assert warehouse.query(found) == [("ETH", silence, 0), ("ETH", newest - timedelta(hours=1), 0)]

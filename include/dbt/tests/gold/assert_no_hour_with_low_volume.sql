@@ -1,5 +1,6 @@
--- An hour with much fewer quotes (variable low_volume_share) than the median of the same hour of the
--- days before it; needs three such days. The newest hour is not over yet and is left out.
+-- An hour in which a symbol has much fewer quotes (variable low_volume_share) than the median of the same hour of the
+-- days before it, or none; needs three such days. Hours in which no symbol has a quote do not count: then nothing ran,
+-- which the monitor tells. Nor do hours before a symbol's first, and the newest, which is not over yet.
 {{ config(severity='warn') }}
 {%- set oldest = oldest_in_test_window('hour_start', [ref('crypto_curated')]) %}
 
@@ -15,16 +16,45 @@ curated as (
 hours as (
 
     select
-        *,
-        extract(hour from hour_start) as hour_of_day
+        hour_start,
+        extract(hour from hour_start) as hour_of_day,
+        max(loaded_at) as loaded_at
     from curated
     where hour_start < (select max(hour_start) from curated)
+    group by hour_start
+
+),
+
+symbols as (
+
+    select
+        symbol,
+        min(hour_start) as first_hour
+    from curated
+    group by symbol
+
+),
+
+counts as (
+
+    select
+        symbols.symbol,
+        hours.hour_start,
+        hours.hour_of_day,
+        hours.loaded_at,
+        coalesce(curated.quote_count, 0) as quote_count
+    from hours
+    inner join symbols on hours.hour_start >= symbols.first_hour
+    left join curated
+        on
+            symbols.symbol = curated.symbol
+            and hours.hour_start = curated.hour_start
 
 ),
 
 recent as (
 
-    select * from hours
+    select * from counts
     where loaded_at >= {{ test_window_start() }}
 
 ),
@@ -38,7 +68,7 @@ compared as (
         count(*) as days_before,
         {{ median('earlier.quote_count') }} as usual_count
     from recent
-    inner join hours as earlier
+    inner join counts as earlier
         on
             recent.symbol = earlier.symbol
             and recent.hour_of_day = earlier.hour_of_day
