@@ -17,12 +17,15 @@ from typing import Any, Literal, TypeAlias
 
 from include.landing import body
 from include.landing.cells import Cells
+from include.landing.dead_letter import DeadLetter
 
 DAY_MS = 86_400_000
 RECORD_BYTES = 140
 """What a buffered record costs beside its value: its coordinates in the line, a timestamp and its list slot."""
 PART_BYTES = 250
 """What a part costs beside its records: three objects and a list slot (measured on CPython 3.11)."""
+ROW_BYTES, TEXT_BYTES, HEADER_BYTES, GAP_BYTES = 450, 50, 180, 160
+"""What a dead-letter row costs beside its texts, a text and a header beside their characters, and a gap (likewise)."""
 
 Reason = Literal["records", "bytes", "cell", "day", "age", "memory", "revoked", "shutdown"]
 
@@ -252,6 +255,8 @@ class Lane:
             batch = self._begin(offset, timestamp, now)
         if offset != self.position:
             batch.rejects.append((offset, Gap(self.position, offset - 1)))
+            batch.size += GAP_BYTES
+            self.buffered += GAP_BYTES
             self.position = offset
         return batch
 
@@ -302,7 +307,11 @@ class Lane:
 
     @staticmethod
     def _row_size(row: Any) -> int:
-        return len(row.payload or "") if hasattr(row, "payload") else 0
+        """Memory of a dead-letter row, whose key, payload and headers are base64."""
+        if not isinstance(row, DeadLetter):
+            return ROW_BYTES
+        texts = TEXT_BYTES + len(row.key or "") + TEXT_BYTES + len(row.payload or "") + len(row.error)
+        return ROW_BYTES + texts + sum(HEADER_BYTES + len(name) + len(value or "") for name, value in row.headers)
 
     def close_open(self, reason: Reason) -> None:
         """Close the open batch, if any; its PUT may start when the cell is free.

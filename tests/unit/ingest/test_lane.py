@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +30,7 @@ from include.ingest.protocol import (
     start_without_commit,
 )
 from include.landing.cells import Cells
+from include.landing.dead_letter import DeadLetter, rejected_message
 
 
 def lane(start: int = 0, *, cell: int = 10, records: int = 10, size: int = 10**9, window: int = 4) -> Lane:
@@ -74,6 +78,29 @@ def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
     feed(it, 1, time=DAY_MS - 5)
     feed(it, 2, time=DAY_MS)
     assert ranges(it.puts()) == [(0, 1)]
+
+
+def test_the_memory_of_rejects_is_counted_with_keys_headers_and_what_a_row_costs() -> None:
+    def letter(offset: int) -> DeadLetter:
+        headers = [(f"{offset}-{number}", os.urandom(40)) for number in range(20)]
+        return rejected_message(
+            topic="t", partition=0, offset=offset, timestamp=0, error_class="empty", error=f"no value {offset}",
+            key=os.urandom(3000), value=None, headers=[*headers, ("large", os.urandom(65_536)), ("none", None)],
+        )  # fmt: skip
+
+    it = lane(cell=1000, records=1000)
+    tracemalloc.start()
+    for offset in range(300, 400):
+        it.reject(2 * offset, 0, letter(offset), 7, 0.0)  # a gap before each
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held <= it.buffered <= 1.1 * held
+    it.seal("shutdown")
+    (put,) = it.puts()
+    following = it.answer(put, Created())
+    assert following is not None
+    it.answer(following, Created())
+    assert it.buffered == 0
 
 
 def test_one_put_a_cell_and_a_window_of_cells() -> None:
