@@ -13,13 +13,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any
 
 import msgspec
-import obstore
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 from obstore.exceptions import BaseError
@@ -29,6 +27,7 @@ from include.ingest import quote, runs, topic
 from include.ingest.commits import read_commits
 from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health, Waiting
+from include.ingest.listing import Listing
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.pressure import Act, Pressure
@@ -51,7 +50,6 @@ from include.ingest.store import agree
 from include.landing.body import line_start
 from include.landing.contract import CellSize, Contract, ContractError, summary
 from include.landing.dead_letter import rejected_message
-from include.landing.layout import parse_key
 from include.settings import Settings
 
 SESSION_TIMEOUT_MS = 30_000
@@ -69,6 +67,8 @@ ANSWERS_SECONDS = 0.005
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
+LISTING_SECONDS = 0.5
+"""How long the loop waits for a listing: that of a prefix with few objects is done by then."""
 THROTTLE_SECONDS = 0.05
 STATISTICS_MS = 5000
 """How often librdkafka tells how it stands with the group's coordinator, which nothing else does reliably: an error
@@ -156,6 +156,7 @@ class Consumer:
         self._lanes: dict[int, Lane] = {}
         self._unplaced: dict[int, int] = {}
         self._stopped: dict[int, str] = {}
+        self._listing: Listing | None = None
         self._assignment = 0
         self._contract_is_fresh = True
         self._settle_at = 0.0
@@ -240,6 +241,7 @@ class Consumer:
             stopped = dict(self._stopped)  # leaving the group forgets them
         finally:
             self._forget(list(self._lanes))
+            self._end_listing()
             self._kafka.close()
             self._sink.close()
         self._statistics(done, stopped)
@@ -263,6 +265,7 @@ class Consumer:
             self._settle(now)
         if self._settled:
             self._unsettled.end()
+            self._end_listing()
         if self._may_poll(now):
             busy = any(lane.in_flight for lane in self._lanes.values())
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
@@ -592,16 +595,50 @@ class Consumer:
         waiting = [TopicPartition(name, partition) for partition in sorted(self._unplaced)]
         for start in self._committed_starts(self._kafka, waiting):
             self._begin(start)
-        for partition in list(self._unplaced):
-            self._unplaced[partition] = self._unplaced.pop(partition)  # last next time: should it fail, others go first
-            self._place(partition)
-            self._awake()
+        try:
+            self._place_listed()
+        finally:
+            if not self._is_listed():
+                self._end_listing()
+                self._listing = Listing(self._control, self._settings.storage.data_prefix, self._unplaced)
+                self._listing.wait(LISTING_SECONDS)
+        self._place_listed()
 
-    def _place(self, partition: int) -> None:
+    def _is_listed(self) -> bool:
+        """Whether what is landed is known of all partitions that wait, or being looked for of some."""
+        if self._listing is None:
+            return not self._unplaced
+        listed = self._unplaced.items() & self._listing.assignments.items()
+        return len(listed) == len(self._unplaced) or (bool(listed) and not self._listing.wait(0))
+
+    def _place_listed(self) -> None:
+        """Place the partitions of which it is known what is landed."""
+        listing = self._listing
+        if listing is None:
+            return
+        if not listing.wait(0):
+            self._unsettled.begin("landing waits: what is landed is being listed")
+            return
+        try:
+            listing.check()
+        except (BaseError, OSError):
+            self._listing = None
+            raise
+        for partition, assignment in list(self._unplaced.items()):
+            if listing.assignments.get(partition) == assignment:
+                self._unplaced[partition] = self._unplaced.pop(partition)  # should it fail, others go first next time
+                self._place(partition, listing.first_offsets(partition))
+                self._awake()
+
+    def _end_listing(self) -> None:
+        if self._listing is not None:
+            self._listing.give_up()
+            self._listing = None
+
+    def _place(self, partition: int, landed: list[int]) -> None:
         """Start a partition that has no commit: at what is landed, else at the log's start; commit that first."""
         name = self._settings.kafka.topic
         low, _ = self._kafka.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
-        landed = landed_offsets(self._control, self._settings.storage.data_prefix, partition, self._awake)
         try:
             start = start_without_commit(partition, landed, self._contract.cells_of(partition), low)
         except ProtocolError as error:
@@ -783,20 +820,6 @@ class Consumer:
             "partitions_stopped": sorted(self._stopped),
         }
         return Health(live, live and not problems, problems, details)
-
-
-def landed_offsets(
-    store: S3Store, prefix: str, partition: int, each_page: Callable[[], None] = lambda: None
-) -> list[int]:
-    """First offsets of a partition's data objects; lists the whole prefix, so only for a partition without commit."""
-    offsets = []
-    for chunk in obstore.list(store, prefix=prefix):
-        each_page()
-        for entry in chunk:
-            key = parse_key(entry["path"])
-            if key is not None and key.kind == "crypto_data" and key.partition == partition:
-                offsets.append(key.first_offset)
-    return offsets
 
 
 def error_class(row: Any) -> str:

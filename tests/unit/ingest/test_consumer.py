@@ -5,6 +5,7 @@ The client is a stand-in: no broker loads its groups, moves a leader or refuses 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ import obstore
 import pytest
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from include.ingest import consumer as module
@@ -21,6 +23,7 @@ from include.ingest import health, topic
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import commit_mark
+from include.landing.layout import object_key
 from include.settings import load
 from tests.servers import free_port
 from tests.unit.ingest.test_quote import message as value
@@ -369,3 +372,85 @@ def test_librdkafka_tells_of_a_kafka_that_is_away(ours: Consumer, clock: Callabl
         real.poll(0.2)
         clock(5)
     real.close()
+
+
+class Pages:
+    """Lists a bucket as S3 does, page by page, as slowly as a test wants; `open` holds all listings back."""
+
+    def __init__(self) -> None:
+        self.listings = 0
+        self.open = threading.Event()
+        self.failures: list[Exception] = []
+        self._list = obstore.list
+
+    def list(self, store: Any, prefix: str) -> Iterator[Any]:
+        self.listings += 1
+        yield []
+        assert self.open.wait(10)
+        if self.failures:
+            raise self.failures.pop(0)
+        yield from self._list(store, prefix=prefix)
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch, store: Any) -> Iterator[Pages]:
+    made = Pages()
+    monkeypatch.setattr(module, "LISTING_SECONDS", 0.05)
+    monkeypatch.setattr(obstore, "list", made.list)
+    for partition in (0, 1):
+        obstore.put(store, object_key("crypto_data/", "crypto_data", partition, 500 + partition, 0, ".json"), b"")
+    yield made
+    made.open.set()
+
+
+def turn_until(ours: Consumer, condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + 10
+    while not condition():
+        assert monotonic() < deadline
+        ours._turn()
+
+
+def test_one_listing_finds_the_start_of_all_partitions_without_a_commit(
+    ours: Consumer, group: Group, pages: Pages
+) -> None:
+    pages.open.set()
+    assign(ours, 0, 1, 2)
+    turn_until(ours, lambda: len(ours._lanes) == 3)
+    assert pages.listings == 1
+    assert group.commits == {0: 500, 1: 501, 2: 0}
+
+
+def test_others_are_read_while_a_listing_takes_its_time(
+    ours: Consumer, group: Group, pages: Pages, clock: Callable[[float], None]
+) -> None:
+    group.commits[3] = 5
+    assign(ours, 0, 3)
+    group.polls = [lambda: quotes(3, 5), lambda: quotes(3, 6)]
+    turn_until(ours, lambda: not group.polls)
+    assert ours._lanes[3].position == 7
+    clock(11)
+    assert "landing waits: what is landed is being listed" in problem(ours)
+    pages.open.set()
+    turn_until(ours, lambda: 0 in ours._lanes)
+    assert (ours._lanes[0].start, pages.listings) == (500, 1)
+    assert problem(ours) == ""
+
+
+def test_a_partition_that_came_back_during_a_listing_is_listed_again(
+    ours: Consumer, group: Group, store: Any, pages: Pages
+) -> None:
+    assign(ours, 0, 1)
+    ours._turn()
+    ours._revoked(group.kafka, places(1))
+    assign(ours, 1)
+    pages.open.set()
+    turn_until(ours, lambda: len(ours._lanes) == 2)
+    assert pages.listings == 2
+
+
+def test_a_listing_that_s3_breaks_off_is_begun_again(ours: Consumer, group: Group, pages: Pages) -> None:
+    pages.failures = [GenericError("503")]
+    pages.open.set()
+    assign(ours, 0)
+    turn_until(ours, lambda: 0 in ours._lanes)
+    assert (group.commits[0], pages.listings, ours._metrics.total.errors) == (500, 2, 1)
