@@ -226,7 +226,9 @@ BREAKS: dict[str, Break] = {
     "test_run_accepted_status": new_test_run(status="'perhaps'"),
     # across layers
     "assert_offsets_have_no_hole": Break(
-        RAW, f"delete from {RAW} where kafka_partition = 1 and kafka_offset = 700", frozenset()
+        RAW,  # the other partitions were loaded once more since
+        f"update {RAW} set loaded_at = loaded_at - interval 1 second where kafka_partition = 1;"
+        f"delete from {RAW} where kafka_partition = 1 and kafka_offset = 700",
     ),
     "assert_every_bronze_row_is_in_silver_or_quarantine": Break(
         QUARANTINE, f"delete from {QUARANTINE} where record_id = (select min(record_id) from {QUARANTINE})"

@@ -90,6 +90,15 @@ def test_a_file_of_rejected_messages_only_has_no_rows(warehouse: Warehouse, stor
     assert warehouse.query(COUNTS) == [(0, 3, 0, 0, 0)]
 
 
+def test_dead_letters_are_read_after_the_records(warehouse: Warehouse) -> None:
+    """Or a letter between two records of the same run is missing: a hole that is none."""
+    letters = warehouse.invoke("parse").nodes["model.crypto_lakehouse.crypto_dead_letter"]
+    assert "model.crypto_lakehouse.crypto_raw" in letters.depends_on.nodes
+
+
+HOLES = ("test", "--select", "assert_offsets_have_no_hole")
+
+
 def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
@@ -102,14 +111,37 @@ def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
     topic.send(b"not json", today, error="not_json")
     topic.land(store)
     warehouse.dbt("run", "--select", "crypto_dead_letter")
-    holes = ("test", "--select", "assert_offsets_have_no_hole")
-    assert reported(warehouse.dbt(*holes)) == set()
-    quotes(topic, "BTC", today - timedelta(minutes=20), 1, timedelta(minutes=1))
+    assert reported(warehouse.dbt(*HOLES)) == set()
+    for minutes in (20, 10):
+        quotes(topic, "BTC", today - timedelta(minutes=minutes), 1, timedelta(minutes=1))
+        topic.land(store)
+        warehouse.dbt("run", "--select", "crypto_raw")
+    assert reported(warehouse.dbt(*HOLES)) == set(), "behind later records it is judged, and in its place"
+    warehouse.execute("delete from lake_bronze.crypto_dead_letter")
+    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}
+
+
+def test_a_dead_letter_that_lands_after_the_load_of_its_batch_is_no_hole(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    """A batch's letters land after its records, and a run may read in between."""
+    topic = LandedTopic()
+    quotes(topic, "BTC", today - timedelta(hours=1), 5, timedelta(minutes=1))
+    topic.land(store)
+    warehouse.load()
+    topic.send(b"not json", today - timedelta(minutes=30), error="not_json")
+    quotes(topic, "BTC", today - timedelta(minutes=20), 3, timedelta(minutes=1))
+    records, letters = topic.files()
+    obstore.put(store, *records)
+    warehouse.load()
+    assert reported(warehouse.dbt(*HOLES)) == set()
+    quotes(topic, "BTC", today - timedelta(minutes=10), 1, timedelta(minutes=1))
     topic.land(store)
     warehouse.dbt("run", "--select", "crypto_raw")
-    assert reported(warehouse.dbt(*holes)) == set(), "with the next records it is judged, and in its place"
-    warehouse.execute("delete from lake_bronze.crypto_dead_letter")
-    assert reported(warehouse.dbt(*holes)) == {"assert_offsets_have_no_hole"}
+    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}, "with the next load it has to be there"
+    obstore.put(store, *letters)
+    warehouse.load()
+    assert reported(warehouse.dbt(*HOLES)) == set()
 
 
 def test_a_second_run_changes_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
@@ -154,10 +186,13 @@ def test_a_file_that_lands_behind_newer_ones_is_loaded(warehouse: Warehouse, sto
     assert len(files) >= 3
     for key, body in [files[0], *files[2:]]:
         obstore.put(store, key, body)
+    warehouse.load()
+    quotes(topic, "ETH", today, 1, timedelta(minutes=2))
+    topic.land(store)
     assert "assert_offsets_have_no_hole" in reported(warehouse.build())
     obstore.put(store, *files[1])
     assert reported(warehouse.build()) == set()
-    assert loaded_offsets(warehouse, 1) == list(range(30))
+    assert loaded_offsets(warehouse, 1) == list(range(31))
 
 
 def test_a_partition_that_lags_a_week_is_loaded_completely(
@@ -176,6 +211,29 @@ def test_a_partition_that_lags_a_week_is_loaded_completely(
     warehouse.load()
     assert loaded_offsets(warehouse, 2) == list(range(20))
     assert loaded_offsets(warehouse, 1) == list(range(7 * 24 + 1))
+
+
+@pytest.mark.parametrize("caught_up", [False, True], ids=["still_behind", "caught_up_in_one_go"])
+def test_dead_letters_of_a_partition_that_lags_are_loaded(
+    warehouse: Warehouse, store: S3Store, today: datetime, caught_up: bool
+) -> None:
+    """It had none before, and another partition's newest is hours later."""
+    topic = LandedTopic()
+    quotes(topic, "BTC", today - timedelta(hours=2), 3, timedelta(minutes=1))
+    topic.send(b"not json", today, partition=0, error="not_json")
+    quotes(topic, "ETH", today - timedelta(hours=8), 3, timedelta(minutes=1))
+    topic.land(store)
+    warehouse.load()
+    topic.send(b"not json", today - timedelta(hours=6), partition=1, error="not_json")
+    topic.land(store)
+    if caught_up:
+        quotes(topic, "ETH", today, 3, timedelta(minutes=1))
+        topic.land(store)
+    warehouse.load()
+    assert warehouse.query("select kafka_partition, kafka_offset from lake_bronze.crypto_dead_letter order by 1") == [
+        (0, 3),
+        (1, 3),
+    ]
 
 
 def test_the_first_run_of_a_day_finds_a_partition_never_seen_before(

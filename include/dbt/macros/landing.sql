@@ -17,15 +17,18 @@
 
     `landed_records` does the same for what the consumer lands: one row a record, with its place in Kafka and, as text,
     the `fields` of its own that are named.
+
+    `paced_by` is a table that is built before and has a row of each batch of the same writers, for one whose own rows are
+    too few to tell how far a writer is.
 -#}
-{% macro landed_records(table, prefix, name_start, fields) -%}
+{% macro landed_records(table, prefix, name_start, fields, paced_by=none) -%}
     {%- set coordinates = ['kafka_topic', 'kafka_partition', 'kafka_offset'] -%}
     {%- set records -%}
         {#- the brackets of the array stand on lines of their own #}
         select
             {{ without_end_comma('line') }} as record,
             source_file
-        from ({{ landed_lines(table, prefix, name_start) }}) as lines
+        from ({{ landed_lines(table, prefix, name_start, paced_by=paced_by) }}) as lines
         where substr(line, 1, 1) = '{'
     {%- endset -%}
     {%- set lifted = {'topic': '_topic', 'partition_text': '_partition', 'offset_text': '_offset', 'ms_text': '_timestamp'} -%}
@@ -53,13 +56,13 @@
 
 
 {% macro landed_lines(
-    table, prefix, name_start=none, time_column='kafka_timestamp', writer_column='kafka_partition'
+    table, prefix, name_start=none, time_column='kafka_timestamp', writer_column='kafka_partition', paced_by=none
 ) -%}
     {%- if not execute or table.is_cte -%}
         select line, source_file from {{ table }}
     {%- else -%}
         {%- set folder = landing_folder(prefix) -%}
-        {%- set start = landing_start(time_column, writer_column) if is_incremental() else none -%}
+        {%- set start = landing_start(time_column, writer_column, paced_by) if is_incremental() else none -%}
         {%- set known = known_files(folder, name_start, start) if is_incremental() else none -%}
         {{- adapter.dispatch('landed_lines')(table, folder, name_start, start, known) -}}
     {%- endif -%}
@@ -137,13 +140,37 @@
 
 
 {# Where an incremental run starts to look, a UTC datetime; none when nothing was loaded lately: everywhere. #}
-{% macro landing_start(time_column, writer_column) -%}
+{% macro landing_start(time_column, writer_column, paced_by) -%}
     {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}
     {%- if var('landing_since') is not none -%}
         {{- return(datetime.strptime(var('landing_since') | string, "%Y-%m-%d")) -}}
     {%- endif -%}
     {%- set now = run_started_at.replace(tzinfo=none) -%}
     {%- set sweep_start = now - timedelta(days=var('landing_sweep_days')) -%}
+    {%- set since_sweep = time_column ~ " >= " ~ timestamp_literal(sweep_start) -%}
+    {%- set slowest, last_load = slowest_writer(this, time_column, writer_column, since_sweep) -%}
+    {%- if slowest is none -%}
+        {{- return(none) -}}
+    {%- endif -%}
+    {%- if last_load[:10] < now.strftime("%Y-%m-%d") -%}
+        {#- the first load of a day also finds files of partitions that were never seen before -#}
+        {{- return(sweep_start) -}}
+    {%- endif -%}
+    {%- if paced_by is not none -%}
+        {#- where the writers stood when this table last got rows; since then a writer may have caught up in one go -#}
+        {%- set paced = slowest_writer(
+            paced_by, time_column, writer_column, since_sweep ~ " and loaded_at <= timestamp '" ~ last_load ~ "'"
+        )[0] -%}
+        {%- set slowest = [slowest, paced or slowest] | min -%}
+    {%- endif -%}
+    {{- return(
+        datetime.strptime(slowest[:19], "%Y-%m-%d %H:%M:%S") - timedelta(hours=var('landing_lookback_hours'))
+    ) -}}
+{%- endmacro %}
+
+
+{# Among rows that meet a condition: newest time of the writer that is furthest behind, and the last load; as texts. #}
+{% macro slowest_writer(table, time_column, writer_column, condition) -%}
     {%- set progress -%}
         select
             cast(min(newest) as varchar) as slowest_writer,
@@ -153,21 +180,12 @@
                 {{ writer_column }},
                 max({{ time_column }}) as newest,
                 max(loaded_at) as loaded
-            from {{ this }}
-            where {{ time_column }} >= {{ timestamp_literal(sweep_start) }}
+            from {{ table }}
+            where {{ condition }}
             group by {{ writer_column }}
         ) as writers
     {%- endset -%}
-    {%- set row = run_query(progress).rows[0] -%}
-    {%- if row[0] is none -%}
-        {{- return(none) -}}
-    {%- endif -%}
-    {%- if row[1][:10] < now.strftime("%Y-%m-%d") -%}
-        {#- the first load of a day also finds files of partitions that were never seen before -#}
-        {{- return(sweep_start) -}}
-    {%- endif -%}
-    {%- set slowest = datetime.strptime(row[0][:19], "%Y-%m-%d %H:%M:%S") -%}
-    {{- return(slowest - timedelta(hours=var('landing_lookback_hours'))) -}}
+    {{- return(run_query(progress).rows[0].values()) -}}
 {%- endmacro %}
 
 

@@ -1,5 +1,6 @@
 -- Every message the consumer refused, and every range of offsets that holds no record.
--- Together with crypto_raw this accounts for each offset of the topic.
+-- Together with crypto_raw this accounts for each offset of the topic. Read after crypto_raw: a batch's letters land
+-- after its records, so a letter between two records that are there is found too.
 {{
     config(
         materialized='incremental',
@@ -14,7 +15,7 @@ letters as (
 
     {{ landed_records(
         source('landing', 'dead_letter_data'), env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'), 'dead_letter_',
-        fields=['last_offset', 'error_class', 'error']
+        fields=['last_offset', 'error_class', 'error'], paced_by=ref('crypto_raw')
     ) }}
 
 )
