@@ -302,6 +302,20 @@ def test_the_first_row_of_a_quote_wins_across_runs(warehouse: Warehouse, store: 
     assert warehouse.query("select broken_rule, kafka_offset from lake_silver.crypto_quarantine") == [("duplicate", 1)]
 
 
+def test_a_quote_within_the_same_millisecond_is_a_duplicate(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    topic = LandedTopic()
+    at = today - timedelta(minutes=5)
+    for microseconds in (100, 200):
+        sent = (at + timedelta(microseconds=microseconds)).isoformat()
+        topic.send(quote("BTC", 95_000.0, at) | {"last_updated": sent}, today)
+    topic.land(store)
+    assert reported(warehouse.build()) == set()
+    assert warehouse.query("select kafka_offset from lake_silver.crypto_stage") == [(0,)]
+    assert warehouse.query("select broken_rule, kafka_offset from lake_silver.crypto_quarantine") == [("duplicate", 1)]
+
+
 def test_a_new_field_is_kept_in_bronze(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     topic.send(quote("ETH", 3000.0, today, market={"cap": 12.50}), today)

@@ -37,7 +37,8 @@ typed as (
         upper(trim(symbol)) as symbol,
         trim(name) as name,
         try_cast(price as decimal(18, 8)) as price,
-        {{ timestamp_from_iso('trim(last_updated)') }} as last_updated
+        -- a quote's time counts to the millisecond, as it does in quote_id
+        date_trunc('millisecond', {{ timestamp_from_iso('trim(last_updated)') }}) as last_updated
     from records
 
 ),
