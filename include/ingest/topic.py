@@ -24,6 +24,9 @@ TOPIC_CONFIG = {
     "unclean.leader.election.enable": "false",
 }
 """What the landing contract asks of the topic (docs/exactly-once.md)."""
+SEGMENT_MS = 86_400_000
+"""A day, of a topic we create. Kafka deletes whole segments, so a record lives for retention plus this long, and the
+warehouse looks that far back for landed files (`landing_sweep_days` in include/dbt/dbt_project.yml)."""
 BUILT_IN_BROKER = "mockCluster"
 """Begins the cluster id of librdkafka's built-in broker, which answers no administrative request."""
 _NO_ID = "A" * 22
@@ -165,7 +168,7 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
     admin = Admin(kafka.client_config())
     if _is_touched(admin, kafka.topic):
         return False
-    config = dict(TOPIC_CONFIG)
+    config = TOPIC_CONFIG | {"segment.ms": str(SEGMENT_MS)}
     if retention_hours is not None:
         config["retention.ms"] = str(int(retention_hours * 3_600_000))
     topic = NewTopic(kafka.topic, num_partitions=partitions, replication_factor=replication, config=config)
