@@ -17,10 +17,13 @@
     ever refused crypto_quarantine has none at all. So a run that is through leaves a view `<model>_taken` beside its
     table: one row with `taken_until`, the `loaded_at` of the last load it has taken. (On Athena a view is put in its
     place at once, needs no file and is read without a scan.) A run that dies before that takes the same loads again, which
-    changes nothing. Without the view, the newest row counts.
+    changes nothing. Without the view, the newest row counts. Before a table is built anew the view says that nothing is
+    taken: on Athena a build that dies may leave a part of the table, which must not pass for the whole.
 
-    In the model:  where {{ new_loads(ref('crypto_checked')) }}
-    and its hook:  post_hook='{{ remember_taken_loads() }}'
+    In the model:   where {{ new_loads(ref('crypto_checked')) }}
+    and its hooks:  pre_hook={'sql': '{{ forget_taken_loads() }}', 'transaction': false}
+                    post_hook='{{ remember_taken_loads() }}'
+    (The first is committed by itself, so that on DuckDB it stands after a build that dies, as it does on Athena.)
 -#}
 
 {#
@@ -32,6 +35,9 @@
         1 = 1
     {%- else -%}
         {%- set since = taken_until(this) if is_incremental() else '1970-01-01 00:00:00' -%}
+        {%- if is_incremental() -%}
+            {%- do require_what_was_taken(upstream, since) -%}
+        {%- endif -%}
         {%- if taken_by is not none -%}
             {%- set until = taken_until(taken_by) -%}
         {%- else -%}
@@ -40,6 +46,26 @@
         {#- for the hook, which is rendered apart from the model and must not look a second time -#}
         {%- do graph.nodes[model.unique_id].update({'taken_until': until}) -%}
         loaded_at > timestamp '{{ since }}' and loaded_at <= timestamp '{{ until }}'
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Refuses to go on where bronze was built anew: all its rows are of a new load then, so those that the table being built
+    has would come again, as duplicates of themselves. Raises a compiler error.
+#}
+{% macro require_what_was_taken(upstream, since) -%}
+    {%- set nothing = '1970-01-01 00:00:00' -%}
+    {#- a mark set back to nothing may stand beside an old table #}
+    {%- set taken = newest_load(this, nothing) if since == nothing else since -%}
+    {%- if taken != nothing -%}
+        {%- set kept = run_query("select 1 from " ~ upstream ~ " where loaded_at <= timestamp '" ~ taken ~ "' limit 1") -%}
+        {%- if kept.rows | length == 0 -%}
+            {%- do exceptions.raise_compiler_error(
+                "build silver with --full-refresh: bronze was built anew, it has none of the loads that "
+                ~ this.identifier ~ " has taken (until " ~ taken ~ ")"
+            ) -%}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -63,14 +89,27 @@
 {%- endmacro %}
 
 
+{# Before a table is built anew: says that nothing is taken. #}
+{% macro forget_taken_loads() -%}
+    {%- if execute and not is_incremental() -%}
+        {{ taken_loads_mark('1970-01-01 00:00:00') }}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# Once the table is written: says how far it is. #}
 {% macro remember_taken_loads() -%}
     {%- if execute -%}
-        {%- set mark = api.Relation.create(
-            database=this.database, schema=this.schema, identifier=this.identifier ~ '_taken', type='view'
-        ) -%}
-        {%- do adapter.cache_added(mark) -%}
-        create or replace view {{ mark }} as
-        select '{{ graph.nodes[model.unique_id].taken_until }}' as taken_until
+        {{ taken_loads_mark(graph.nodes[model.unique_id].taken_until) }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{% macro taken_loads_mark(until) -%}
+    {%- set mark = api.Relation.create(
+        database=this.database, schema=this.schema, identifier=this.identifier ~ '_taken', type='view'
+    ) -%}
+    {%- do adapter.cache_added(mark) -%}
+    create or replace view {{ mark }} as
+    select '{{ until }}' as taken_until
 {%- endmacro %}

@@ -6,6 +6,7 @@
         incremental_strategy='merge',
         unique_key='record_id',
         partitioned_by=on_athena(['day(kafka_timestamp)']),
+        pre_hook={'sql': '{{ forget_taken_loads() }}', 'transaction': false},
         post_hook='{{ remember_taken_loads() }}',
     )
 }}
