@@ -144,6 +144,43 @@ def test_a_dead_letter_that_lands_after_the_load_of_its_batch_is_no_hole(
     assert reported(warehouse.dbt(*HOLES)) == set()
 
 
+def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    """Nothing was loaded for longer than tests look back, and records got lost meanwhile."""
+    topic = LandedTopic(cell=10)
+    quotes(topic, "ETH", today - timedelta(days=5), 10, timedelta(seconds=1))
+    topic.land(store)
+    warehouse.load()
+    warehouse.execute("update lake_bronze.crypto_raw set loaded_at = loaded_at - interval 5 day")
+    quotes(topic, "ETH", today - timedelta(minutes=30), 10, timedelta(seconds=1))
+    lost = list(topic.files())
+    for minutes in (20, 10):
+        quotes(topic, "ETH", today - timedelta(minutes=minutes), 10, timedelta(seconds=1))
+        topic.land(store)
+        warehouse.dbt("run", "--select", "path:models/bronze")
+    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}
+    assert warehouse.query("select last_offset, next_offset from lake_test_failures.assert_offsets_have_no_hole") == [
+        (9, 20)
+    ]
+    for key, body in lost:
+        obstore.put(store, key, body)
+    warehouse.dbt("run", "--select", "path:models/bronze")
+    assert reported(warehouse.dbt(*HOLES)) == set()
+
+
+@pytest.mark.parametrize("built", [["crypto_raw"], ["crypto_raw", "crypto_stage"]], ids=["bronze", "bronze_and_stage"])
+def test_layers_that_a_run_is_about_to_build_do_not_disagree(
+    warehouse: Warehouse, store: S3Store, today: datetime, built: list[str]
+) -> None:
+    """The nightly tests may meet a run under way."""
+    topic = LandedTopic()
+    land_an_hour(topic, store, today, 3)
+    warehouse.load()
+    land_an_hour(topic, store, today, 2)
+    warehouse.dbt("run", "--select", *built)
+    every_row = ("test", "--select", "tag:cross_layer", "--vars", "test_window_days: null")
+    assert reported(warehouse.dbt(*every_row)) == set()
+
+
 def test_a_second_run_changes_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     market_day(topic, today - timedelta(hours=4), hours=4)

@@ -1,6 +1,8 @@
 -- Nothing is lost or doubled on the way from bronze to silver: each row is in exactly one of
--- crypto_stage and crypto_quarantine, and those two hold nothing else.
+-- crypto_stage and crypto_quarantine, and those two hold nothing else. Of the loads that crypto_quarantine, the last of
+-- them, has taken: a run may be under way.
 {{ config(meta={'owner': 'market_data'}) }}
+{%- set taken = taken_until(ref('crypto_quarantine')) if execute else '1970-01-01 00:00:00' %}
 
 with
 
@@ -12,7 +14,9 @@ records as (
         0 as in_silver,
         0 as in_quarantine
     from {{ ref('crypto_raw') }}
-    where loaded_at >= {{ test_window_start() }}
+    where
+        loaded_at >= {{ test_window_start() }}
+        and loaded_at <= timestamp '{{ taken }}'
 
     union all
 
@@ -22,7 +26,9 @@ records as (
         1 as in_silver,
         0 as in_quarantine
     from {{ ref('crypto_stage') }}
-    where loaded_at >= {{ test_window_start() }}
+    where
+        loaded_at >= {{ test_window_start() }}
+        and loaded_at <= timestamp '{{ taken }}'
 
     union all
 
@@ -32,7 +38,9 @@ records as (
         0 as in_silver,
         1 as in_quarantine
     from {{ ref('crypto_quarantine') }}
-    where loaded_at >= {{ test_window_start() }}
+    where
+        loaded_at >= {{ test_window_start() }}
+        and loaded_at <= timestamp '{{ taken }}'
 
 )
 

@@ -1,5 +1,5 @@
 -- Each hour of crypto_curated counts exactly the quotes of crypto_stage in that hour, and its highest and
--- lowest price are theirs.
+-- lowest price are theirs. Of the loads that crypto_curated has: a run may be under way.
 {{ config(meta={'owner': 'analytics'}) }}
 {%- set oldest = oldest_in_test_window('last_updated', [ref('crypto_stage')]) %}
 
@@ -11,7 +11,9 @@ quotes as (
         *,
         date_trunc('hour', last_updated) as hour_start
     from {{ ref('crypto_stage') }}
-    where last_updated >= date_trunc('hour', {{ oldest }})
+    where
+        last_updated >= date_trunc('hour', {{ oldest }})
+        and loaded_at <= (select max(loaded_at) from {{ ref('crypto_curated') }})
 
 ),
 

@@ -4,8 +4,12 @@
 -- batch's letters land after its records, so those of the last load may not have been there yet.
 {{ config(meta={'owner': 'ingestion'}) }}
 
-{#- Within a partition Kafka's time only grows, so no row that counts is older than the window's oldest. #}
+{#-
+    Within a partition Kafka's time only grows, so no row that counts is older than the window's oldest, but for the last
+    record before it, where a hole may begin. That is looked for as far back as Kafka keeps records.
+#}
 {%- set oldest = oldest_in_test_window('kafka_timestamp', [ref('crypto_raw'), ref('crypto_dead_letter')]) %}
+{%- set read_from = oldest ~ " - interval '" ~ var('landing_sweep_days') ~ "' day" %}
 
 with
 
@@ -16,9 +20,10 @@ accounted as (
         kafka_partition,
         kafka_offset as first_offset,
         kafka_offset as last_offset,
+        true as is_record,
         loaded_at
     from {{ ref('crypto_raw') }}
-    where kafka_timestamp >= {{ oldest }}
+    where kafka_timestamp >= {{ read_from }}
 
     union all
 
@@ -27,9 +32,10 @@ accounted as (
         kafka_partition,
         kafka_offset as first_offset,
         last_kafka_offset as last_offset,
+        false as is_record,
         loaded_at
     from {{ ref('crypto_dead_letter') }}
-    where kafka_timestamp >= {{ oldest }}
+    where kafka_timestamp >= {{ read_from }}
 
 ),
 
@@ -59,6 +65,24 @@ window_starts as (
 
 ),
 
+-- A record and not a dead letter, since a gap has the time at which it was found: records behind it may be older.
+starts as (
+
+    select
+        window_starts.kafka_topic,
+        window_starts.kafka_partition,
+        coalesce(max(earlier.first_offset), min(window_starts.first_offset)) as first_offset
+    from window_starts
+    left join accounted as earlier
+        on
+            window_starts.kafka_topic = earlier.kafka_topic
+            and window_starts.kafka_partition = earlier.kafka_partition
+            and window_starts.first_offset > earlier.first_offset
+            and earlier.is_record
+    group by window_starts.kafka_topic, window_starts.kafka_partition
+
+),
+
 ordered as (
 
     select
@@ -70,11 +94,11 @@ ordered as (
             order by accounted.first_offset, accounted.last_offset
         ) as next_offset
     from accounted
-    inner join window_starts
+    inner join starts
         on
-            accounted.kafka_topic = window_starts.kafka_topic
-            and accounted.kafka_partition = window_starts.kafka_partition
-            and accounted.first_offset >= window_starts.first_offset
+            accounted.kafka_topic = starts.kafka_topic
+            and accounted.kafka_partition = starts.kafka_partition
+            and accounted.first_offset >= starts.first_offset
     inner join bronze_ends
         on
             accounted.kafka_topic = bronze_ends.kafka_topic
