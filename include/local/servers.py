@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from include.local import broker, emulator, environment
 from include.local.programs import programs
 from include.local.stack import Demo, DemoError, clean_state
 from include.settings import KafkaSettings, LocalSettings, load_group
+
+BROKER_FILE = "broker"
+"""Where the state keeps which of `BROKERS` its data are of."""
+BROKERS = {
+    "kafka": "Apache Kafka",
+    "built-in": "the built-in broker",
+    "given": "the Kafka of KAFKA_BOOTSTRAP_SERVERS",
+}
 
 
 def check_ports(local: LocalSettings) -> None:
@@ -29,8 +38,27 @@ def check_ports(local: LocalSettings) -> None:
                 ) from None
 
 
+def refuse_other_broker(state: Path, whose: str) -> None:
+    """What has landed is of one broker: another's topic has other offsets and another id.
+
+    Raises:
+        DemoError: the state was begun with another kind of broker.
+    """
+    file = state / BROKER_FILE
+    begun_with = file.read_text() if file.exists() else whose
+    if begun_with != whose:
+        raise DemoError(
+            f"the data in {state} came from {BROKERS[begun_with]}, this start would use {BROKERS[whose]}: "
+            "run make demo-clean first"
+        )
+
+
 def start_servers(demo: Demo) -> dict[str, str]:
-    """Broker, AWS emulator and mailbox; returns the environment of everything that follows."""
+    """Broker, AWS emulator and mailbox; returns the environment of everything that follows.
+
+    Raises:
+        DemoError: the state is of a demo with another kind of broker.
+    """
     given = KafkaSettings.model_fields["bootstrap_servers"].default
     kafka = load_group(KafkaSettings)
     outside = kafka.bootstrap_servers != given
@@ -38,11 +66,14 @@ def start_servers(demo: Demo) -> dict[str, str]:
     if demo.local.broker != "auto":
         kind, reason = demo.local.broker, "chosen by LOCAL_BROKER"
     built_in = kind == "built-in" and not outside
+    whose = "given" if outside else kind
+    refuse_other_broker(demo.local.state, whose)
     previous = environment.read(demo.environment_file)
     if built_in and previous:
         demo.console.print("  The built-in broker keeps nothing in memory across runs: starting afresh.")
         clean_state(demo.local.state)
     environment.write(demo.environment_file, {})
+    (demo.local.state / BROKER_FILE).write_text(whose)
     demo.control.start_supervisor(programs(demo.local), demo.environment_file)
 
     bootstrap = kafka.bootstrap_servers if outside else f"{environment.HOST}:{demo.local.kafka_port}"

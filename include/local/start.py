@@ -85,19 +85,22 @@ def start(demo: Demo) -> AirflowApi:
 def wait_until_landed(demo: Demo, observer: Observer) -> str:
     """Return when most of what was produced is in S3, so that the first run has something to show.
 
+    The running consumer has to have committed it: objects alone may be an earlier topic's.
+
     Raises:
-        DemoError: nothing landed within two minutes; the end of the consumer's log is in the text.
+        DemoError: it did not within two minutes; the end of the consumer's log is in the text.
     """
     deadline = time.monotonic() + 120
     while True:
-        status = observer.look({})
-        landed, produced = status.landed or 0, status.produced or 0
-        if landed and landed >= 0.9 * produced:
+        status = observer.look(demo.control.status())
+        produced = status.produced or 0
+        committed = produced - status.lag if status.lag is not None else 0
+        landed = min(status.landed or 0, committed)
+        if status.programs.get("consumer") == "RUNNING" and landed and landed >= 0.9 * produced:
             return f"{landed:,} of {produced:,} messages"
         if time.monotonic() > deadline:
-            raise DemoError(
-                f"{landed} messages in S3 after 120 s; the consumer says:\n{demo.control.log_tail('consumer')}"
-            )
+            log = demo.control.log_tail("consumer")
+            raise DemoError(f"{landed:,} of {produced:,} messages in S3 after 120 s; the consumer says:\n{log}")
         time.sleep(1)
 
 
