@@ -8,7 +8,7 @@ from pathlib import Path
 from include.local import broker, emulator, environment
 from include.local.programs import programs
 from include.local.stack import Demo, DemoError, clean_state
-from include.settings import KafkaSettings, LocalSettings, load_group
+from include.settings import ConsumerSettings, KafkaSettings, LocalSettings, ProducerSettings, load_group
 
 BROKER_FILE = "broker"
 """Where the state keeps which of `BROKERS` its data are of."""
@@ -25,16 +25,20 @@ def check_ports(local: LocalSettings) -> None:
     Raises:
         DemoError: one is taken; the setting that moves it is named.
     """
-    for name in ("airflow_port", "kafka_port", "kafka_controller_port", "aws_port", "smtp_port"):
-        port = getattr(local, name)
+    names = ("airflow_port", "kafka_port", "kafka_controller_port", "aws_port", "smtp_port")
+    ports = {f"LOCAL_{name.upper()}": (environment.HOST, getattr(local, name)) for name in names}
+    consumer, producer = load_group(ConsumerSettings), load_group(ProducerSettings)
+    ports["CONSUMER_HTTP_PORT"] = (consumer.http_host, consumer.http_port)
+    ports["PRODUCER_HTTP_PORT"] = (producer.http_host, producer.http_port)
+    for variable, (host, port) in ports.items():  # port 0 can always be had: it is any
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((environment.HOST, port))
+                probe.bind((host, port))
             except OSError:
-                variable = f"LOCAL_{name.upper()}"
+                # 1 above it is another of ours, as likely as not.
                 raise DemoError(
-                    f"port {port} is taken by another program: move it, for example {variable}={port + 1} make demo"
+                    f"port {port} is taken by another program: move it, for example {variable}={port + 10} make demo"
                 ) from None
 
 

@@ -62,6 +62,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedStack]:
         for name, value in {
             "LOCAL_SMTP_PORT": str(local.smtp_port),
             "CONSUMER_HTTP_PORT": str(free_port()),
+            "PRODUCER_HTTP_PORT": "0",
             "CONSUMER_BATCH_AGE_SECONDS": "2",
             "CONSUMER_CLOUDWATCH_SECONDS": "5",
         }.items():

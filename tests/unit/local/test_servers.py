@@ -15,24 +15,30 @@ from include.local.process_control import ProcessControl
 from include.local.programs import Program
 from include.local.servers import check_ports, start_servers
 from include.local.stack import Demo, DemoError
-from include.settings import LocalSettings
+from include.settings import LocalSettings, load_group
 from tests.servers import free_port
 
+PORTS = "LOCAL_KAFKA LOCAL_KAFKA_CONTROLLER LOCAL_AWS LOCAL_SMTP LOCAL_AIRFLOW CONSUMER_HTTP PRODUCER_HTTP"
 
-def test_taken_port_is_named_with_the_setting_that_moves_it() -> None:
+
+@pytest.mark.parametrize("name", PORTS.split())
+def test_taken_port_is_named_with_the_setting_that_moves_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for free in PORTS.split():
+        monkeypatch.setenv(f"{free}_PORT", str(free_port()))
+    check_ports(load_group(LocalSettings))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        local = LocalSettings(
-            airflow_port=free_port(),
-            kafka_port=port,
-            kafka_controller_port=free_port(),
-            aws_port=free_port(),
-            smtp_port=free_port(),
-        )
-        with pytest.raises(DemoError, match=f"port {port} is taken.*LOCAL_KAFKA_PORT={port + 1} make demo"):
-            check_ports(local)
+        monkeypatch.setenv(f"{name}_PORT", str(port))
+        with pytest.raises(DemoError, match=f"port {port} is taken.* {name}_PORT={port + 10} make demo"):
+            check_ports(load_group(LocalSettings))
+
+
+def test_a_program_without_a_port_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PORTS.split():
+        monkeypatch.setenv(f"{name}_PORT", "0" if name.endswith("HTTP") else str(free_port()))
+    check_ports(load_group(LocalSettings))
 
 
 class NothingStarts(ProcessControl):
