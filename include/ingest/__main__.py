@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from include.ingest import dead_letters, logs, topic
-from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
+from include.ingest.consumer import EXIT_CLEAN, EXIT_REFUSED, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError, Operator, Plan
@@ -158,9 +158,16 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     if not options.yes:
         console.print("nothing sent; add --yes to put them back on the topic")
         return 0
-    sent = sum(replayer.send(letter) for letter in track(chosen, "replaying", console=console))
-    console.print(f"{sent} sent, {len(chosen) - sent} were on the topic already")
-    return 0
+    sent, refused = 0, []
+    for letter in track(chosen, "replaying", console=console):
+        try:
+            sent += replayer.send(letter)
+        except dead_letters.RefusedLetterError as error:
+            refused.append(str(error))
+    console.print(f"{sent} sent, {len(chosen) - sent - len(refused)} were on the topic already")
+    for reason in refused:
+        logs.logger("ingest").error("dead letter refused by Kafka", letter=reason)
+    return EXIT_UNLANDED if refused else EXIT_CLEAN
 
 
 def adopt(settings: Settings, options: argparse.Namespace) -> int:

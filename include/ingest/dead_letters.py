@@ -15,7 +15,15 @@ from time import monotonic
 
 import msgspec
 import obstore
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
@@ -29,6 +37,11 @@ REPLAY_HEADER = "replay-of"
 """Header of a replayed message: topic/partition/offset of the dead letter."""
 GAP_TEXT = "no record at these offsets: transaction markers, or records deleted before they were read"
 SEND_SECONDS = 60.0
+REFUSED_MESSAGE = frozenset({
+    KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE,
+    KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP,
+})  # fmt: skip
+"""Errors of one message: the next one may be taken."""
 
 
 # --- written by the consumer --------------------------------------------------
@@ -124,6 +137,10 @@ def letter_id(letter: DeadLetter) -> str:
     return f"{letter.topic}/{letter.partition}/{letter.offset}"
 
 
+class RefusedLetterError(RuntimeError):
+    """Kafka does not take this message, whatever it does with others; names the letter and the reason."""
+
+
 class Replay:
     """Puts dead letters back on their topic, each once."""
 
@@ -159,14 +176,15 @@ class Replay:
         """Replay one letter; False when it had been replayed already.
 
         Raises:
-            KafkaException: the broker refused it. Its marker stays, and the next replay looks for it.
+            RefusedLetterError: the broker refused this message. It is not on the topic; the next replay tries again.
+            KafkaException: the broker did not acknowledge it. Its marker stays, and the next replay looks for it.
         """
         marker = self.marker(letter)
         if marker is not None and marker.replayed_at is not None:
             return False
         if marker is None:
             if letter.topic not in self._ends:  # ends of some letters ago are ends before this one too
-                self._ends[letter.topic] = self._log_ends(letter.topic)
+                self._ends[letter.topic] = self._present_ends(letter.topic)
             marker = Marker(letter_id(letter), self._ends[letter.topic], datetime.now(UTC))
             try:
                 self._write(letter, marker, create=True)
@@ -176,7 +194,12 @@ class Replay:
         else:
             present = self._is_on_topic(letter, marker)
         if not present:
-            self._produce(letter)
+            try:
+                self._produce(letter)
+            except RefusedLetterError:  # certainly not on the topic up to here: not to be looked for again
+                ends = self._present_ends(letter.topic)
+                self._write(letter, msgspec.structs.replace(marker, log_ends=ends), create=False)
+                raise
         self._write(letter, msgspec.structs.replace(marker, replayed_at=datetime.now(UTC)), create=False)
         return not present
 
@@ -190,21 +213,28 @@ class Replay:
         )
 
     def _produce(self, letter: DeadLetter) -> None:
-        failures: list[str] = []
+        failures: list[KafkaError] = []
 
-        def delivered(error: object, _message: Message) -> None:
+        def delivered(error: KafkaError | None, _message: Message) -> None:
             if error is not None:
-                failures.append(str(error))
+                failures.append(error)
 
         headers: list[tuple[str, str | bytes | None]] = [
             *letter.header_pairs(),
             (REPLAY_HEADER, letter_id(letter).encode()),
         ]
-        self._producer.produce(
-            letter.topic, letter.payload_bytes(), letter.key_bytes(), headers=headers, on_delivery=delivered
-        )
-        if self._producer.flush(SEND_SECONDS) or failures:
-            raise KafkaException(f"{letter_id(letter)} was not acknowledged: {failures or 'timed out'}")
+        try:
+            self._producer.produce(
+                letter.topic, letter.payload_bytes(), letter.key_bytes(), headers=headers, on_delivery=delivered
+            )
+        except KafkaException as error:  # librdkafka refuses what is larger than its message.max.bytes
+            failures.append(error.args[0])
+        if self._producer.flush(SEND_SECONDS):
+            raise KafkaException(f"{letter_id(letter)} was not acknowledged: timed out")
+        for failure in failures:
+            if failure.code() in REFUSED_MESSAGE:
+                raise RefusedLetterError(f"{letter_id(letter)}: {failure.str()}")
+            raise KafkaException(f"{letter_id(letter)} was not acknowledged: {failure}")
 
     def _reader(self) -> Consumer:
         return Consumer(
@@ -212,22 +242,28 @@ class Replay:
             | {"group.id": f"{self._kafka.group}-replay", "enable.auto.commit": False, "auto.offset.reset": "error"}
         )
 
-    def _log_ends(self, topic: str) -> dict[int, int]:
+    def _log_ranges(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Each partition's low and high watermark."""
         reader = self._reader()
         try:
             partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-            return {p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+            return {p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
         finally:
             reader.close()
 
+    def _present_ends(self, topic: str) -> dict[int, int]:
+        return {partition: high for partition, (_, high) in self._log_ranges(topic).items()}
+
     def _is_on_topic(self, letter: DeadLetter, marker: Marker) -> bool:
-        """Look for the replayed message between the marker's log ends and the present ones."""
-        ends = self._log_ends(letter.topic)
+        """Look for the replayed message between the marker's log ends and the present ones.
+
+        What retention has deleted of that is not known: a message that was there would be sent again.
+        """
         wanted = (REPLAY_HEADER, letter_id(letter).encode())
         reader = self._reader()
         try:
-            for partition, end in ends.items():
-                start = marker.log_ends.get(partition, 0)
+            for partition, (low, end) in self._log_ranges(letter.topic).items():
+                start = max(low, marker.log_ends.get(partition, 0))
                 if start < end and self._holds(reader, TopicPartition(letter.topic, partition, start), end, wanted):
                     return True
         finally:

@@ -14,8 +14,14 @@ import boto3
 import httpx
 import pytest
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from tests.chaos.checker import Verdict, check
 from tests.chaos.proxy import FaultProxy, Weather
@@ -201,6 +207,57 @@ def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
         s3.put_object(Bucket=stage.bucket, Key=entry["Key"], Body=json.dumps(marker).encode())
     assert f"0 sent, {bad} were on the topic already" in ingest(stage, "replay", "--yes").stderr
     assert sum(_ends(stage).values()) == 60 + bad
+
+
+def test_an_interrupted_replay_goes_on_after_retention_has_passed_it(stage: Stage) -> None:
+    bad = _dead_letters(stage)
+    s3, key = client(), f"state/replayed/p{bad.partition:05d}_o{bad.offset:020d}.json"
+    marker = {
+        "letter": f"{stage.topic}/{bad.partition}/{bad.offset}",
+        "log_ends": dict.fromkeys(range(PARTITIONS), 0),
+        "claimed_at": "2026-11-01T00:00:00Z",
+    }
+    s3.put_object(Bucket=stage.bucket, Key=key, Body=json.dumps(marker).encode())
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    for at, answer in admin.delete_records([TopicPartition(stage.topic, n, 3) for n in range(PARTITIONS)]).items():
+        assert answer.result().low_watermark == 3, at
+    done = ingest(stage, "replay", "--yes")
+    assert (done.returncode, "1 sent, 0 were" in done.stderr) == (0, True), done.stderr
+
+
+def test_a_letter_that_kafka_refuses_blocks_no_other_and_is_named(stage: Stage) -> None:
+    large = _dead_letters(stage, b"no quote " * 300, b"no quote")
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    limit = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, stage.topic, incremental_configs=[limit])
+    admin.incremental_alter_configs([resource])[resource].result()
+    for _ in range(2):  # the second time the other is on the topic
+        done = ingest(stage, "replay", "--yes")
+        assert done.returncode == 3, done.stderr
+        refused = [json.loads(line) for line in done.stderr.splitlines() if "refused by Kafka" in line]
+        assert [line["letter"].split(": ")[0] for line in refused] == [
+            f"{stage.topic}/{large.partition}/{large.offset}"
+        ]
+    assert "0 sent, 0 were" in done.stderr
+    assert sum(_ends(stage).values()) == 40 + 2 + 1
+
+
+def _dead_letters(stage: Stage, *values: bytes) -> TopicPartition:
+    """Land messages among which `values` are dead letters; returns the place of the first one."""
+    values = values or (b"no quote",)
+    stage.load(40)
+    places: list[TopicPartition] = []
+    producer = Producer({"bootstrap.servers": stage.bootstrap})
+    for value in values:
+        producer.produce(
+            stage.topic, value, partition=0,
+            on_delivery=lambda _, sent: places.append(TopicPartition(stage.topic, 0, sent.offset() or 0)),
+        )  # fmt: skip
+    producer.flush()
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert consumer.terminate() == 0
+    return places[0]
 
 
 def _ends(stage: Stage) -> dict[int, int]:
