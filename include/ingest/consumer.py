@@ -39,6 +39,7 @@ from include.ingest.protocol import (
     Limits,
     ProtocolError,
     Step,
+    Stretch,
     commit_mark,
     rows_to_land,
     start_from_commit,
@@ -600,7 +601,7 @@ class Consumer:
         finally:
             if not self._is_listed():
                 self._end_listing()
-                self._listing = Listing(self._control, self._settings.storage.data_prefix, self._unplaced)
+                self._listing = Listing(self._control, self._settings.storage, self._unplaced)
                 self._listing.wait(LISTING_SECONDS)
         self._place_listed()
 
@@ -627,7 +628,7 @@ class Consumer:
         for partition, assignment in list(self._unplaced.items()):
             if listing.assignments.get(partition) == assignment:
                 self._unplaced[partition] = self._unplaced.pop(partition)  # should it fail, others go first next time
-                self._place(partition, listing.first_offsets(partition))
+                self._place(partition, listing.first_offsets(partition), listing.given_up(partition))
                 self._awake()
 
     def _end_listing(self) -> None:
@@ -635,12 +636,12 @@ class Consumer:
             self._listing.give_up()
             self._listing = None
 
-    def _place(self, partition: int, landed: list[int]) -> None:
-        """Start a partition that has no commit: at what is landed, else at the log's start; commit that first."""
+    def _place(self, partition: int, landed: list[int], given_up: list[Stretch]) -> None:
+        """Start a partition that has no commit where S3 says (rule 9); commit that first."""
         name = self._settings.kafka.topic
         low, _ = self._kafka.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
         try:
-            start = start_without_commit(partition, landed, self._contract.cells_of(partition), low)
+            start = start_without_commit(partition, landed, given_up, self._contract.cells_of(partition), low)
         except ProtocolError as error:
             self._stop_partition(partition, str(error))
             return

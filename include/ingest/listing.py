@@ -1,4 +1,4 @@
-"""What is landed of partitions without a commit: one look through the whole prefix, in a thread of its own.
+"""What is landed of partitions without a commit: one look through both prefixes, in a thread of its own.
 
 With millions of objects it takes longer than the group waits for a poll.
 """
@@ -7,12 +7,44 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import obstore
 from obstore.store import S3Store
 
-from include.landing.layout import parse_key
+from include.ingest.protocol import ProtocolError, Stretch
+from include.landing.layout import Kind, ObjectKey, parse_key
+from include.landing.metadata import MetadataError, ObjectMetadata
+from include.settings import StorageSettings
+
+
+def list_objects(store: S3Store, prefix: str, kind: Kind) -> Iterator[list[tuple[ObjectKey, str]]]:
+    """The objects of a kind, with their keys as they are, in pages."""
+    for chunk in obstore.list(store, prefix=prefix):
+        keys = ((parse_key(entry["path"]), entry["path"]) for entry in chunk)
+        yield [(key, path) for key, path in keys if key is not None and key.kind == kind]
+
+
+def read_metadata(store: S3Store, path: str) -> ObjectMetadata:
+    """What an object says it holds.
+
+    Raises:
+        ProtocolError: it does not say.
+    """
+    found = obstore.get(store, path, options={"head": True})
+    try:
+        return ObjectMetadata.from_attributes(path, dict(found.attributes))
+    except MetadataError as error:
+        raise ProtocolError(str(error)) from error
+
+
+def stretches(store: S3Store, alone: Iterable[str]) -> list[Stretch]:
+    """What `adopt` gave up: the ranges of the dead letters that belong to no data object.
+
+    Raises:
+        ProtocolError: an object does not say what it holds.
+    """
+    return [(found.first_offset, found.last_offset) for found in (read_metadata(store, path) for path in alone)]
 
 
 class Listing:
@@ -22,11 +54,12 @@ class Listing:
     more in the meantime.
     """
 
-    def __init__(self, store: S3Store, prefix: str, assignments: Mapping[int, int]) -> None:
+    def __init__(self, store: S3Store, storage: StorageSettings, assignments: Mapping[int, int]) -> None:
         self.assignments = dict(assignments)
         self._store = store
-        self._prefix = prefix
+        self._storage = storage
         self._offsets = {partition: array("q") for partition in assignments}
+        self._stretches: dict[int, list[Stretch]] = {}
         self._error: Exception | None = None
         self._done = threading.Event()
         self._given_up = False
@@ -34,17 +67,29 @@ class Listing:
 
     def _run(self) -> None:
         try:
-            for chunk in obstore.list(self._store, prefix=self._prefix):
-                if self._given_up:
-                    break
-                for entry in chunk:
-                    key = parse_key(entry["path"])
-                    if key is not None and key.kind == "crypto_data" and key.partition in self._offsets:
-                        self._offsets[key.partition].append(key.first_offset)
+            self._look()
         except Exception as error:  # noqa: BLE001 - whoever takes the result gets it
             self._error = error
         finally:
             self._done.set()
+
+    def _look(self) -> None:
+        # In the other order, dead letters that another writer lands in between would be taken for given up.
+        alone: dict[int, dict[int, str]] = {partition: {} for partition in self._offsets}
+        for page in list_objects(self._store, self._storage.dead_letter_prefix, "dead_letter"):
+            if self._given_up:
+                return
+            for key, path in page:
+                if key.partition in alone:
+                    alone[key.partition][key.first_offset] = path
+        for page in list_objects(self._store, self._storage.data_prefix, "crypto_data"):
+            if self._given_up:
+                return
+            for key, _ in page:
+                if key.partition in alone:
+                    self._offsets[key.partition].append(key.first_offset)
+                    alone[key.partition].pop(key.first_offset, None)
+        self._stretches = {partition: stretches(self._store, letters.values()) for partition, letters in alone.items()}
 
     def wait(self, seconds: float) -> bool:
         """Whether it is done, after `seconds` at the latest."""
@@ -59,6 +104,7 @@ class Listing:
 
         Raises:
             BaseError, OSError: S3 did not answer.
+            ProtocolError: see `stretches`.
         """
         if self._error is not None:
             raise self._error
@@ -66,3 +112,7 @@ class Listing:
     def first_offsets(self, partition: int) -> list[int]:
         """First offsets of the partition's data objects, as the keys sort."""
         return self._offsets[partition].tolist()
+
+    def given_up(self, partition: int) -> list[Stretch]:
+        """What `adopt` gave up of the partition."""
+        return self._stretches[partition]

@@ -10,6 +10,7 @@ the ones there.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -575,6 +576,9 @@ class ForeignCommitError(ProtocolError):
     """The group has a commit that this program did not make."""
 
 
+Stretch: TypeAlias = tuple[int, int]
+"""First and last offset (inclusive) of what an operator gave up with `adopt`."""
+
 WINDOW_CELLS_A_PUT = 4
 """Cells of the window for each PUT in flight, so that one slow PUT does not leave the others idle."""
 MAX_WINDOW_CELLS = WINDOW_CELLS_A_PUT * 64
@@ -598,24 +602,51 @@ def start_from_commit(partition: int, offset: int, metadata: str | None, topic_i
     return offset
 
 
-def start_without_commit(partition: int, landed: list[int], cells: Cells, log_start: int) -> int:
-    """Where to start without a commit: `landed` are the first offsets of the partition's objects in S3.
+def complete_to(
+    landed: Collection[int], given_up: Collection[Stretch], cells: Cells, log_start: int, window_cells: int
+) -> int:
+    """An offset before which nothing is missing, by S3 alone; the arguments are those of `start_without_commit`.
 
-    Only among the last MAX_WINDOW_CELLS cells can objects or dead letters be missing, so
-    the first object in that stretch is the start: everything before it is complete, and
-    what is landed behind it will be found again. An empty list means the log's start.
+    A writer goes less than `window_cells` cells beyond the first one that it has not finished. So nothing is missing
+    before an object that begins that many cells before the last one, or more; nor before the end of what was given
+    up. The last such place is the answer. The object after it is none: what lies between may be missing. Where there
+    is no such place, anything may be missing, from the log's start on.
+    """
+    horizon = cells.rank(max(landed)) - window_cells if landed else -1
+    places = [offset for offset in landed if cells.rank(offset) <= horizon]
+    # A stretch in which an object begins was landed after all: the commit behind its gap row failed.
+    places += [last + 1 for first, last in given_up if not any(first <= offset <= last for offset in landed)]
+    return max(places) if places else min([log_start, *landed])
+
+
+def start_without_commit(
+    partition: int,
+    landed: Collection[int],
+    given_up: Collection[Stretch],
+    cells: Cells,
+    log_start: int,
+    window_cells: int = MAX_WINDOW_CELLS,
+) -> int:
+    """Where to start without a commit: nothing is missing before it, and nothing behind it is landed a second time.
+
+    `landed` are the first offsets of the partition's objects in S3, `given_up` what `adopt` gave up. From an object's
+    beginning and from behind what was given up the keys that exist are formed again, since their writer began there
+    too. From the log's start they are if the first object begins a cell: no batch from before it reaches into it.
 
     Raises:
-        ProtocolError: the log begins behind that object, so what is missing cannot be read any more.
+        ProtocolError: what is missing cannot be read any more, or landing it could land more a second time.
     """
-    if not landed:
-        return log_start
-    horizon = cells.rank(max(landed)) - MAX_WINDOW_CELLS
-    start = min(offset for offset in landed if cells.rank(offset) >= horizon)
+    start = complete_to(landed, given_up, cells, log_start, window_cells)
+    first = min(landed, default=start)
+    adopt = f"see what is missing and go on with python -m include.ingest adopt --partition {partition}"
     if start < log_start:
         raise ProtocolError(
             f"partition {partition}: the group has no commit, landed objects are complete only up to offset {start} "
-            f"and the log now begins at {log_start}: see what is missing and go on with "
-            f"python -m include.ingest adopt --partition {partition}"
+            f"and the log now begins at {log_start}: {adopt}"
+        )
+    if start < first and cells.bounds(first)[0] != first:
+        raise ProtocolError(
+            f"partition {partition}: the group has no commit, and offsets {start} to {first - 1} may be missing before "
+            f"the first landed object, which begins inside a cell, so that a batch of them could overlap it: {adopt}"
         )
     return start

@@ -3,11 +3,12 @@
 One partition, two writers. Every step is atomic: the log grows, a writer is assigned,
 reads one record, closes its batch, S3 carries out one PUT (which may arrive long after
 its writer is gone), a commit, and the faults: crash, stall (the group moves on, the
-writer does not know), graceful revocation, a lost answer. `search` visits every history
+writer does not know), graceful revocation, a lost answer, the commits' end. `search` visits every history
 up to the given numbers of faults; `wander` takes seeded random ones through larger worlds.
 
-The writers are `include.ingest.protocol.Lane`, start where `start_from_commit` says, and
-agree on `include.landing.contract.Contract`; only Kafka and S3 are modelled.
+The writers are `include.ingest.protocol.Lane`, start where `start_from_commit` or
+`start_without_commit` says, and agree on `include.landing.contract.Contract`; only
+Kafka and S3 are modelled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ from include.ingest.protocol import (
     commit_mark,
     rows_to_land,
     start_from_commit,
+    start_without_commit,
 )
 from include.landing.cells import Cells
 from include.landing.contract import CellSize, Contract, ContractError
@@ -51,6 +53,7 @@ class Rules:
     create_only: bool = True
     check_mark: bool = True
     reset_is_error: bool = True
+    place: Callable[..., int] = start_without_commit
     resize_needs_stop: bool = True
 
 
@@ -73,6 +76,7 @@ class Setup:
     revokes: int = 0
     lost_answers: int = 0
     foreign_commits: int = 0
+    expiries: int = 0
     retention: int = 0
     resizes: int = 0
 
@@ -89,6 +93,7 @@ class World:
         self.low = 0
         self.commit = -1
         self.mark: str | None = None
+        self.promised_from = 0
         self.owner: int | None = None
         self.contract: Contract | None = None
         self.data: dict[tuple[int, str], tuple[int, frozenset[int], int]] = {}
@@ -102,6 +107,7 @@ class World:
             "revoke": setup.revokes,
             "lose": setup.lost_answers,
             "foreign": setup.foreign_commits,
+            "expire": setup.expiries,
             "retain": setup.retention,
             "resize": setup.resizes,
         }
@@ -121,14 +127,25 @@ class World:
                 yield ("put", index)
                 if self.faults["lose"]:
                     yield ("lose", index)
-        if self.faults["foreign"] and self.owner is None:
-            yield from (("foreign", offset) for offset in range(1, self.high))
+        yield from self._commit_steps(setup)
         if self.faults["retain"] and self.low + 1 < self.high:
             yield ("retain", self.low + 1)
         if self.faults["resize"] and self.contract and (self.owner is None or not setup.rules.resize_needs_stop):
             stopped = all(lane is None for lane in self.lanes)
             if stopped or not setup.rules.resize_needs_stop:
                 yield ("resize",)
+
+    def _commit_steps(self, setup: Setup) -> Iterator[tuple[Any, ...]]:
+        if self.owner is not None:
+            return
+        if self.faults["foreign"]:
+            yield from (("foreign", offset) for offset in range(1, self.high))
+        if self.faults["expire"] and self.commit >= 0 and self._may_expire(setup):
+            yield ("expire",)
+
+    def _may_expire(self, setup: Setup) -> bool:
+        """No PUT outlives both the commits and the records it holds: with retention, none is under way."""
+        return not setup.retention or (not self.net and self.lanes == [None, None])
 
     def _writer_steps(self, setup: Setup, number: int, lane: Lane | None) -> Iterator[tuple[Any, ...]]:
         if lane is None:
@@ -190,7 +207,10 @@ class World:
         except ForeignCommitError:
             return
         if start is None:
-            start, self.commit, self.mark = self.low, self.low, commit_mark(TOPIC_ID)  # the start is committed first
+            landed = [first for first, _ in self.data]
+            start = setup.rules.place(0, landed, [], contract.cells_of(0), self.low, setup.window)
+            self.commit, self.mark = start, commit_mark(TOPIC_ID)  # the start is committed first
+            self.promised_from = min([self.low, *landed])  # what was deleted before anything landed leaves no trace
         if start < self.low:
             if setup.rules.reset_is_error:
                 return  # the partition stops: an operator must act
@@ -258,6 +278,10 @@ class World:
         self.faults["foreign"] -= 1
         self.commit, self.mark = offset, "somebody else"
 
+    def _do_expire(self, setup: Setup) -> None:
+        self.faults["expire"] -= 1
+        self.commit, self.mark = -1, None
+
     def _do_retain(self, setup: Setup, low: int) -> None:
         self.faults["retain"] -= 1
         self.low = low
@@ -320,7 +344,7 @@ class World:
                 )
         if self.mark != commit_mark(TOPIC_ID) and setup.rules.check_mark:
             return  # a foreign commit is refused: nobody goes on behind it
-        for offset in range(self.commit):
+        for offset in range(self.promised_from, self.commit):
             if offset in setup.holes:
                 continue
             place = dead if offset in setup.rejects else landed
@@ -339,7 +363,7 @@ class World:
 
     def shape(self) -> tuple[Any, ...]:
         return (
-            self.high, self.low, self.commit, self.mark, self.owner,
+            self.high, self.low, self.commit, self.mark, self.promised_from, self.owner,
             tuple(sorted((key, value[0], value[1], value[2]) for key, value in self.data.items())),
             tuple(sorted(self.letters.items())),
             tuple(None if lane is None else _lane_shape(lane) for lane in self.lanes),

@@ -24,6 +24,7 @@ from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, Refused
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import commit_mark
 from include.landing.layout import object_key
+from include.landing.metadata import ObjectMetadata
 from include.settings import load
 from tests.servers import free_port
 from tests.unit.ingest.test_quote import message as value
@@ -384,7 +385,7 @@ class Pages:
         self._list = obstore.list
 
     def list(self, store: Any, prefix: str) -> Iterator[Any]:
-        self.listings += 1
+        self.listings += prefix == "dead_letter/"  # each is followed by one of the data
         yield []
         assert self.open.wait(10)
         if self.failures:
@@ -398,7 +399,8 @@ def pages(monkeypatch: pytest.MonkeyPatch, store: Any) -> Iterator[Pages]:
     monkeypatch.setattr(module, "LISTING_SECONDS", 0.05)
     monkeypatch.setattr(obstore, "list", made.list)
     for partition in (0, 1):
-        obstore.put(store, object_key("crypto_data/", "crypto_data", partition, 500 + partition, 0, ".json"), b"")
+        for offset in (500 + partition, 10**9):  # so far on that nothing is missing before the first
+            obstore.put(store, object_key("crypto_data/", "crypto_data", partition, offset, 0, ".json"), b"")
     yield made
     made.open.set()
 
@@ -418,6 +420,17 @@ def test_one_listing_finds_the_start_of_all_partitions_without_a_commit(
     turn_until(ours, lambda: len(ours._lanes) == 3)
     assert pages.listings == 1
     assert group.commits == {0: 500, 1: 501, 2: 0}
+
+
+def test_what_adopt_gave_up_is_not_started_at_again(ours: Consumer, group: Group, store: Any, pages: Pages) -> None:
+    pages.open.set()
+    metadata = ObjectMetadata("crypto-quotes", "id", 1, 10**9 + 1, 10**9 + 8, 0, 1, "adopt").to_attributes()
+    key = object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0, ".json")
+    obstore.put(store, key, b"[\n]", attributes=metadata)
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 10**9, 0, ".json"), b"[\n]")  # of an object
+    assign(ours, 0, 1)
+    turn_until(ours, lambda: len(ours._lanes) == 2)
+    assert group.commits == {0: 500, 1: 10**9 + 9}
 
 
 def test_others_are_read_while_a_listing_takes_its_time(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.ingest.protocol import Batch, Landed, Lane, Put, Step, _Cell
+from include.ingest.protocol import Batch, Landed, Lane, Put, Step, Stretch, _Cell, start_without_commit
+from include.landing.cells import Cells
 from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander_until
 
 BAD = frozenset({1})
@@ -28,6 +29,8 @@ BAD = frozenset({1})
         pytest.param(Setup(log=4, log_at_start=4, crashes=1, holes=BAD, cell=3), id="crash, a hole"),
         pytest.param(Setup(log=3, log_at_start=3, crashes=1, rejects=frozenset({0, 1})), id="a range of rejects only"),
         pytest.param(Setup(log=3, log_at_start=1, crashes=1, resizes=1, cell=1), id="cells resized"),
+        pytest.param(Setup(log=3, log_at_start=3, crashes=1, expiries=1), id="commits gone"),
+        pytest.param(Setup(log=4, log_at_start=4, crashes=1, expiries=1, cell=1, holes=BAD), id="commits gone, a hole"),
     ],
 )  # fmt: skip
 def test_every_small_history_lands_every_record_once_and_can_finish(setup: Setup) -> None:
@@ -130,6 +133,23 @@ class UntaggedAnswers(Lane):
         return super().answer(Put(self.partition, self.assignment, put.step, cell.flying), answer)
 
 
+def first_of_the_last_cells(
+    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+) -> int:
+    """Rule 9 off: start at the first landed object of the last cells, whatever failed before it."""
+    if not landed:
+        return log_start
+    horizon = cells.rank(max(landed)) - window_cells
+    return max(log_start, min(offset for offset in landed if cells.rank(offset) >= horizon))
+
+
+def whatever_the_window(
+    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+) -> int:
+    """Rule 9 off: count cells as complete that the window reaches."""
+    return start_without_commit(partition, landed, given_up, cells, log_start, window_cells - 2)
+
+
 SWITCHED_OFF = [
     pytest.param(Setup(rules=Rules(check_contract=False), other_suffix=True, crashes=1), id="1 contract: suffix"),
     pytest.param(Setup(rules=Rules(check_contract=False), other_cell=3, crashes=1), id="1 contract: cell size"),
@@ -154,6 +174,10 @@ SWITCHED_OFF = [
         Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit behind dead letters"
     ),
     pytest.param(Setup(rules=Rules(check_mark=False), foreign_commits=1), id="9 our commits only"),
+    pytest.param(Setup(rules=Rules(place=first_of_the_last_cells), crashes=1, expiries=1), id="9 start without commit"),
+    pytest.param(
+        Setup(rules=Rules(place=whatever_the_window), crashes=1, expiries=1, cell=1), id="9 the window's reach"
+    ),
     pytest.param(Setup(rules=Rules(reset_is_error=False), stalls=1, retention=1), id="10 no silent reset"),
     pytest.param(
         Setup(rules=Rules(UntaggedAnswers), stalls=2, crashes=1, cell=4, batch=2),
@@ -178,7 +202,7 @@ def test_larger_histories(data: st.DataObject) -> None:
         rejects=data.draw(st.frozensets(st.integers(0, 11), max_size=5)),
         holes=data.draw(st.frozensets(st.integers(0, 10), max_size=2)),
         cell=data.draw(st.integers(1, 6)), batch=data.draw(st.integers(1, 6)), window=data.draw(st.integers(1, 3)),
-        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1,
+        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1, expiries=2,
     )  # fmt: skip
     setup = Setup(**{**vars(setup), "rejects": setup.rejects - setup.holes})
     wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
