@@ -13,7 +13,9 @@ latest as (
 
     select
         symbol,
-        max(hour_start) as hour_start
+        max_by(name, hour_start) as name,
+        max_by(close_price, hour_start) as price,
+        max(last_quote_at) as last_quote_at
     from hours
     group by symbol
 
@@ -22,31 +24,32 @@ latest as (
 day_before as (
 
     select
-        hours.symbol,
-        max_by(hours.close_price, hours.hour_start) as close_price
-    from hours
-    inner join latest on hours.symbol = latest.symbol
-    where hours.hour_start <= latest.hour_start - interval '24' hour
-    group by hours.symbol
+        latest.symbol,
+        max_by(hours.close_price, hours.last_quote_at) as price,
+        max(hours.last_quote_at) as quoted_at
+    from latest
+    inner join hours
+        on
+            latest.symbol = hours.symbol
+            and hours.last_quote_at <= latest.last_quote_at - interval '24' hour
+            and hours.last_quote_at > latest.last_quote_at - interval '26' hour
+    group by latest.symbol
 
 ),
 
 final as (
 
     select
-        hours.symbol,
-        hours.name,
-        hours.close_price as price,
-        hours.last_quote_at,
-        day_before.close_price as price_day_before,
-        cast(hours.close_price - day_before.close_price as double)
-        / cast(day_before.close_price as double) * 100 as change_percent_24h
-    from hours
-    inner join latest
-        on
-            hours.symbol = latest.symbol
-            and hours.hour_start = latest.hour_start
-    left join day_before on hours.symbol = day_before.symbol
+        latest.symbol,
+        latest.name,
+        latest.price,
+        latest.last_quote_at,
+        day_before.price as price_day_before,
+        day_before.quoted_at as price_day_before_at,
+        cast(latest.price - day_before.price as double)
+        / cast(day_before.price as double) * 100 as change_percent_24h
+    from latest
+    left join day_before on latest.symbol = day_before.symbol
 
 )
 
