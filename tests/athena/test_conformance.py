@@ -35,7 +35,7 @@ TABLES = {
     "lake_gold.kpi_daily": "symbol, quote_date",
     "lake_gold.kpi_data_quality": "received_date, verdict",
     "lake_monitoring.test_run": "invocation_id, node_id",
-    "lake_monitoring.test_health": "node_id",
+    "lake_monitoring.test_health": "node_id, dag_id",
 }
 LAGGING, LAGGING_RECORDS = 3, 20
 RUN_TIME_COLUMNS = {"loaded_at"}

@@ -358,8 +358,8 @@ def test_the_daily_maintenance_passes_and_knows_what_failed_today(watched: Watch
         (schema,) = warehouse.execute(
             "select table_schema from information_schema.tables where table_name = 'test_health'"
         ).fetchone() or ("",)
-        health = f"select last_status, pass_rate < 1 from {schema}.test_health where name = ?"
-        assert warehouse.execute(health, ["crypto_curated_recency_check"]).fetchall() == [("pass", True)]
+        health = f"select last_status, pass_rate < 1 from {schema}.test_health where name = ? and dag_id = ?"
+        assert warehouse.execute(health, ["crypto_curated_recency_check", TRANSFORM]).fetchall() == [("pass", True)]
         assert warehouse.sql(f"select count(*) > 60 from {schema}.test_run").fetchall() == [(True,)]
     page = httpx.get(f"{api.base_url}/cosmos/{dbt_docs.PROJECT}/dbt_docs_index.html", timeout=60, trust_env=False)
     assert (page.status_code, "quote_hour_id" in page.text) == (200, True)
