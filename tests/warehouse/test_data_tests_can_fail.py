@@ -125,7 +125,7 @@ BREAKS: dict[str, Break] = {
         "source_file = 's3://lake/crypto_data/' || strftime(kafka_timestamp - interval 8 day, '%Y/%m/%d') || '/f.json'",
     ),
     "not_null_crypto_raw_id": change_one(RAW, "id = null"),
-    "not_empty_string_crypto_raw_symbol": change_one(RAW, "symbol = ' '"),
+    "not_empty_string_crypto_raw_symbol": change_one(RAW, "symbol = ' ' || chr(9)"),
     "not_empty_string_crypto_raw_name": change_one(RAW, "name = null"),
     "crypto_raw_price_in_range": change_one(RAW, "price = 'a lot'"),
     "not_empty_string_crypto_raw_last_updated": change_one(RAW, "last_updated = ''"),

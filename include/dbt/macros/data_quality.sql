@@ -17,7 +17,7 @@
 {%- endmacro %}
 
 
-{# True for null, the empty string and white space. #}
+{# True for null, the empty string and white space (of ASCII). #}
 {% macro is_blank(expression) -%}
-    coalesce(trim({{ expression }}), '') = ''
+    coalesce({{ trimmed(expression) }}, '') = ''
 {%- endmacro %}

@@ -33,12 +33,12 @@ typed as (
         or {{ is_blank('price') }}
         or {{ is_blank('last_updated') }} as has_missing_field,
         try_cast(price as double) is null as has_unreadable_price,
-        try_cast(trim(id) as bigint) as id,
-        upper(trim(symbol)) as symbol,
-        trim(name) as name,
+        try_cast({{ trimmed('id') }} as bigint) as id,
+        upper({{ trimmed('symbol') }}) as symbol,
+        {{ trimmed('name') }} as name,
         try_cast(price as decimal(18, 8)) as price,
         -- a quote's time counts to the millisecond, as it does in quote_id
-        date_trunc('millisecond', {{ timestamp_from_iso('trim(last_updated)') }}) as last_updated
+        date_trunc('millisecond', {{ timestamp_from_iso(trimmed('last_updated')) }}) as last_updated
     from records
 
 ),
