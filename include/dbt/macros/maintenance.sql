@@ -18,8 +18,11 @@
 
 {% macro default__maintain_table(table) -%}
     {%- set before = data_files(table) -%}
-    {%- do run_query("optimize " ~ table.render_pure() ~ " rewrite data using bin_pack") -%}
-    {%- do run_query("vacuum " ~ table.render_pure()) -%}
+    {#- Athena ends both after a part of a large table, with an error that asks for more runs: the adapter makes them -#}
+    {%- do adapter.run_operation_with_potential_multiple_runs(
+        "optimize " ~ table.render_pure() ~ " rewrite data using bin_pack", "optimize"
+    ) -%}
+    {%- do adapter.run_operation_with_potential_multiple_runs("vacuum " ~ table.render_pure(), "vacuum") -%}
     {%- do log(table.identifier ~ ": " ~ before ~ " before, " ~ data_files(table) ~ " after", info=true) -%}
 {%- endmacro %}
 
