@@ -1,4 +1,6 @@
--- Dashboard table: what arrived each UTC day, and why rows were refused.
+-- Dashboard table: what became of the records that landed, by the UTC day on which Kafka received them. What the
+-- consumer refused is not in it: a view reads with the rights of its reader, and BI readers have none on bronze, where
+-- crypto_dead_letter keeps messages as they came, with keys and headers.
 {{ config(materialized='view') }}
 
 with
