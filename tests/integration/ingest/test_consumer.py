@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -23,11 +24,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from include.ingest.topic import ensure_topic
+from include.local import broker
+from include.settings import KafkaSettings
 from tests.chaos.checker import Verdict, check
 from tests.chaos.proxy import FaultProxy, Weather
 from tests.chaos.rig import Load, wait_until_committed
 from tests.integration.ingest.conftest import PARTITIONS, Stage
-from tests.servers import free_port
+from tests.servers import free_port, process
 
 pytestmark = pytest.mark.servers
 
@@ -126,6 +130,37 @@ def test_s3_away_pauses_keeps_memory_bounded_and_loses_nothing(stage: Stage) -> 
         assert consumer.terminate() == 0
     finally:
         proxy.close()
+    assert verdict(stage, *loads).errors == []
+
+
+def test_kafka_away_is_told_and_waited_out(topic: str, bucket: str, s3: str, tmp_path: Path) -> None:
+    if broker.available_kind()[0] != "kafka":
+        pytest.skip("needs Apache Kafka (Java 17 and its jars)")
+    port, http = free_port(), free_port()
+    command = [sys.executable, "-m", "include.local.broker", "--state", str(tmp_path), "--port", str(port)]
+    command += ["--controller-port", str(free_port())]
+    stage = Stage(f"127.0.0.1:{port}", topic, bucket, s3, tmp_path)
+    loads = []
+    try:
+        with process(command, tmp_path / "broker.log"):
+            broker.wait_until_ready(stage.bootstrap, seconds=60)
+            ensure_topic(KafkaSettings(bootstrap_servers=stage.bootstrap, topic=topic), PARTITIONS, 1, None)
+            loads.append(stage.load(100))
+            consumer = stage.consumer(CONSUMER_HTTP_PORT=str(http), CONSUMER_BATCH_AGE_SECONDS="1")
+            assert wait_until_committed(stage.bootstrap, stage.group, topic, PARTITIONS, 40) == {}
+            assert _health(http, "").json()["partitions"] == list(range(PARTITIONS))
+        until(lambda: "Kafka does not answer" in _health(http, "").text, "the reason", 40)
+        assert "Connection refused" in _health(http, "").text
+        assert (_health(http, "").status_code, _health(http, "/live").status_code) == (503, 200)
+        with process(command, tmp_path / "broker.log"):
+            broker.wait_until_ready(stage.bootstrap, seconds=60)
+            loads.append(stage.load(100))
+            assert wait_until_committed(stage.bootstrap, stage.group, topic, PARTITIONS, 60) == {}
+            until(lambda: _health(http, "").status_code == 200, "ready again")
+            assert consumer.terminate() == 0
+    finally:
+        for one in stage.consumers:
+            one.kill()
     assert verdict(stage, *loads).errors == []
 
 
