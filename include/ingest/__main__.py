@@ -189,7 +189,7 @@ def adopt(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _plan_table(plans: list[Plan]) -> Table:
-    shown = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "given up (gap row)")
+    shown = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "given up (gap rows)")
     for plan in plans:
         shown.add_row(
             str(plan.partition),
@@ -198,7 +198,7 @@ def _plan_table(plans: list[Plan]) -> Table:
             f"{plan.log_start} to {plan.log_end}",
             "nothing" if plan.landed_to is None else str(plan.landed_to),
             str(plan.target),
-            f"{plan.hole[0]} to {plan.hole[1]}" if plan.hole else "nothing",
+            ", ".join(f"{first} to {last}" for first, last in plan.given_up) or "nothing",
         )
     return shown
 

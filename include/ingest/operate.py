@@ -7,23 +7,29 @@ member any more but may wake up: end every consumer process first.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import obstore
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
-from obstore.exceptions import NotFoundError
+from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
 from include.ingest.commits import read_commits
-from include.ingest.protocol import MAX_WINDOW_CELLS, commit_mark
+from include.ingest.listing import list_objects, read_metadata, stretches
+from include.ingest.protocol import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to
+from include.ingest.sink import CONTENT_TYPES
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing import body
+from include.landing.cells import Cells
 from include.landing.contract import Contract
 from include.landing.dead_letter import gap
-from include.landing.layout import object_key, parse_key
+from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import Settings
 
@@ -36,16 +42,26 @@ class OperationError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A data object's range, and whether its dead letters are there too."""
+    """What is accounted for: a data object's range, or a stretch given up earlier. All offsets are inclusive.
 
+    `begin` lies before `first`, the first record, if the object's dead letters name a hole there. `lacks` are offsets
+    in it that no row holds because its dead letters are missing; they belong at `letters`.
+    """
+
+    begin: int
     first: int
     last: int
-    complete: bool
+    lacks: tuple[Stretch, ...] = ()
+    letters: str = ""
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What adopting means for a partition: commit `target`; offsets `hole` (inclusive) are given up."""
+    """What adopting means for a partition: commit `target`; the `holes` are given up.
+
+    `incomplete` are objects before the target whose dead letters are missing: what they lack is given up too.
+    """
 
     partition: int
     committed: int
@@ -54,7 +70,13 @@ class Plan:
     log_end: int
     landed_to: int | None
     target: int
-    hole: tuple[int, int] | None
+    holes: tuple[Stretch, ...] = ()
+    incomplete: tuple[Landed, ...] = ()
+
+    @property
+    def given_up(self) -> list[Stretch]:
+        """All that is given up, in order."""
+        return sorted([*self.holes, *(stretch for found in self.incomplete for stretch in found.lacks)])
 
 
 def require_stopped(admin: AdminClient, group: str) -> None:
@@ -92,45 +114,93 @@ def decide(
     committed: int,
     ours: bool,
     log: tuple[int, int],
-    landed_to: int | None,
+    begin: int | None,
+    landed: list[Landed],
+    cells: Cells,
     offset: int | None,
 ) -> Plan:
-    """Where the partition goes on. Pure; `log` is (log start, high watermark).
+    """Where the partition goes on. Pure; `log` is (log start, high watermark), the rest as of `landed_to`.
 
     Raises:
-        OperationError: the wanted offset would land something twice, or lies outside the log.
+        OperationError: the wanted offset would land something twice, lies outside the log, or dead letters that can
+            still be read would be given up without having been asked for.
     """
     low, high = log
-    if offset is None:
-        wanted = landed_to if landed_to is not None else max(committed, low)
-        offset = max(wanted, low)
-    if not low <= offset <= high:
-        raise OperationError(f"partition {partition}: offset {offset} is outside the log ({low} to {high})")
-    if landed_to is not None and offset < landed_to:
+    done = landed_to(landed, begin)
+    wanted = offset if offset is not None else max(done if done is not None else max(committed, low), low)
+    if not low <= wanted <= high:
+        raise OperationError(f"partition {partition}: offset {wanted} is outside the log ({low} to {high})")
+    if done is not None and wanted < done:
         raise OperationError(
-            f"partition {partition}: offset {offset} is landed already (up to {landed_to}): going back would land "
-            f"records twice; the smallest offset allowed is {landed_to}"
+            f"partition {partition}: offset {wanted} is landed already (up to {done}): going back would land "
+            f"records twice; the smallest offset allowed is {done}"
         )
-    hole = (landed_to, offset - 1) if landed_to is not None and landed_to < offset else None
-    return Plan(partition, committed, ours, low, high, landed_to, offset, hole)
+    target = wanted if ours and wanted == done else _clear_of(wanted, landed, cells)
+    if done is None:
+        return Plan(partition, committed, ours, low, high, done, target)
+    incomplete = tuple(found for found in landed if found.lacks and done <= found.last < target)
+    if offset is None and any(found.last >= low for found in incomplete):
+        first = next(found for found in incomplete if found.last >= low)
+        raise OperationError(
+            f"partition {partition}: the dead letters of the object of offsets {first.first} to {first.last} are "
+            f"missing and it cannot be landed again from {low} on: save what Kafka still holds of the records that are "
+            f"not in it, then give them up with --partition {partition} --offset {target}"
+        )
+    return Plan(partition, committed, ours, low, high, done, target, _holes(landed, done, target), incomplete)
 
 
-def landed_to(objects: list[Landed], begin: int | None) -> int | None:
-    """First offset that is not landed without a hole, None when nothing is landed.
+def landed_to(landed: list[Landed], begin: int | None) -> int | None:
+    """First offset that is not accounted for without a hole, None when nothing is landed.
 
-    `objects` are those of the last cells, sorted; without a commit of ours (`begin` is
-    None) the walk begins at the first of them.
+    `landed` is sorted; everything before `begin` is accounted for.
     """
     position = begin
-    for found in objects:
-        if position is None:
-            position = found.first
-        if found.first < position:
+    for found in landed:
+        if position is None or found.last < position:
             continue
-        if found.first > position or not found.complete:
+        if found.begin > position or found.lacks:
             break
         position = found.last + 1
     return position
+
+
+def _clear_of(target: int, landed: list[Landed], cells: Cells) -> int:
+    """The first offset from `target` on at which a writer may begin without landing anything twice.
+
+    Not inside what is there; nor before an object that it would meet half-way, since its cell begins with offsets
+    that nothing accounts for.
+    """
+    end = 0
+    for found in landed:
+        if found.last >= target:
+            free = max(end, target, cells.bounds(found.first)[0])
+            if found.given_up:
+                target = found.last + 1 if found.begin <= target else target
+            elif found.first < target:
+                target = found.last + 1
+            elif free < found.begin:
+                target = found.first
+        end = max(end, found.last + 1)
+    return target
+
+
+def _holes(landed: list[Landed], done: int, target: int) -> tuple[Stretch, ...]:
+    """The stretches between `done` and `target` that nothing accounts for."""
+    holes = []
+    for found in landed:
+        if found.last >= done and done < target:
+            if found.begin > done:
+                holes.append((done, min(found.begin, target) - 1))
+            done = found.last + 1
+    if done < target:
+        holes.append((done, target - 1))
+    return tuple(holes)
+
+
+def _without(there: set[int], first: int, last: int) -> tuple[Stretch, ...]:
+    """The stretches of `first` to `last` that are not in `there`."""
+    edges = sorted({first - 1, last + 1} | {offset for offset in there if first <= offset <= last})
+    return tuple((before + 1, after - 1) for before, after in pairwise(edges) if after - before > 1)
 
 
 class Operator:
@@ -167,66 +237,96 @@ class Operator:
         (found,) = read_commits(self._kafka, [at], SECONDS)
         ours = found.offset >= 0 and found.metadata == commit_mark(self.contract.topic_id)
         low, high = self._kafka.get_watermark_offsets(at, timeout=SECONDS)
-        begin = found.offset if ours else None
+        begin, landed = self._landed(partition, found.offset if ours else None, low)
         return decide(
             partition,
             committed=found.offset,
             ours=ours,
             log=(low, high),
-            landed_to=self._landed_to(partition, begin),
+            begin=begin,
+            landed=landed,
+            cells=self.contract.cells_of(partition),
             offset=offset,
         )
 
-    def _landed_to(self, partition: int, begin: int | None) -> int | None:
-        cells = self.contract.cells_of(partition)
-        keys = [
-            (parsed.first_offset, entry["path"])
-            for chunk in obstore.list(self._store, prefix=self._settings.storage.data_prefix)
-            for entry in chunk
-            if (parsed := parse_key(entry["path"])) and parsed.kind == "crypto_data" and parsed.partition == partition
-        ]
-        if not keys:
-            return begin
-        horizon = cells.rank(max(keys)[0]) - MAX_WINDOW_CELLS
-        near = sorted(key for key in keys if cells.rank(key[0]) >= horizon)
-        return landed_to([self._read(first, path) for first, path in near], begin)
+    def _landed(self, partition: int, begin: int | None, low: int) -> tuple[int | None, list[Landed]]:
+        """Where what is not accounted for may begin, and what is accounted for from there on."""
+        storage = self._settings.storage
+        letters = dict(self._keys(storage.dead_letter_prefix, "dead_letter", partition))
+        data = dict(self._keys(storage.data_prefix, "crypto_data", partition))
+        alone = stretches(self._store, [path for first, path in letters.items() if first not in data])
+        gone = [(one, last) for one, last in alone if not any(one <= first <= last for first in data)]
+        if begin is None and (data or gone):
+            begin = complete_to(data.keys(), gone, self.contract.cells_of(partition), low, MAX_WINDOW_CELLS)
+        firsts = sorted(data)
+        near = firsts[max(0, bisect_right(firsts, begin or 0) - 1) :]
+        landed = [self._read(first, data[first]) for first in near]
+        landed += [Landed(first, first, last, given_up=True) for first, last in gone]
+        return begin, sorted(landed, key=lambda one: one.first)
+
+    def _keys(self, prefix: str, kind: Kind, partition: int) -> Iterator[tuple[int, str]]:
+        for page in list_objects(self._store, prefix, kind):
+            yield from ((key.first_offset, path) for key, path in page if key.partition == partition)
 
     def _read(self, first: int, path: str) -> Landed:
-        head = obstore.get(self._store, path, options={"head": True})
-        metadata = ObjectMetadata.from_attributes(path, dict(head.attributes))
-        complete = True
-        if metadata.rejected:
-            storage = self._settings.storage
-            letters = path.replace(storage.data_prefix, storage.dead_letter_prefix, 1)
-            letters = letters.replace("/crypto_data_", "/dead_letter_")
-            try:
-                obstore.head(self._store, letters)
-            except (NotFoundError, FileNotFoundError):
-                complete = False
-        return Landed(first, metadata.last_offset, complete)
+        metadata = read_metadata(self._store, path)
+        last = metadata.last_offset
+        if not metadata.rejected:
+            return Landed(first, first, last)
+        storage, suffix = self._settings.storage, self.contract.suffix
+        letters = path.replace(storage.data_prefix, storage.dead_letter_prefix, 1)
+        letters = letters.replace("/crypto_data_", "/dead_letter_")
+        try:
+            rows = body.decode(bytes(obstore.get(self._store, letters).bytes()), suffix)
+        except (NotFoundError, FileNotFoundError):
+            there = {int(row["_offset"]) for row in body.decode(bytes(obstore.get(self._store, path).bytes()), suffix)}
+            return Landed(first, first, last, _without(there, first, last), letters)
+        return Landed(min([first, *(int(row["_offset"]) for row in rows)]), first, last)
 
     def carry_out(self, plan: Plan) -> None:
-        """Write the gap row of what is given up, then commit with our mark."""
-        if plan.hole is not None:
-            self._write_gap(plan.partition, *plan.hole)
+        """Write the gap rows of what is given up, then commit with our mark. May be repeated: rows are created once."""
+        if plan.given_up:
+            time = self._time_at(plan.partition, plan.target, plan.log_end)
+            contract = self.contract
+            for hole in plan.holes:
+                key = object_key(
+                    self._settings.storage.dead_letter_prefix, "dead_letter", plan.partition, hole[0], time,
+                    contract.suffix,
+                )  # fmt: skip
+                self._write_gaps(key, plan.partition, hole, (hole,), time)
+            for found in plan.incomplete:
+                self._write_gaps(found.letters, plan.partition, (found.first, found.last), found.lacks, time)
         mark = commit_mark(self.contract.topic_id)
         at = TopicPartition(self._settings.kafka.topic, plan.partition, plan.target, mark)
         for done in self._kafka.commit(offsets=[at], asynchronous=False) or []:
             if done.error is not None:
                 raise KafkaException(done.error)
 
-    def _write_gap(self, partition: int, first: int, last: int) -> None:
-        now = int(datetime.now(UTC).timestamp() * 1000)
+    def _time_at(self, partition: int, target: int, log_end: int) -> int:
+        """Kafka's time (ms) of the record where the partition goes on, now if there is none yet.
+
+        So a stretch has the same key when it is written again, and a day on which the warehouse still looks for files.
+        """
+        if target < log_end:
+            self._kafka.assign([TopicPartition(self._settings.kafka.topic, partition, target)])
+            message = self._kafka.poll(SECONDS)
+            self._kafka.unassign()
+            if message is not None and message.error() is None:
+                return int(message.timestamp()[1])
+        return int(datetime.now(UTC).timestamp() * 1000)
+
+    def _write_gaps(self, key: str, partition: int, whole: Stretch, gaps: tuple[Stretch, ...], time: int) -> None:
         contract = self.contract
-        row = gap(contract.topic, partition, first, last, now, "given up by an operator (adopt)")
-        metadata = ObjectMetadata(contract.topic, contract.topic_id, partition, first, last, 0, 1, "adopt")
-        key = object_key(
-            self._settings.storage.dead_letter_prefix, "dead_letter", partition, first, now, contract.suffix
-        )  # fmt: skip
-        obstore.put(
-            self._store, key, body.encode([row.to_line()], contract.suffix), mode="create",
-            attributes=metadata.to_attributes() | {"Content-Type": "application/json"}, use_multipart=False,
-        )  # fmt: skip
+        rows = [gap(contract.topic, partition, *one, time, "given up by an operator (adopt)").to_line() for one in gaps]
+        metadata = ObjectMetadata(contract.topic, contract.topic_id, partition, *whole, 0, len(rows), "adopt")
+        try:
+            obstore.put(
+                self._store, key, body.encode(rows, contract.suffix), mode="create",
+                attributes=metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]},
+                use_multipart=False,
+            )  # fmt: skip
+        except AlreadyExistsError:
+            obstore.head(self._store, key)  # NotFoundError: a 409 whose winner has not landed; try again
 
     def resize(self, size: int) -> Contract:
         """Cells of `size` from the present log ends on (rule 12).

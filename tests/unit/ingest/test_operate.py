@@ -2,43 +2,136 @@
 
 from __future__ import annotations
 
-import pytest
+from collections import Counter
+from dataclasses import replace
+from typing import Any
 
-from include.ingest.operate import Landed, OperationError, decide, landed_to
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
+from include.ingest.protocol import Stretch
 from include.ingest.topic import TOPIC_CONFIG, TopicError, TopicFacts, require_fit
+from include.landing.cells import Cells
 from include.landing.contract import NO_TOPIC_ID
+
+CELLS = Cells.of_size(100)
+
+
+def objects(*ranges: tuple[int, int]) -> list[Landed]:
+    return [Landed(first, first, last) for first, last in ranges]
+
+
+def plan(begin: int | None, landed: list[Landed], log: tuple[int, int], offset: int | None = None, **how: Any) -> Plan:
+    return decide(
+        0, begin=begin, landed=landed, log=log, offset=offset, cells=CELLS, **({"committed": 0, "ours": True} | how)
+    )
 
 
 def test_landed_ranges_are_followed_to_the_first_hole() -> None:
-    chain = [Landed(100, 149, True), Landed(150, 199, True), Landed(300, 399, True)]
-    assert landed_to(chain, None) == 200
+    chain = objects((100, 149), (150, 199), (300, 399))
+    assert landed_to(chain, 100) == 200
     assert landed_to(chain, 150) == 200
     assert landed_to(chain, 250) == 250
     assert landed_to([], None) is None
-    assert landed_to([Landed(0, 9, True), Landed(10, 19, False)], 0) == 10
+    assert landed_to([Landed(0, 0, 9), Landed(10, 10, 19, ((12, 12),))], 0) == 10
+    assert landed_to([Landed(0, 0, 9), Landed(10, 12, 19)], 0) == 20  # a hole that the object accounts for
 
 
 @pytest.mark.parametrize(
-    ("committed", "landed", "low", "offset", "target", "hole"),
+    ("committed", "landed", "low", "offset", "target", "holes"),
     [
-        (5, None, 0, None, 5, None),  # a foreign commit, nothing landed
-        (5, None, 8, None, 8, None),
-        (50, 20, 0, None, 20, None),  # landed data decide, not the commit
-        (20, 20, 60, None, 60, (20, 59)),  # retention has overtaken the group
-        (20, 20, 0, 30, 30, (20, 29)),  # the operator skips
+        (5, None, 0, None, 5, ()),  # a foreign commit, nothing landed
+        (5, None, 8, None, 8, ()),
+        (50, 20, 0, None, 20, ()),  # landed data decide, not the commit
+        (20, 20, 60, None, 60, ((20, 59),)),  # retention has overtaken the group
+        (20, 20, 0, 30, 30, ((20, 29),)),  # the operator skips
     ],
 )
 def test_where_it_goes_on(
-    committed: int, landed: int | None, low: int, offset: int | None, target: int, hole: tuple[int, int] | None
+    committed: int, landed: int | None, low: int, offset: int | None, target: int, holes: tuple[Stretch, ...]
 ) -> None:
-    plan = decide(0, committed=committed, ours=False, log=(low, 100), landed_to=landed, offset=offset)
-    assert (plan.target, plan.hole) == (target, hole)
+    there = objects((0, landed - 1)) if landed else []
+    found = plan(0 if landed else None, there, (low, 100), offset, committed=committed, ours=False)
+    assert (found.target, found.holes) == (target, holes)
+
+
+@pytest.mark.parametrize("low", [0, 150])
+def test_it_never_goes_on_inside_an_object(low: int) -> None:
+    found = plan(0, objects((100, 199)), (low, 300), offset=None if low else 150)
+    assert (found.target, found.holes) == (200, ((0, 99),))
+
+
+def test_after_a_foreign_commit_the_first_cell_may_be_missing() -> None:
+    found = plan(0, objects((100, 199)), (0, 300), committed=250, ours=False)
+    assert (found.target, found.holes) == (0, ())
+
+
+def test_nothing_is_landed_into_an_object_that_begins_inside_a_cell() -> None:
+    found = plan(0, objects((105, 199)), (0, 300), committed=-1001, ours=False)
+    assert (found.target, found.holes) == (105, ((0, 104),))
+
+
+def test_missing_dead_letters_are_given_up_only_when_asked_for() -> None:
+    there = [Landed(100, 100, 199, ((120, 120), (170, 171)), "key")]
+    with pytest.raises(OperationError, match=r"100 to 199.*--offset 200"):
+        plan(0, there, (150, 300))
+    found = plan(0, there, (150, 300), 200)
+    assert (found.target, found.given_up) == (200, [(0, 99), (120, 120), (170, 171)])
 
 
 @pytest.mark.parametrize(("offset", "text"), [(19, "twice"), (101, "outside the log")])
 def test_what_it_refuses(offset: int, text: str) -> None:
     with pytest.raises(OperationError, match=text):
-        decide(0, committed=20, ours=True, log=(0, 100), landed_to=20, offset=offset)
+        plan(0, objects((0, 19)), (0, 100), offset, committed=20)
+
+
+@st.composite
+def partitions(draw: st.DrawFn) -> tuple[list[Landed], int, int]:
+    """Objects as writers leave them, from a start on: each cell holds an unbroken chain from its beginning, or none."""
+    start = draw(st.integers(0, 25))
+    landed: list[Landed] = []
+    for cell in range(6):
+        at, end = max(cell * 10, start), cell * 10 + 10
+        while at < end and draw(st.booleans()):
+            last = draw(st.integers(at, end - 1))
+            lacks = ((at, at),) if draw(st.integers(0, 4)) == 0 else ()
+            landed.append(Landed(at, at, last, lacks, "key"))
+            at = last + 1
+    return landed, start, draw(st.integers(start, 60))
+
+
+@given(partitions(), st.booleans(), st.none() | st.integers(0, 60))
+def test_nothing_is_landed_twice_and_what_is_given_up_has_one_row(
+    there: tuple[list[Landed], int, int], ours: bool, offset: int | None
+) -> None:
+    landed, start, low = there
+    cells = Cells.of_size(10)
+    arguments: dict[str, Any] = {"ours": ours, "log": (low, 60), "cells": cells, "committed": start}
+    try:
+        found = decide(0, begin=start, landed=landed, offset=offset, **arguments)
+    except OperationError:
+        return
+    assert found.landed_to is not None
+    assert low <= found.target <= 60
+    rows = Counter(at for first, last in found.given_up for at in range(first, last + 1))
+    held = {at for one in landed for at in range(one.first, one.last + 1)}
+    held -= {at for one in landed for first, last in one.lacks for at in range(first, last + 1)}
+    for at in range(found.landed_to, found.target):
+        assert rows[at] + (at in held) == 1
+    assert all(found.landed_to <= at < found.target for at in rows)
+    position = found.target  # a writer with the largest batches; it finds the objects that begin where it does
+    by_first = {one.first: one for one in landed}
+    while position < 60:
+        last = by_first[position].last if position in by_first else cells.bounds(position)[1] - 1
+        if position not in by_first:
+            assert held.isdisjoint(range(position, last + 1))
+        position = last + 1
+    again = [*landed, *(Landed(first, first, last, given_up=True) for first, last in found.holes)]
+    again = [replace(one, lacks=()) if one in found.incomplete else one for one in again]
+    repeated = decide(0, begin=start, landed=sorted(again, key=lambda one: one.first), offset=None, **arguments)
+    assert repeated.given_up == []
 
 
 def facts(topic_id: str = "id", **config: str) -> TopicFacts:
