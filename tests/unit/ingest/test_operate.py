@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from typing import Any
+from unittest.mock import MagicMock
 
+import obstore
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore.store import MemoryStore
 
+from include.ingest import operate
 from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
-from include.ingest.protocol import Stretch
+from include.ingest.protocol import Stretch, commit_mark
 from include.ingest.topic import TOPIC_CONFIG, TopicError, TopicFacts, require_fit
+from include.landing import body
 from include.landing.cells import Cells
-from include.landing.contract import NO_TOPIC_ID
+from include.landing.contract import NO_TOPIC_ID, CellSize, Contract
+from include.landing.layout import Kind, object_key
+from include.landing.metadata import ObjectMetadata
+from include.settings import load
 
 CELLS = Cells.of_size(100)
 
@@ -132,6 +141,59 @@ def test_nothing_is_landed_twice_and_what_is_given_up_has_one_row(
     again = [replace(one, lacks=()) if one in found.incomplete else one for one in again]
     repeated = decide(0, begin=start, landed=sorted(again, key=lambda one: one.first), offset=None, **arguments)
     assert repeated.given_up == []
+
+
+class Bucket(MemoryStore):
+    """A bucket in memory; the guard of our IAM policies asks for its name."""
+
+    config = {"bucket": "bucket"}  # noqa: RUF012 - as S3Store has it
+
+
+def put(store: Any, kind: Kind, first: int, last: int, rows: list[int], rejected: int) -> None:
+    metadata = ObjectMetadata("quotes", "id", 0, first, last, len(rows), rejected, "test").to_attributes()
+    lines = [b'{"_offset":%d}' % row for row in rows]
+    key = object_key(f"{kind}/", kind, 0, first, 0)
+    obstore.put(store, key, body.encode(lines, ".json"), attributes=metadata)
+
+
+def test_gap_rows_are_written_once_though_the_commit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    store: Any = Bucket()
+    contract = Contract("c", "quotes", "id", ".json", "read_committed", (CellSize(100, {}),))
+    obstore.put(store, "crypto_data/_contract.json", contract.to_json())
+    put(store, "crypto_data", 100, 199, [offset for offset in range(100, 200) if offset != 120], 1)
+    put(store, "crypto_data", 305, 399, list(range(305, 400)), 1)
+    put(store, "dead_letter", 305, 399, [303], 1)  # a hole before it
+    kafka = MagicMock()
+    kafka.committed.return_value = [TopicPartition("quotes", 0, 0, commit_mark("id"))]
+    kafka.get_watermark_offsets.return_value = (350, 500)
+    kafka.poll.return_value = Message(topic="quotes", partition=0, offset=400, value=b"", timestamp=(2, 86_400_000))
+    kafka.commit.side_effect = [KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT)), []]
+    monkeypatch.setattr(operate, "KafkaConsumer", lambda _: kafka)
+    monkeypatch.setattr(operate, "AdminClient", MagicMock())
+    monkeypatch.setattr(operate, "require_stopped", lambda *_: None)
+    monkeypatch.setenv("KAFKA_TOPIC", "quotes")
+    monkeypatch.setenv("S3_BUCKET", "bucket")
+    ours = operate.Operator(load(), store)
+    plan = ours.plan(0)
+    assert (plan.target, plan.given_up) == (400, [(0, 99), (120, 120), (200, 302)])
+    with pytest.raises(KafkaException):
+        ours.carry_out(plan)
+    ours.carry_out(plan)
+    assert kafka.commit.call_args.kwargs["offsets"][0].offset == 400
+    repeated = ours.plan(0)
+    assert (repeated.target, repeated.given_up) == (400, [])
+    rows = {
+        entry["path"]: [(row["_offset"], row["last_offset"]) for row in body.decode(found, ".json")]
+        for page in obstore.list(store, prefix="dead_letter/")
+        for entry in page
+        if "_o00000000000000000305" not in entry["path"]
+        for found in [bytes(obstore.get(store, entry["path"]).bytes())]
+    }
+    assert rows == {
+        object_key("dead_letter/", "dead_letter", 0, 0, 86_400_000): [(0, 99)],
+        object_key("dead_letter/", "dead_letter", 0, 100, 0): [(120, 120)],
+        object_key("dead_letter/", "dead_letter", 0, 200, 86_400_000): [(200, 302)],
+    }
 
 
 def facts(topic_id: str = "id", **config: str) -> TopicFacts:
