@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 from obstore.store import S3Store
 
 from include.ingest import dead_letters
-from include.ingest.dead_letters import Choice, Replay
+from include.ingest.dead_letters import Choice, RefusedLetterError, Replay
 from include.settings import KafkaSettings, Settings, StorageSettings, load
 from include.watch.connections import AWS, KAFKA, s3_client
 
@@ -41,21 +41,32 @@ def choice_of(params: Mapping[str, Any]) -> Choice:
 
 
 def run(params: Mapping[str, Any]) -> Outcome:
-    """List the chosen dead letters; put them back on the topic unless `dry_run`. Each goes back once."""
+    """List the chosen dead letters; put them back on the topic unless `dry_run`. Each goes back once.
+
+    Raises:
+        RefusedLetterError: Kafka took all but those that the text names.
+    """
     settings = load()
     store = _store(settings.storage)
     replayer = Replay(_kafka(settings), settings.storage, store)
     chosen = sent = 0
+    refused: list[str] = []
     for letter in replayer.pending(dead_letters.letters(store, settings.storage, choice_of(params))):
         chosen += 1
         if chosen <= PREVIEW:
             log.info("dead letter %s", " | ".join(dead_letters.table([letter])[0]))
         if not params["dry_run"]:
-            sent += replayer.send(letter)
+            try:
+                sent += replayer.send(letter)
+            except RefusedLetterError as error:
+                refused.append(str(error))
+                log.error("dead letter refused by Kafka: %s", error)
         if params["limit"] and chosen >= params["limit"]:
             break
     result = "none sent, as this is a dry run" if params["dry_run"] else f"{sent} sent"
     log.info("dead letters chosen that were not replayed before: %d; %s", chosen, result)
+    if refused:
+        raise RefusedLetterError(f"{sent} sent, {len(refused)} refused by Kafka: {'; '.join(refused[:PREVIEW])}")
     return Outcome(chosen, sent)
 
 

@@ -45,7 +45,7 @@ def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:
     return found
 
 
-def test_dead_letters_are_listed_first_and_go_back_once(
+def test_dead_letters_are_listed_first_and_go_back_once_and_a_refused_one_blocks_no_other(
     airflow_db: None,
     kafka_server: KafkaServer,
     s3: str,
@@ -60,33 +60,40 @@ def test_dead_letters_are_listed_first_and_go_back_once(
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3))
     monkeypatch.setenv("S3_BUCKET", bucket)
     admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap})
-    admin.create_topics([NewTopic(topic, 1)])[topic].result()
+    admin.create_topics([NewTopic(topic, 1, config={"max.message.bytes": "2000"})])[topic].result()
     now = int(time.time() * 1000)
-    letters = [
-        rejected_message(
-            topic=topic,
-            partition=0,
-            offset=offset,
-            timestamp=now,
-            error_class="not_json",
-            error="no JSON",
-            key=None,
-            value=f"letter {offset}".encode(),
-            headers=None,
-        )
-        for offset in (3, 4)
-    ]
-    key = object_key("dead_letter/", "dead_letter", 0, 3, now)
-    content = body.encode([letter.to_line() for letter in letters], ".json")
-    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=bytes(content))
 
-    def replay(**params: Any) -> dict[str, int]:
+    def land(first: int, *values: bytes) -> None:
+        letters = [
+            rejected_message(
+                topic=topic,
+                partition=0,
+                offset=first + number,
+                timestamp=now,
+                error_class="not_json",
+                error="no JSON",
+                key=None,
+                value=value,
+                headers=None,
+            )
+            for number, value in enumerate(values)
+        ]
+        key = object_key("dead_letter/", "dead_letter", 0, first, now)
+        content = body.encode([letter.to_line() for letter in letters], ".json")
+        boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=bytes(content))
+
+    def run_of(**params: Any) -> tuple[str, dict[str, int] | None]:
         run = load_dag("dead_letter_replay").test(run_conf=params)  # a run's parameters stay in the DAG object
         assert run is not None
         (ti,) = run.get_task_instances()
-        assert str(ti.state) == "success"
-        found: dict[str, int] = ti.xcom_pull(task_ids="replay")
+        return str(ti.state), ti.xcom_pull(task_ids="replay")
+
+    def replay(**params: Any) -> dict[str, int] | None:
+        state, found = run_of(**params)
+        assert state == "success"
         return found
+
+    land(3, b"letter 3", b"letter 4")
 
     assert replay() == {"chosen": 2, "sent": 0}
     assert messages(kafka_server.bootstrap, topic) == []
@@ -98,3 +105,11 @@ def test_dead_letters_are_listed_first_and_go_back_once(
     assert sorted(value for value, _ in sent) == [b"letter 3", b"letter 4"]
     assert all(dict(headers)["replay-of"].decode().startswith(f"{topic}/0/") for _, headers in sent)
     assert mailbox.take() == []
+
+    land(10, bytes(3000), b"letter 11")
+    assert run_of(dry_run=False)[0] == "failed"
+    assert messages(kafka_server.bootstrap, topic)[-1][0] == b"letter 11"
+    (mail,) = mailbox.take()
+    told = mail.get_body(("plain",))
+    assert told is not None
+    assert f"1 sent, 1 refused by Kafka: {topic}/0/10" in told.get_content().replace("\n    ", " ")
