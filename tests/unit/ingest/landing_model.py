@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from include.ingest import operate
 from include.ingest.protocol import (
     Batch,
     Created,
@@ -32,6 +33,7 @@ from include.ingest.protocol import (
     Put,
     Step,
     commit_mark,
+    complete_to,
     rows_to_land,
     start_from_commit,
     start_without_commit,
@@ -77,6 +79,7 @@ class Setup:
     lost_answers: int = 0
     foreign_commits: int = 0
     expiries: int = 0
+    adoptions: int = 0
     retention: int = 0
     resizes: int = 0
 
@@ -93,7 +96,9 @@ class World:
         self.low = 0
         self.commit = -1
         self.mark: str | None = None
-        self.promised_from = 0
+        self.promised_from = self.adopted_from = 0
+        self.given_up: list[tuple[int, int]] = []
+        self.letters_given_up: list[tuple[int, int]] = []
         self.owner: int | None = None
         self.contract: Contract | None = None
         self.data: dict[tuple[int, str], tuple[int, frozenset[int], int]] = {}
@@ -108,6 +113,7 @@ class World:
             "lose": setup.lost_answers,
             "foreign": setup.foreign_commits,
             "expire": setup.expiries,
+            "adopt": setup.adoptions,
             "retain": setup.retention,
             "resize": setup.resizes,
         }
@@ -142,10 +148,12 @@ class World:
             yield from (("foreign", offset) for offset in range(1, self.high))
         if self.faults["expire"] and self.commit >= 0 and self._may_expire(setup):
             yield ("expire",)
+        if self.faults["adopt"] and self.contract and not self.net and self.lanes == [None, None]:
+            yield from (("adopt", offset) for offset in (None, *range(self.low, self.high + 1)))
 
     def _may_expire(self, setup: Setup) -> bool:
-        """No PUT outlives both the commits and the records it holds: with retention, none is under way."""
-        return not setup.retention or (not self.net and self.lanes == [None, None])
+        """Where the start may move (retention, `adopt`), no PUT outlives the commits."""
+        return not (setup.retention or setup.adoptions) or (not self.net and self.lanes == [None, None])
 
     def _writer_steps(self, setup: Setup, number: int, lane: Lane | None) -> Iterator[tuple[Any, ...]]:
         if lane is None:
@@ -208,9 +216,11 @@ class World:
             return
         if start is None:
             landed = [first for first, _ in self.data]
-            start = setup.rules.place(0, landed, [], contract.cells_of(0), self.low, setup.window)
+            start = setup.rules.place(0, landed, self.given_up, contract.cells_of(0), self.low, setup.window)
             self.commit, self.mark = start, commit_mark(TOPIC_ID)  # the start is committed first
-            self.promised_from = min([self.low, *landed])  # what was deleted before anything landed leaves no trace
+            # What was deleted before anything landed leaves no trace.
+            begins = [first for first, _ in self.given_up] or [self.low]
+            self.promised_from = max(self.adopted_from, min([*landed, *begins]))
         if start < self.low:
             if setup.rules.reset_is_error:
                 return  # the partition stops: an operator must act
@@ -282,6 +292,36 @@ class World:
         self.faults["expire"] -= 1
         self.commit, self.mark = -1, None
 
+    def _do_adopt(self, setup: Setup, offset: int | None) -> None:
+        self.faults["adopt"] -= 1
+        assert self.contract is not None
+        cells = self.contract.cells_of(0)
+        firsts = [first for first, _ in self.data]
+        begin = self.commit if self.mark == commit_mark(TOPIC_ID) else None
+        if begin is None and (firsts or self.given_up):
+            begin = complete_to(firsts, self.given_up, cells, self.low, setup.window)
+        there = [
+            operate.Landed(
+                first, first, last,
+                operate._without(set(good), first, last) if rejected and first not in self.letters else (),
+            )
+            for (first, _), (last, good, rejected) in self.data.items()
+        ] + [operate.Landed(first, first, last, given_up=True) for first, last in self.given_up]  # fmt: skip
+        try:
+            plan = operate.decide(
+                0, committed=self.commit, ours=self.mark == commit_mark(TOPIC_ID), log=(self.low, self.high),
+                begin=begin, landed=sorted(there, key=lambda one: one.first), cells=cells, offset=offset,
+            )  # fmt: skip
+        except operate.OperationError as error:
+            raise ProtocolError(str(error)) from error
+        self.given_up += plan.holes
+        for found in plan.incomplete:
+            self.letters[found.first] = frozenset()
+            self.letters_given_up += found.lacks
+        self.commit, self.mark = plan.target, commit_mark(TOPIC_ID)
+        if plan.landed_to is None:
+            self.promised_from = self.adopted_from = plan.target  # nothing landed: the lake begins there
+
     def _do_retain(self, setup: Setup, low: int) -> None:
         self.faults["retain"] -= 1
         self.low = low
@@ -337,15 +377,23 @@ class World:
     def check(self, setup: Setup) -> None:
         landed = Counter(offset for _, offsets, _ in self.data.values() for offset in offsets)
         dead = Counter(offset for rows in self.letters.values() for offset in rows)
-        for offset, count in (landed + dead).items():
+        given_up = Counter(
+            offset
+            for first, last in (*self.given_up, *self.letters_given_up)
+            for offset in range(first, last + 1)
+            if offset not in setup.holes
+        )
+        for offset, count in (landed + dead + given_up).items():
             if count > 1:
                 raise ViolationError(
-                    f"record {offset} is there {count} times: data {self.data}, letters {self.letters}"
+                    f"record {offset} is there {count} times: data {self.data}, letters {self.letters}, gaps {given_up}"
                 )
         if self.mark != commit_mark(TOPIC_ID) and setup.rules.check_mark:
             return  # a foreign commit is refused: nobody goes on behind it
         for offset in range(self.promised_from, self.commit):
             if offset in setup.holes:
+                continue
+            if offset in given_up:
                 continue
             place = dead if offset in setup.rejects else landed
             if offset not in place:
@@ -363,12 +411,12 @@ class World:
 
     def shape(self) -> tuple[Any, ...]:
         return (
-            self.high, self.low, self.commit, self.mark, self.promised_from, self.owner,
+            self.high, self.low, self.commit, self.mark, self.promised_from, self.adopted_from, self.owner,
             tuple(sorted((key, value[0], value[1], value[2]) for key, value in self.data.items())),
             tuple(sorted(self.letters.items())),
             tuple(None if lane is None else _lane_shape(lane) for lane in self.lanes),
             tuple(sorted((writer, self._put_shape(writer, put)) for writer, put in self.net)),
-            tuple(self.faults.values()),
+            tuple(self.faults.values()), tuple(self.given_up), tuple(self.letters_given_up),
             self.contract and tuple((entry.size, tuple(entry.starts.items())) for entry in self.contract.cells),
         )  # fmt: skip
 

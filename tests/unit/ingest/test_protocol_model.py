@@ -206,3 +206,14 @@ def test_larger_histories(data: st.DataObject) -> None:
     )  # fmt: skip
     setup = Setup(**{**vars(setup), "rejects": setup.rejects - setup.holes})
     wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_larger_histories_with_an_operator(data: st.DataObject) -> None:
+    setup = Setup(
+        log=12, log_at_start=data.draw(st.integers(3, 12)), rejects=data.draw(st.frozensets(st.integers(0, 11))),
+        cell=data.draw(st.integers(1, 4)), batch=data.draw(st.integers(1, 4)), window=data.draw(st.integers(1, 3)),
+        crashes=4, stalls=1, expiries=2, adoptions=2, foreign_commits=1, retention=data.draw(st.sampled_from([0, 3])),
+    )  # fmt: skip
+    wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
