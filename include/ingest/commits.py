@@ -15,12 +15,14 @@ ANSWER_SECONDS = 10.0
 _log = logger("commits")
 
 
-def read_commits(kafka: KafkaConsumer, partitions: list[TopicPartition], within: float) -> list[TopicPartition]:
+def read_commits(
+    kafka: KafkaConsumer, partitions: list[TopicPartition], within: float, answer: float = ANSWER_SECONDS
+) -> list[TopicPartition]:
     """What the group has committed of `partitions` (offset -1001: nothing).
 
     A coordinator that has just started or taken over answers NOT_COORDINATOR or that it still loads, sometimes for
     one partition only; librdkafka hands both on (2.16). So any error is asked about again for `within` seconds; 0 asks
-    once.
+    once. `answer` is how many seconds each question may take.
 
     Raises:
         KafkaException: the last error.
@@ -28,7 +30,7 @@ def read_commits(kafka: KafkaConsumer, partitions: list[TopicPartition], within:
     deadline = monotonic() + within
     while True:
         try:
-            found = kafka.committed(partitions, timeout=ANSWER_SECONDS) if partitions else []
+            found = kafka.committed(partitions, timeout=answer) if partitions else []
             for at in found:
                 if at.error is not None:
                     raise KafkaException(at.error)

@@ -24,7 +24,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from include.ingest import quote, runs, topic
-from include.ingest.commits import read_commits
+from include.ingest.commits import ANSWER_SECONDS, read_commits
 from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health, Waiting
 from include.ingest.listing import Listing
@@ -39,7 +39,6 @@ from include.ingest.protocol import (
     Limits,
     ProtocolError,
     Step,
-    Stretch,
     commit_mark,
     rows_to_land,
     start_from_commit,
@@ -68,6 +67,8 @@ ANSWERS_SECONDS = 0.005
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
+SETTLE_ANSWER_SECONDS = 2.0
+"""How long the loop waits for Kafka's answer about partitions that wait: the others stand still meanwhile."""
 LISTING_SECONDS = 0.5
 """How long the loop waits for a listing: that of a prefix with few objects is done by then."""
 THROTTLE_SECONDS = 0.05
@@ -482,16 +483,18 @@ class Consumer:
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Outcome of a commit, called by librdkafka from `consume`."""
+        refused = False
         for partition in partitions:
             failure = error or partition.error
-            if failure is None:
-                self._uncommitted.end()
-            else:
+            if failure is not None:
+                refused = True
                 self._uncommitted.begin(f"Kafka does not take commits: {failure}")
                 self._log.warning("commit failed", partition=partition.partition, error=str(failure))
                 lane = self._lanes.get(partition.partition)
                 if lane is not None:
                     lane.commit_failed()
+        if not refused:
+            self._uncommitted.end()
 
     # --- assignment -----------------------------------------------------------
 
@@ -505,7 +508,7 @@ class Consumer:
         self._contract_is_fresh = self._contract_is_fresh and not partitions
         starts: list[TopicPartition] = []
         try:
-            begun = {start.partition: start for start in self._committed_starts(kafka, partitions)}
+            begun = {start.partition: start for start in self._committed_starts(kafka, partitions, ANSWER_SECONDS)}
         except KafkaException:  # told by read_commits
             begun = {}
         except ProtocolError as error:
@@ -530,7 +533,9 @@ class Consumer:
         placed = {at.partition: at.offset for at in starts}
         self._log.info("assigned", partitions=placed, waiting=sorted(self._unplaced))
 
-    def _committed_starts(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    def _committed_starts(
+        self, kafka: KafkaConsumer, partitions: list[TopicPartition], answer: float
+    ) -> list[TopicPartition]:
         """Where to start the partitions that have a commit (rule 9).
 
         Raises:
@@ -538,7 +543,7 @@ class Consumer:
             ForeignCommitError: a commit is not ours.
         """
         starts = []
-        for found in read_commits(kafka, partitions, within=0):
+        for found in read_commits(kafka, partitions, within=0, answer=answer):
             start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
             if start is not None:
                 starts.append(self._position(found.partition, start, found.leader_epoch))
@@ -564,7 +569,6 @@ class Consumer:
         """Read the contract again and place partitions; repeated until S3 and Kafka answer."""
         if now < self._settle_at:
             return
-        self._settle_at = now + SETTLE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._unsettled.begin("landing waits")
         try:
             if not self._contract_is_fresh:
@@ -578,6 +582,8 @@ class Consumer:
             self._landing_waits(f"Kafka does not answer: {error}")
         except (ContractError, topic.TopicError, ProtocolError) as error:
             self._refused = error
+        # From its end on: what does not answer may have taken longer than the pause.
+        self._settle_at = monotonic() + SETTLE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._awake()
 
     def _landing_waits(self, reason: str) -> None:
@@ -594,7 +600,7 @@ class Consumer:
         """Start the partitions that have no lane yet: at their commit, else where `_place` finds."""
         name = self._settings.kafka.topic
         waiting = [TopicPartition(name, partition) for partition in sorted(self._unplaced)]
-        for start in self._committed_starts(self._kafka, waiting):
+        for start in self._committed_starts(self._kafka, waiting, SETTLE_ANSWER_SECONDS):
             self._begin(start)
         try:
             self._place_listed()
@@ -628,7 +634,7 @@ class Consumer:
         for partition, assignment in list(self._unplaced.items()):
             if listing.assignments.get(partition) == assignment:
                 self._unplaced[partition] = self._unplaced.pop(partition)  # should it fail, others go first next time
-                self._place(partition, listing.first_offsets(partition), listing.given_up(partition))
+                self._place(partition, listing)
                 self._awake()
 
     def _end_listing(self) -> None:
@@ -636,12 +642,13 @@ class Consumer:
             self._listing.give_up()
             self._listing = None
 
-    def _place(self, partition: int, landed: list[int], given_up: list[Stretch]) -> None:
+    def _place(self, partition: int, listing: Listing) -> None:
         """Start a partition that has no commit where S3 says (rule 9); commit that first."""
-        name = self._settings.kafka.topic
-        low, _ = self._kafka.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
+        at = TopicPartition(self._settings.kafka.topic, partition)
+        low, _ = self._kafka.get_watermark_offsets(at, timeout=SETTLE_ANSWER_SECONDS)
+        landed, cells = listing.first_offsets(partition), self._contract.cells_of(partition)
         try:
-            start = start_without_commit(partition, landed, given_up, self._contract.cells_of(partition), low)
+            start = start_without_commit(partition, landed, listing.given_up(partition), cells, low)
         except ProtocolError as error:
             self._stop_partition(partition, str(error))
             return
@@ -695,16 +702,16 @@ class Consumer:
         for lane in lanes:
             lane.seal(reason)
         while True:
-            if not self._contract_is_fresh:
-                self._settle(monotonic(), place=False)
             self._collect(0.0)
-            self._dispatch()
             lanes = [lane for lane in lanes if self._lanes.get(lane.partition) is lane]
             if all(lane.settled for lane in lanes):
                 return True
             left = deadline - monotonic()
             if left <= 0:
                 return False
+            if not self._contract_is_fresh and left > seconds / 2:  # a Kafka that is away takes its time to say so
+                self._settle(monotonic(), place=False)
+            self._dispatch()
             self._collect(min(left, THROTTLE_SECONDS))
             self._awake()
 

@@ -59,7 +59,7 @@ class Listing:
         self._store = store
         self._storage = storage
         self._offsets = {partition: array("q") for partition in assignments}
-        self._stretches: dict[int, list[Stretch]] = {}
+        self._stretches: dict[int, list[Stretch] | ProtocolError] = {}
         self._error: Exception | None = None
         self._done = threading.Event()
         self._given_up = False
@@ -89,7 +89,14 @@ class Listing:
                 if key.partition in alone:
                     self._offsets[key.partition].append(key.first_offset)
                     alone[key.partition].pop(key.first_offset, None)
-        self._stretches = {partition: stretches(self._store, letters.values()) for partition, letters in alone.items()}
+        self._stretches = {partition: self._given_up_of(letters.values()) for partition, letters in alone.items()}
+
+    def _given_up_of(self, alone: Iterable[str]) -> list[Stretch] | ProtocolError:
+        """The stretches, or what stops this partition; the others go on."""
+        try:
+            return stretches(self._store, alone)
+        except ProtocolError as error:
+            return error
 
     def wait(self, seconds: float) -> bool:
         """Whether it is done, after `seconds` at the latest."""
@@ -104,7 +111,6 @@ class Listing:
 
         Raises:
             BaseError, OSError: S3 did not answer.
-            ProtocolError: see `stretches`.
         """
         if self._error is not None:
             raise self._error
@@ -114,5 +120,12 @@ class Listing:
         return self._offsets[partition].tolist()
 
     def given_up(self, partition: int) -> list[Stretch]:
-        """What `adopt` gave up of the partition."""
-        return self._stretches[partition]
+        """What `adopt` gave up of the partition.
+
+        Raises:
+            ProtocolError: see `stretches`.
+        """
+        found = self._stretches[partition]
+        if isinstance(found, ProtocolError):
+            raise found
+        return found

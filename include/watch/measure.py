@@ -56,14 +56,16 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
     look can tell, and `window_fault` says so.
     """
     reading = kafka_offsets.read(admin, looker, settings.kafka.topic, settings.kafka.group)
-    before, fault = _read_window(s3, settings.storage)
+    kept, fault = _read_window(s3, settings.storage)
+    before = kept or LagWindow()
     grace = max(SHORTEST_GRACE, timedelta(seconds=2 * settings.consumer.batch_age_seconds))
     window = lag.extend(before.samples, reading.partitions, now, grace)
     found = lag.summary(reading.partitions, window, reading.members, reading.retention, now, grace)
     oldest = now if found.seconds is None else now - timedelta(seconds=found.seconds)
     unread = [(at, since) for at, since in before.unread if now - UNREAD_MEMORY <= at < now]
-    # Also one that could not be read: what is written now is what the next look reads.
-    not_written = _write_window(s3, settings.storage, LagWindow(window, [*unread, (now, oldest)]))
+    not_written = ""
+    if kept is not None:  # else what S3 did not give us would be replaced by this one look
+        not_written = _write_window(s3, settings.storage, LagWindow(window, [*unread, (now, oldest)]))
     for one in reading.partitions:
         log.info(
             "partition=%d status=%s lag=%d committed=%s earliest=%d latest=%d",
@@ -91,13 +93,16 @@ def kafka(admin: AdminClient, looker: Consumer, s3: S3Client, settings: Settings
     }
 
 
-def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[LagWindow, str]:
-    """The window; empty, with the reason, when it cannot be read."""
+def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[LagWindow | None, str]:
+    """The window, and the reason when it could not be used: a broken one counts as empty, None is one not read."""
     try:
         return lag_window.read(s3, storage), ""
-    except (ClientError, BotoCoreError, state_objects.StateUnreadableError) as error:
-        log.warning("lag window not readable, statuses rest on one look: %s", error)
+    except state_objects.StateUnreadableError as error:
+        log.warning("lag window not usable, it is begun anew and statuses rest on one look: %s", error)
         return LagWindow(), f"the lag window cannot be read: {error}"
+    except (ClientError, BotoCoreError) as error:
+        log.warning("lag window not readable, statuses rest on one look: %s", error)
+        return None, f"the lag window cannot be read: {error}"
 
 
 def _write_window(s3: S3Client, storage: StorageSettings, window: LagWindow) -> str:
@@ -117,7 +122,7 @@ def landed(s3: S3Client, settings: Settings, now: datetime) -> dict[str, Any]:
     """
     storage, since = settings.storage, now - objects.HOUR
     window, _ = _read_window(s3, storage)
-    begin = objects.listing_start([oldest for _, oldest in window.unread], now)
+    begin = objects.listing_start([oldest for _, oldest in window.unread] if window else [], now)
     data = objects.arrivals(s3, storage.bucket, storage.data_prefix, "crypto_data", begin, since)
     dead = objects.arrivals(s3, storage.bucket, storage.dead_letter_prefix, "dead_letter", begin, since)
     return {

@@ -467,3 +467,60 @@ def test_a_listing_that_s3_breaks_off_is_begun_again(ours: Consumer, group: Grou
     assign(ours, 0)
     turn_until(ours, lambda: 0 in ours._lanes)
     assert (group.commits[0], pages.listings, ours._metrics.total.errors) == (500, 2, 1)
+
+
+def test_a_question_that_takes_longer_than_the_pause_is_not_asked_again_at_once(
+    ours: Consumer, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a partition whose leader stays away would leave the others one poll for each of its time-outs."""
+    now = monotonic()
+
+    def times_out(*_: object, **__: object) -> tuple[int, int]:
+        nonlocal now
+        now += 10.0
+        raise NO_LEADER
+
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 2.0)
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    group.kafka.get_watermark_offsets.side_effect = times_out
+    ours._settle_at = 0.0
+    assign(ours, 0)
+    for _ in range(5):
+        ours._turn()
+    assert group.kafka.get_watermark_offsets.call_count == 1
+    now += 2.0
+    ours._turn()
+    assert group.kafka.get_watermark_offsets.call_count == 2
+
+
+def test_a_dead_letter_object_that_does_not_say_what_it_holds_stops_its_partition_only(
+    ours: Consumer, group: Group, store: Any
+) -> None:
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 5, 0), b"[]")
+    assign(ours, 0, 1)
+    ours._turn()
+    assert list(ours._lanes) == [1]
+    assert "dead_letter" in ours.health().problems[0]
+
+
+def test_where_nothing_is_to_be_landed_an_end_asks_nobody(
+    ours: Consumer, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assign(ours, 0)  # the contract is to be read again
+    monkeypatch.setattr(topic, "describe", MagicMock(side_effect=AssertionError("was asked")))
+    assert ours._flush([], "shutdown", 5.0)
+
+
+def test_commits_that_fail_for_one_partition_are_a_problem_although_another_succeeds(
+    ours: Consumer, group: Group, clock: Callable[[float], None]
+) -> None:
+    group.commits |= {0: 7, 1: 5}
+    assign(ours, 0, 1)
+    ours._turn()
+    failed = MagicMock(partition=0, error=KafkaError(KafkaError.NOT_COORDINATOR))
+    for _ in range(2):
+        ours._committed(None, [failed, MagicMock(partition=1, error=None)])
+        clock(6)
+    assert "Kafka does not take commits" in problem(ours)
+    ours._committed(None, places(0, 1))
+    assert problem(ours) == ""

@@ -45,6 +45,20 @@ def test_a_broken_window_is_told_once_and_written_anew(settings: Settings) -> No
     assert (again["window_fault"], again["stalled"]) == ("", {"0": "STALL"})
 
 
+def test_a_window_that_s3_does_not_give_is_kept(settings: Settings) -> None:
+    s3, storage = boto3.client("s3"), settings.storage
+    look(s3, settings, 0)
+    away = boto3.client("s3")
+
+    def denied(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "SlowDown", "Message": "later"}}, "GetObject")
+
+    away.meta.events.register("before-call.s3.GetObject", denied)
+    assert "SlowDown" in look(away, settings, 5)["window_fault"]
+    assert len(lag_window.read(s3, storage).samples[0]) == 1
+    assert look(s3, settings, 10)["stalled"] == {"0": "STALL"}
+
+
 def test_a_window_that_cannot_be_written_is_told(settings: Settings) -> None:
     s3 = boto3.client("s3")
 

@@ -1,10 +1,19 @@
 -- Nothing is lost or doubled on the way from bronze to silver: each row is in exactly one of
 -- crypto_stage and crypto_quarantine, and those two hold nothing else. Of the loads that crypto_quarantine, the last of
--- them, has taken: a run may be under way.
+-- them, has taken: a run may be under way. If bronze has none of these it is being built anew, and nothing is judged.
 {{ config(meta={'owner': 'market_data'}) }}
 {%- set taken = taken_until(ref('crypto_quarantine')) if execute else '1970-01-01 00:00:00' %}
 
 with
+
+bronze as (
+
+    select record_id from {{ ref('crypto_raw') }}
+    where
+        loaded_at >= {{ test_window_start() }}
+        and loaded_at <= timestamp '{{ taken }}'
+
+),
 
 records as (
 
@@ -13,10 +22,7 @@ records as (
         1 as in_bronze,
         0 as in_silver,
         0 as in_quarantine
-    from {{ ref('crypto_raw') }}
-    where
-        loaded_at >= {{ test_window_start() }}
-        and loaded_at <= timestamp '{{ taken }}'
+    from bronze
 
     union all
 
@@ -29,6 +35,7 @@ records as (
     where
         loaded_at >= {{ test_window_start() }}
         and loaded_at <= timestamp '{{ taken }}'
+        and exists (select 1 from bronze)
 
     union all
 
@@ -41,6 +48,7 @@ records as (
     where
         loaded_at >= {{ test_window_start() }}
         and loaded_at <= timestamp '{{ taken }}'
+        and exists (select 1 from bronze)
 
 )
 

@@ -1,6 +1,8 @@
 -- Each hour of crypto_curated counts exactly the quotes of crypto_stage in that hour, and its highest and
--- lowest price are theirs. Of the loads that crypto_curated has: a run may be under way.
+-- lowest price are theirs. Where all rows are looked at, a run may be under way: then of the loads that crypto_curated
+-- has, and if silver has none of these it was built anew, and nothing is judged.
 {{ config(meta={'owner': 'analytics'}) }}
+{%- set beside_a_run = var('test_window_days') is none %}
 {%- set oldest = oldest_in_test_window('last_updated', [ref('crypto_stage')]) %}
 
 with
@@ -13,7 +15,9 @@ quotes as (
     from {{ ref('crypto_stage') }}
     where
         last_updated >= date_trunc('hour', {{ oldest }})
+        {%- if beside_a_run %}
         and loaded_at <= (select max(loaded_at) from {{ ref('crypto_curated') }})
+        {%- endif %}
 
 ),
 
@@ -47,7 +51,11 @@ silver as (
 gold as (
 
     select * from {{ ref('crypto_curated') }}
-    where loaded_at >= {{ test_window_start() }}
+    where
+        loaded_at >= {{ test_window_start() }}
+        {%- if beside_a_run %}
+        and exists (select 1 from quotes)
+        {%- endif %}
 
 )
 

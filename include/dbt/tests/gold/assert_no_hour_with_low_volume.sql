@@ -1,6 +1,7 @@
 -- An hour in which a symbol has much fewer quotes (variable low_volume_share) than the median of the same hour of the
 -- days before it, or none; needs three such days. Hours in which no symbol has a quote do not count: then nothing ran,
--- which the monitor tells. Nor do hours before a symbol's first, and the newest, which is not over yet.
+-- which the monitor tells. Nor do hours before a symbol's first, and the newest, which is not over yet. From its own
+-- newest hour on a symbol has three hours: its partition may be catching up behind the others.
 {{ config(severity='warn') }}
 {%- set oldest = oldest_in_test_window('hour_start', [ref('crypto_curated')]) %}
 
@@ -29,7 +30,9 @@ symbols as (
 
     select
         symbol,
-        min(hour_start) as first_hour
+        min(hour_start) as first_hour,
+        max(hour_start) as newest_hour,
+        max(max(hour_start)) over () as newest_of_any
     from curated
     group by symbol
 
@@ -44,7 +47,13 @@ counts as (
         hours.loaded_at,
         coalesce(curated.quote_count, 0) as quote_count
     from hours
-    inner join symbols on hours.hour_start >= symbols.first_hour
+    inner join symbols
+        on
+            hours.hour_start >= symbols.first_hour
+            and (
+                hours.hour_start < symbols.newest_hour
+                or hours.hour_start <= symbols.newest_of_any - interval '3' hour
+            )
     left join curated
         on
             symbols.symbol = curated.symbol
