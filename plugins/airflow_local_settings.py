@@ -9,13 +9,16 @@ CPU-seconds without, 18 with). The DAG processor forks a child for each parse of
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 DBT_PROJECT = Path(__file__).resolve().parents[1] / "include" / "dbt"
 """Not from `include.settings`: a forked task may have another version of `include`, from a Git bundle."""
@@ -68,6 +71,9 @@ def read_saved_parse(project: Path) -> bool:
 
     At its first use dbt generates the code that (de)serialises each kind of node and schema, and looks into the source
     of each loaded module: a second or two, which every fork would spend again.
+
+    A saved parse of another environment, or of other files, is given up as soon as dbt begins to parse: its static
+    parser starts threads, which a fork has not, so each task that parses as well would wait for them for ever.
     """
     saved = project / "target" / "partial_parse.msgpack"
     if not saved.exists():
@@ -79,10 +85,33 @@ def read_saved_parse(project: Path) -> bool:
         shutil.copy(saved, folder)
         command = ["--quiet", "--log-level-file", "none", "parse", "--target-path", folder]
         command += ["--project-dir", str(project), "--profiles-dir", str(project), "--profile", "crypto_lakehouse"]
-        answer = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
+        with _without_static_parser():
+            answer = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
     if not answer.success:
         log.warning("dbt is not warm: %s", answer.exception)
     return answer.success
+
+
+@contextlib.contextmanager
+def _without_static_parser() -> Iterator[None]:
+    """Wherever dbt uses its static parser, a call is an error."""
+    import dbt_extractor
+
+    name = dbt_extractor.py_extract_from_source.__name__
+    users = [one for key, one in list(sys.modules.items()) if key.startswith("dbt.") and name in vars(one)]
+
+    def refuse(_source: str) -> NoReturn:
+        raise RuntimeError(
+            "the saved parse is not of this environment and these files, so each task parses the project"
+        )
+
+    for one in users:
+        setattr(one, name, refuse)
+    try:
+        yield
+    finally:
+        for one in users:
+            setattr(one, name, dbt_extractor.py_extract_from_source)
 
 
 preload(sys.argv)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from include.settings import DBT_PROJECT
+from include.settings import DBT_PROJECT, PROJECT_ROOT
 from include.transform.manifest import SAVED_PARSE, parse_into
 from plugins.airflow_local_settings import read_saved_parse
 
 
-def test_dbt_reads_its_saved_parse_and_leaves_it_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAREHOUSE_TARGET", "ci")
+def link_project(folder: Path) -> Path:
+    """The project in `folder`, with a target folder of its own."""
     for part in DBT_PROJECT.iterdir():
         if part.name not in {"target", "logs"}:
-            (tmp_path / part.name).symlink_to(part)
-    target = tmp_path / "target"
+            (folder / part.name).symlink_to(part)
+    target = folder / "target"
     target.mkdir()
+    return target
+
+
+def test_dbt_reads_its_saved_parse_and_leaves_it_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_TARGET", "ci")
+    target = link_project(tmp_path)
     assert not read_saved_parse(tmp_path)  # there is none yet
     parse_into(target)
     saved = (target / SAVED_PARSE).read_bytes()
@@ -31,3 +39,32 @@ def test_a_saved_parse_that_dbt_cannot_use_keeps_no_scheduler_from_starting(tmp_
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / SAVED_PARSE).write_bytes(b"torn")
     assert not read_saved_parse(tmp_path)  # nor is there a project
+
+
+PARSE_IN_A_FORK = """
+import os, signal, sys
+from pathlib import Path
+from dbt_extractor import ExtractionError, py_extract_from_source
+from plugins.airflow_local_settings import read_saved_parse
+
+assert not read_saved_parse(Path(sys.argv[1]))
+if os.fork() == 0:
+    signal.alarm(20)
+    for model in Path(sys.argv[1], "models").rglob("*.sql"):
+        try:
+            py_extract_from_source(model.read_text())
+        except ExtractionError:
+            pass
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_task_can_parse_where_the_saved_parse_is_of_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the scheduler to parse too, what it leaves to its forks would make each of them wait for ever."""
+    monkeypatch.setenv("WAREHOUSE_TARGET", "ci")
+    parse_into(link_project(tmp_path))
+    monkeypatch.setenv("WAREHOUSE_TARGET", "athena")
+    subprocess.run([sys.executable, "-c", PARSE_IN_A_FORK, str(tmp_path)], check=True, cwd=PROJECT_ROOT, timeout=120)
