@@ -1,4 +1,4 @@
-"""The group's commits, asked for until its coordinator answers."""
+"""The group's commits: asked for until its coordinator answers, and made with its word waited for."""
 
 from __future__ import annotations
 
@@ -41,3 +41,14 @@ def read_commits(
             sleep(PAUSE_SECONDS)
         else:
             return found
+
+
+def commit_now(kafka: KafkaConsumer, offsets: list[TopicPartition]) -> None:
+    """Commit and wait for Kafka's word.
+
+    Raises:
+        KafkaException: not committed, or not known.
+    """
+    for committed in kafka.commit(offsets=offsets, asynchronous=False) or []:
+        if committed.error is not None:
+            raise KafkaException(committed.error)

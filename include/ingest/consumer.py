@@ -24,7 +24,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from include.ingest import quote, runs, topic
-from include.ingest.commits import ANSWER_SECONDS, read_commits
+from include.ingest.commits import ANSWER_SECONDS, commit_now, read_commits
 from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health, Waiting
 from include.ingest.listing import Listing
@@ -456,7 +456,7 @@ class Consumer:
             return
         try:
             if wait:
-                self._commit_now(offsets)
+                commit_now(self._kafka, offsets)
             else:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -464,16 +464,6 @@ class Consumer:
             self._log.warning("commit failed, landed ranges will be found again", error=str(error))
             for lane in lanes:
                 lane.commit_failed()
-
-    def _commit_now(self, offsets: list[TopicPartition]) -> None:
-        """Commit and wait for Kafka's word.
-
-        Raises:
-            KafkaException: not committed, or not known.
-        """
-        for committed in self._kafka.commit(offsets=offsets, asynchronous=False) or []:
-            if committed.error is not None:
-                raise KafkaException(committed.error)
 
     def _position(self, partition: int, offset: int, epoch: int | None) -> TopicPartition:
         mark = commit_mark(self._contract.topic_id)
@@ -653,7 +643,7 @@ class Consumer:
             self._stop_partition(partition, str(error))
             return
         at = self._position(partition, start, None)
-        self._commit_now([at])
+        commit_now(self._kafka, [at])
         self._begin(at)
         self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
 

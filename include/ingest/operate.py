@@ -20,9 +20,9 @@ from confluent_kafka.admin import AdminClient
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
-from include.ingest.commits import read_commits
+from include.ingest.commits import commit_now, read_commits
 from include.ingest.listing import list_objects, read_metadata, stretches
-from include.ingest.protocol import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to
+from include.ingest.protocol import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to, still_given_up
 from include.ingest.sink import CONTENT_TYPES
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing import body
@@ -255,7 +255,7 @@ class Operator:
         letters = dict(self._keys(storage.dead_letter_prefix, "dead_letter", partition))
         data = dict(self._keys(storage.data_prefix, "crypto_data", partition))
         alone = stretches(self._store, [path for first, path in letters.items() if first not in data])
-        gone = [(one, last) for one, last in alone if not any(one <= first <= last for first in data)]
+        gone = still_given_up(alone, data)
         if begin is None and (data or gone):
             begin = complete_to(data.keys(), gone, self.contract.cells_of(partition), low, MAX_WINDOW_CELLS)
         firsts = sorted(data)
@@ -298,9 +298,7 @@ class Operator:
                 self._write_gaps(found.letters, plan.partition, (found.first, found.last), found.lacks, time)
         mark = commit_mark(self.contract.topic_id)
         at = TopicPartition(self._settings.kafka.topic, plan.partition, plan.target, mark)
-        for done in self._kafka.commit(offsets=[at], asynchronous=False) or []:
-            if done.error is not None:
-                raise KafkaException(done.error)
+        commit_now(self._kafka, [at])
 
     def _time_at(self, partition: int, target: int, log_end: int) -> int:
         """Kafka's time (ms) of the record where the partition goes on, now if there is none yet.

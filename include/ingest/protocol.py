@@ -602,6 +602,11 @@ def start_from_commit(partition: int, offset: int, metadata: str | None, topic_i
     return offset
 
 
+def still_given_up(stretches: Collection[Stretch], landed: Collection[int]) -> list[Stretch]:
+    """Those in which no object begins: another was landed after all, since the commit behind its gap row failed."""
+    return [(first, last) for first, last in stretches if not any(first <= offset <= last for offset in landed)]
+
+
 def complete_to(
     landed: Collection[int], given_up: Collection[Stretch], cells: Cells, log_start: int, window_cells: int
 ) -> int:
@@ -614,8 +619,7 @@ def complete_to(
     """
     horizon = cells.rank(max(landed)) - window_cells if landed else -1
     places = [offset for offset in landed if cells.rank(offset) <= horizon]
-    # A stretch in which an object begins was landed after all: the commit behind its gap row failed.
-    places += [last + 1 for first, last in given_up if not any(first <= offset <= last for offset in landed)]
+    places += [last + 1 for _, last in still_given_up(given_up, landed)]
     return max(places) if places else min([log_start, *landed])
 
 

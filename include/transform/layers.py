@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,9 @@ def record(
         LayerQueryError: the warehouse could not be asked (for example when the model was never built).
     """
     counted = layer_query.count(MODELS[layer])
-    read: dict[str, int] = {}
-    for model, size in (pair for one in scanned for pair in one.items()):
-        read[model] = read.get(model, 0) + size
+    read: Counter[str] = Counter()
+    for one in scanned:
+        read.update(one)
     state = LayerState(
         layer=layer,
         model=MODELS[layer],
@@ -51,6 +52,6 @@ def record(
         finished_at=datetime.now(UTC),
         tests=test_results.summarise(tests),
         run=run,
-        scanned=read,
+        scanned=dict(read),
     )
     return layer_state.write(s3, storage, state)

@@ -11,10 +11,10 @@ the log says why, the next tick of the monitor shows it and tries again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.settings import Settings, load
 from include.watch import alert_rules
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from include.watch.alert_state import AlertStore
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 TEST_RESULTS = "test_results"
 """XCom key under which a dbt task leaves its tests: a list of objects with `name`, `status`
@@ -140,13 +142,8 @@ def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenA
 
 def _tests_of(ti: Any) -> list[Mapping[str, Any]]:
     """The tests that the task left; none where that cannot be asked: the failure of the task is told all the same."""
-    from airflow.sdk.exceptions import AirflowRuntimeError
-
-    try:
-        return ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or []
-    except (NameError, RuntimeError, ValueError, AirflowRuntimeError) as error:
-        log.warning("the tests of %s / %s cannot be read here: %s", ti.dag_id, ti.task_id, error)
-        return []
+    what = f"the tests of {ti.dag_id} / {ti.task_id} cannot be read here"
+    return _asked(lambda: ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS), what) or []
 
 
 def _of_test(test: Mapping[str, Any], run_url: str, dag_id: str, now: datetime) -> OpenAlert:
@@ -191,13 +188,22 @@ def successes(dag_id: str, task_id: str) -> int | None:
 
     (Airflow runs the callback of a task that was killed in the DAG processor, which cannot ask.)
     """
-    from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    try:
+    def ask() -> int:
         return int(RuntimeTaskInstance.get_ti_count(dag_id=dag_id, task_ids=[task_id], states=["success"]))
+
+    return _asked(ask, f"the successes of {dag_id} / {task_id} cannot be counted here")
+
+
+def _asked(ask: Callable[[], Answer], otherwise: str) -> Answer | None:
+    """What Airflow answers; None, and a warning, where it cannot be asked or its API server fails."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    try:
+        return ask()
     except (NameError, RuntimeError, ValueError, AirflowRuntimeError) as error:
-        log.warning("the successes of %s / %s cannot be counted here: %s", dag_id, task_id, error)
+        log.warning("%s: %s", otherwise, error)
         return None
 
 

@@ -176,12 +176,7 @@ def read(s3: S3Client, storage: StorageSettings, layer: Layer) -> LayerState | N
         StateUnreadableError: the object is there but broken.
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
-    where = key(storage, layer)
-    found = state_objects.read(s3, storage.bucket, where)
-    try:
-        return None if found is None else LayerState.from_json(found[0])
-    except state_objects.StateUnreadableError as error:
-        raise state_objects.StateUnreadableError(f"s3://{storage.bucket}/{where}: {error}") from error
+    return state_objects.read_as(s3, storage.bucket, key(storage, layer), LayerState.from_json)
 
 
 def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState | None]:

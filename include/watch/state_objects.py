@@ -7,12 +7,15 @@ Works with any boto3 S3 client: from the amazon provider's hook inside Airflow, 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+State = TypeVar("State")
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
@@ -47,6 +50,20 @@ def read(s3: S3Client, bucket: str, key: str) -> tuple[dict[str, Any], str] | No
     if not isinstance(content, dict):
         raise StateUnreadableError(f"s3://{bucket}/{key} holds no JSON object: delete it to start afresh")
     return content, answer["ETag"]
+
+
+def read_as(s3: S3Client, bucket: str, key: str, parse: Callable[[dict[str, Any]], State]) -> State | None:
+    """The object's content as `parse` makes it, or None when there is no such object.
+
+    Raises:
+        StateUnreadableError: it is not what was written; the text names the object.
+        ClientError, BotoCoreError: S3 refused or could not be reached.
+    """
+    found = read(s3, bucket, key)
+    try:
+        return None if found is None else parse(found[0])
+    except StateUnreadableError as error:
+        raise StateUnreadableError(f"s3://{bucket}/{key}: {error}") from error
 
 
 def write(s3: S3Client, bucket: str, key: str, content: dict[str, Any]) -> None:

@@ -80,15 +80,8 @@ def read_all(s3: S3Client, storage: StorageSettings) -> list[TaskTests]:
     """
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=prefix(storage))
     keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-    return [found for key in keys if (found := _read(s3, storage, key)) is not None]
-
-
-def _read(s3: S3Client, storage: StorageSettings, key: str) -> TaskTests | None:
-    found = state_objects.read(s3, storage.bucket, key)
-    try:
-        return None if found is None else TaskTests.from_json(found[0])
-    except state_objects.StateUnreadableError as error:
-        raise state_objects.StateUnreadableError(f"s3://{storage.bucket}/{key}: {error}") from error
+    states = (state_objects.read_as(s3, storage.bucket, key, TaskTests.from_json) for key in keys)
+    return [found for found in states if found is not None]
 
 
 def write(s3: S3Client, storage: StorageSettings, state: TaskTests) -> None:
@@ -99,7 +92,7 @@ def write(s3: S3Client, storage: StorageSettings, state: TaskTests) -> None:
     """
     where = key(storage, state.task)
     try:
-        found = _read(s3, storage, where)
+        found = state_objects.read_as(s3, storage.bucket, where, TaskTests.from_json)
         before = found.tests if found else None
     except state_objects.StateUnreadableError:
         before = None  # it is written anew

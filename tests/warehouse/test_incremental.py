@@ -99,14 +99,20 @@ def test_dead_letters_are_read_after_the_records(warehouse: Warehouse) -> None:
 HOLES = ("test", "--select", "assert_offsets_have_no_hole")
 
 
-def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
-    warehouse: Warehouse, store: S3Store, today: datetime
-) -> None:
-    """What lands between the two models of a run: bronze has not read it, the dead letters have."""
+def five_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> LandedTopic:
+    """A topic of which five quotes, an hour old, are in every layer."""
     topic = LandedTopic()
     quotes(topic, "BTC", today - timedelta(hours=1), 5, timedelta(minutes=1))
     topic.land(store)
     warehouse.load()
+    return topic
+
+
+def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    """What lands between the two models of a run: bronze has not read it, the dead letters have."""
+    topic = five_loaded(warehouse, store, today)
     quotes(topic, "BTC", today - timedelta(minutes=30), 3, timedelta(minutes=1))
     topic.send(b"not json", today, error="not_json")
     topic.land(store)
@@ -125,10 +131,7 @@ def test_a_dead_letter_that_lands_after_the_load_of_its_batch_is_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
     """A batch's letters land after its records, and a run may read in between."""
-    topic = LandedTopic()
-    quotes(topic, "BTC", today - timedelta(hours=1), 5, timedelta(minutes=1))
-    topic.land(store)
-    warehouse.load()
+    topic = five_loaded(warehouse, store, today)
     topic.send(b"not json", today - timedelta(minutes=30), error="not_json")
     quotes(topic, "BTC", today - timedelta(minutes=20), 3, timedelta(minutes=1))
     records, letters = topic.files()

@@ -8,12 +8,12 @@ from unittest.mock import Mock
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from include.settings import Settings, load
 from include.watch import kafka_offsets, lag_window, measure
 from include.watch.kafka_offsets import TopicReading
 from include.watch.lag import PartitionOffsets
+from tests.unit.watch.refusing import s3_that_refuses
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,22 +48,10 @@ def test_a_broken_window_is_told_once_and_written_anew(settings: Settings) -> No
 def test_a_window_that_s3_does_not_give_is_kept(settings: Settings) -> None:
     s3, storage = boto3.client("s3"), settings.storage
     look(s3, settings, 0)
-    away = boto3.client("s3")
-
-    def denied(**_: Any) -> None:
-        raise ClientError({"Error": {"Code": "SlowDown", "Message": "later"}}, "GetObject")
-
-    away.meta.events.register("before-call.s3.GetObject", denied)
-    assert "SlowDown" in look(away, settings, 5)["window_fault"]
+    assert "SlowDown" in look(s3_that_refuses("GetObject", "SlowDown"), settings, 5)["window_fault"]
     assert len(lag_window.read(s3, storage).samples[0]) == 1
     assert look(s3, settings, 10)["stalled"] == {"0": "STALL"}
 
 
 def test_a_window_that_cannot_be_written_is_told(settings: Settings) -> None:
-    s3 = boto3.client("s3")
-
-    def denied(**_: Any) -> None:
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no s3:PutObject"}}, "PutObject")
-
-    s3.meta.events.register("before-call.s3.PutObject", denied)
-    assert "cannot be written" in look(s3, settings, 0)["window_fault"]
+    assert "cannot be written" in look(s3_that_refuses("PutObject"), settings, 0)["window_fault"]
