@@ -48,8 +48,9 @@ def test_a_broken_window_is_told_once_and_written_anew(settings: Settings) -> No
 def test_a_window_that_s3_does_not_give_is_kept(settings: Settings) -> None:
     s3, storage = boto3.client("s3"), settings.storage
     look(s3, settings, 0)
+    look(s3, settings, 2)
     assert "SlowDown" in look(s3_that_refuses("GetObject", "SlowDown"), settings, 5)["window_fault"]
-    assert len(lag_window.read(s3, storage).samples[0]) == 1
+    assert len(lag_window.read(s3, storage).samples[0]) == 2
     assert look(s3, settings, 10)["stalled"] == {"0": "STALL"}
 
 
