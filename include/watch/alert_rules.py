@@ -157,7 +157,10 @@ class _Change:
             run_url=known.run_url or alert.run_url,
             task=known.task,
             successes=known.successes,
+            run=known.run,
         )
+        if alert.run not in ("", known.run):  # another run of the DAG is late now: that one counts from here on
+            going_on = replace(going_on, run_url=alert.run_url, successes=None, run=alert.run)
         self.open[alert.key] = going_on
         if due:
             self.tell("reminder", going_on)
@@ -256,13 +259,22 @@ def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertS
     return change.done(), change.new
 
 
-def counted(state: AlertState, counts: Mapping[str, int]) -> tuple[AlertState, list[str]]:
+def counted(
+    state: AlertState, counts: Mapping[str, int], runs: Mapping[str, str] | None = None
+) -> tuple[AlertState, list[str]]:
     """Which open alerts are over because their task (`counts`: successes by task) has succeeded since.
 
+    One about a late run (`runs`: Airflow's state by run) is also over when that very run ends well. Until it has
+    ended its own tasks' successes prove nothing, and none is counted.
     Returns the state with a count noted for each alert that had none, and the keys that are over.
     """
     is_open, over = dict(state.open), []
     for key, alert in state.open.items():
+        run_state = (runs or {}).get(alert.run)
+        if run_state == "success":
+            over.append(key)
+        if run_state in {"queued", "running", "success"}:
+            continue
         count = counts.get(alert.task)
         if count is None:
             continue

@@ -42,6 +42,8 @@ class OpenAlert:
     """`dag_id/task_id` of the failed task that raised it; the alert is over when that task has succeeded again."""
     successes: int | None = None
     """How many instances of that task had succeeded when it failed; None: not known yet."""
+    run: str = ""
+    """`dag_id/run_id` of a run that takes too long: the alert is not over before this run has ended."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the object."""

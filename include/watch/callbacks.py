@@ -55,11 +55,13 @@ def on_task_failure(context: Context) -> None:
 
 
 def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
-    """Deadline callback of a DAG: a run has not ended in time. Over when the task `ended_by` succeeds in a later run.
+    """Deadline callback of a DAG: a run has not ended in time.
+
+    Over when the run ends well after all, or when it has failed and the task `ended_by` succeeds in a later one.
 
     Airflow runs it on the executor, with a small context and a token that opens no connection (3.3.2: "Access
     denied"). So it writes the notice into the alert state with the process's own AWS credentials, as dbt
-    works with, and the monitor's next tick mails it; the tick also counts the successes of `ended_by`.
+    works with, and the monitor's next tick mails it; the ticks also ask for the run's state and count the successes.
 
     Raises:
         ClientError, BotoCoreError: S3 refused or could not be reached; the monitor tells of that.
@@ -95,6 +97,7 @@ def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, 
         run_url=run_link(settings, run["dag_id"], run["dag_run_id"]),
         raised_by=run["dag_id"],
         task=f"{run['dag_id']}/{ended_by}",
+        run=f"{run['dag_id']}/{run['dag_run_id']}",
     )
 
 
@@ -194,6 +197,17 @@ def successes(dag_id: str, task_id: str) -> int | None:
         return int(RuntimeTaskInstance.get_ti_count(dag_id=dag_id, task_ids=[task_id], states=["success"]))
 
     return _asked(ask, f"the successes of {dag_id} / {task_id} cannot be counted here")
+
+
+def run_state(dag_id: str, run_id: str) -> str | None:
+    """Airflow's state of a run; None where that cannot be asked, or when the run was deleted."""
+    from airflow.sdk import DagRunState
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    def ask() -> str:
+        return DagRunState(RuntimeTaskInstance.get_dagrun_state(dag_id=dag_id, run_id=run_id)).value
+
+    return _asked(ask, f"the state of {dag_id} / {run_id} cannot be asked here")
 
 
 def _asked(ask: Callable[[], Answer], otherwise: str) -> Answer | None:

@@ -17,7 +17,7 @@ from include.watch import alert_rules, cloudwatch, connections, measure, thresho
 from include.watch.alert_rules import Verdict
 from include.watch.alert_state import S3AlertStore, update
 from include.watch.alerts import AlertState, Notice
-from include.watch.callbacks import run_link, successes
+from include.watch.callbacks import run_link, run_state, successes
 from include.watch.catalogue import METRICS
 from include.watch.fallback_store import VariableAlertStore, move_back, store_in_force
 
@@ -112,7 +112,9 @@ def transitions(verdicts: Sequence[Mapping[str, Any]] | None, run_id: str) -> li
             state, judged, now, settings.alert.reminder_after, run_link(settings, DAG_ID, run_id)
         )
         counts = {task: found for task in tasks_of(after) if (found := count(task)) is not None}
-        after, over = alert_rules.counted(after, counts)
+        late = {alert.run for alert in after.open.values() if alert.run}
+        runs = {run: state_now for run in late if (state_now := state_of(run)) is not None}
+        after, over = alert_rules.counted(after, counts, runs)
         after, ended = alert_rules.ended(after, [key for key in over if key not in still], now)
         after, reminded = alert_rules.reminded(after, now, settings.alert.reminder_after)
         return after, [*new, *ended, *reminded]
@@ -148,3 +150,9 @@ def count(task: str) -> int | None:
     """How many instances of a task (`dag_id/task_id`) have succeeded."""
     dag_id, _, task_id = task.partition("/")
     return successes(dag_id, task_id)
+
+
+def state_of(run: str) -> str | None:
+    """Airflow's state of a run (`dag_id/run_id`)."""
+    dag_id, _, run_id = run.partition("/")
+    return run_state(dag_id, run_id)

@@ -166,6 +166,39 @@ def test_a_count_that_is_not_known_or_fell_is_noted_and_ends_nothing(known: int 
     assert alert_rules.counted(state, {"d/t": 6})[1] == ["task_failed:d/t"]
 
 
+def late(run: str) -> OpenAlert:
+    return replace(from_task("run_late:d", "run_late", None), run=run, run_url=f"http://airflow.test/{run}")
+
+
+@pytest.mark.parametrize("state_of_run", ["queued", "running"])
+def test_a_late_run_is_not_over_before_it_has_ended_whatever_its_own_tasks_do(state_of_run: str) -> None:
+    state, _ = alert_rules.raised(AlertState(), [late("d/r1")], NOW, REMINDER)
+    for successes in (4, 5, 6):
+        state, over = alert_rules.counted(state, {"d/t": successes}, {"d/r1": state_of_run})
+        assert over == []
+    assert alert_rules.counted(state, {"d/t": 6}, {"d/r1": "success"})[1] == ["run_late:d"]
+    state, over = alert_rules.counted(state, {"d/t": 6}, {"d/r1": "failed"})
+    assert over == []  # nothing was built; a later run that works ends it
+    assert alert_rules.counted(state, {"d/t": 7}, {"d/r1": "failed"})[1] == ["run_late:d"]
+
+
+def test_a_late_run_that_was_deleted_is_over_when_a_later_one_works() -> None:
+    state, _ = alert_rules.raised(AlertState(), [late("d/r1")], NOW, REMINDER)
+    state, _ = alert_rules.counted(state, {"d/t": 4}, {})
+    assert alert_rules.counted(state, {"d/t": 5}, {})[1] == ["run_late:d"]
+
+
+def test_when_another_run_is_late_too_that_one_must_end() -> None:
+    state, _ = alert_rules.raised(AlertState(), [late("d/r1")], NOW, REMINDER)
+    state, _ = alert_rules.counted(state, {"d/t": 4}, {"d/r1": "failed"})
+    state, told = alert_rules.raised(state, [late("d/r2")], NOW + TICK, REMINDER)
+    assert told == []
+    assert alert_rules.counted(state, {"d/t": 5}, {"d/r1": "failed", "d/r2": "running"})[1] == []
+    assert state.open["run_late:d"].run_url == "http://airflow.test/d/r2"
+    assert state.open["run_late:d"].since == NOW
+    assert alert_rules.counted(state, {"d/t": 5}, {"d/r2": "success"})[1] == ["run_late:d"]
+
+
 def test_a_claimed_notice_is_nobody_elses_until_the_claim_runs_out() -> None:
     state, _ = run([[verdict("breached")]])
     state, mine = alert_rules.claim(state, NOW)
