@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import duckdb
 
 from include.local.airflow_api import AirflowApi
 from include.local.stack import Demo
@@ -52,6 +55,21 @@ class Stack:
             instead=lambda: self.api.task_states(dag_id, run_id),
         )
         return self.api.run(dag_id, run_id).state, self.api.task_states(dag_id, run_id)
+
+    def warehouse(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Look into the warehouse, which no run is using, or change it, which only a test would do.
+
+        A task's process holds the file's lock for a moment after Airflow has been told of the task's end.
+        """
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with duckdb.connect(self.values["WAREHOUSE_DUCKDB_PATH"]) as warehouse:
+                    return warehouse.execute(statement, parameters).fetchall()
+            except duckdb.IOException:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def run_dag(self, dag_id: str, **params: object) -> tuple[str, dict[str, str | None]]:
         """Trigger the DAG and wait for the run's end, five minutes at most."""

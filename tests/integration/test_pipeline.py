@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import duckdb
 import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -55,11 +54,6 @@ class WholeStack(Stack):
     """The running demo with its producer and its own look at itself."""
 
     observer: Observer
-
-    def warehouse(self, statement: str) -> list[tuple[Any, ...]]:
-        """Look into the warehouse, which no run is using, or change it, which only a test would do."""
-        with duckdb.connect(self.values["WAREHOUSE_DUCKDB_PATH"]) as warehouse:
-            return warehouse.execute(statement).fetchall()
 
 
 @pytest.fixture(scope="module")

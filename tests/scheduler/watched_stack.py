@@ -29,7 +29,9 @@ from include.ingest.sources.simulator import Simulator
 from include.local import environment
 from include.local.status import MONITOR, TRANSFORM
 from include.settings import KafkaSettings, SimulatorSettings, StorageSettings
+from include.watch import cloudwatch
 from include.watch.catalogue import CONDITIONS
+from include.watch.cloudwatch import Datum
 from include.watch.thresholds import VARIABLE
 from tests.chaos.proxy import FaultProxy, Weather
 from tests.laptop_stack import Stack, eventually
@@ -102,7 +104,7 @@ class WatchedStack:
 
     def tick(self) -> dict[str, str | None]:
         """One run of the monitor that begins now (after one that its schedule began); the states of its tasks."""
-        eventually(lambda: all(run.state in {"success", "failed"} for run in self.stack.api.runs(MONITOR, 5)), 300)
+        eventually(lambda: not self._monitor_runs(), 300)
         self.stack.wait_for_run(MONITOR, self.stack.api.trigger(MONITOR), 300)
         return self.look()
 
@@ -116,6 +118,15 @@ class WatchedStack:
                 self.lately |= red(self.seen[run.run_id])
         self.newest = ended[0].run_id
         return self.seen[self.newest]
+
+    def _monitor_runs(self) -> list[str]:
+        """Runs of the monitor that have not ended."""
+        return [run.run_id for run in self.stack.api.runs(MONITOR, 5) if run.state not in {"success", "failed"}]
+
+    def publish(self, metric: str, value: float, at: datetime) -> None:
+        """Put one number into CloudWatch."""
+        client = boto3.client("cloudwatch", endpoint_url=self.stack.values["AWS_ENDPOINT_URL"])
+        cloudwatch.publish(client, "CryptoLakehouse", "demo", [Datum(metric, value)], at)
 
     def log_of(self, task_id: str, dag_id: str = MONITOR, run_id: str = "") -> str:
         """The log of a task; of the monitor in its newest run that was looked at."""
@@ -179,6 +190,12 @@ class WatchedStack:
         admin = AdminClient(self._kafka().client_config())  # kept, or it would be gone before it has answered
         admin.incremental_alter_configs([topic])[topic].result(15)
 
+        def in_force() -> bool:
+            found = admin.describe_configs([topic])[topic].result(15)
+            return all(found[name].value == value for name, value in settings.items())
+
+        eventually(in_force, 30)
+
     def set_retention(self, retention: timedelta) -> None:
         """How long the topic keeps its records."""
         self.set_topic(**{"retention.ms": str(int(retention.total_seconds() * 1000))})
@@ -241,12 +258,20 @@ class WatchedStack:
         """How many data objects there are."""
         return sum("_o" in key for key in self.keys(StorageSettings().data_prefix))
 
-    def open_alerts(self) -> dict[str, Any]:
-        """What is open in the alert state, by key."""
+    def alert_state(self) -> dict[str, Any]:
+        """The alert state: what is `open`, by key, and the `outbox`."""
         s3 = boto3.client("s3", endpoint_url=self.stack.values["AWS_ENDPOINT_URL"])
         key = f"{StorageSettings().state_prefix}alerts.json"
         body = s3.get_object(Bucket=self.stack.values["S3_BUCKET"], Key=key)["Body"].read()
-        return dict(json.loads(body)["open"])
+        return dict(json.loads(body))
+
+    def wait_for_silence(self) -> None:
+        """Return between two runs of the monitor, when no notice waits or is being sent."""
+
+        def silent() -> bool:
+            return not self.alert_state()["outbox"] and not self._monitor_runs()
+
+        eventually(silent, 300, instead=self.alert_state)
 
     # --- Airflow
 
@@ -268,8 +293,8 @@ class WatchedStack:
         """Change settings of the DAG processor; returns when it has parsed the transform DAG anew."""
         self.stack.values.update(values)
         environment.write(self.stack.demo.environment_file, self.stack.values)
-        before = self._parsed_at()
         self.stop("airflow-dag-processor")
+        before = self._parsed_at()
         self.start("airflow-dag-processor")
         eventually(lambda: self._parsed_at() != before, 120)
 
