@@ -228,9 +228,9 @@ def test_a_task_fails(watched: WatchedStack) -> None:
 
 
 def test_failed_and_slow_uploads_are_told_once_cloudwatch_has_them(watched: WatchedStack) -> None:
+    """By this tick or, on a slow machine, by one of the schedule."""
     wait_until(moments["uploads work"] + PUBLISHED + SETTLE + PERIOD)
-    states = watched.tick()
-    assert red(states) >= {"check_upload_errors", "check_slow_uploads"}
+    watched.tick()
     tells(watched, {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"})
 
 
@@ -275,6 +275,7 @@ def test_s3_is_down(watched: WatchedStack) -> None:
     """Not even the alert state can be read; still it is told once, and the recovery too."""
     wait_until(moments["consumer stopped"] + SHORTEST_GRACE)  # so that nothing else begins between the two looks
     watched.wait_for_silence()  # a mail that is sent but not noted as sent would be sent again
+    watched.publish("MessagesConsumed", 3, datetime.now(UTC))  # or throughput would be low again on a slow machine
     watched.s3.weather = REFUSED
     states = watched.tick()
     assert {"measure_objects", "measure_layers", "check_monitor_blind"} <= red(states)

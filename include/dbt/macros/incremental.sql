@@ -6,7 +6,13 @@
     {%- if execute -%}
         {%- set found = run_query("select cast(max(" ~ column ~ ") as varchar) from " ~ this).rows[0][0] -%}
     {%- endif -%}
-    timestamp '{{ found or "1970-01-01 00:00:00" }}'
+    timestamp '{{ found or no_load() }}'
+{%- endmacro %}
+
+
+{# An instant before every load. #}
+{% macro no_load() -%}
+    {{- return('1970-01-01 00:00:00') -}}
 {%- endmacro %}
 
 
@@ -34,7 +40,7 @@
     {%- if not execute or adapter.get_relation(upstream.database, upstream.schema, upstream.identifier) is none -%}
         1 = 1
     {%- else -%}
-        {%- set since = taken_until(this) if is_incremental() else '1970-01-01 00:00:00' -%}
+        {%- set since = taken_until(this) if is_incremental() else no_load() -%}
         {%- if is_incremental() -%}
             {%- do require_what_was_taken(upstream, since) -%}
         {%- endif -%}
@@ -55,10 +61,9 @@
     has would come again, as duplicates of themselves. Raises a compiler error.
 #}
 {% macro require_what_was_taken(upstream, since) -%}
-    {%- set nothing = '1970-01-01 00:00:00' -%}
     {#- a mark set back to nothing may stand beside an old table #}
-    {%- set taken = newest_load(this, nothing) if since == nothing else since -%}
-    {%- if taken != nothing -%}
+    {%- set taken = newest_load(this, no_load()) if since == no_load() else since -%}
+    {%- if taken != no_load() -%}
         {%- set kept = run_query("select 1 from " ~ upstream ~ " where loaded_at <= timestamp '" ~ taken ~ "' limit 1") -%}
         {%- if kept.rows | length == 0 -%}
             {%- do exceptions.raise_compiler_error(
@@ -74,7 +79,7 @@
 {% macro taken_until(table) -%}
     {%- set mark = adapter.get_relation(table.database, table.schema, table.identifier ~ '_taken') -%}
     {%- if mark is none -%}
-        {{- return(newest_load(table, '1970-01-01 00:00:00')) -}}
+        {{- return(newest_load(table, no_load())) -}}
     {%- endif -%}
     {{- return(run_query("select taken_until from " ~ mark).rows[0][0]) -}}
 {%- endmacro %}
@@ -92,7 +97,7 @@
 {# Before a table is built anew: says that nothing is taken. #}
 {% macro forget_taken_loads() -%}
     {%- if execute and not is_incremental() -%}
-        {{ taken_loads_mark('1970-01-01 00:00:00') }}
+        {{ taken_loads_mark(no_load()) }}
     {%- endif -%}
 {%- endmacro %}
 

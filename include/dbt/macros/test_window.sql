@@ -15,7 +15,7 @@
 
 {% macro test_window_start() -%}
     {%- if var('test_window_days') is none -%}
-        timestamp '1970-01-01 00:00:00'
+        timestamp '{{ no_load() }}'
     {%- else -%}
         {{ timestamp_literal(run_started_at - modules.datetime.timedelta(days=var('test_window_days'))) }}
     {%- endif -%}
