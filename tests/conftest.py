@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Airflow reads its configuration at its first import: point it away from the developer's own.
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="crypto-lakehouse-airflow-")
@@ -21,6 +22,14 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parents[1] / "dags
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).parents[1] / "plugins")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+
+# The same examples in each run, at any speed of the machine: a run says something about the code, and nothing about
+# luck. HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+# aiosmtpd gives a mail server five seconds to start.
+os.environ.setdefault("AIOSMTPD_CONTROLLER_TIMEOUT", "60")
 
 from include.local import broker  # noqa: E402
 from include.local.emulator import CREDENTIALS  # noqa: E402

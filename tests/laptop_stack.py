@@ -72,5 +72,5 @@ class Stack:
             time.sleep(0.5)
 
     def run_dag(self, dag_id: str, **params: object) -> tuple[str, dict[str, str | None]]:
-        """Trigger the DAG and wait for the run's end, five minutes at most."""
-        return self.wait_for_run(dag_id, self.api.trigger(dag_id, params), 300)
+        """Trigger the DAG and wait for the run's end, ten minutes at most."""
+        return self.wait_for_run(dag_id, self.api.trigger(dag_id, params), 600)

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from include.local import broker, emulator
 
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to clients' connections: a server that is stopped finds its port free afterwards."""
+_reserved: dict[int, IO[bytes]] = {}
+
 
 def free_port() -> int:
-    """A loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free loopback TCP port that no other call gives away while this process runs, not in another suite either."""
+    folder = Path(tempfile.gettempdir()) / f"crypto-lakehouse-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    while True:
+        port = random.choice(PORTS)
+        if port in _reserved:
+            continue
+        lock = (folder / str(port)).open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _reserved[port] = lock
+        return port
 
 
 @contextmanager

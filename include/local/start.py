@@ -55,7 +55,7 @@ def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
     with demo.step("Airflow: API server, scheduler, DAG processor"):
         for name in ("airflow-api", "airflow-dag-processor", "airflow-scheduler"):
             demo.control.start(name, wait=False)
-        api.wait_until_ready(seconds=120)
+        api.wait_until_ready(seconds=300)
         for dag_id in DAGS:
             api.wait_for_dag(dag_id, seconds=120)
     return api

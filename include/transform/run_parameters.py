@@ -98,7 +98,8 @@ def chosen_nodes(select: str) -> list[str]:
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 
     kinds = ["model", "seed", "snapshot", "test"]
-    command = ["--quiet", "--log-level-file", "none", "ls", "--select", select, "--output", "json"]
+    # Without --no-write-json dbt writes the manifest anew, in place, under the eyes of those who parse the DAG.
+    command = ["--quiet", "--log-level-file", "none", "--no-write-json", "ls", "--select", select, "--output", "json"]
     command += ["--output-keys", "unique_id", "resource_type", "tags"]
     command += [argument for kind in kinds for argument in ("--resource-type", kind)]
     command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]

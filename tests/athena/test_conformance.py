@@ -22,7 +22,7 @@ from tests.athena.rig import AthenaWarehouse
 from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket, quote
 from tests.warehouse.warehouse import Warehouse, reported
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 TABLES = {
     "lake_reference.assets": "id",

@@ -25,7 +25,7 @@ JARS = PROJECT_ROOT / ".local" / "trino-jars"
 VERSION = "483"
 PLUGINS = {"hive": "io.trino.plugin.hive.HivePlugin", "iceberg": "io.trino.plugin.iceberg.IcebergPlugin"}
 JAVA_MAJOR = 25
-START_SECONDS = 240
+START_SECONDS = 600
 
 
 class TrinoUnavailableError(RuntimeError):

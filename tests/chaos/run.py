@@ -49,6 +49,8 @@ class Plan:
     """S3 requests between two faults, so that faults meet consumers at work, not only consumers that start."""
 
 
+STARTED = '"message": "started"'
+
 SHORT = Plan(kills=3, stalls=1, broker_restarts=0, outages=1, rate=200.0)
 
 
@@ -233,6 +235,11 @@ def _wake(wakes: list[tuple[float, ConsumerProcess]], now: float) -> list[tuple[
 
 
 def _heal(consumers: list[ConsumerProcess]) -> None:
+    """Start those that are gone, and wait until they take signals: Python ends at once while it still imports."""
     for consumer in consumers:
         if not consumer.running:
+            starts = consumer.log.read_text().count(STARTED)
             consumer.start()
+            deadline = monotonic() + 60
+            while consumer.log.read_text().count(STARTED) == starts and monotonic() < deadline:
+                sleep(0.1)

@@ -24,7 +24,7 @@ REQUIREMENTS = (PROJECT_ROOT / "requirements.txt").read_text()
 RUNS_THERE = ("transform", "watch", "landing", "dbt/plugins", "settings.py")
 """Parts of include/ that DAGs and dbt import."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [airflow] = re.findall(r"^apache-airflow==.*$", DEV, re.MULTILINE)
     install = [str(UV), "pip", "install", "-q", "--python", str(python), "-r", str(PROJECT_ROOT / "requirements.txt")]
     install += [airflow, "-c", str(PROJECT_ROOT / "requirements" / "dev.txt")]
-    subprocess.run(install, check=True, timeout=240)
+    subprocess.run(install, check=True, timeout=600)
     return app
 
 
@@ -53,7 +53,7 @@ def run(image: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "PYTHONPATH": str(image),
     } | dict(re.findall(r"^(?:ENV| {3}) ([A-Z_]+)=(\S+)", DOCKERFILE, re.MULTILINE))
-    return subprocess.run(command, cwd=image, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=image, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_manifest_is_made_as_the_dockerfile_does(image: Path) -> None:

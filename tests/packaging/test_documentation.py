@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -188,28 +189,32 @@ def takes_no_arguments(module: str) -> bool:
 
 
 def test_every_module_is_there_and_knows_its_options() -> None:
-    """All at once: each start costs a second of imports, and two run beside each other."""
+    """Two beside each other: each start costs a second of imports."""
     wanted = commands()
     assert ("include.ingest", "resize-cells") in wanted
     assert ("include.aws", "deploy") in wanted
     plain = {key for key in wanted if takes_no_arguments(key[0])}
     assert not [key for key in plain if wanted[key] or key[1]], "options for a program that takes none"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "S3_"))}
-    running = {
-        key: subprocess.Popen(
+
+    def asked_for_help(key: tuple[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, "-m", key[0], *([key[1]] if key[1] else []), "--help"],
             cwd=PROJECT_ROOT,
             env=environment | {"COLUMNS": "200"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=120,
+            check=False,
         )
-        for key in sorted(set(wanted) - plain)
-    }
-    for key, child in running.items():
-        shown, _ = child.communicate(timeout=120)
-        assert child.returncode == 0, (key, shown)
-        unknown = {option for option in wanted[key] - {"--help"} if option not in shown}
+
+    asked = sorted(set(wanted) - plain)
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(asked_for_help, asked))
+    for key, answer in zip(asked, answers, strict=True):
+        assert answer.returncode == 0, (key, answer.stdout)
+        unknown = {option for option in wanted[key] - {"--help"} if option not in answer.stdout}
         assert not unknown, f"python -m {' '.join(key)} does not know {unknown}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,11 @@ def warehouse(tmp_path: Path, dbt_artifacts: Path, bucket: str, s3: str) -> Ware
 
 @pytest.fixture
 def today() -> datetime:
-    """The current hour, UTC, and far enough from midnight that a few hours before are the same day."""
+    """The current hour, UTC; no day begins for some minutes, or the next load would be the first of another day."""
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    if midnight - now < timedelta(minutes=3):
+        time.sleep((midnight - now).total_seconds())
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -48,7 +53,10 @@ def built_warehouse(
     with environment({"AWS_ENDPOINT_URL": aws_endpoint}):
         boto3.client("s3").create_bucket(Bucket=bucket)
         topic = LandedTopic()
-        market_day(topic, datetime.now(UTC) - timedelta(hours=30), hours=30)
+        now = datetime.now(UTC)
+        early = (now.hour, now.minute) < (0, 5)  # the newest file would hold a single record
+        end = now - timedelta(minutes=10) if early else now
+        market_day(topic, end - timedelta(hours=30), hours=30)
         topic.land(open_bucket(bucket, aws_endpoint))
     original = Warehouse(tmp_path_factory.mktemp("built"), dbt_artifacts, bucket, aws_endpoint)
     original.build()

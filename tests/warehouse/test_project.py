@@ -11,6 +11,7 @@ import pytest
 from dbt.artifacts.schemas.manifest import WritableManifest
 from dbt.cli.main import dbtRunner
 
+from include.transform import run_parameters
 from tests.warehouse.warehouse import DBT_PROJECT, Warehouse, environment
 
 
@@ -27,6 +28,19 @@ def parse(target: str, folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return parse("athena", tmp_path_factory.mktemp("athena"))
+
+
+def test_who_asks_what_a_selection_matches_leaves_the_manifest_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler's DAG processor reads it at the same time: half a manifest is an import error."""
+    monkeypatch.setattr(run_parameters, "work_folder", lambda: tmp_path)
+    with environment({"WAREHOUSE_TARGET": "ci"}):
+        nodes = run_parameters.chosen_nodes("path:models/silver")
+    assert "model.crypto_lakehouse.crypto_stage" in nodes
+    assert "test.crypto_lakehouse.assert_every_bronze_row_is_in_silver_or_quarantine" in nodes  # one across layers
+    assert not [one for one in nodes if one.startswith("test.crypto_lakehouse.not_null_")]  # those run with their model
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def of_kind(manifest: Any, kind: str) -> list[Any]:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.servers
 def land(stage: Stage, **changes: str) -> None:
     """Run a consumer until everything is committed."""
     consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5", **changes)
-    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert consumer.terminate() == 0
 
 
@@ -42,16 +42,16 @@ def held(consumer: ConsumerProcess) -> int:
 
 
 def test_a_static_member_comes_back_without_a_rebalance(stage: Stage) -> None:
-    session = {"KAFKA_OPTIONS": '{"session.timeout.ms": 30000, "heartbeat.interval.ms": 500, "log_level": 3}'}
+    session = {"KAFKA_OPTIONS": '{"session.timeout.ms": 120000, "heartbeat.interval.ms": 500, "log_level": 3}'}
     first = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="a", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
     second = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="b", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
-    until(lambda: held(first) == held(second) == PARTITIONS // 2, "both have their share", 40)
+    until(lambda: held(first) == held(second) == PARTITIONS // 2, "both have their share")
     before = [len(events(second, name)) for name in ("assigned", "revoked", "lost")]
     loads = [stage.load(300)]
     assert first.terminate() == 0
     loads.append(stage.load(300))
     again = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="a", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
-    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert [len(events(second, name)) for name in ("assigned", "revoked", "lost")] == before
     assert held(again) == PARTITIONS // 2
     assert [again.terminate(), second.terminate()] == [0, 0]
@@ -140,10 +140,10 @@ def test_a_partition_that_is_assigned_and_forgotten_is_joined_anew(
     thread = Thread(target=ours.run, daemon=True)
     thread.start()
     loads = [stage.load(400)]
-    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     ours._lanes = {number: lane for number, lane in ours._lanes.items() if number > 0}  # as if 0 was never told of
     loads.append(stage.load(400))
-    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     ours.stop()
     thread.join(30)
     assert consumer.LANES_DIFFER in capsys.readouterr().out

@@ -47,7 +47,7 @@ def messages(stage: Stage) -> list[tuple[bytes, float]]:
     reader.assign([TopicPartition(stage.topic, number, 0) for number in range(PARTITIONS)])
     found, ends = [], 0
     while ends < PARTITIONS:
-        message = reader.poll(5)
+        message = reader.poll(60)
         assert message is not None
         if message.error():
             ends += 1
@@ -65,6 +65,7 @@ def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
 ) -> None:
     producer.start()
     until(lambda: len(service.asked) >= 4, "four polls")
+    until(lambda: len(messages(stage)) >= 3, "their quotes")
     assert sorted(messages(stage)) == [(b"BTC", 64123.12), (b"ETH", 3120.0), (b"XRP", 0.52)]
     service.status, service.headers = 429, {"Retry-After": "2"}
     asked = len(service.asked)
@@ -94,7 +95,7 @@ def test_a_key_that_is_refused_ends_it_with_everything_delivered(
     stage: Stage, service: Service, producer: ConsumerProcess
 ) -> None:
     producer.start()
-    until(lambda: len(service.asked) >= 1, "a poll")
+    until(lambda: len(service.asked) >= 2, "a poll that was answered")
     service.status = 401
     assert producer.process is not None
     assert producer.process.wait(30) == 2

@@ -49,7 +49,7 @@ def test_topic_producer_and_consumer_work_through_sasl_and_tls(stage: Stage, mec
     assert ingest(stage, "create-topic", "--partitions", str(PARTITIONS)).returncode == 0
     load = stage.load(300, bad_share=0.05)
     consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
-    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 40) == {}
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert consumer.terminate() == 0
     assert verdict(stage, load).errors == []
     assert PASSWORD not in stage.log()

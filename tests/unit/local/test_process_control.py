@@ -30,11 +30,18 @@ RUNAWAY = Program("runaway", ("sh", "-c", 'setsid sleep 1000 & echo $! > "$CHILD
 BROKEN = Program("broken", ("sh", "-c", "echo no such broker; exit 3"))
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.05)
+
+
+def child_of(folder: Path, other_than: psutil.Process | None = None) -> psutil.Process:
+    """What the program started beside itself; waits until the program has written it down."""
+    file, known = folder / "child", "" if other_than is None else str(other_than.pid)
+    eventually(lambda: file.exists() and file.read_text().strip() not in {"", known})
+    return psutil.Process(int(file.read_text()))
 
 
 @pytest.fixture
@@ -50,11 +57,12 @@ def control(tmp_path: Path) -> Iterator[ProcessControl]:
 
 def test_crash_is_mended_and_stop_takes_children_along(control: ProcessControl, tmp_path: Path) -> None:
     control.start("sleeper")
+    orphan = child_of(tmp_path)
     first = control.process_id("sleeper")
     os.kill(first, signal.SIGKILL)
     eventually(lambda: control.process_id("sleeper") not in {0, first})
     eventually(lambda: control.status()["sleeper"] == "RUNNING")
-    child = psutil.Process(int((tmp_path / "child").read_text()))
+    child = child_of(tmp_path, other_than=orphan)
     assert alive(child)
     control.stop("sleeper")
     eventually(lambda: not alive(child))
@@ -70,7 +78,7 @@ def test_program_that_cannot_start_shows_its_log(control: ProcessControl) -> Non
 
 def test_what_left_its_programs_session_is_ended_too(control: ProcessControl, tmp_path: Path) -> None:
     control.start("runaway")
-    child = psutil.Process(int((tmp_path / "child").read_text()))
+    child = child_of(tmp_path)
     control.shutdown()
     assert not alive(child)
 
@@ -91,7 +99,7 @@ def test_who_watches_while_another_stops_everything_is_told_so(control: ProcessC
         assert control.present()
         control.shutdown()  # only waits
         assert not control.present()
-        elsewhere.result(timeout=5)
+        elsewhere.result(timeout=60)
     with pytest.raises(NotRunningError):
         control.status()
 
