@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import itertools
 import os
 import random
@@ -68,7 +69,15 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
             publisher = Publisher(metrics, settings.aws, settings.monitor, chosen.cloudwatch_seconds)
             publisher.start()
             stack.callback(publisher.stop)
+        _look_for_cycles_rarely()
         return consumer.run()
+
+
+def _look_for_cycles_rarely() -> None:
+    """Reference counts free what a chunk of messages leaves; to look for cycles in it was 2.3 % of all CPU (perf)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def _consumer(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
