@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -36,9 +37,11 @@ def free_port() -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-        except OSError:
+        except OSError as error:
             lock.close()
-            continue
+            if error.errno in {errno.EWOULDBLOCK, errno.EADDRINUSE}:
+                continue
+            raise
         _reserved[port] = lock
         return port
 

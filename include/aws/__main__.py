@@ -54,7 +54,11 @@ def _deploy(options: argparse.Namespace) -> int:
 
 
 def _destroy(options: argparse.Namespace) -> int:
-    kept = f"with ALL DATA in bucket {options.delete_data}" if options.delete_data else "(bucket and database stay)"
+    kept = (
+        f"with ALL DATA in bucket {options.delete_data} and its Glue databases"
+        if options.delete_data
+        else "(bucket and database stay)"
+    )
     if not options.yes and not _asked(f"Delete stack {options.stack} {kept}?"):
         raise d.DeployError(f"not confirmed: stack {options.stack} is as it was")
     there = d.destroy(stack=options.stack, delete_data_of=options.delete_data, progress=_say)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 DEFAULT_STACK = "crypto-lakehouse"
+SCHEMAS = ("bronze", "silver", "gold", "monitoring", "reference", "test_failures")
+"""What dbt appends to the database's name, one database each (`+schema` in dbt_project.yml; a test compares)."""
 MAX_TEMPLATE_BYTES = 51_200
 """What CloudFormation takes in the request itself; a longer one would have to be in a bucket first."""
 
@@ -162,8 +164,18 @@ class Deployer:
             values.get("DatabaseName", self.settings.warehouse.database),
         )
 
+    def require_region_of(self, bucket: str) -> None:
+        """Refuse what is meant for another region: the stack would not be found here, the bucket everywhere.
+
+        Raises:
+            DeployError: the bucket is in another region, or another account's.
+        """
+        self._has_bucket(bucket)
+
     def delete_data(self, bucket: str, progress: Progress) -> int:
         """Delete a bucket with every version of every object in it; how many versions that were."""
+        if not self._has_bucket(bucket):
+            return 0  # an earlier try has got so far
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
         deleted = 0
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
@@ -181,14 +193,13 @@ class Deployer:
         return deleted
 
     def delete_databases(self, database: str, progress: Progress) -> None:
-        """Delete the Glue database and those of its layers (NAME_bronze and so on)."""
+        """Delete the Glue database and those that dbt has made beside it; another's NAME_prod is none of these."""
         glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
+        ours = {database, *(f"{database}_{schema}" for schema in SCHEMAS)}
         for page in glue.get_paginator("get_databases").paginate():
-            for found in page["DatabaseList"]:
-                name = found["Name"]
-                if name == database or name.startswith(f"{database}_"):
-                    glue.delete_database(Name=name)
-                    progress(Step("Database", "AWS::Glue::Database", "DELETE_COMPLETE", name))
+            for name in [found["Name"] for found in page["DatabaseList"] if found["Name"] in ours]:
+                glue.delete_database(Name=name)
+                progress(Step("Database", "AWS::Glue::Database", "DELETE_COMPLETE", name))
 
     # ---- what the public methods are made of
 
@@ -204,6 +215,11 @@ class Deployer:
         status = stack["StackStatus"]
         if status.endswith("_IN_PROGRESS"):
             raise DeployError(f"stack {self.stack} is in {status}: wait until that is over, then deploy again")
+        if status == "UPDATE_ROLLBACK_FAILED":
+            raise DeployError(
+                f"stack {self.stack} is in {status}: mend what its last event names, then "
+                f"aws cloudformation continue-update-rollback --stack-name {self.stack}, then deploy again"
+            )
         if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
             raise DeployError(
                 f"stack {self.stack} is in {status} and cannot be updated: "
@@ -224,26 +240,37 @@ class Deployer:
 
         `destroy` leaves both behind, so this is how a stack comes back to its data.
         """
-        if stack is not None:
-            deployed = _deployed_parameters(stack)
-            return {name: deployed[name] for name in ("CreateBucket", "CreateDatabase") if name in deployed}, []
         names = p.from_settings(self.settings) | dict(given)
-        bucket, database = names["BucketName"], names["DatabaseName"]
-        notes = []
-        if has_bucket := self._has_bucket(bucket):
-            notes.append(f"bucket {bucket} exists: this stack uses it and does not manage its configuration")
-            notes += self._weaknesses(bucket)
-        if has_database := self._has_database(database):
-            notes.append(f"Glue database {database} exists: it is used as it is")
-        return {
-            "CreateBucket": str(not has_bucket).lower(),
-            "CreateDatabase": str(not has_database).lower(),
-        }, notes
+        deployed = _deployed_parameters(stack)
+        found: dict[str, str] = {}
+        notes: list[str] = []
+        for flag, parameter, look in (
+            ("CreateBucket", "BucketName", self._look_for_bucket),
+            ("CreateDatabase", "DatabaseName", self._look_for_database),
+        ):
+            if flag in deployed and deployed.get(parameter) == names[parameter]:
+                found[flag] = deployed[flag]
+            else:  # a new stack, or one that gets another bucket or database
+                there, said = look(names[parameter])
+                found[flag] = str(not there).lower()
+                notes += said
+        return found, notes
+
+    def _look_for_bucket(self, bucket: str) -> tuple[bool, list[str]]:
+        if not self._has_bucket(bucket):
+            return False, []
+        used = f"bucket {bucket} exists: this stack uses it and does not manage its configuration"
+        return True, [used, *self._weaknesses(bucket)]
+
+    def _look_for_database(self, database: str) -> tuple[bool, list[str]]:
+        if not self._has_database(database):
+            return False, []
+        return True, [f"Glue database {database} exists: it is used as it is"]
 
     def _has_bucket(self, name: str) -> bool:
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
         try:
-            s3.head_bucket(Bucket=name)
+            region = s3.head_bucket(Bucket=name).get("BucketRegion", s3.meta.region_name)
         except ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if status == 404:
@@ -254,6 +281,11 @@ class Deployer:
                     "in the world, so choose another with S3_BUCKET"
                 ) from error
             raise
+        if region != s3.meta.region_name:  # boto3 would follow it there; the consumer and Athena do not
+            raise DeployError(
+                f"bucket {name} is in {region}, this deployment is for {s3.meta.region_name}: "
+                "choose another with S3_BUCKET, or set AWS_DEFAULT_REGION"
+            )
         return True
 
     def _weaknesses(self, bucket: str) -> list[str]:
@@ -278,6 +310,11 @@ class Deployer:
             policy = ""
         if "aws:SecureTransport" not in policy:
             found.append(f"bucket {bucket} has no policy that refuses plain HTTP: see BucketPolicy in {TEMPLATE.name}")
+        if "s3:if-none-match" not in policy or f"{bucket}/{self.settings.storage.data_prefix}" not in policy:
+            found.append(
+                f"bucket {bucket} has no policy that refuses to overwrite what is landed under "
+                f"{self.settings.storage.data_prefix}: see BucketPolicy in {TEMPLATE.name}"
+            )
         return found
 
     def _has_database(self, name: str) -> bool:
@@ -461,8 +498,10 @@ def destroy(
     """
     deployer = Deployer(stack, settings or load())
     bucket, database = deployer.data_places()
-    if delete_data_of is not None and delete_data_of != bucket:
-        raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
+    if delete_data_of is not None:
+        if delete_data_of != bucket:
+            raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
+        deployer.require_region_of(bucket)
     there = deployer.destroy(progress)
     if delete_data_of is not None:
         deployer.delete_data(bucket, progress)

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from include.watch.alerts import AlertState, Notice, NoticeKind, OpenAlert
 from include.watch.catalogue import CONDITIONS, Condition, Unit, metric_of
@@ -259,13 +259,22 @@ def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertS
     return change.done(), change.new
 
 
-def counted(
-    state: AlertState, counts: Mapping[str, int], runs: Mapping[str, str] | None = None
-) -> tuple[AlertState, list[str]]:
-    """Which open alerts are over because their task (`counts`: successes by task) has succeeded since.
+Awaited: TypeAlias = tuple[str, str]
+"""A task (`dag_id/task_id`) whose next success ends an alert, and the run whose success does not count, or ''."""
 
-    One about a late run (`runs`: Airflow's state by run) is also over when that very run ends well. Until it has
-    ended its own tasks' successes prove nothing, and none is counted.
+
+def awaited(alert: OpenAlert) -> Awaited:
+    """What an alert that a task or a late run has raised waits for."""
+    return alert.task, alert.run
+
+
+def counted(
+    state: AlertState, counts: Mapping[Awaited, int], runs: Mapping[str, str] | None = None
+) -> tuple[AlertState, list[str]]:
+    """Which open alerts are over because their task has succeeded since (`counts`: its successes).
+
+    One about a late run (`runs`: Airflow's state by run) is also over when that very run ends well, and never before
+    it has ended. Its own tasks' successes prove nothing: those of other runs are counted.
     Returns the state with a count noted for each alert that had none, and the keys that are over.
     """
     is_open, over = dict(state.open), []
@@ -273,14 +282,13 @@ def counted(
         run_state = (runs or {}).get(alert.run)
         if run_state == "success":
             over.append(key)
-        if run_state in {"queued", "running", "success"}:
             continue
-        count = counts.get(alert.task)
+        count = counts.get(awaited(alert))
         if count is None:
             continue
         if alert.successes is None or count < alert.successes:  # fewer: old runs were cleaned away
             is_open[key] = replace(alert, successes=count)
-        elif count > alert.successes:
+        elif count > alert.successes and run_state not in {"queued", "running"}:
             over.append(key)
     return AlertState(is_open, state.outbox), over
 

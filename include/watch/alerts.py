@@ -39,19 +39,23 @@ class OpenAlert:
     run_url: str = ""
     raised_by: str = "pipeline_monitor"
     task: str = ""
-    """`dag_id/task_id` of the failed task that raised it; the alert is over when that task has succeeded again."""
+    """`dag_id/task_id`, the failed task that raised it: the alert is over when it has succeeded again. Of a late run
+    the first task: the alert is over, too, when it has succeeded in another run."""
     successes: int | None = None
-    """How many instances of that task had succeeded when it failed; None: not known yet."""
+    """How many instances of that task had succeeded then, those of `run` left out; None: not known yet."""
     run: str = ""
-    """`dag_id/run_id` of a run that takes too long: the alert is not over before this run has ended."""
+    """`dag_id/run_id` of a run that takes too long: the alert is over when it ends well, and never before it ends."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the object."""
-        return asdict(self) | {
+        content = asdict(self) | {
             "since": to_text(self.since),
             "notified_at": to_text(self.notified_at),
             "details": list(self.details),
         }
+        if not self.run:
+            del content["run"]  # a process of an earlier release, which does not know it, can read the others
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:

@@ -57,7 +57,7 @@ def on_task_failure(context: Context) -> None:
 def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
     """Deadline callback of a DAG: a run has not ended in time.
 
-    Over when the run ends well after all, or when it has failed and the task `ended_by` succeeds in a later one.
+    Over when the run ends well after all; when it has failed or was deleted, once `ended_by` succeeds in another one.
 
     Airflow runs it on the executor, with a small context and a token that opens no connection (3.3.2: "Access
     denied"). So it writes the notice into the alert state with the process's own AWS credentials, as dbt
@@ -186,15 +186,17 @@ def _of_task(context: Context, run_url: str, now: datetime) -> OpenAlert:
     )
 
 
-def successes(dag_id: str, task_id: str) -> int | None:
-    """How many instances of the task have succeeded; None where that cannot be asked.
+def successes(dag_id: str, task_id: str, but_in: str = "") -> int | None:
+    """How many instances of the task have succeeded, not counting the run `but_in`; None where that cannot be asked.
 
     (Airflow runs the callback of a task that was killed in the DAG processor, which cannot ask.)
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     def ask() -> int:
-        return int(RuntimeTaskInstance.get_ti_count(dag_id=dag_id, task_ids=[task_id], states=["success"]))
+        what: dict[str, Any] = {"dag_id": dag_id, "task_ids": [task_id], "states": ["success"]}
+        found = int(RuntimeTaskInstance.get_ti_count(**what))
+        return found - int(RuntimeTaskInstance.get_ti_count(**what, run_ids=[but_in])) if but_in else found
 
     return _asked(ask, f"the successes of {dag_id} / {task_id} cannot be counted here")
 

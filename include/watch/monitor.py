@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from include.settings import load
 from include.watch import alert_rules, cloudwatch, connections, measure, thresholds, tick
-from include.watch.alert_rules import Verdict
+from include.watch.alert_rules import Verdict, awaited
 from include.watch.alert_state import S3AlertStore, update
 from include.watch.alerts import AlertState, Notice
 from include.watch.callbacks import run_link, run_state, successes
@@ -111,9 +111,10 @@ def transitions(verdicts: Sequence[Mapping[str, Any]] | None, run_id: str) -> li
         after, new = alert_rules.advance(
             state, judged, now, settings.alert.reminder_after, run_link(settings, DAG_ID, run_id)
         )
-        counts = {task: found for task in tasks_of(after) if (found := count(task)) is not None}
-        late = {alert.run for alert in after.open.values() if alert.run}
-        runs = {run: state_now for run in late if (state_now := state_of(run)) is not None}
+        raised = [alert for alert in after.open.values() if alert.task]
+        counts = {what: found for what in map(awaited, raised) if (found := count(*what)) is not None}
+        late = {alert.run for alert in raised if alert.run}
+        runs = {run: run_is for run in late if (run_is := state_of(run)) is not None}
         after, over = alert_rules.counted(after, counts, runs)
         after, ended = alert_rules.ended(after, [key for key in over if key not in still], now)
         after, reminded = alert_rules.reminded(after, now, settings.alert.reminder_after)
@@ -141,18 +142,15 @@ def _with_subject(verdict: Verdict, subject: str, text: str) -> Verdict:
     )
 
 
-def tasks_of(state: AlertState) -> set[str]:
-    """The failed tasks (`dag_id/task_id`) that open alerts wait for."""
-    return {alert.task for alert in state.open.values() if alert.task}
-
-
-def count(task: str) -> int | None:
-    """How many instances of a task (`dag_id/task_id`) have succeeded."""
+def count(task: str, but_in: str) -> int | None:
+    """How many instances of a task (`dag_id/task_id`) have succeeded, not counting a run (`dag_id/run_id`, or '')."""
     dag_id, _, task_id = task.partition("/")
-    return successes(dag_id, task_id)
+    return successes(dag_id, task_id, but_in.partition("/")[2])
 
 
 def state_of(run: str) -> str | None:
     """Airflow's state of a run (`dag_id/run_id`)."""
     dag_id, _, run_id = run.partition("/")
-    return run_state(dag_id, run_id)
+    found = run_state(dag_id, run_id)
+    log.info("late run %s is %s", run, found or "not known")
+    return found

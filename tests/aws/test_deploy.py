@@ -319,12 +319,37 @@ def test_destroy_keeps_the_data_and_a_new_stack_finds_it(
     assert {table["Name"] for table in glue.get_tables(DatabaseName=names.database)["TableList"]} > {"crypto_raw_data"}
 
 
+def test_a_stack_that_gets_another_bucket_and_database_makes_what_is_not_there(
+    deployed: d.Deployment, names: Names, settings: Settings
+) -> None:
+    """Also one that uses, of the earlier ones, what a destroyed stack has left."""
+    assert d.destroy(stack=names.stack, settings=settings)
+    d.deploy(stack=names.stack, settings=settings)
+    bucket, database = f"{names.bucket}-2", f"{names.database}_2"
+    moved = d.deploy({"BucketName": bucket, "DatabaseName": database}, stack=names.stack, settings=settings)
+    assert moved.changed
+    boto3.client("s3").head_bucket(Bucket=bucket)
+    assert boto3.client("glue").get_database(Name=database)["Database"]["Name"] == database
+    boto3.client("s3").head_bucket(Bucket=names.bucket)
+
+
+def test_a_bucket_in_another_region_is_refused(names: Names, settings: Settings) -> None:
+    """boto3 would follow it there, the consumer and Athena do not."""
+    elsewhere = boto3.client("s3", region_name="eu-west-3")
+    elsewhere.create_bucket(Bucket=names.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    with pytest.raises(d.DeployError, match="is in eu-west-3, this deployment is for us-east-1"):
+        d.deploy(stack=names.stack, settings=settings)
+    with pytest.raises(d.DeployError, match="is in eu-west-3"):
+        d.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)
+
+
 def test_a_bucket_made_elsewhere_is_used_and_its_weaknesses_are_named(names: Names, settings: Settings) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=names.bucket)
     notes = "\n".join(d.deploy(stack=names.stack, settings=settings).notes)
     assert "keeps no old versions" in notes
     assert "refuses plain HTTP" in notes
+    assert "refuses to overwrite what is landed under crypto_data/" in notes
     assert "BucketPolicy" not in statuses(names)
     assert s3.get_bucket_versioning(Bucket=names.bucket).get("Status") is None
 
@@ -337,7 +362,9 @@ def test_data_is_deleted_only_when_the_bucket_is_named(
         s3.put_object(Bucket=names.bucket, Key="state/layers/gold.json", Body=body)
     s3.delete_object(Bucket=names.bucket, Key="state/layers/gold.json")
     glue.create_database(DatabaseInput={"Name": f"{names.database}_gold"})
-    glue.create_database(DatabaseInput={"Name": f"{names.database}x"})
+    others = {f"{names.database}x", f"{names.database}_prod", f"{names.database}_prod_gold"}
+    for other in others:
+        glue.create_database(DatabaseInput={"Name": other})
     with pytest.raises(d.DeployError, match="nothing was deleted"):
         d.destroy(stack=names.stack, settings=settings, delete_data_of="another-bucket")
     assert set(statuses(names).values()) == {"CREATE_COMPLETE"}
@@ -348,7 +375,8 @@ def test_data_is_deleted_only_when_the_bucket_is_named(
         s3.head_bucket(Bucket=names.bucket)
     left = {database["Name"] for database in glue.get_databases()["DatabaseList"]}
     assert not {names.database, f"{names.database}_gold"} & left
-    assert f"{names.database}x" in left
+    assert others <= left  # another environment's
+    assert not d.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)  # nothing is left to do
     assert any("3 versions" in step.reason for step in steps)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import dbt.adapters.athena
 import pytest
 
+from include.aws.deploy import SCHEMAS
 from include.aws.document import parse
 from include.aws.permissions import NOT_GRANTED, POLICIES
 from include.aws.render import TEMPLATE
@@ -159,3 +160,15 @@ def test_bi_readers_may_read_all_that_dashboards_need() -> None:
     }
     for sid, forms in needed.items():
         assert {form % database for form in forms for database in used} <= granted[sid]
+
+
+def test_airflow_may_build_in_the_databases_that_dbt_makes_and_in_no_other() -> None:
+    """A prefix would be `NAME_prod`'s too."""
+    [built] = [one for one in statements("AirflowPolicy") if one["Sid"] == "BuildTables"]
+    places = [place["Fn::Sub"].rpartition(":")[2] for place in listed(built["Resource"])]
+    names = ["${DatabaseName}", *(f"${{DatabaseName}}_{schema}" for schema in SCHEMAS)]
+    assert sorted(places) == sorted(
+        ["catalog", *(f"database/{name}" for name in names), *(f"table/{name}/*" for name in names)]
+    )
+    project = json.loads(manifest().read_text())
+    assert {node["config"].get("schema") for node in project["nodes"].values()} - {None} == set(SCHEMAS)

@@ -150,6 +150,10 @@ def test_nothing_flows(watched: WatchedStack) -> None:
 def test_a_run_hangs_and_uploads_fail_and_take_long(watched: WatchedStack) -> None:
     """The run misses its deadline. The consumer's PUTs are refused for half a minute; then all lands. Told later."""
     eventually(lambda: f"run_late:{TRANSFORM}" in watched.alert_state()["open"], 120)
+    watched.tick()
+    [late] = [one for key, one in watched.alert_state()["open"].items() if key == f"run_late:{TRANSFORM}"]
+    assert f"late run {late['run']} is running" in watched.log_of("notify")
+    assert late["successes"] == 0  # its own task has succeeded, and does not count
     wait_until(moments["uploads fail"] + timedelta(seconds=36))
     assert watched.landed() == 0
     watched.uploads.weather = CALM

@@ -17,6 +17,10 @@ from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander
 BAD = frozenset({1})
 
 
+MANY = max(150, settings().max_examples)  # as many as the profile wants, see tests/conftest.py
+"""Larger histories that are drawn."""
+
+
 @pytest.mark.parametrize(
     "setup",
     [
@@ -194,7 +198,7 @@ def test_switching_a_rule_off_loses_or_doubles_a_record(setup: Setup) -> None:
     assert wander_until(setup, seeds=3000, length=60) is not None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_larger_histories(data: st.DataObject) -> None:
     setup = Setup(
@@ -208,7 +212,7 @@ def test_larger_histories(data: st.DataObject) -> None:
     wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_larger_histories_with_an_operator(data: st.DataObject) -> None:
     setup = Setup(

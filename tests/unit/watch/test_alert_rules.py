@@ -153,50 +153,57 @@ def test_what_a_failed_task_raised_is_over_when_the_task_succeeds_and_not_before
     unseen = verdict("ok", "dbt_tests", subjects={}, as_of=NOW + TICK)
     state, told = run([[unseen]], state, NOW + TICK)
     assert told == [[]]  # a test across layers stands in no layer's state
-    assert alert_rules.counted(state, {"d/t": 3})[1] == []
+    assert alert_rules.counted(state, {("d/t", ""): 3})[1] == []
     assert alert_rules.counted(state, {})[1] == []
-    assert alert_rules.counted(state, {"d/t": 4})[1] == ["dbt_tests:t1"]
+    assert alert_rules.counted(state, {("d/t", ""): 4})[1] == ["dbt_tests:t1"]
 
 
 @pytest.mark.parametrize("known", [None, 9])
 def test_a_count_that_is_not_known_or_fell_is_noted_and_ends_nothing(known: int | None) -> None:
     state, _ = alert_rules.raised(AlertState(), [from_task("task_failed:d/t", "task_failed", known)], NOW, REMINDER)
-    state, over = alert_rules.counted(state, {"d/t": 5})
+    state, over = alert_rules.counted(state, {("d/t", ""): 5})
     assert (over, state.open["task_failed:d/t"].successes) == ([], 5)
-    assert alert_rules.counted(state, {"d/t": 6})[1] == ["task_failed:d/t"]
+    assert alert_rules.counted(state, {("d/t", ""): 6})[1] == ["task_failed:d/t"]
 
 
 def late(run: str) -> OpenAlert:
     return replace(from_task("run_late:d", "run_late", None), run=run, run_url=f"http://airflow.test/{run}")
 
 
-@pytest.mark.parametrize("state_of_run", ["queued", "running"])
-def test_a_late_run_is_not_over_before_it_has_ended_whatever_its_own_tasks_do(state_of_run: str) -> None:
+@pytest.mark.parametrize("at_work", ["queued", "running"])
+def test_a_late_run_is_not_over_before_it_has_ended_and_over_when_it_ends_well(at_work: str) -> None:
     state, _ = alert_rules.raised(AlertState(), [late("d/r1")], NOW, REMINDER)
-    for successes in (4, 5, 6):
-        state, over = alert_rules.counted(state, {"d/t": successes}, {"d/r1": state_of_run})
+    for others in (4, 5, 6):
+        state, over = alert_rules.counted(state, {("d/t", "d/r1"): others}, {"d/r1": at_work})
         assert over == []
-    assert alert_rules.counted(state, {"d/t": 6}, {"d/r1": "success"})[1] == ["run_late:d"]
-    state, over = alert_rules.counted(state, {"d/t": 6}, {"d/r1": "failed"})
-    assert over == []  # nothing was built; a later run that works ends it
-    assert alert_rules.counted(state, {"d/t": 7}, {"d/r1": "failed"})[1] == ["run_late:d"]
+    assert alert_rules.counted(state, {}, {"d/r1": "success"})[1] == ["run_late:d"]
 
 
-def test_a_late_run_that_was_deleted_is_over_when_a_later_one_works() -> None:
+@pytest.mark.parametrize("ended", [{"d/r1": "failed"}, {}], ids=["failed", "deleted"])
+def test_a_late_run_that_failed_is_over_when_another_one_works(ended: dict[str, str]) -> None:
+    """Also where that one has worked before the first look at the run's end."""
     state, _ = alert_rules.raised(AlertState(), [late("d/r1")], NOW, REMINDER)
-    state, _ = alert_rules.counted(state, {"d/t": 4}, {})
-    assert alert_rules.counted(state, {"d/t": 5}, {})[1] == ["run_late:d"]
+    state, _ = alert_rules.counted(state, {("d/t", "d/r1"): 4}, {"d/r1": "running"})
+    assert alert_rules.counted(state, {("d/t", "d/r1"): 4}, ended)[1] == []  # nothing was built
+    assert alert_rules.counted(state, {("d/t", "d/r1"): 5}, ended)[1] == ["run_late:d"]
 
 
 def test_when_another_run_is_late_too_that_one_must_end() -> None:
     state, _ = alert_rules.raised(AlertState(), [late("d/r1")], NOW, REMINDER)
-    state, _ = alert_rules.counted(state, {"d/t": 4}, {"d/r1": "failed"})
+    state, _ = alert_rules.counted(state, {("d/t", "d/r1"): 4}, {"d/r1": "failed"})
     state, told = alert_rules.raised(state, [late("d/r2")], NOW + TICK, REMINDER)
     assert told == []
-    assert alert_rules.counted(state, {"d/t": 5}, {"d/r1": "failed", "d/r2": "running"})[1] == []
     assert state.open["run_late:d"].run_url == "http://airflow.test/d/r2"
     assert state.open["run_late:d"].since == NOW
-    assert alert_rules.counted(state, {"d/t": 5}, {"d/r2": "success"})[1] == ["run_late:d"]
+    state, over = alert_rules.counted(state, {("d/t", "d/r2"): 4}, {"d/r2": "running"})
+    assert over == []
+    assert alert_rules.counted(state, {("d/t", "d/r2"): 4}, {"d/r2": "success"})[1] == ["run_late:d"]
+    assert alert_rules.counted(state, {("d/t", "d/r2"): 5}, {"d/r2": "failed"})[1] == ["run_late:d"]
+
+
+def test_an_alert_that_is_about_no_run_can_be_read_by_an_earlier_release() -> None:
+    assert "run" not in alert("a", "kafka_lag").to_json()
+    assert OpenAlert.from_json(late("d/r1").to_json()) == late("d/r1")
 
 
 def test_a_claimed_notice_is_nobody_elses_until_the_claim_runs_out() -> None:

@@ -183,7 +183,7 @@ def test_a_failing_test_outside_the_layers_is_told_once_and_is_over_once(first: 
     verdict = judged(green)["dbt_tests"]
     state, new = alert_rules.advance(state, [verdict], later, reminder)
     told += new
-    state, over = alert_rules.counted(state, {task: 8})
+    state, over = alert_rules.counted(state, {(task, ""): 8})
     state, new = alert_rules.ended(state, over, later)
     told += new
     state, new = alert_rules.advance(state, [verdict], later, reminder)
