@@ -21,12 +21,13 @@ from include.aws import parameters as p
 from include.aws.document import compact
 from include.aws.render import TEMPLATE
 from include.settings import Settings, load
+from include.watch.catalogue import LAYERS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 DEFAULT_STACK = "crypto-lakehouse"
-SCHEMAS = ("bronze", "silver", "gold", "monitoring", "reference", "test_failures")
+SCHEMAS = (*LAYERS, "monitoring", "reference", "test_failures")
 """What dbt appends to the database's name, one database each (`+schema` in dbt_project.yml; a test compares)."""
 MAX_TEMPLATE_BYTES = 51_200
 """What CloudFormation takes in the request itself; a longer one would have to be in a bucket first."""
@@ -164,18 +165,34 @@ class Deployer:
             values.get("DatabaseName", self.settings.warehouse.database),
         )
 
-    def require_region_of(self, bucket: str) -> None:
-        """Refuse what is meant for another region: the stack would not be found here, the bucket everywhere.
+    def has_bucket(self, name: str) -> bool:
+        """Whether there is this bucket.
 
         Raises:
-            DeployError: the bucket is in another region, or another account's.
+            DeployError: it is in another region, or another account's.
         """
-        self._has_bucket(bucket)
+        s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
+        try:
+            region = s3.head_bucket(Bucket=name).get("BucketRegion", s3.meta.region_name)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 404:
+                return False
+            if status == 403:
+                raise DeployError(
+                    f"bucket {name} belongs to another AWS account, or you may not see it: bucket names are unique "
+                    "in the world, so choose another with S3_BUCKET"
+                ) from error
+            raise
+        if region != s3.meta.region_name:  # boto3 would follow it there; the consumer and Athena do not
+            raise DeployError(
+                f"bucket {name} is in {region}, this deployment is for {s3.meta.region_name}: "
+                "choose another with S3_BUCKET, or set AWS_DEFAULT_REGION"
+            )
+        return True
 
     def delete_data(self, bucket: str, progress: Progress) -> int:
         """Delete a bucket with every version of every object in it; how many versions that were."""
-        if not self._has_bucket(bucket):
-            return 0  # an earlier try has got so far
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
         deleted = 0
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
@@ -251,44 +268,25 @@ class Deployer:
             if flag in deployed and deployed.get(parameter) == names[parameter]:
                 found[flag] = deployed[flag]
             else:  # a new stack, or one that gets another bucket or database
-                there, said = look(names[parameter])
+                there, said = look(names)
                 found[flag] = str(not there).lower()
                 notes += said
         return found, notes
 
-    def _look_for_bucket(self, bucket: str) -> tuple[bool, list[str]]:
-        if not self._has_bucket(bucket):
+    def _look_for_bucket(self, names: Mapping[str, str]) -> tuple[bool, list[str]]:
+        bucket = names["BucketName"]
+        if not self.has_bucket(bucket):
             return False, []
         used = f"bucket {bucket} exists: this stack uses it and does not manage its configuration"
-        return True, [used, *self._weaknesses(bucket)]
+        return True, [used, *self._weaknesses(bucket, names["DataPrefix"])]
 
-    def _look_for_database(self, database: str) -> tuple[bool, list[str]]:
+    def _look_for_database(self, names: Mapping[str, str]) -> tuple[bool, list[str]]:
+        database = names["DatabaseName"]
         if not self._has_database(database):
             return False, []
         return True, [f"Glue database {database} exists: it is used as it is"]
 
-    def _has_bucket(self, name: str) -> bool:
-        s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
-        try:
-            region = s3.head_bucket(Bucket=name).get("BucketRegion", s3.meta.region_name)
-        except ClientError as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == 404:
-                return False
-            if status == 403:
-                raise DeployError(
-                    f"bucket {name} belongs to another AWS account, or you may not see it: bucket names are unique "
-                    "in the world, so choose another with S3_BUCKET"
-                ) from error
-            raise
-        if region != s3.meta.region_name:  # boto3 would follow it there; the consumer and Athena do not
-            raise DeployError(
-                f"bucket {name} is in {region}, this deployment is for {s3.meta.region_name}: "
-                "choose another with S3_BUCKET, or set AWS_DEFAULT_REGION"
-            )
-        return True
-
-    def _weaknesses(self, bucket: str) -> list[str]:
+    def _weaknesses(self, bucket: str, data_prefix: str) -> list[str]:
         """What a bucket made elsewhere lacks of what ours has."""
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
         found = []
@@ -310,10 +308,10 @@ class Deployer:
             policy = ""
         if "aws:SecureTransport" not in policy:
             found.append(f"bucket {bucket} has no policy that refuses plain HTTP: see BucketPolicy in {TEMPLATE.name}")
-        if "s3:if-none-match" not in policy or f"{bucket}/{self.settings.storage.data_prefix}" not in policy:
+        if "s3:if-none-match" not in policy or f"{bucket}/{data_prefix}" not in policy:
             found.append(
-                f"bucket {bucket} has no policy that refuses to overwrite what is landed under "
-                f"{self.settings.storage.data_prefix}: see BucketPolicy in {TEMPLATE.name}"
+                f"bucket {bucket} has no policy that refuses to overwrite what is landed under {data_prefix}: "
+                f"see BucketPolicy in {TEMPLATE.name}"
             )
         return found
 
@@ -498,12 +496,13 @@ def destroy(
     """
     deployer = Deployer(stack, settings or load())
     bucket, database = deployer.data_places()
-    if delete_data_of is not None:
-        if delete_data_of != bucket:
-            raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
-        deployer.require_region_of(bucket)
+    if delete_data_of is not None and delete_data_of != bucket:
+        raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
+    # Asked before anything is deleted: in another region the stack would not be found, the bucket would.
+    holds_data = delete_data_of is not None and deployer.has_bucket(bucket)
     there = deployer.destroy(progress)
-    if delete_data_of is not None:
+    if holds_data:  # else an earlier try has got so far
         deployer.delete_data(bucket, progress)
+    if delete_data_of is not None:
         deployer.delete_databases(database, progress)
     return there

@@ -151,7 +151,7 @@ def test_a_run_hangs_and_uploads_fail_and_take_long(watched: WatchedStack) -> No
     """The run misses its deadline. The consumer's PUTs are refused for half a minute; then all lands. Told later."""
     eventually(lambda: f"run_late:{TRANSFORM}" in watched.alert_state()["open"], 120)
     watched.tick()
-    [late] = [one for key, one in watched.alert_state()["open"].items() if key == f"run_late:{TRANSFORM}"]
+    late = watched.alert_state()["open"][f"run_late:{TRANSFORM}"]
     assert f"late run {late['run']} is running" in watched.log_of("notify")
     assert late["successes"] == 0  # its own task has succeeded, and does not count
     wait_until(moments["uploads fail"] + timedelta(seconds=36))
@@ -261,11 +261,11 @@ def test_the_mail_server_is_down(watched: WatchedStack) -> None:
     watched.stop("mailbox")
     states = watched.tick()
     assert "check_monitor_blind" not in red(states)
-    waiting = [f"recovery monitor_blind:{subject}" for subject in CLOUDWATCH]
+    waiting = {f"recovery monitor_blind:{subject}" for subject in CLOUDWATCH}
 
     def all_wait() -> bool:
         refused = [one for one in watched.alert_state()["outbox"] if one["last_error"]]
-        return {f"{one['kind']} {one['alert']['key']}" for one in refused} >= set(waiting)
+        return {f"{one['kind']} {one['alert']['key']}" for one in refused} >= waiting
 
     eventually(all_wait, 60, instead=watched.alert_state)
     watched.start("mailbox")

@@ -34,19 +34,12 @@ def test_failure_shows_the_log(demo: Demo) -> None:
         job.finish()
 
 
-def runs(process_id: int) -> bool:
-    """Whether a process is at work: one that has ended may wait for ever until somebody asks how."""
-    try:
-        return alive(psutil.Process(process_id))
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_interrupted_wait_ends_the_command_and_its_children(demo: Demo) -> None:
     child = demo.local.state / "child"
     job = start_job(demo, "sleeping", ["sh", "-c", f"sleep 1000 & echo $! > {child}; wait"], "sleep.log")
     while not (child.exists() and child.read_text().strip()):
         time.sleep(0.02)
+    process = psutil.Process(int(child.read_text()))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -56,6 +49,6 @@ def test_interrupted_wait_ends_the_command_and_its_children(demo: Demo) -> None:
         signal.signal(signal.SIGINT, before)
     assert job.process.poll() is not None
     deadline = time.monotonic() + 60
-    while runs(int(child.read_text())):
+    while alive(process):
         assert time.monotonic() < deadline
         time.sleep(0.02)
