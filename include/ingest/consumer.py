@@ -341,8 +341,8 @@ class Consumer:
         """Feed a run's quotes as they are, the messages between them that are none as rejects."""
         done, count = 0, len(run.values)
         while done < count:
-            end = done + quote.count_valid(run.values[done:], self._settings.consumer.max_message_bytes)
-            good: list[Any] = run.values[done:end]
+            good = quote.take_valid(run.values[done:], self._settings.consumer.max_message_bytes)
+            end = done + len(good)
             lane.feed(run.offset + done, run.timestamps[done:end], good, run.epoch, now)
             if end < count:
                 self._reject(lane, run, end, now)
@@ -435,7 +435,8 @@ class Consumer:
         """Count the batches that have become durable."""
         for batch in lane.take_finished():
             classes = [error_class(row) for _, row in rows_to_land(batch)]
-            self._rejects.update(classes)
+            if classes:
+                self._rejects.update(classes)
             self._metrics.landed(batch.count, classes)
 
     # --- commits --------------------------------------------------------------

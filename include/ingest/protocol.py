@@ -226,19 +226,19 @@ class Lane:
 
     # --- records in -----------------------------------------------------------
 
-    def feed(self, offset: int, timestamps: list[int], values: list[bytes], epoch: int | None, now: float) -> None:
-        """Take good records at consecutive offsets, the first at `offset`, all of one leader epoch.
+    def feed(self, offset: int, timestamps: list[int], records: list[bytes], epoch: int | None, now: float) -> None:
+        """Take good records, as `body.bare` makes them, at consecutive offsets from `offset` on, of one leader epoch.
 
         Offsets below `position` were taken before (Kafka repeats records after a seek) and
         are left out. `now` is a monotonic time in seconds.
         """
-        done, count = max(0, self.position - offset), len(values)
+        done, count, sizes = max(0, self.position - offset), len(records), list(map(len, records))
         while done < count and not self.sealed:
             batch = self._batch_of(offset + done, timestamps[done], now)
-            end = done + self._fitting(batch, timestamps, values, done)
-            times, taken = timestamps[done:end], values[done:end]
-            part = Part(self.position, times, body.join(self._line, self.position, times, taken))
-            self._append(batch, part, RECORD_BYTES * len(taken) + sum(map(len, taken)), epoch)
+            end = done + self._fitting(batch, timestamps, sizes, done)
+            times = timestamps[done:end]
+            part = Part(self.position, times, body.join(self._line, self.position, times, records[done:end]))
+            self._append(batch, part, RECORD_BYTES * (end - done) + sum(sizes[done:end]), epoch)
             done = end
 
     def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
@@ -261,9 +261,9 @@ class Lane:
             self.position = offset
         return batch
 
-    def _fitting(self, batch: Batch, timestamps: list[int], values: list[bytes], at: int) -> int:
+    def _fitting(self, batch: Batch, timestamps: list[int], sizes: list[int], at: int) -> int:
         """How many records from index `at` on go into `batch`, one at least."""
-        count = min(len(values) - at, batch.limit - self.position)
+        count = min(len(sizes) - at, batch.limit - self.position)
         if batch.landed is not None:
             return count  # it ends where the object does that exists
         count = min(count, self._limits.records - batch.count)
@@ -271,9 +271,9 @@ class Lane:
         if max(times) >= batch.day_end:
             count = next(index for index, time in enumerate(times) if time >= batch.day_end)
         room = self._limits.size_bytes - batch.size - PART_BYTES
-        if RECORD_BYTES * count + sum(map(len, values[at : at + count])) >= room:
+        if RECORD_BYTES * count + sum(sizes[at : at + count]) >= room:
             for index in range(count):
-                room -= RECORD_BYTES + len(values[at + index])
+                room -= RECORD_BYTES + sizes[at + index]
                 if room <= 0:
                     return index + 1
         return count

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, groupby
-from operator import sub
+from itertools import count, groupby, repeat
+from operator import is_not, itemgetter, sub
 from typing import Any
 
 from confluent_kafka import Message
@@ -28,13 +28,17 @@ class Run:
 
 def has_errors(messages: list[Message]) -> bool:
     """Whether any of the messages is an event of librdkafka instead."""
-    return any(error is not None for error in map(Message.error, messages))
+    return any(map(is_not, map(Message.error, messages), repeat(None)))
 
 
 def cut(messages: list[Message]) -> Iterator[Run]:
     """Cut messages, none of them an error, into runs; their order stays."""
+    partitions = list(map(Message.partition, messages))
+    if partitions and partitions.count(partitions[0]) == len(partitions):
+        yield from _of_partition(partitions[0] or 0, messages)
+        return
     begin = 0
-    for partition, group in groupby(map(Message.partition, messages)):
+    for partition, group in groupby(partitions):
         end = begin + len(list(group))
         yield from _of_partition(partition or 0, messages[begin:end])
         begin = end
@@ -55,6 +59,6 @@ def _of_partition(partition: int, messages: list[Message]) -> Iterator[Run]:
 
 
 def _run(partition: int, offset: int, epoch: int | None, messages: list[Message]) -> Run:
-    timestamps = [timestamp for _, timestamp in map(Message.timestamp, messages)]
+    timestamps = list(map(itemgetter(1), map(Message.timestamp, messages)))
     values: list[Any] = list(map(Message.value, messages))
     return Run(partition, offset, epoch, timestamps, values, messages)

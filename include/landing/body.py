@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Sequence
-from itertools import count, repeat
 from typing import Any
 
 import msgspec
@@ -26,54 +25,52 @@ from include.landing.layout import Suffix
 RESERVED_FIELDS = ("_topic", "_partition", "_offset", "_timestamp")
 """Names a message must not bring itself."""
 
-_BETWEEN = b",\n"
+BETWEEN = b",\n"
+"""Stands between two records of a body. No string of valid JSON holds a line feed, so it stands nowhere else."""
 _COORDINATES = re.compile(rb'^\{"_topic":"[^"]*","_partition":\d+,"_offset":\d+,"_timestamp":-?\d+,')
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def line_start(topic: str, partition: int) -> bytes:
-    """What every line of a partition begins with; pass it to `splice` or `join`."""
+    """What every line of a partition begins with; pass it to `join`."""
     return b'{"_topic":%b,"_partition":%d,"_offset":' % (msgspec.json.encode(topic), partition)
 
 
-def splice(start: bytes, offset: int, timestamp_ms: int, value: bytes) -> bytes:
-    """One line: `value`, a valid JSON object with at least one field, behind its coordinates.
+def bare(values: Sequence[bytes]) -> list[bytes]:
+    """What stands between the braces of values, each a valid JSON object, on one line.
 
     Raw line breaks can only stand between tokens of valid JSON; they become spaces.
     """
-    value = value.strip()  # white space may stand around the braces
-    return b'%b%d,"_timestamp":%d,%b' % (start, offset, timestamp_ms, value[1:].translate(_LINE_BREAKS))
+    found = split(BETWEEN.join(values), len(values))
+    if found is not None:
+        return found
+    return [value.strip()[1:-1].translate(_LINE_BREAKS) for value in values]  # white space may stand around the braces
 
 
-def join(start: bytes, offset: int, timestamps: Sequence[int], values: Sequence[bytes]) -> bytes:
-    """The lines of records at consecutive offsets from `offset` on, as `splice` makes each, one after another.
+def split(joined: bytes, count: int) -> list[bytes] | None:
+    """What stands between the braces of `count` values, joined by `BETWEEN`.
 
-    Values that are bare objects on one line, as producers write them, are put together in a
-    few passes over all of them: a fifth of the work of `splice` for each.
+    None unless each is one line that begins and ends with its brace, as producers write
+    them: then there are as many pieces as values, and the line feeds are those between them.
     """
-    found = _inside_braces(values)
-    if found is None:
-        return _BETWEEN.join(map(splice, repeat(start), count(offset), timestamps, values))
-    times = {time: b',"_timestamp":%d,' % time for time in set(timestamps)}
-    parts = [b""] * (4 * len(found))
-    parts[0::4], parts[1::4] = _offsets(b"}" + _BETWEEN + start, offset, len(found))
-    parts[0] = parts[0].removeprefix(b"}" + _BETWEEN)
-    parts[2::4] = [times[time] for time in timestamps]
-    parts[3::4] = found
-    return b"".join(parts) + b"}"
-
-
-def _inside_braces(values: Sequence[bytes]) -> list[bytes] | None:
-    """Values without their braces, or None unless each is a bare object on one line.
-
-    Valid JSON holds no zero byte, so values joined by one come apart at `}`, zero, `{` into
-    as many pieces only if each begins and ends with its brace.
-    """
-    joined = b"\0".join(values)
-    if joined[:1] != b"{" or joined[-1:] != b"}" or b"\n" in joined or b"\r" in joined:
+    if joined[:1] != b"{" or joined[-1:] != b"}" or b"\r" in joined:
         return None
-    found = joined[1:-1].split(b"}\0{")
-    return found if len(found) == len(values) else None
+    found = joined[1:-1].split(b"}" + BETWEEN + b"{")
+    return found if len(found) == count and b"\n" not in b"".join(found) else None
+
+
+def join(start: bytes, offset: int, timestamps: Sequence[int], inside: Sequence[bytes]) -> bytes:
+    """The lines of records at consecutive offsets from `offset` on, one after another.
+
+    `start` is what `line_start` made, `inside` what `bare` made of each record's value, which has a field at least.
+    """
+    times = {time: b',"_timestamp":%d,' % time for time in set(timestamps)}
+    parts = [b""] * (4 * len(inside))
+    parts[0::4], parts[1::4] = _offsets(b"}" + BETWEEN + start, offset, len(inside))
+    parts[0] = parts[0].removeprefix(b"}" + BETWEEN)
+    parts[2::4] = map(times.__getitem__, timestamps)
+    parts[3::4] = inside
+    return b"".join(parts) + b"}"
 
 
 _LAST_DIGITS = [b"%03d" % number for number in range(1000)]
@@ -97,13 +94,13 @@ def _offsets(start: bytes, offset: int, total: int) -> tuple[list[bytes], list[b
 
 def cut(lines: bytes, first: int) -> tuple[bytes, bytes]:
     """The `first` lines of what `join` made, and the others; both have some."""
-    found = lines.split(_BETWEEN)  # a line has no line feed of its own
-    return _BETWEEN.join(found[:first]), _BETWEEN.join(found[first:])
+    found = lines.split(BETWEEN)  # a line has no line feed of its own
+    return BETWEEN.join(found[:first]), BETWEEN.join(found[first:])
 
 
 def line(lines: bytes, index: int) -> bytes:
     """One of the lines that `join` made."""
-    return lines.split(_BETWEEN)[index]
+    return lines.split(BETWEEN)[index]
 
 
 def unsplice(line: bytes) -> bytes:
@@ -116,7 +113,7 @@ def encode(lines: Iterable[bytes], suffix: Suffix) -> bytes:
 
     The bytes are a function of lines and suffix alone (no time in the gzip header).
     """
-    joined = _BETWEEN.join(lines)
+    joined = BETWEEN.join(lines)
     body = b"[\n%b\n]\n" % joined if joined else b"[]\n"
     if suffix == ".json":
         return body

@@ -17,7 +17,7 @@ from typing import Any
 import obstore
 from obstore.store import S3Store
 
-from include.landing.body import encode, line_start, splice
+from include.landing.body import bare, encode, join, line_start
 from include.landing.dead_letter import ErrorClass, rejected_message
 from include.landing.layout import object_key
 
@@ -54,7 +54,7 @@ class Message:
 
     def record(self) -> bytes:
         """The line that lands: the payload with its coordinates in front."""
-        return splice(line_start(TOPIC, self.partition), self.offset, self.timestamp_ms, self.payload)
+        return join(line_start(TOPIC, self.partition), self.offset, [self.timestamp_ms], bare([self.payload]))
 
     def dead_letter(self) -> bytes:
         """The line of a refused message."""

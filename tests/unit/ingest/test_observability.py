@@ -9,11 +9,14 @@ from time import monotonic, sleep
 
 import httpx
 from confluent_kafka import Producer as KafkaProducer
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
 
 from include.ingest import logs
 from include.ingest.cloudwatch import MAX_VALUES, Publisher, metric_data
 from include.ingest.health import Health, HealthServer
-from include.ingest.metrics import ConsumerMetrics
+from include.ingest.metrics import UPLOAD_BUCKETS, ConsumerMetrics
 from include.settings import AwsSettings, MonitorSettings
 from include.watch.catalogue import CONSUMER_METRICS
 from tests.servers import free_port
@@ -45,6 +48,23 @@ def test_a_distribution_keeps_its_count_and_its_maximum_within_the_limit() -> No
     assert len(sizes["Values"]) == len(sizes["Counts"]) <= MAX_VALUES
     assert sum(sizes["Counts"]) == 4999
     assert max(sizes["Values"]) == 4999
+
+
+@given(st.lists(st.floats(0, 200) | st.sampled_from(UPLOAD_BUCKETS)))
+def test_a_scrape_reads_what_prometheus_itself_would_count(seconds: list[float]) -> None:
+    metrics, theirs = ConsumerMetrics(), CollectorRegistry()
+    histogram = Histogram("lakehouse_consumer_upload_seconds", "", buckets=UPLOAD_BUCKETS, registry=theirs)
+    for value in seconds:
+        metrics.uploaded(100, value)
+        metrics.landed(101, ["not_json"])
+        histogram.observe(value)
+    for one in (one for family in theirs.collect() for one in family.samples if not one.name.endswith("_created")):
+        assert metrics.registry.get_sample_value(one.name, one.labels) == one.value
+    counts = {"messages_landed_total": 101 * len(seconds), "batches_uploaded_total": len(seconds)}
+    for name, count in counts.items():
+        assert metrics.registry.get_sample_value(f"lakehouse_consumer_{name}") == count
+    for bound, count in {"50.0": 0, "100.0": len(seconds)}.items():
+        assert metrics.registry.get_sample_value("lakehouse_consumer_batch_records_bucket", {"le": bound}) == count
 
 
 def test_a_cloudwatch_that_is_away_loses_no_count_and_stops_nobody() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingest.quote import InvalidQuoteError, count_valid, validate
+from include.ingest.quote import InvalidQuoteError, take_valid, validate
+from include.landing import body
 
 GOOD = {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
 
@@ -78,12 +81,47 @@ SPELLINGS = [
 ]  # fmt: skip
 
 
-@given(st.lists(st.sampled_from(SPELLINGS[:3]), max_size=6), st.lists(st.sampled_from(SPELLINGS), max_size=3))
-def test_many_are_counted_up_to_the_first_that_is_refused_alone(good: list[bytes], rest: list[bytes | None]) -> None:
-    values = [*good, *rest]
-    count = count_valid(values, 400)
-    for value in values[:count]:
+def assert_taken_as_singly(values: list[bytes | None]) -> None:
+    """What `take_valid` takes is what `validate` takes of each value, up to the first that it refuses."""
+    taken = take_valid(values, 400)
+    good: Any = values[: len(taken)]
+    for value in good:
         validate(value, 400)
-    if count < len(values):
+    assert taken == body.bare(good)
+    if len(taken) < len(values):
         with pytest.raises(InvalidQuoteError):
-            validate(values[count], 400)
+            validate(values[len(taken)], 400)
+
+
+@given(st.lists(st.sampled_from(SPELLINGS[:3]), max_size=6), st.lists(st.sampled_from(SPELLINGS), max_size=3))
+def test_many_are_taken_up_to_the_first_that_is_refused_alone(good: list[bytes], rest: list[bytes | None]) -> None:
+    assert_taken_as_singly([*good, *rest])
+
+
+@given(st.data())
+def test_values_that_are_quotes_only_together_are_not_taken(data: st.DataObject) -> None:
+    """The text of several quotes, cut anywhere: what it is as a whole must not count."""
+    between = data.draw(st.sampled_from([b",\n", b",", b"\n", b""]))
+    quotes = [message(), message(x=[1, {"y": "},\n{"}, {}]), message(note='{"'), message(x={"z": {}, "y": {}})]
+    text = between.join(data.draw(st.lists(st.sampled_from(quotes), min_size=1, max_size=3)))
+    places = [at for at in range(1, len(text)) if text[at : at + 1] in b'{}[],"\n']
+    cuts = [0, *sorted(data.draw(st.sets(st.sampled_from(places), max_size=4))), len(text)]
+    dropped = data.draw(st.sampled_from([b"", b",", b",\n"]))
+    pieces = [text[begin:end] for begin, end in pairwise(cuts)]
+    assert_taken_as_singly([piece.removeprefix(dropped) for piece in pieces])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [message()[:-1] + b',"x":[{}', b"{}]}", message() + b"," + message()],
+        [message()[:-1] + b',"x":"}', b'{"}', message() + b"," + message()],
+        [b'{"id":1}', message()],
+        [message()[:-1], b'"x":1}'],
+        [message() + b",", message()],
+        [message() + b",\n" + message()],
+    ],
+)
+def test_values_that_make_as_many_quotes_only_when_joined_are_refused(values: list[bytes | None]) -> None:
+    assert_taken_as_singly(values)
+    assert len(take_valid(values, 400)) < len(values)
