@@ -35,7 +35,7 @@ def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str
         "Throughput": window.messages / max(window.seconds, 0.001),
     }
     data: list[dict[str, Any]] = [_datum(name, environment, at) | {"Value": value} for name, value in scalars.items()]
-    for name, tally in (("UploadDuration", _two_digits(window.durations)), ("BatchSize", window.sizes)):
+    for name, tally in (("UploadDuration", window.durations), ("BatchSize", window.sizes)):
         if tally:
             few = _thin_out(tally)
             data.append(
@@ -52,14 +52,6 @@ def _datum(name: str, environment: str, at: datetime) -> dict[str, Any]:
         "Timestamp": at,
         "Dimensions": [{"Name": ENVIRONMENT, "Value": environment}],
     }
-
-
-def _two_digits(tally: Tally[float]) -> Tally[float]:
-    """Values to two significant digits, so that a minute of uploads has few distinct ones."""
-    rounded: Tally[float] = Tally()
-    for value, count in tally.items():
-        rounded[float(f"{value:.1e}")] += count
-    return rounded
 
 
 def _thin_out(tally: Tally[float]) -> dict[float, int]:

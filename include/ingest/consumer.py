@@ -339,28 +339,22 @@ class Consumer:
 
     def _feed(self, lane: Lane, run: Run, now: float) -> None:
         """Feed a run's quotes as they are, the messages between them that are none as rejects."""
-        done, count = 0, len(run.values)
-        while done < count:
-            good = quote.take_valid(run.values[done:], self._settings.consumer.max_message_bytes)
-            end = done + len(good)
-            lane.feed(run.offset + done, run.timestamps[done:end], good, run.epoch, now)
-            if end < count:
-                self._reject(lane, run, end, now)
-            done = end + 1
+        bare, errors = quote.check(run.values, self._settings.consumer.max_message_bytes)
+        begin = 0
+        for end, error in errors.items():
+            lane.feed(run.offset + begin, run.timestamps[begin:end], bare[begin:end], run.epoch, now)
+            self._reject(lane, run, end, error, now)
+            begin = end + 1
+        lane.feed(run.offset + begin, run.timestamps[begin:], bare[begin:], run.epoch, now)
 
-    def _reject(self, lane: Lane, run: Run, index: int, now: float) -> None:
+    def _reject(self, lane: Lane, run: Run, index: int, error: quote.InvalidQuoteError, now: float) -> None:
         """Feed a message that is no quote, with its dead-letter row."""
         message, offset, timestamp = run.messages[index], run.offset + index, run.timestamps[index]
-        value, key = _bytes(message.value()), _bytes(message.key())
-        try:
-            quote.validate(value, self._settings.consumer.max_message_bytes)
-        except quote.InvalidQuoteError as error:
-            row = rejected_message(
-                topic=self._settings.kafka.topic, partition=run.partition, offset=offset, timestamp=timestamp,
-                error_class=error.error_class, error=str(error), key=key, value=value, headers=message.headers(),
-            )  # fmt: skip
-        else:
-            raise AssertionError(f"partition {run.partition}, offset {offset}: refused and valid at once")
+        row = rejected_message(
+            topic=self._settings.kafka.topic, partition=run.partition, offset=offset, timestamp=timestamp,
+            error_class=error.error_class, error=str(error), key=_bytes(message.key()), value=run.values[index],
+            headers=message.headers(),
+        )  # fmt: skip
         lane.reject(offset, timestamp, row, run.epoch, now)
 
     def _kafka_error(self, message: Message) -> None:

@@ -83,10 +83,6 @@ class ConsumerMetrics(Collector):
         self.paused = Gauge("paused", "1 while reading is paused because S3 does not keep up.", **names)  # type: ignore[arg-type]
         self.publish_errors = Counter("cloudwatch_errors", "Failed publications to CloudWatch.", **names)  # type: ignore[arg-type]
 
-    def describe(self) -> list[Metric]:
-        """Nothing: the registry would collect for it at once otherwise."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
         """What a scrape reads of the plain numbers."""
         prefix = "lakehouse_consumer_"
@@ -114,7 +110,7 @@ class ConsumerMetrics(Collector):
         with self._lock:
             self._durations.add(seconds)
             self._sizes.add(records)
-            self._window.durations[round(seconds, 4)] += 1
+            self._window.durations[_two_digits(seconds)] += 1
             self._window.sizes[float(records)] += 1
             for window in (self._window, self.total):
                 window.batches += 1
@@ -143,6 +139,11 @@ class ConsumerMetrics(Collector):
             mine.errors += window.errors
             mine.durations.update(window.durations)
             mine.sizes.update(window.sizes)
+
+
+def _two_digits(seconds: float) -> float:
+    """Two significant digits, so that a minute of uploads has few distinct values."""
+    return float(f"{seconds:.1e}")
 
 
 class ProducerMetrics:

@@ -22,7 +22,7 @@ from include.landing.dead_letter import DeadLetter
 
 DAY_MS = 86_400_000
 RECORD_BYTES = 140
-"""What a buffered record costs beside its value: its coordinates in the line, a timestamp and its list slot."""
+"""What a buffered record costs beside its bare value: its coordinates in the line, a timestamp and its list slot."""
 PART_BYTES = 250
 """What a part costs beside its records: three objects and a list slot (measured on CPython 3.11)."""
 ROW_BYTES, TEXT_BYTES, HEADER_BYTES, GAP_BYTES = 450, 50, 180, 160

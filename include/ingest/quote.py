@@ -9,11 +9,8 @@ is ISO 8601 (RFC 3339) with a zone. More fields are allowed and kept.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import takewhile
-from operator import length_hint
 from typing import Annotated, Any
 
 import msgspec
@@ -26,13 +23,15 @@ MAX_SYMBOL = 32
 MAX_NAME = 200
 MAX_ID = 2**63 - 1
 """The largest BIGINT of the warehouse."""
+AT_ONCE_BYTES = 2**20
+"""Values of more bytes together are looked at one by one, which takes no memory beside them."""
 
 _Never = Annotated[int, Meta(gt=1, lt=0)]
 """A type without values: a message that has the field at all does not decode."""
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One quote of one coin. Its fields hold no references, so it is none of the cycle collector's business."""
+    """One quote of one coin. Its fields cannot make cycles: the collector has no business with it."""
 
     id: Annotated[int, Meta(ge=1, le=MAX_ID)]
     symbol: Annotated[str, Meta(min_length=1, max_length=MAX_SYMBOL)]
@@ -105,17 +104,23 @@ def validate(value: bytes | None, max_bytes: int) -> Quote:
     return quote
 
 
-def take_valid(values: Sequence[bytes | None], max_bytes: int) -> list[bytes]:
-    """The values, from the first on, that `validate` takes before it refuses one, as `body.bare` makes them."""
+def check(values: Sequence[bytes | None], max_bytes: int) -> tuple[list[bytes], dict[int, InvalidQuoteError]]:
+    """What `validate` says of each value: as `body.bare` makes it, or empty, and by index, ascending, what is wrong."""
     found = _bare_if_all_valid(values, max_bytes)
-    if found is None:
-        valid: Any = values[: _count_valid(values, max_bytes)]
-        return body.bare(valid)
-    return found
+    if found is not None:
+        return found, {}
+    found, errors = [], {}
+    for index, value in enumerate(values):
+        try:
+            validate(value, max_bytes)
+        except InvalidQuoteError as error:
+            errors[index] = error
+        found.append(b"" if value is None or index in errors else body.bare(value))
+    return found, errors
 
 
 def _bare_if_all_valid(values: Sequence[Any], max_bytes: int) -> list[bytes] | None:
-    """`take_valid` of values that are all valid, in a few passes; None if they are to be looked at one by one.
+    """Values that are all valid, as `body.bare` makes them, in a few passes; None: look at them one by one.
 
     The values, joined and put in brackets, are an array of as many quotes only if each is one quote. What joins them
     cannot stand in a string, for its line feed; nor in an object, where no brace follows a comma; nor in another array,
@@ -123,38 +128,18 @@ def _bare_if_all_valid(values: Sequence[Any], max_bytes: int) -> list[bytes] | N
     """
     if None in values:
         return None
+    size = sum(map(len, values))
+    if size > AT_ONCE_BYTES or (size > max_bytes and max(map(len, values)) > max_bytes):
+        return None
     joined = body.BETWEEN.join(values)
     found = None if b"[" in joined else body.split(joined, len(values))
-    if found is None or (len(joined) > max_bytes and max(map(len, values)) > max_bytes):
+    if found is None:
         return None
     try:
         _check_utf8(joined)
         return found if len(_decode_array(b"[%b]" % joined)) == len(found) else None
     except _NOT_A_QUOTE:
         return None
-
-
-def _count_valid(values: Sequence[bytes | None], max_bytes: int) -> int:
-    """How many values, from the first on, `validate` takes before it refuses one."""
-    if None in values:
-        values = values[: values.index(None)]
-    present: Any = values
-    if max(map(len, present), default=0) > max_bytes:
-        present = list(takewhile(lambda value: len(value) <= max_bytes, present))
-    left = iter(present)
-    try:
-        deque(map(decode, left), maxlen=0)
-        valid = len(present)
-    except _NOT_A_QUOTE:
-        valid = len(present) - length_hint(left) - 1
-    if b"".join(present).isascii():
-        return valid
-    for index in range(valid):
-        try:
-            _check_utf8(present[index])
-        except UnicodeDecodeError:
-            return index
-    return valid
 
 
 def _check_utf8(value: bytes) -> None:

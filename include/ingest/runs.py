@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, groupby, repeat
-from operator import is_not, itemgetter, sub
+from itertools import count, groupby
+from operator import itemgetter, sub
 from typing import Any
 
 from confluent_kafka import Message
@@ -28,7 +28,7 @@ class Run:
 
 def has_errors(messages: list[Message]) -> bool:
     """Whether any of the messages is an event of librdkafka instead."""
-    return any(map(is_not, map(Message.error, messages), repeat(None)))
+    return any(map(Message.error, messages))
 
 
 def cut(messages: list[Message]) -> Iterator[Run]:

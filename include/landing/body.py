@@ -36,19 +36,16 @@ def line_start(topic: str, partition: int) -> bytes:
     return b'{"_topic":%b,"_partition":%d,"_offset":' % (msgspec.json.encode(topic), partition)
 
 
-def bare(values: Sequence[bytes]) -> list[bytes]:
-    """What stands between the braces of values, each a valid JSON object, on one line.
+def bare(value: bytes) -> bytes:
+    """What stands between the braces of a valid JSON object, on one line.
 
     Raw line breaks can only stand between tokens of valid JSON; they become spaces.
     """
-    found = split(BETWEEN.join(values), len(values))
-    if found is not None:
-        return found
-    return [value.strip()[1:-1].translate(_LINE_BREAKS) for value in values]  # white space may stand around the braces
+    return value.strip()[1:-1].translate(_LINE_BREAKS)  # white space may stand around the braces
 
 
 def split(joined: bytes, count: int) -> list[bytes] | None:
-    """What stands between the braces of `count` values, joined by `BETWEEN`.
+    """What `bare` makes of each of `count` values, one at least, that `BETWEEN` joins.
 
     None unless each is one line that begins and ends with its brace, as producers write
     them: then there are as many pieces as values, and the line feeds are those between them.

@@ -54,7 +54,7 @@ class Message:
 
     def record(self) -> bytes:
         """The line that lands: the payload with its coordinates in front."""
-        return join(line_start(TOPIC, self.partition), self.offset, [self.timestamp_ms], bare([self.payload]))
+        return join(line_start(TOPIC, self.partition), self.offset, [self.timestamp_ms], [bare(self.payload)])
 
     def dead_letter(self) -> bytes:
         """The line of a refused message."""

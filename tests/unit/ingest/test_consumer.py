@@ -17,6 +17,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
+from structlog.testing import capture_logs
 
 from include.ingest import consumer as module
 from include.ingest import health, topic
@@ -238,9 +239,7 @@ def test_a_stopped_partition_that_moves_away_is_no_problem_of_ours_any_more(
     assert ours._metrics.registry.get_sample_value("lakehouse_consumer_partitions_stopped") == 0
 
 
-def test_a_partition_that_is_stopped_at_the_end_is_told_by_the_exit_status(
-    ours: Consumer, group: Group, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_partition_that_is_stopped_at_the_end_is_told_by_the_exit_status(ours: Consumer, group: Group) -> None:
     def end() -> list[Message]:
         ours._stop_partition(0, "partition 0: truncated")
         ours.stop()
@@ -249,8 +248,11 @@ def test_a_partition_that_is_stopped_at_the_end_is_told_by_the_exit_status(
     group.commits[0] = 7
     group.polls = [lambda: assign(ours, 0), end]
     group.kafka.close.side_effect = lambda: ours._revoked(group.kafka, places(0))  # as librdkafka does
-    assert ours.run() == EXIT_UNLANDED
-    assert "stopped_partitions={0: 'partition 0: truncated'}" in capsys.readouterr().out
+    with capture_logs() as lines:
+        assert ours.run() == EXIT_UNLANDED
+    assert [line["stopped_partitions"] for line in lines if line["event"] == "stopped"] == [
+        {0: "partition 0: truncated"}
+    ]
 
 
 @pytest.fixture

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import monotonic, sleep
 
 import httpx
+import pytest
+import structlog
 from confluent_kafka import Producer as KafkaProducer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +52,15 @@ def test_a_distribution_keeps_its_count_and_its_maximum_within_the_limit() -> No
     assert len(sizes["Values"]) == len(sizes["Counts"]) <= MAX_VALUES
     assert sum(sizes["Counts"]) == 4999
     assert max(sizes["Values"]) == 4999
+
+
+def test_durations_are_published_to_two_digits() -> None:
+    metrics = ConsumerMetrics()
+    for seconds in (0.01234, 0.01239, 0.5, 12.34):
+        metrics.uploaded(100, seconds)
+    data = metric_data(metrics.take_window(), "t", datetime.now(UTC))
+    (durations,) = [datum for datum in data if datum["MetricName"] == "UploadDuration"]
+    assert dict(zip(durations["Values"], durations["Counts"], strict=True)) == {0.012: 2, 0.5: 1, 12.0: 1}
 
 
 @given(st.lists(st.floats(0, 200) | st.sampled_from(UPLOAD_BUCKETS)))
@@ -96,18 +109,24 @@ def test_live_and_ready_differ() -> None:
         server.close()
 
 
-def test_a_log_line_is_json_with_time_level_and_message() -> None:
-    out = io.StringIO()
-    logs.configure(out)
+@pytest.fixture
+def out() -> Iterator[io.StringIO]:
+    """Where the log goes, until the test ends."""
+    stream = io.StringIO()
+    logs.configure(stream)
+    yield stream
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+
+
+def test_a_log_line_is_json_with_time_level_and_message(out: io.StringIO) -> None:
     logs.logger("consumer").warning("PUT failed", key="k", error="503")
     line = json.loads(out.getvalue())
     assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() is not None
     assert line == {"level": "warning", "message": "PUT failed", "component": "consumer", "key": "k", "error": "503"}
 
 
-def test_what_librdkafka_says_is_a_log_line_like_ours() -> None:
-    out = io.StringIO()
-    logs.configure(out)
+def test_what_librdkafka_says_is_a_log_line_like_ours(out: io.StringIO) -> None:
     producer = KafkaProducer({"bootstrap.servers": f"127.0.0.1:{free_port()}", "logger": logs.LIBRDKAFKA})
     deadline = monotonic() + 20
     while not out.getvalue() and monotonic() < deadline:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingest.quote import InvalidQuoteError, take_valid, validate
+from include.ingest.quote import AT_ONCE_BYTES, InvalidQuoteError, check, validate
 from include.landing import body
 
 GOOD = {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
@@ -76,26 +75,34 @@ def test_invalid(value: bytes | None, error_class: str) -> None:
 
 SPELLINGS = [
     message(), message(name="Bitcoin \u20bf"), message(name="\u20bf").replace(b"\\u20bf", "\u20bf".encode()),
-    message(note="x").replace(b'"x"', b'"\xff"'), message(name="x" * 500), message(price=0), message(_offset=1),
-    None, b"", b"{", b"\xff\xfe", b"[" * 5000,
+    message(note="x").replace(b'"x"', b'"\xff"'), message(name="x" * 500), message(note="x" * 500), message(price=0),
+    message(_offset=1), None, b"", b"{", b"\xff\xfe", b"[" * 5000,
 ]  # fmt: skip
 
 
-def assert_taken_as_singly(values: list[bytes | None]) -> None:
-    """What `take_valid` takes is what `validate` takes of each value, up to the first that it refuses."""
-    taken = take_valid(values, 400)
-    good: Any = values[: len(taken)]
-    for value in good:
-        validate(value, 400)
-    assert taken == body.bare(good)
-    if len(taken) < len(values):
-        with pytest.raises(InvalidQuoteError):
-            validate(values[len(taken)], 400)
+def assert_checked_like_each_alone(values: list[bytes | None], max_bytes: int = 400) -> None:
+    bare, errors = check(values, max_bytes)
+    assert len(bare) == len(values)
+    assert list(errors) == sorted(errors)
+    for index, value in enumerate(values):
+        if index in errors:
+            with pytest.raises(InvalidQuoteError) as refused:
+                validate(value, max_bytes)
+            assert (errors[index].error_class, str(errors[index])) == (refused.value.error_class, str(refused.value))
+        else:
+            validate(value, max_bytes)
+            assert bare[index] == body.bare(value or b"")
 
 
-@given(st.lists(st.sampled_from(SPELLINGS[:3]), max_size=6), st.lists(st.sampled_from(SPELLINGS), max_size=3))
-def test_many_are_taken_up_to_the_first_that_is_refused_alone(good: list[bytes], rest: list[bytes | None]) -> None:
-    assert_taken_as_singly([*good, *rest])
+@given(
+    st.lists(st.sampled_from(SPELLINGS[:3]), min_size=1, max_size=6), st.lists(st.sampled_from(SPELLINGS), max_size=3)
+)
+def test_many_are_checked_like_each_alone(good: list[bytes], rest: list[bytes | None]) -> None:
+    assert_checked_like_each_alone([*good, *rest])
+
+
+def test_many_large_ones_are_checked_like_each_alone() -> None:
+    assert_checked_like_each_alone([message(note="x" * 300_000)] * (AT_ONCE_BYTES // 300_000 + 1), 2**20)
 
 
 @given(st.data())
@@ -108,7 +115,7 @@ def test_values_that_are_quotes_only_together_are_not_taken(data: st.DataObject)
     cuts = [0, *sorted(data.draw(st.sets(st.sampled_from(places), max_size=4))), len(text)]
     dropped = data.draw(st.sampled_from([b"", b",", b",\n"]))
     pieces = [text[begin:end] for begin, end in pairwise(cuts)]
-    assert_taken_as_singly([piece.removeprefix(dropped) for piece in pieces])
+    assert_checked_like_each_alone([piece.removeprefix(dropped) for piece in pieces])
 
 
 @pytest.mark.parametrize(
@@ -116,6 +123,7 @@ def test_values_that_are_quotes_only_together_are_not_taken(data: st.DataObject)
     [
         [message()[:-1] + b',"x":[{}', b"{}]}", message() + b"," + message()],
         [message()[:-1] + b',"x":"}', b'{"}', message() + b"," + message()],
+        [message() + b"," + message()],
         [b'{"id":1}', message()],
         [message()[:-1], b'"x":1}'],
         [message() + b",", message()],
@@ -123,5 +131,5 @@ def test_values_that_are_quotes_only_together_are_not_taken(data: st.DataObject)
     ],
 )
 def test_values_that_make_as_many_quotes_only_when_joined_are_refused(values: list[bytes | None]) -> None:
-    assert_taken_as_singly(values)
-    assert len(take_valid(values, 400)) < len(values)
+    assert_checked_like_each_alone(values)
+    assert check(values, 400)[1]

@@ -37,7 +37,7 @@ def spliced(start: bytes, offset: int, time: int, value: bytes) -> bytes:
 @given(messages(), st.integers(0, 2**62), st.integers(0, 2**41))
 def test_a_line_holds_coordinates_and_the_object(message: tuple[dict[str, object], bytes], at: int, time: int) -> None:
     value, raw = message
-    line = body.join(body.line_start("t", 3), at, [time], body.bare([raw]))
+    line = body.join(body.line_start("t", 3), at, [time], [body.bare(raw)])
     assert b"\n" not in line
     assert b"\r" not in line
     assert json.loads(body.unsplice(line)) == value
@@ -72,15 +72,22 @@ def test_many_records_make_the_body_that_their_lines_make(
     start = body.line_start("t", 0)
     timestamps = [times[0] if at_once else time for time in times][: len(values)]
     lines = [spliced(start, at + index, timestamps[index], value) for index, value in enumerate(values)]
-    joined = body.join(start, at, timestamps, body.bare(values))
+    joined = body.join(start, at, timestamps, list(map(body.bare, values)))
     assert body.encode([joined], ".json") == body.encode(lines, ".json")
+    assert body.split(body.BETWEEN.join(values), len(values)) in (None, list(map(body.bare, values)))
     for first in range(1, len(values)):
         assert body.cut(joined, first) == (b",\n".join(lines[:first]), b",\n".join(lines[first:]))
         assert body.line(joined, first) == lines[first]
 
 
+def test_values_on_a_line_each_are_split_and_others_are_not() -> None:
+    assert body.split(b'{"a":1},\n{"b":{}},\n{"c":"}"}', 3) == [b'"a":1', b'"b":{}', b'"c":"}"']
+    for joined, count in [(b'{"a":1} ,\n{"b":1}', 2), (b'{"a":1},\n{"b":1}', 1), (b'{"a":\r1}', 1), (b'{"a":\n1}', 1)]:
+        assert body.split(joined, count) is None
+
+
 def test_a_plain_body_has_one_record_a_line() -> None:
-    lines = body.join(body.line_start("t", 0), 7, [5, 5], body.bare([b'{"id":1}', b'{"id":1}']))
+    lines = body.join(body.line_start("t", 0), 7, [5, 5], [b'"id":1', b'"id":1'])
     assert body.encode([lines], ".json").decode().splitlines() == [
         "[",
         '{"_topic":"t","_partition":0,"_offset":7,"_timestamp":5,"id":1},',
@@ -92,7 +99,7 @@ def test_a_plain_body_has_one_record_a_line() -> None:
 
 def test_numbers_keep_their_digits() -> None:
     value = b'{"price":64123.1200, "big":12345678901234567890.10}'
-    line = body.join(body.line_start("t", 0), 0, [0], body.bare([value]))
+    line = body.join(body.line_start("t", 0), 0, [0], [body.bare(value)])
     assert b"64123.1200" in line
     assert b"12345678901234567890.10" in line
 
