@@ -592,7 +592,7 @@ class Consumer:
         finally:
             if not self._is_listed():
                 self._end_listing()
-                self._listing = Listing(self._control, self._settings.storage, self._unplaced)
+                self._listing = Listing(self._control, self._settings.storage, self._contract.topic_id, self._unplaced)
                 self._listing.wait(LISTING_SECONDS)
         self._place_listed()
 

@@ -17,6 +17,9 @@ from include.landing.layout import Kind, ObjectKey, parse_key
 from include.landing.metadata import MetadataError, ObjectMetadata
 from include.settings import StorageSettings
 
+ADOPT = "adopt"
+"""The writer of dead letters that stand for what an operator gave up."""
+
 
 def list_objects(store: S3Store, prefix: str, kind: Kind) -> Iterator[list[tuple[ObjectKey, str]]]:
     """The objects of a kind, with their keys as they are, in pages."""
@@ -38,13 +41,34 @@ def read_metadata(store: S3Store, path: str) -> ObjectMetadata:
         raise ProtocolError(str(error)) from error
 
 
-def stretches(store: S3Store, alone: Iterable[str]) -> list[Stretch]:
-    """What `adopt` gave up: the ranges of the dead letters that belong to no data object.
+def require_topic(path: str, metadata: ObjectMetadata, topic_id: str) -> None:
+    """Refuse dead letters of another topic, or of this one before it was created anew.
 
     Raises:
-        ProtocolError: an object does not say what it holds.
+        ProtocolError: it is of one.
     """
-    return [(found.first_offset, found.last_offset) for found in (read_metadata(store, path) for path in alone)]
+    if metadata.topic_id != topic_id:
+        raise ProtocolError(
+            f"{path} is of topic {metadata.topic}, topic id {metadata.topic_id}, expected topic id {topic_id}: one "
+            "prefix holds one topic's dead letters; use another S3_DEAD_LETTER_PREFIX"
+        )
+
+
+def stretches(store: S3Store, topic_id: str, alone: Iterable[str]) -> list[Stretch]:
+    """What `adopt` gave up, by the dead letters that belong to no data object.
+
+    Those of a consumer, whose data object was taken away, are none: they say nothing of what may be skipped.
+
+    Raises:
+        ProtocolError: an object does not say what it holds, or is of another topic.
+    """
+    found = []
+    for path in alone:
+        metadata = read_metadata(store, path)
+        require_topic(path, metadata, topic_id)
+        if metadata.writer == ADOPT:
+            found.append((metadata.first_offset, metadata.last_offset))
+    return found
 
 
 class Listing:
@@ -54,8 +78,9 @@ class Listing:
     more in the meantime.
     """
 
-    def __init__(self, store: S3Store, storage: StorageSettings, assignments: Mapping[int, int]) -> None:
+    def __init__(self, store: S3Store, storage: StorageSettings, topic_id: str, assignments: Mapping[int, int]) -> None:
         self.assignments = dict(assignments)
+        self._topic_id = topic_id
         self._store = store
         self._storage = storage
         self._offsets = {partition: array("q") for partition in assignments}
@@ -94,7 +119,7 @@ class Listing:
     def _given_up_of(self, alone: Iterable[str]) -> list[Stretch] | ProtocolError:
         """The stretches, or what stops this partition; the others go on."""
         try:
-            return stretches(self._store, alone)
+            return stretches(self._store, self._topic_id, alone)
         except ProtocolError as error:
             return error
 

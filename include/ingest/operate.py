@@ -21,7 +21,7 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
 from include.ingest.commits import commit_now, read_commits
-from include.ingest.listing import list_objects, read_metadata, stretches
+from include.ingest.listing import ADOPT, list_objects, read_metadata, stretches
 from include.ingest.protocol import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to, still_given_up
 from include.ingest.sink import CONTENT_TYPES
 from include.ingest.store import StoredContract, read_contract, replace_contract
@@ -254,7 +254,9 @@ class Operator:
         storage = self._settings.storage
         letters = dict(self._keys(storage.dead_letter_prefix, "dead_letter", partition))
         data = dict(self._keys(storage.data_prefix, "crypto_data", partition))
-        alone = stretches(self._store, [path for first, path in letters.items() if first not in data])
+        alone = stretches(
+            self._store, self.contract.topic_id, [path for first, path in letters.items() if first not in data]
+        )
         gone = still_given_up(alone, data)
         if begin is None and (data or gone):
             begin = complete_to(data.keys(), gone, self.contract.cells_of(partition), low, MAX_WINDOW_CELLS)
@@ -316,7 +318,7 @@ class Operator:
     def _write_gaps(self, key: str, partition: int, whole: Stretch, gaps: tuple[Stretch, ...], time: int) -> None:
         contract = self.contract
         rows = [gap(contract.topic, partition, *one, time, "given up by an operator (adopt)").to_line() for one in gaps]
-        metadata = ObjectMetadata(contract.topic, contract.topic_id, partition, *whole, 0, len(rows), "adopt")
+        metadata = ObjectMetadata(contract.topic, contract.topic_id, partition, *whole, 0, len(rows), ADOPT)
         try:
             obstore.put(
                 self._store, key, body.encode(rows, contract.suffix), mode="create",

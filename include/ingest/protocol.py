@@ -418,7 +418,8 @@ class Lane:
         if (landed.topic_id, landed.partition) != (self.topic_id, self.partition):
             raise ProtocolError(
                 f"{where}: the object there is of topic id {landed.topic_id}, partition {landed.partition}, expected "
-                f"{self.topic_id}, {self.partition}: the prefix holds another topic's data; use another S3_DATA_PREFIX"
+                f"{self.topic_id}, {self.partition}: the prefix holds another topic's data; use another "
+                "S3_DATA_PREFIX, S3_DEAD_LETTER_PREFIX and S3_STATE_PREFIX"
             )
         _, end = self._cells.bounds(batch.first)
         if landed.first_offset != batch.first or not batch.first <= landed.last_offset < end:

@@ -19,13 +19,14 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
+from include.ingest.listing import read_metadata, require_topic
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.protocol import Answer, Created, Landed, ProtocolError, Put, Step
 from include.landing import body
 from include.landing.contract import Contract
 from include.landing.layout import Kind, object_key
-from include.landing.metadata import MetadataError, ObjectMetadata
+from include.landing.metadata import ObjectMetadata
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 10.0
@@ -172,20 +173,16 @@ class Sink:
             try:
                 if put.step is Step.DATA:
                     return self._existing(key)
-                obstore.head(self._store, key)
-                # Its range is fixed by the data object: whoever wrote it wrote the same rows.
+                # Its range is fixed by the data object: whoever of this topic wrote it wrote the same rows.
+                require_topic(key, read_metadata(self._store, key), self.place.contract.topic_id)
             except (NotFoundError, FileNotFoundError) as error:  # obstore 0.12 raises the latter
                 raise NotLandedError(key) from error
         return Created()
 
     def _existing(self, key: str) -> Landed:
         """What the object that was first holds."""
-        found = obstore.get(self._store, key, options={"head": True})
+        metadata = read_metadata(self._store, key)
         self._metrics.found.inc()
-        try:
-            metadata = ObjectMetadata.from_attributes(key, dict(found.attributes))
-        except MetadataError as error:
-            raise ProtocolError(str(error)) from error
         offsets = None
         if metadata.rejected:
             try:

@@ -101,14 +101,16 @@ class Contract:
         return contract
 
 
-_OTHER_PREFIX = "use another S3_DATA_PREFIX, one prefix holds one topic"
+_OTHER_LAYOUT = "use another S3_DATA_PREFIX and S3_DEAD_LETTER_PREFIX"
+_OTHER_OFFSETS = "use another S3_DATA_PREFIX, S3_DEAD_LETTER_PREFIX and S3_STATE_PREFIX"
+"""The state prefix remembers by partition and offset which dead letters were replayed."""
 _REMEDIES: dict[str, str] = {
     "contract_version": "run the version of this program that wrote it",
-    "topic": _OTHER_PREFIX,
-    "cluster_id": _OTHER_PREFIX + " of one cluster",
-    "topic_id": "the topic was deleted and recreated, so its offsets begin again; use another S3_DATA_PREFIX",
-    "suffix": "set CONSUMER_COMPRESSION back, or use another S3_DATA_PREFIX",
-    "isolation_level": "set isolation.level back in KAFKA_OPTIONS, or use another S3_DATA_PREFIX",
+    "topic": f"{_OTHER_OFFSETS}, one prefix holds one topic",
+    "cluster_id": f"{_OTHER_OFFSETS}, one prefix holds one topic of one cluster",
+    "topic_id": f"the topic was deleted and recreated, so its offsets begin again; {_OTHER_OFFSETS}",
+    "suffix": f"set CONSUMER_COMPRESSION back, or {_OTHER_LAYOUT}",
+    "isolation_level": f"set isolation.level back in KAFKA_OPTIONS, or {_OTHER_LAYOUT}",
     "key_version": "run the version of this program that wrote it",
 }
 

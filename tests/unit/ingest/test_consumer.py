@@ -255,6 +255,21 @@ def test_a_partition_that_is_stopped_at_the_end_is_told_by_the_exit_status(ours:
     ]
 
 
+@pytest.mark.parametrize(
+    "code", [KafkaError._LOG_TRUNCATION, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE]
+)
+def test_records_that_are_no_longer_in_the_log_stop_their_partition_and_name_the_way_on(
+    ours: Consumer, group: Group, code: int
+) -> None:
+    group.commits |= {0: 7, 1: 5}
+    assign(ours, 0, 1)
+    group.polls = [lambda: [*quotes(1, 5), Message(topic="crypto-quotes", partition=0, error=KafkaError(code))]]
+    ours._turn()
+    assert sorted(ours._lanes) == [1]
+    assert ours._lanes[1].position == 6
+    assert "python -m include.ingest adopt --partition 0" in ours._stopped[0]
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Lets time pass for the health of a consumer."""
@@ -433,6 +448,30 @@ def test_what_adopt_gave_up_is_not_started_at_again(ours: Consumer, group: Group
     assign(ours, 0, 1)
     turn_until(ours, lambda: len(ours._lanes) == 2)
     assert group.commits == {0: 500, 1: 10**9 + 9}
+
+
+def test_a_consumers_dead_letters_without_data_let_nothing_be_skipped(
+    ours: Consumer, group: Group, store: Any, pages: Pages
+) -> None:
+    pages.open.set()
+    metadata = ObjectMetadata("crypto-quotes", "id", 1, 10**9 + 1, 10**9 + 8, 0, 1, "host:7").to_attributes()
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0), b"[\n]", attributes=metadata)
+    assign(ours, 1)
+    turn_until(ours, lambda: len(ours._lanes) == 1)
+    assert group.commits == {1: 501}
+
+
+def test_dead_letters_of_another_topic_stop_their_partition(
+    ours: Consumer, group: Group, store: Any, pages: Pages
+) -> None:
+    pages.open.set()
+    metadata = ObjectMetadata("crypto-quotes", "before", 1, 10**9 + 1, 10**9 + 8, 0, 1, "adopt").to_attributes()
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0), b"[\n]", attributes=metadata)
+    assign(ours, 0, 1)
+    turn_until(ours, lambda: len(ours._lanes) == 1 and 1 in ours._stopped)
+    assert group.commits == {0: 500}
+    assert "topic id before, expected topic id id" in ours._stopped[1]
+    assert "use another S3_DEAD_LETTER_PREFIX" in ours._stopped[1]
 
 
 def test_others_are_read_while_a_listing_takes_its_time(

@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic, sleep
+from typing import Any
 
+import obstore
 import pytest
 from obstore.store import S3Store
 
@@ -18,7 +20,10 @@ from include.ingest.sink import Place, Sink
 from include.ingest.store import open_store
 from include.landing.cells import Cells
 from include.landing.contract import CellSize, Contract
+from include.landing.layout import object_key
+from include.landing.metadata import ObjectMetadata
 from include.settings import AwsSettings, StorageSettings
+from tests.unit.ingest.test_consumer import Bucket
 
 CONTRACT = Contract("cluster", "quotes", "id", ".json", "read_committed", (CellSize(10, {}),))
 
@@ -110,6 +115,25 @@ def test_a_conflict_whose_winner_is_not_there_is_tried_again_and_no_failure(
     assert sink.answers.get(timeout=10).answer == Created()
     assert gateway.requests == ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
     assert (metrics.total.errors, sink.last_error) == (0, "")
+
+
+@pytest.mark.parametrize(("topic_id", "is_ours"), [("id", True), ("before", False)])
+def test_dead_letters_that_are_there_are_taken_for_written_only_if_of_this_topic(
+    metrics: ConsumerMetrics, topic_id: str, is_ours: bool
+) -> None:
+    store: Any = Bucket()
+    place = Place("crypto_data/", "dead_letter/", CONTRACT, "test")
+    there = ObjectMetadata("quotes", topic_id, 0, 0, 0, 0, 1, "host:7").to_attributes()
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[\n]", attributes=there)
+    sink = Sink(store, place, lambda _: [], metrics, 1)
+    data = batch()
+    sink.submit(Put(0, data.assignment, Step.DEAD_LETTERS, data.batch))
+    done = sink.answers.get(timeout=10)
+    sink.close()
+    if is_ours:
+        assert (done.answer, done.error) == (Created(), None)
+    else:
+        assert "use another S3_DEAD_LETTER_PREFIX" in str(done.error)
 
 
 def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: Sink, metrics: ConsumerMetrics) -> None:
