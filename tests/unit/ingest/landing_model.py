@@ -3,8 +3,9 @@
 One partition, two writers. Every step is atomic: the log grows, a writer is assigned,
 reads one record, closes its batch, S3 carries out one PUT (which may arrive long after
 its writer is gone), a commit, and the faults: crash, stall (the group moves on, the
-writer does not know), graceful revocation, a lost answer, the commits' end. `search` visits every history
-up to the given numbers of faults; `wander` takes seeded random ones through larger worlds.
+writer does not know), graceful revocation, a lost answer, a commit of who is no longer the
+owner, the commits' end. `search` visits every history up to the given numbers of faults;
+`wander` takes seeded random ones through larger worlds.
 
 The writers are `include.ingest.protocol.Lane`, start where `start_from_commit` or
 `start_without_commit` says, and agree on `include.landing.contract.Contract`; only
@@ -57,6 +58,7 @@ class Rules:
     reset_is_error: bool = True
     place: Callable[..., int] = start_without_commit
     resize_needs_stop: bool = True
+    resize_at_log_end: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Setup:
     adoptions: int = 0
     retention: int = 0
     resizes: int = 0
+    late_commits: int = 0
 
 
 class ViolationError(AssertionError):
@@ -116,6 +119,7 @@ class World:
             "adopt": setup.adoptions,
             "retain": setup.retention,
             "resize": setup.resizes,
+            "late_commit": setup.late_commits,
         }
 
     # --- what may happen ------------------------------------------------------
@@ -170,6 +174,8 @@ class World:
             yield from self._owner_steps(number, lane)
         else:
             yield ("wake", number)
+            if self.faults["late_commit"] and lane.durable != self.commit:
+                yield ("late_commit", number)
 
     def _owner_steps(self, number: int, lane: Lane) -> Iterator[tuple[Any, ...]]:
         if lane.durable > max(self.commit, 0):
@@ -259,6 +265,13 @@ class World:
         assert lane is not None
         self.commit, self.mark = max(self.commit, lane.durable), commit_mark(TOPIC_ID)
 
+    def _do_late_commit(self, setup: Setup, number: int) -> None:
+        """A writer that is no longer the owner commits all the same; the commit may go backwards."""
+        self.faults["late_commit"] -= 1
+        lane = self.lanes[number]
+        assert lane is not None
+        self.commit, self.mark = lane.durable, commit_mark(TOPIC_ID)
+
     def _do_stall(self, setup: Setup, number: int) -> None:
         self.faults["stall"] -= 1
         self.owner = None
@@ -329,7 +342,7 @@ class World:
     def _do_resize(self, setup: Setup) -> None:
         self.faults["resize"] -= 1
         assert self.contract is not None
-        if setup.rules.resize_needs_stop:
+        if setup.rules.resize_at_log_end:
             self.contract = self.contract.resized(setup.cell + 1, {0: self.high})
         else:
             self.contract = replace(self.contract, cells=(CellSize(setup.cell + 1, {}),))

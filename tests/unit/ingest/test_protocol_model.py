@@ -6,6 +6,8 @@ the one method that carries it; the search must then find a record lost or doubl
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ MANY = max(150, settings().max_examples)  # as many as the profile wants, see te
         pytest.param(Setup(log=3, log_at_start=3, crashes=1, rejects=BAD), id="crash, a reject"),
         pytest.param(Setup(log=3, log_at_start=3, stalls=1, rejects=BAD), id="stalled writer, a reject"),
         pytest.param(Setup(log=2, log_at_start=2, stalls=1, lost_answers=1), id="stalled writer, lost answer"),
+        pytest.param(Setup(log=3, log_at_start=3, stalls=1, late_commits=1), id="a late commit, perhaps backwards"),
         pytest.param(Setup(log=3, log_at_start=3, revokes=1, lost_answers=1), id="revocation, lost answer"),
         pytest.param(Setup(log=4, log_at_start=4, crashes=1, cell=4), id="one cell of four"),
         pytest.param(Setup(log=4, log_at_start=4, crashes=1, holes=BAD, cell=3), id="crash, a hole"),
@@ -188,14 +191,21 @@ SWITCHED_OFF = [
         id="11 answers tagged by assignment",
     ),
     pytest.param(
-        Setup(rules=Rules(resize_needs_stop=False), resizes=1, crashes=1, stalls=1), id="12 resize when stopped"
+        Setup(rules=Rules(resize_needs_stop=False), resizes=1, crashes=1, log=6, log_at_start=2),
+        id="12 resize when stopped",
     ),
+    pytest.param(Setup(rules=Rules(resize_at_log_end=False), resizes=1, crashes=1), id="12 resize at the log's end"),
 ]
 
 
 @pytest.mark.parametrize("setup", SWITCHED_OFF)
 def test_switching_a_rule_off_loses_or_doubles_a_record(setup: Setup) -> None:
     assert wander_until(setup, seeds=3000, length=60) is not None
+
+
+@pytest.mark.parametrize("setup", SWITCHED_OFF)
+def test_the_same_histories_with_all_rules_lose_and_double_nothing(setup: Setup) -> None:
+    assert wander_until(replace(setup, rules=Rules()), seeds=500, length=60) is None
 
 
 @settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
@@ -206,7 +216,7 @@ def test_larger_histories(data: st.DataObject) -> None:
         rejects=data.draw(st.frozensets(st.integers(0, 11), max_size=5)),
         holes=data.draw(st.frozensets(st.integers(0, 10), max_size=2)),
         cell=data.draw(st.integers(1, 6)), batch=data.draw(st.integers(1, 6)), window=data.draw(st.integers(1, 3)),
-        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1, expiries=2,
+        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1, expiries=2, late_commits=2,
     )  # fmt: skip
     setup = Setup(**{**vars(setup), "rejects": setup.rejects - setup.holes})
     wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
