@@ -40,10 +40,18 @@ SMTP_SERVER = "smtp_default"
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
 """A tick is five minutes: say soon that a service is down, instead of botocore's minutes of waiting."""
 
+_PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+"""Somebody waits for the page, and it renews itself: no second attempt."""
+
 
 def s3_client() -> S3Client:
     """S3 by the connection `aws_default`."""
     return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PATIENCE).get_conn())
+
+
+def page_s3_client() -> S3Client:
+    """S3 by the connection `aws_default`, for the page Pipeline Health."""
+    return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PAGE_PATIENCE).get_conn())
 
 
 def own_s3_client(aws: AwsSettings) -> S3Client:

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-PREFIX = "/pipeline-health"
+ROUTE = "pipeline-health"
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = (ROOT / "include" / "watch").is_dir()
 
@@ -28,10 +28,10 @@ class PipelineHealthPlugin(AirflowPlugin):
         [
             {
                 "name": "Pipeline Health",
-                "href": f"{PREFIX}/",
+                "href": f"{ROUTE}/",  # relative to the UI's <base>, which has the path that Airflow may live below
                 "destination": "nav",
                 "category": "browse",
-                "url_route": "pipeline-health",
+                "url_route": ROUTE,
             }
         ]
         if COMPLETE
@@ -48,4 +48,4 @@ class PipelineHealthPlugin(AirflowPlugin):
             sys.path.append(str(ROOT))
         from plugins.pipeline_health.page import create_app
 
-        return [{"name": "Pipeline Health", "app": create_app(), "url_prefix": PREFIX}]
+        return [{"name": "Pipeline Health", "app": create_app(), "url_prefix": f"/{ROUTE}"}]

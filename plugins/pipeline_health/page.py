@@ -1,4 +1,9 @@
-"""The page's web app: reads the state objects from S3 and renders them; no JavaScript, nothing is changed."""
+"""The page's web app: reads the state objects from S3 and renders them; nothing is changed.
+
+Airflow shows it in a sandboxed frame, which may neither open a window nor leave the frame: the
+few lines of JavaScript in page.html have the UI around it follow the links. On its own the
+page needs none.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,9 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from include.settings import AlertSettings, load
+from include.settings import AlertSettings, SettingsError, load
 from include.watch import connections
-from include.watch.health import Health, collect
+from include.watch.health import Health, collect, nothing
 from include.watch.instants import span, to_text
 from include.watch.notices import without_secrets
 from include.watch.thresholds import VARIABLE
@@ -37,14 +42,23 @@ def render(health: Health, settings: AlertSettings) -> str:
     )
 
 
+def look(now: datetime) -> tuple[Health, AlertSettings]:
+    """What there is to show, also when the settings cannot be used: then with the defaults' links."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        return nothing(error, now), AlertSettings.model_construct()
+    found = collect(connections.page_s3_client, settings, lambda: Variable.get(VARIABLE, default=None), now)
+    return found, settings.alert
+
+
 def create_app() -> FastAPI:
     """An app with one page; whoever may see the Airflow UI may see it."""
     app = FastAPI(title="Pipeline Health", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/", dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
     def page() -> HTMLResponse:  # no coroutine: FastAPI runs it beside the event loop, as it waits for S3
-        settings = load()
-        health = collect(connections.s3_client(), settings, Variable.get(VARIABLE, default=None), datetime.now(UTC))
-        return HTMLResponse(render(health, settings.alert), headers={"Cache-Control": "no-store"})
+        # Always 200: a proxy may put its own page in the place of an error's, and the reasons are on this one.
+        return HTMLResponse(render(*look(datetime.now(UTC))), headers={"Cache-Control": "no-store"})
 
     return app

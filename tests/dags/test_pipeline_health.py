@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Thread
+from typing import Any, NoReturn
 
 import boto3
 import pytest
+from airflow.sdk.exceptions import AirflowException
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from include.settings import StorageSettings, load
-from include.watch import health, lag_window, layer_state, state_objects, task_tests
+from include.watch import connections, health, lag_window, layer_state, state_objects, task_tests, tick
 from include.watch.alert_state import S3AlertStore
 from include.watch.alerts import AlertState, Notice, OpenAlert
+from include.watch.catalogue import CONDITIONS
 from include.watch.lag import Sample
 from include.watch.lag_window import LagWindow
 from include.watch.layer_state import FailingTest, LayerState, LayerTests, Run
 from include.watch.notices import PLACES
 from include.watch.task_tests import TaskTests
+from include.watch.thresholds import in_force
 from plugins.pipeline_health import PipelineHealthPlugin
-from plugins.pipeline_health.page import create_app, render
+from plugins.pipeline_health.page import create_app, look, render
 
 pytestmark = pytest.mark.servers
 
@@ -47,9 +57,36 @@ def storage(bucket: str, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
 
 
 def page(variable: str | None = None, at: datetime = NOW, **client: object) -> str:
-    s3 = boto3.client("s3", **client)  # type: ignore[call-overload]
+    def connect() -> Any:
+        return boto3.client("s3", **client)  # type: ignore[call-overload]
+
+    return page_by(connect, lambda: variable, at)
+
+
+def page_by(connect: Callable[[], Any], variable: Callable[[], str | None] = lambda: None, at: datetime = NOW) -> str:
     settings = load()
-    return render(health.collect(s3, settings, variable, at), settings.alert)
+    return render(health.collect(connect, settings, variable, at), settings.alert)
+
+
+def look_at_kafka(storage: StorageSettings, at: datetime, behind: timedelta = MINUTE, lag: int = 7) -> None:
+    lag_window.write(boto3.client("s3"), storage, LagWindow({0: [Sample(at, 500, lag)]}, [(at, at - behind)]))
+
+
+def keep(storage: StorageSettings, *alerts: OpenAlert) -> None:
+    S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert for alert in alerts}), None)
+
+
+def states(shown: str) -> dict[str, str]:
+    """The table of conditions: state by name."""
+    found = re.findall(r'<td>([^<]+)</td>\s*<td class="(?:bad|good|warn)">(open|ok|unknown)</td>', shown)
+    names = {one.title: name for name, one in CONDITIONS.items()}
+    assert len(found) == len(CONDITIONS)
+    return {names[title]: state for title, state in found}
+
+
+def none_is_open(shown: str) -> bool:
+    """Whether the page says in green that all is well."""
+    return '<p class="good">None.</p>' in shown
 
 
 def test_who_is_not_logged_in_sees_nothing() -> None:
@@ -62,11 +99,103 @@ def test_mails_link_to_where_airflow_shows_the_page() -> None:
     assert PLACES["Pipeline Health"] == f"/plugin/{PipelineHealthPlugin.external_views[0]['url_route']}"
 
 
-def test_before_the_first_run_nothing_is_claimed(storage: StorageSettings) -> None:
+def test_the_page_is_found_below_the_path_that_airflow_lives_at() -> None:
+    """The UI puts the href into a frame's src: only a relative one is resolved against its <base>."""
+    view, (app,) = PipelineHealthPlugin.external_views[0], PipelineHealthPlugin().fastapi_apps
+    assert f"/{view['href']}" == f"{app['url_prefix']}/"
+
+
+def test_links_work_in_the_frame_that_airflow_shows_the_page_in(storage: StorageSettings) -> None:
+    """Its sandbox lets no link open a window or leave the frame: the script has the document around it do that."""
+    keep(storage, replace(ALERT, run_url="http://airflow.test/r"))
+    look_at_kafka(storage, NOW - timedelta(hours=1))
     shown = page()
-    assert shown.count("never built") == 3
-    assert "The monitor has not looked yet." in shown
+    links = re.findall(r"<a [^>]*>", shown)
+    assert len(links) > len(CONDITIONS)
+    assert all(re.search(r'target="_(top|blank)"', link) for link in links)
+    assert "window.parent.document.body.append(outer)" in shown
+
+
+def test_before_the_first_run_nothing_is_claimed_and_what_to_do_is_said(storage: StorageSettings) -> None:
+    shown = page()
+    assert shown.count('class="bad">never built, or its state is missing') == 3
+    assert f"there is no s3://{storage.bucket}/state/layers/gold.json" in shown
+    assert re.search(rf'class="bad" role="alert">The monitor has never looked.* s3://{storage.bucket}/state/ ', shown)
+    assert "On a fresh installation unpause or trigger" in shown
+    assert re.search(r'Open alerts</h2>\s*<p class="bad">Unknown', shown)
+    assert set(states(shown).values()) == {"unknown"}
+    assert '<p class="bad">The monitor has not looked yet.' in shown
     assert "not landed" not in shown
+    assert not none_is_open(shown)
+
+
+def test_an_alert_state_without_a_look_at_kafka_is_no_good_news(storage: StorageSettings) -> None:
+    keep(storage)
+    shown = page()
+    assert not none_is_open(shown)
+    assert "None is kept; when the monitor last looked is not known." in shown
+    assert f"there is no\ns3://{storage.bucket}/state/lag_window.json" in shown
+    assert "has never looked" not in shown
+
+
+def test_no_open_alert_is_good_news_only_if_the_monitor_has_looked_lately(storage: StorageSettings) -> None:
+    look_at_kafka(storage, NOW)
+    keep(storage)
+    fresh, old = page(at=NOW + health.SILENT_AFTER), page(at=NOW + timedelta(hours=3))
+    assert none_is_open(fresh)
+    assert "alerts.json" not in fresh
+    assert not none_is_open(old)
+    assert "None when the monitor last looked, 3 h ago." in old
+    assert set(states(fresh).values()) == {"ok"}
+    assert set(states(old).values()) == {"unknown"}
+
+
+def test_an_alert_state_that_is_absent_differs_from_one_without_alerts(storage: StorageSettings) -> None:
+    """The monitor writes none before something is open."""
+    look_at_kafka(storage, NOW)
+    shown = page()
+    assert none_is_open(shown)
+    assert f"There is no s3://{storage.bucket}/state/alerts.json: nothing was ever open, or it was deleted." in shown
+
+
+def test_conditions_whose_source_is_blind_are_unknown(storage: StorageSettings) -> None:
+    look_at_kafka(storage, NOW)
+    blind = replace(ALERT, key="monitor_blind:layer states in S3", condition="monitor_blind")
+    keep(storage, ALERT, blind)
+    found = states(page())
+    assert found["kafka_lag"] == found["monitor_blind"] == "open"
+    assert found["stale_gold"] == found["dbt_tests"] == "unknown"
+    assert found["consumer_stalled"] == found["slow_uploads"] == "ok"
+
+
+def test_nothing_is_known_when_the_monitor_judged_nothing(storage: StorageSettings) -> None:
+    look_at_kafka(storage, NOW)
+    keep(storage, replace(ALERT, key="monitor_blind:the monitor itself", condition="monitor_blind"))
+    found = states(page())
+    assert found.pop("monitor_blind") == "open"
+    assert set(found.values()) == {"unknown"}
+
+
+def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageSettings) -> None:
+    look_at_kafka(storage, NOW)
+    state_objects.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
+    shown = page()
+    assert "Cannot be read: alerts. StateUnreadableError" in shown
+    assert set(states(shown).values()) == {"unknown"}
+
+
+def test_the_sources_are_those_that_the_monitor_judges_by() -> None:
+    blind = tick.verdicts(tick.Tick({}), in_force(None)[0])
+    values = {verdict.condition: verdict.value for verdict in blind if verdict.condition != "monitor_blind"}
+    named = {name: source for name, source in health.SOURCE_OF.items() if name != "monitor_silent"}
+    assert values == {name: f"unknown, {tick.SOURCE_NAMES[source]} could not be read" for name, source in named.items()}
+
+
+def test_an_unknown_age_of_the_oldest_record_is_said(storage: StorageSettings) -> None:
+    look_at_kafka(storage, NOW, behind=timedelta())  # so the monitor writes it
+    assert "7 messages not landed, age unknown;" in page()
+    look_at_kafka(storage, NOW, behind=timedelta(), lag=0)
+    assert "0 messages not landed;" in page()
 
 
 def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageSettings) -> None:
@@ -92,6 +221,9 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     assert "javascript:" not in shown
     assert "no mail server has taken yet: 1." in shown
     assert "Variable monitor_thresholds" in shown
+    assert shown.count("2026-11-25T11:59:00Z (60 s ago)") == 2  # the layer's build and the other tests' run
+    assert shown.count("<table>") == shown.count('<div class="wide"><table>') == 5
+    assert states(shown)["notices_undelivered"] == "open"
     assert "The monitor has not read Kafka for" not in shown
     assert "The monitor has not read Kafka for 24 h" in page(at=NOW + timedelta(hours=24))
 
@@ -104,9 +236,88 @@ def test_what_cannot_be_read_is_unknown_and_says_why(storage: StorageSettings) -
     assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in shown
     assert "not landed" not in shown
     away = page(endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1}))
-    for what in ("layers", "tests outside the layers", "lag", "alerts"):
-        assert f"Cannot be read: {what}. EndpointConnectionError" in away
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts. EndpointConnectionError" in away
     assert away.count("Unknown.") == 3
+
+
+@contextmanager
+def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
+    """It takes connections and answers nothing; yields its address and the connections."""
+    taken: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                taken.append(server.accept()[0])
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", taken
+        server.shutdown(socket.SHUT_RDWR)
+    for one in taken:
+        one.close()
+
+
+def test_an_s3_that_hangs_is_waited_for_once(storage: StorageSettings) -> None:
+    with silent_server() as (address, taken):
+        shown = page(endpoint_url=address, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
+        assert len(taken) == 1
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts. ReadTimeoutError" in shown
+
+
+def test_the_page_has_a_client_that_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws"}))
+    config = connections.page_s3_client().meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)  # type: ignore[attr-defined]
+    assert config.retries["total_max_attempts"] == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole"),
+        AirflowException("the connection `aws_default` isn't defined"),
+        NotImplementedError("assume_role_method=x not expected"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_connection_that_cannot_be_used_is_a_fault(storage: StorageSettings, error: Exception) -> None:
+    calls = []
+
+    def connect() -> NoReturn:
+        calls.append(1)
+        raise error
+
+    shown = page_by(connect)
+    assert f"Cannot be read: layers, tests outside the layers, lag, alerts. {type(error).__name__}: " in shown
+    assert len(calls) == 1
+
+
+def test_a_variable_that_cannot_be_read_is_a_fault(storage: StorageSettings) -> None:
+    def variable() -> NoReturn:
+        raise AirflowException("no database")
+
+    shown = page_by(lambda: boto3.client("s3"), variable)
+    assert "Cannot be read: thresholds. AirflowException: no database" in shown
+    assert "&gt; 1,000" in shown  # the catalogue's
+
+
+def test_an_invalid_setting_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_STATE_PREFIX", "/state")
+    shown = render(*look(NOW))
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts. SettingsError: S3_STATE_PREFIX" in shown
+    assert shown.count("Unknown.") == 3
+    assert set(states(shown).values()) == {"unknown"}
+
+
+@pytest.mark.parametrize("limit", ["1e14", "1e300", "1" + "0" * 400])
+def test_a_threshold_may_be_any_number(storage: StorageSettings, limit: str) -> None:
+    run = Run("crypto_transform", "r", "http://airflow.test/r")
+    gold = LayerState("gold", "crypto_curated", 1, NOW - timedelta(hours=3), NOW, LayerTests(1, 0, 0), run)
+    layer_state.write(boto3.client("s3"), storage, gold)
+    assert "3 h old (at most " in page(f'{{"stale_gold": {limit}}}')
 
 
 def test_secrets_in_an_alert_are_not_shown(storage: StorageSettings) -> None:

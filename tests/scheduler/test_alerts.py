@@ -324,7 +324,7 @@ def test_the_page_in_the_airflow_ui_shows_it(watched: WatchedStack) -> None:
     assert "crypto_curated_recency_check, since " in page
     assert "Cannot be read" not in page
     (view,) = [one for one in api.call("GET", "/plugins").json()["plugins"] if one["name"] == "pipeline_health"]
-    assert view["external_views"][0]["href"] == "/pipeline-health/"
+    assert view["external_views"][0]["href"] == "pipeline-health/"
 
 
 def test_everything_recovers(watched: WatchedStack) -> None:
