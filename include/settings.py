@@ -10,11 +10,14 @@ Nothing is read at import time: call `load()` (or one group's class) at run time
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -25,12 +28,26 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 
 
+def _is_address(value: str) -> bool:
+    """Whether it is an http or https URL with a host, and a port that can be one."""
+    try:
+        parts = urlsplit(value)
+        return (
+            value.startswith(("http://", "https://")) and bool(parts.hostname) and parts.port != 0 and " " not in value
+        )
+    except ValueError:  # the port is no number, or too large
+        return False
+
+
 class SettingsError(ValueError):
     """A setting has a value that cannot be used; the text names variable, value and remedy."""
 
 
 def _group(prefix: str) -> SettingsConfigDict:
-    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
+    # No setting means anything at infinity, and "not a number" passes or fails every bound by accident.
+    return SettingsConfigDict(
+        env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
 
 class KafkaSettings(BaseSettings):
@@ -112,7 +129,17 @@ class AwsSettings(BaseSettings):
     model_config = _group("AWS_")
 
     default_region: str = Field("us-east-1", description="Region of bucket, Athena and CloudWatch.")
-    endpoint_url: str | None = Field(None, description="Endpoint of an emulator; unset on AWS.")
+    endpoint_url: str | None = Field(
+        None, description="Endpoint of an emulator, http://... or https://...; unset on AWS."
+    )
+
+    @field_validator("endpoint_url", mode="after")
+    @classmethod
+    def _endpoint_is_an_address(cls, value: str | None) -> str | None:
+        """Anything else makes the S3 client panic at its first request."""
+        if value is not None and not _is_address(value):
+            raise ValueError("must be http://host:port or https://host:port, like http://127.0.0.1:14566")
+        return value
 
 
 class ConsumerSettings(BaseSettings):
@@ -132,7 +159,13 @@ class ConsumerSettings(BaseSettings):
     max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
     parallel_puts: int = Field(16, ge=1, le=64, description="PUTs under way at once, of all partitions together.")
     put_timeout_seconds: float = Field(30.0, gt=0, description="A PUT without an answer is repeated after this long.")
-    max_buffer_bytes: int = Field(64 * 2**20, ge=2**20, description="Hard cap on bytes of messages held in memory.")
+    max_buffer_bytes: int = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="Bytes of messages that may be held in memory. Reading waits from a quarter of it on; the rest is "
+        "room for what one read brings, which is at most librdkafka's own queue: 16 MB, held beside this. One read can "
+        "overshoot a small value.",
+    )
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
     shutdown_grace_seconds: float = Field(20.0, ge=0, description="Time for the last flush after SIGTERM.")
     revoke_flush_seconds: float = Field(10.0, ge=0, description="Time for the flush of revoked partitions.")
@@ -250,8 +283,10 @@ class LocalSettings(BaseSettings):
     model_config = _group("LOCAL_")
 
     state: Path = Field(PROJECT_ROOT / ".local" / "demo", description="Folder that keeps all state of the demo.")
-    broker: Literal["auto", "kafka", "built-in"] = Field(
-        "auto", description="Apache Kafka (Java 17+) or librdkafka's in-memory broker; auto: the best this machine has."
+    broker: Literal["auto", "kafka", "built-in", "given"] = Field(
+        "auto",
+        description="Apache Kafka (Java 17+) or librdkafka's in-memory broker; auto: the best this machine has; given: "
+        "that of KAFKA_BOOTSTRAP_SERVERS, to whose KAFKA_TOPIC the demo then sends quotes.",
     )
     kafka_port: int = Field(19092, ge=1024, le=65535, description="Port of the Kafka broker.")
     kafka_controller_port: int = Field(19093, ge=1024, le=65535, description="Port of the broker's controller.")
@@ -331,3 +366,28 @@ def load() -> Settings:
         alert=load_group(AlertSettings),
         monitor=load_group(MonitorSettings),
     )
+
+
+_CLOSED_GROUPS: tuple[type[BaseSettings], ...] = (
+    KafkaSettings, StorageSettings, ConsumerSettings, ProducerSettings, SimulatorSettings, AlertSettings,
+    MonitorSettings,
+)  # fmt: skip
+"""Groups whose prefix is ours. AWS_* is not: it has many variables that others read."""
+_ALIKE = 0.8
+"""From this ratio on (difflib) a name is taken for a misspelt one; KAFKA_OPTS, which Kafka's scripts read, is below."""
+
+
+def misspelt(variables: Iterable[str]) -> list[str]:
+    """A sentence on each variable that nothing reads and that is nearly a setting's name.
+
+    Names are compared without their prefix, which would make any two of a group alike.
+    """
+    names = sorted({variable.upper() for variable in variables})
+    found: list[str] = []
+    for group in _CLOSED_GROUPS:
+        prefix = str(group.model_config.get("env_prefix", ""))
+        known = [name.upper() for name in group.model_fields]
+        for name in (name.removeprefix(prefix) for name in names if name.startswith(prefix)):
+            near = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
+            found += [f"{prefix}{name} is not a setting; did you mean {prefix}{one}?" for one in near]
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -42,6 +43,16 @@ def allowed(annotation: Any) -> str:
     return names.get(name, {"SecretStr": "secret", "list": "JSON list", "dict": "JSON object"}.get(name, name))
 
 
+def bounds(field: FieldInfo) -> str:
+    """The range of a number in words, each bound after a comma; nothing for a setting without bounds."""
+    words = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
+    return "".join(
+        f", {words[type(bound)][1]} {getattr(bound, words[type(bound)][0])}"
+        for bound in field.metadata
+        if type(bound) in words
+    )
+
+
 def default(field: FieldInfo) -> str:
     """The default as it would be written in the environment; a path below the project is shown relative to it."""
     value = field.get_default(call_default_factory=True, validated_data={})
@@ -59,7 +70,8 @@ def page() -> str:
         parts.append(f"\n## {prefix}*\n\n{(group.__doc__ or '').splitlines()[0]}\n")
         parts.append("| variable | default | values | meaning |\n|---|---|---|---|")
         parts += [
-            f"| `{prefix}{name.upper()}` | {default(field)} | {allowed(field.annotation)} | {field.description} |"
+            f"| `{prefix}{name.upper()}` | {default(field)} | {allowed(field.annotation)}{bounds(field)} "
+            f"| {field.description} |"
             for name, field in group.model_fields.items()
         ]
     return "\n".join(parts) + "\n"

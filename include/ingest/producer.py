@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from include.ingest.health import Health
 from include.ingest.logs import LIBRDKAFKA, logger
@@ -22,6 +22,7 @@ from include.ingest.sources import Source, SourceError
 from include.ingest.sources.coingecko import CoinGecko
 from include.ingest.sources.coinmarketcap import CoinMarketCap
 from include.ingest.sources.simulator import Misbehaviour, Outgoing, Simulator
+from include.ingest.topic import Admin
 from include.settings import Settings, SettingsError
 
 FIRST_BACKOFF_SECONDS = 2.0
@@ -30,6 +31,12 @@ FLUSH_SECONDS = 30.0
 PROGRESS_SECONDS = 60.0
 POLL_SECONDS = 0.5
 """How long one wait for delivery reports takes; a signal is heard that much later."""
+ASK_SECONDS = 5.0
+"""Timeout of a question to Kafka before the history; a signal is heard that much later."""
+MAX_ASK_AGAIN_SECONDS = 15.0
+STUCK_SECONDS = 300.0
+"""Without a turn for so long the process is of no use. Every wait is made of turns, however long it is; what is not
+(a poll of the source, a flush) ends within half a minute."""
 
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
@@ -82,6 +89,7 @@ class Producer:
         self._source_problem: str | None = None
         self._kafka_reason = ""
         self._kafka_problem: str | None = None
+        self._delivery_problem: str | None = None
         self._fatal: str | None = None
         self._last_turn = monotonic()
         self._counts = {"sent": 0, "delivered": 0, "failed": 0, "unchanged": 0}
@@ -102,7 +110,7 @@ class Producer:
         started = last_progress = monotonic()
         wait, failures = 0.0, 0
         while self._wait(wait):
-            self._last_turn = turn = monotonic()
+            turn = monotonic()
             try:
                 quotes = first if first is not None else source.quotes()
                 first, failures, self._source_problem = None, 0, None
@@ -125,10 +133,15 @@ class Producer:
         deadline = monotonic() + seconds
         while not self._stop.is_set() and self._fatal is None:
             left = deadline - monotonic()
-            self._kafka.poll(max(0.0, min(left, POLL_SECONDS)))
+            self._hear(max(0.0, min(left, POLL_SECONDS)))
             if left <= 0:
                 return True
         return False
+
+    def _hear(self, seconds: float) -> None:
+        """One turn: delivery reports of so many seconds. Who waits, for the source or for Kafka, is alive."""
+        self._kafka.poll(seconds)
+        self._last_turn = monotonic()
 
     def _backoff(self, error: SourceError, failures: int, interval: float) -> float:
         """Seconds until the next poll after a failed one."""
@@ -163,35 +176,42 @@ class Producer:
 
     def _produce(self, message: Outgoing) -> None:
         key = message.key if self._settings.producer.key == "symbol" else None
-        while True:
+        while self._fatal is None:
             try:
                 self._kafka.produce(self._topic, message.value, key, on_delivery=self._delivered)
-                break
             except BufferError:  # the local queue is full: Kafka is slow, wait for deliveries
-                self._kafka.poll(POLL_SECONDS)
+                self._hear(POLL_SECONDS)
                 if self._stop.is_set():
-                    self._metrics.failed.inc()
-                    self._counts["failed"] += 1
-                    return
-        self._metrics.sent.inc()
-        self._counts["sent"] += 1
+                    break
+            else:
+                self._metrics.sent.inc()
+                self._counts["sent"] += 1
+                return
+        self._metrics.failed.inc()
+        self._counts["failed"] += 1
 
     def _kafka_failed(self, error: KafkaError) -> None:
         """What librdkafka reports while it goes on trying; one lost connection is no problem yet."""
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        if error.fatal():  # it has given up for good, and takes no more messages
+            self._fatal = error.str()
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or error.str()}"
         else:
             self._kafka_reason = error.str()
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:
-            self._kafka_problem = None
+            self._kafka_problem = self._delivery_problem = None
             self._metrics.delivered.inc()
             self._counts["delivered"] += 1
             return
         self._metrics.failed.inc()
         self._counts["failed"] += 1
         self._last.clear()  # so that the next poll sends it again, changed or not
+        self._delivery_problem = (
+            f"message not delivered: {error.str()}; check that topic {self._topic!r} is there "
+            "(python -m include.ingest create-topic) and that this user may write to it"
+        )
         self._log.error("message not delivered", error=error.str(), code=error.name())
         if error.fatal():
             self._fatal = error.str()
@@ -203,7 +223,10 @@ class Producer:
         hours = self._settings.simulator.history_hours
         if hours <= 0:
             return
-        if not self._topic_is_empty():
+        empty = self._topic_is_empty()
+        if empty is None:
+            return
+        if not empty:
             self._log.info("history not sent: the topic is not empty", hours=hours)
             return
         simulator = source if isinstance(source, Simulator) else Simulator(self._settings.simulator)
@@ -218,19 +241,47 @@ class Producer:
                 self._produce(message)
                 count += 1
             if count % 1000 == 0:
-                self._kafka.poll(0)
+                self._hear(0)
             if self._stop.is_set():
                 return
         self._kafka.flush(FLUSH_SECONDS)
         self._log.info("history sent", hours=hours, messages=count, source="simulator")
 
-    def _topic_is_empty(self) -> bool:
-        admin = AdminClient(self._settings.kafka.client_config())
-        partitions = admin.list_topics(self._topic, timeout=15).topics[self._topic].partitions
+    def _topic_is_empty(self) -> bool | None:
+        """Asks until Kafka tells: an outage is no reason to give up, nor to go without history. None when stopped."""
+        admin = Admin(self._settings.kafka.client_config())
+        delay = POLL_SECONDS
+        while self._wait(0):
+            try:
+                empty = self._ends_are_zero(admin)
+            except KafkaException as error:
+                self._kafka_problem = self._why_unknown(admin, error)
+                self._log.warning("history waits", reason=self._kafka_problem, retry_in_seconds=delay)
+                self._wait(delay)
+                delay = min(delay * 2, MAX_ASK_AGAIN_SECONDS)
+            else:
+                self._kafka_problem = None
+                return empty
+        return None
+
+    def _ends_are_zero(self, admin: Admin) -> bool:
+        found = admin.list_topics(self._topic, timeout=ASK_SECONDS).topics[self._topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
         ends: dict[TopicPartition, Any] = admin.list_offsets(
-            {TopicPartition(self._topic, number): OffsetSpec.latest() for number in partitions}  # type: ignore[no-untyped-call]
+            {TopicPartition(self._topic, number): OffsetSpec.latest() for number in found.partitions},  # type: ignore[no-untyped-call]
+            request_timeout=ASK_SECONDS,
         )
         return all(future.result().offset <= 0 for future in ends.values())
+
+    def _why_unknown(self, admin: Admin, error: KafkaException) -> str:
+        """Why Kafka does not tell the topic's ends; a broker's own refusals have codes above 0."""
+        if error.args[0].code() <= 0:
+            return str(admin.unreachable(error))
+        return (
+            f"topic {self._topic!r}: {error.args[0].str()}; create it (python -m include.ingest create-topic) or allow "
+            "this user to describe it"
+        )
 
     # --- end ------------------------------------------------------------------
 
@@ -244,9 +295,9 @@ class Producer:
 
     def health(self) -> Health:
         """State for /healthz."""
-        problems = [text for text in (self._source_problem, self._kafka_problem, self._fatal) if text]
-        silence = monotonic() - self._last_turn
-        live = self._fatal is None and silence < MAX_BACKOFF_SECONDS + 60 + self._settings.producer.poll_seconds
+        seen = (self._source_problem, self._kafka_problem, self._delivery_problem, self._fatal)
+        problems = [text for text in seen if text]
+        live = self._fatal is None and monotonic() - self._last_turn < STUCK_SECONDS
         return Health(live, live and not problems, problems, dict(self._counts))
 
 

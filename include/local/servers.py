@@ -57,17 +57,35 @@ def refuse_other_broker(state: Path, whose: str) -> None:
         )
 
 
+def is_outside(kafka: KafkaSettings, local: LocalSettings) -> bool:
+    """Whether the demo uses a broker that is not its own.
+
+    Raises:
+        DemoError: one is named, but not on purpose: a shell that deploys has it set. Or the other way round.
+    """
+    own = (KafkaSettings.model_fields["bootstrap_servers"].default, f"{environment.HOST}:{local.kafka_port}")
+    named = kafka.bootstrap_servers not in own
+    if named and local.broker != "given":
+        raise DemoError(
+            f"KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} is not the demo's own broker: it would send quotes to "
+            f"topic {kafka.topic} there and commit as group {kafka.group}. Unset it, or, if that is what you want: "
+            "LOCAL_BROKER=given make demo"
+        )
+    if local.broker == "given" and not named:
+        raise DemoError("LOCAL_BROKER=given needs KAFKA_BOOTSTRAP_SERVERS, the broker's address")
+    return named
+
+
 def start_servers(demo: Demo) -> dict[str, str]:
     """Broker, AWS emulator and mailbox; returns the environment of everything that follows.
 
     Raises:
-        DemoError: the state is of a demo with another kind of broker.
+        DemoError: the state is of a demo with another kind of broker, or a broker is named and not chosen.
     """
-    given = KafkaSettings.model_fields["bootstrap_servers"].default
     kafka = load_group(KafkaSettings)
-    outside = kafka.bootstrap_servers != given
+    outside = is_outside(kafka, demo.local)
     kind, reason = broker.available_kind()
-    if demo.local.broker != "auto":
+    if demo.local.broker == "kafka" or demo.local.broker == "built-in":
         kind, reason = demo.local.broker, "chosen by LOCAL_BROKER"
     built_in = kind == "built-in" and not outside
     whose = "given" if outside else kind

@@ -23,6 +23,21 @@ from include import settings, settings_reference
         ("S3_DATA_PREFIX", "crypto_data", settings.StorageSettings, "S3_DATA_PREFIX='crypto_data': must end with '/'"),
         ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", settings.KafkaSettings, "needs KAFKA_SASL_MECHANISM"),
         ("LOCAL_AIRFLOW_PORT", "80", settings.LocalSettings, "LOCAL_AIRFLOW_PORT='80'"),
+        ("CONSUMER_PUT_TIMEOUT_SECONDS", "inf", settings.ConsumerSettings, "_SECONDS='inf': .*finite"),
+        ("CONSUMER_PUT_TIMEOUT_SECONDS", "nan", settings.ConsumerSettings, "_SECONDS='nan': .*finite"),
+        ("WAREHOUSE_TRANSFORM_DEADLINE_MINUTES", "inf", settings.WarehouseSettings, "_MINUTES='inf': .*finite"),
+        *(
+            ("AWS_ENDPOINT_URL", address, settings.AwsSettings, f"AWS_ENDPOINT_URL='{address}': must be http://")
+            for address in (
+                "localhost:14566",
+                "s3",
+                "ftp://s3",
+                "http://",
+                "http://s3:99999",
+                "http://s3:port",
+                "http://a b",
+            )
+        ),
     ],
 )
 def test_wrong_value_is_named(
@@ -93,6 +108,50 @@ def test_every_setting_is_described_and_ends_in_a_full_stop() -> None:
         if not re.search(r"\.$", field.description or "")
     ]
     assert undescribed == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:14566", "https://s3.example.com", "https://[::1]:9000/base"])
+def test_an_endpoint_may_be_http_or_https(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    assert settings.load_group(settings.AwsSettings).endpoint_url == address
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("CONSUMER_BATCH_RECORD", "CONSUMER_BATCH_RECORDS"),
+        ("PRODUCER_SEND_UNCHANGD", "PRODUCER_SEND_UNCHANGED"),
+        ("SIMULATOR_SEEDS", "SIMULATOR_SEED"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("S3_DATAPREFIX", "S3_DATA_PREFIX"),
+        ("MONITOR_ENVIROMENT", "MONITOR_ENVIRONMENT"),
+        ("alert_email", "ALERT_EMAILS"),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_right_name(wrong: str, right: str) -> None:
+    assert settings.misspelt([wrong, "PATH"]) == [f"{wrong.upper()} is not a setting; did you mean {right}?"]
+
+
+def test_neither_settings_nor_what_others_read_is_called_misspelt() -> None:
+    ours = [
+        f"{group.model_config.get('env_prefix', '')}{name.upper()}"
+        for group in settings_reference.groups()
+        for name in group.model_fields
+    ]
+    others = [
+        "AWS_REGION", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGIO", "KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS",
+        "KAFKA_JMX_OPTS", "KAFKA_ADVERTISED_LISTENERS", "KAFKA_SERVICE_HOST", "KAFKA_PORT", "CONSUMER_PORT",
+        "CONSUMER_SERVICE_HOST", "CONSUMER_SERVICE_PORT", "CONSUMER_PORT_9308_TCP", "CONSUMER_ROLE",
+        "CONSUMER_POLICY_ARN", "PRODUCER_SERVICE_PORT_HTTP", "S3_ENDPOINT", "S3_USE_HTTPS", "MONITOR_PORT",
+    ]  # fmt: skip
+    assert settings.misspelt([*ours, *map(str.lower, ours), *others]) == []
+
+
+def test_the_reference_tells_ranges() -> None:
+    rows = {line.split("`")[1]: line for line in settings_reference.page().splitlines() if line.startswith("| `")}
+    assert "| whole number, at least 1, at most 100000 |" in rows["CONSUMER_BATCH_RECORDS"]
+    assert "| number, above 0, at most 1 |" in rows["MONITOR_BASELINE_SHARE"]
+    assert "| text |" in rows["KAFKA_TOPIC"]
 
 
 def test_reference_is_up_to_date() -> None:

@@ -13,9 +13,9 @@ from rich.console import Console
 from include.local import broker
 from include.local.process_control import ProcessControl
 from include.local.programs import Program
-from include.local.servers import check_ports, start_servers
+from include.local.servers import check_ports, is_outside, start_servers
 from include.local.stack import Demo, DemoError
-from include.settings import LocalSettings, load_group
+from include.settings import KafkaSettings, LocalSettings, load_group
 from tests.servers import free_port
 
 PORTS = "LOCAL_KAFKA LOCAL_KAFKA_CONTROLLER LOCAL_AWS LOCAL_SMTP LOCAL_AIRFLOW CONSUMER_HTTP PRODUCER_HTTP"
@@ -59,17 +59,38 @@ class NothingStarts(ProcessControl):
 def test_data_of_another_broker_are_kept_and_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, then: str, says: str
 ) -> None:
-    demo = Demo(LocalSettings(state=tmp_path), NothingStarts(tmp_path), Console(stderr=True))
-
     def begin(which: str) -> None:
+        local = LocalSettings(state=tmp_path, broker="given" if ":" in which else "auto")
         monkeypatch.setattr(broker, "available_kind", lambda: (which, "as the test says"))
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", which if ":" in which else "")
-        start_servers(demo)
+        start_servers(Demo(local, NothingStarts(tmp_path), Console(stderr=True)))
 
+    file = Demo(LocalSettings(state=tmp_path), NothingStarts(tmp_path), Console(stderr=True)).environment_file
     for _ in range(2):
         with pytest.raises(RuntimeError, match="starting"):
             begin(first)
-        demo.environment_file.write_text("S3_BUCKET=lake\n")
+        file.write_text("S3_BUCKET=lake\n")
     with pytest.raises(DemoError, match=f"{says}: run make demo-clean first$"):
         begin(then)
-    assert demo.environment_file.read_text() == "S3_BUCKET=lake\n"
+    assert file.read_text() == "S3_BUCKET=lake\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "chosen", "says"),
+    [
+        ("kafka.example.com:9092", "auto", "would send quotes to topic selected_crypto_data there"),
+        ("127.0.0.1:19092", "given", "LOCAL_BROKER=given needs KAFKA_BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_another_broker_is_used_on_purpose_only(address: str, chosen: str, says: str) -> None:
+    local = LocalSettings(broker=chosen)
+    with pytest.raises(DemoError, match=says):
+        is_outside(KafkaSettings(bootstrap_servers=address), local)
+
+
+def test_which_broker_is_the_demos_own() -> None:
+    mine = LocalSettings(kafka_port=29092)
+    assert not is_outside(KafkaSettings(bootstrap_servers="127.0.0.1:29092"), mine)
+    assert not is_outside(KafkaSettings(), mine)
+    given = LocalSettings(broker="given")
+    assert is_outside(KafkaSettings(bootstrap_servers="kafka.example.com:9092"), given)

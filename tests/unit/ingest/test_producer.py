@@ -1,0 +1,304 @@
+"""The producer's loop when the source or Kafka make it wait, and what it sends.
+
+Kafka is librdkafka's built-in broker; an outage is a bootstrap address at which nothing listens yet.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Producer as KafkaProducer
+
+from include.ingest import producer as module
+from include.ingest.metrics import ProducerMetrics
+from include.ingest.producer import EXIT_CLEAN, EXIT_UNDELIVERED, Producer
+from include.settings import load
+from tests.servers import free_port
+from tests.unit.ingest.test_sources import GECKO, Service
+
+DENIED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+DELIVERED: Any = None
+REPORT = MagicMock(spec=Message)
+
+
+@pytest.fixture
+def bootstrap() -> Iterator[str]:
+    """Address of a broker of this test's own."""
+    broker = KafkaProducer({"bootstrap.servers": "unused:1", "test.mock.num.brokers": 1, "log_level": 0})
+    (one,) = broker.list_topics(timeout=10).brokers.values()
+    yield f"{one.host}:{one.port}"
+    del broker
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service()
+    made.body = json.dumps(GECKO).encode()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")  # nobody there, unless a test says so
+    monkeypatch.setenv("PRODUCER_SOURCE", "coingecko")
+    monkeypatch.setenv("PRODUCER_COINGECKO_URL", service.url)
+    monkeypatch.setenv("PRODUCER_POLL_SECONDS", "0.05")
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 2.0)
+
+
+class Run:
+    """A producer in a thread."""
+
+    def __init__(self) -> None:
+        self.producer = Producer(load(), ProducerMetrics())
+        self.status: int | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.status = self.producer.run()
+
+    def count(self, name: str) -> int:
+        return int(self.producer.health().details[name])
+
+    def says(self, text: str) -> bool:
+        return any(text in problem for problem in self.producer.health().problems)
+
+    def end(self) -> int | None:
+        """Stop it, as SIGTERM does; its exit status."""
+        self.producer.stop()
+        self._thread.join(15)
+        return self.status
+
+
+@contextmanager
+def running() -> Iterator[Run]:
+    run = Run()
+    try:
+        yield run
+    finally:
+        run.end()
+
+
+@contextmanager
+def door(bootstrap: str, port: int) -> Iterator[None]:
+    """From now on the broker can be reached at `port` too."""
+    host, _, real = bootstrap.rpartition(":")
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError), source, target:
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((host, int(real)))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+    deadline = monotonic() + seconds
+    while not true():
+        assert monotonic() < deadline, f"not within {seconds} s: {what}"
+        sleep(0.02)
+
+
+def keys(bootstrap: str, count: int) -> list[object]:
+    """Keys of the first messages on the topic."""
+    reader = KafkaConsumer({"bootstrap.servers": bootstrap, "group.id": "look"})
+    partitions = reader.list_topics(load().kafka.topic, timeout=10).topics[load().kafka.topic].partitions
+    reader.assign([TopicPartition(load().kafka.topic, number, 0) for number in partitions])
+    found: list[Message] = []
+    deadline = monotonic() + 20
+    while len(found) < count and monotonic() < deadline:
+        found += [message for message in reader.consume(count - len(found), 1) if not message.error()]
+    reader.close()
+    return [message.key() for message in found]
+
+
+def stays_alive(run: Run, seconds: float) -> bool:
+    deadline = monotonic() + seconds
+    while run.producer.health().live and monotonic() < deadline:
+        sleep(0.02)
+    return run.producer.health().live
+
+
+# --- waiting is being alive ---------------------------------------------------
+
+
+def test_who_waits_as_long_as_the_source_asks_is_alive(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_SECONDS", 1.0)
+    service.status, service.headers = 429, {"Retry-After": "3600"}
+    with running() as run:
+        until(lambda: run.says("429"), "health says it")
+        assert stays_alive(run, 2.0)
+        assert len(service.asked) == 1
+        assert not run.producer.health().ready
+        assert run.end() == EXIT_CLEAN
+
+
+def test_who_waits_for_room_in_the_queue_is_alive_and_ends_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"queue.buffering.max.messages": 2}')
+    with running() as run:
+        until(lambda: run.count("sent") == 2, "the queue is full")
+        assert stays_alive(run, 2.0)
+        until(lambda: run.says("Kafka does not answer"), "health says it")
+        assert run.count("failed") == 0
+        assert run.end() == EXIT_UNDELIVERED
+        assert (run.count("sent"), run.count("failed")) == (2, 1)  # the third quote is not handed over, and counted
+
+
+def test_who_takes_no_turn_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_SECONDS", 0.3)
+    producer = Producer(load(), ProducerMetrics())
+    assert producer.health().live
+    sleep(0.4)
+    assert not producer.health().live
+
+
+def test_a_full_queue_loses_nothing(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"queue.buffering.max.messages": 1}')
+    with running() as run:
+        until(lambda: run.count("delivered") == 3, "three quotes through a queue of one")
+        assert run.end() == EXIT_CLEAN
+        assert run.count("failed") == 0
+
+
+# --- refused deliveries -------------------------------------------------------
+
+
+def test_a_message_that_is_not_delivered_is_a_problem_until_one_is(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
+    # The built-in broker refuses nobody; that librdkafka gives a message up is the refusal.
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"message.timeout.ms": 300, "reconnect.backoff.max.ms": 200}')
+    with running() as run:
+        until(lambda: run.says("message not delivered"), "health says it")
+        assert run.says("create-topic")
+        assert not run.producer.health().ready
+        assert run.producer.health().live
+        with door(bootstrap, port):  # nothing changed meanwhile, and yet what failed is sent again
+            until(lambda: run.count("delivered") >= 3, "the quotes are sent again")
+            until(lambda: run.producer.health().ready, "the problem is over")
+            assert run.end() == EXIT_UNDELIVERED
+    assert run.count("failed") >= 3
+
+
+def test_who_may_not_write_sees_it_in_health() -> None:
+    producer = Producer(load(), ProducerMetrics())
+    producer._delivered(DENIED, REPORT)
+    (problem,) = producer.health().problems
+    assert "Topic authorization failed" in problem
+    assert repr(load().kafka.topic) in problem
+    producer._delivered(DELIVERED, REPORT)
+    assert producer.health().ready
+
+
+def test_a_producer_that_librdkafka_has_given_up_ends() -> None:
+    with running() as run:
+        run.producer._kafka_failed(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "lost sequence", fatal=True))
+        until(lambda: run.status is not None, "it ends by itself")
+        assert run.status == EXIT_UNDELIVERED
+        assert not run.producer.health().live
+        assert run.says("lost sequence")
+
+
+# --- what is sent -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "expected"), [("symbol", {b"BTC", b"ETH", b"XRP"}), ("none", {None})])
+def test_the_key_is_the_symbol_or_none(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch, key: str, expected: set[object]
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    monkeypatch.setenv("PRODUCER_KEY", key)
+    with running() as run:
+        until(lambda: run.count("delivered") == 3, "three quotes")
+    found = keys(bootstrap, 3)
+    assert len(found) == 3
+    assert set(found) == expected
+
+
+@pytest.mark.parametrize("unchanged", [False, True])
+def test_what_did_not_change_is_sent_again_if_asked_for(
+    bootstrap: str, service: Service, monkeypatch: pytest.MonkeyPatch, *, unchanged: bool
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    monkeypatch.setenv("PRODUCER_SEND_UNCHANGED", str(unchanged).lower())
+    with running() as run:
+        until(lambda: len(service.asked) >= 4, "four polls")
+        assert run.end() == EXIT_CLEAN
+        if unchanged:
+            assert run.count("delivered") >= 9
+            assert run.count("unchanged") == 0
+        else:
+            assert run.count("delivered") == 3
+            assert run.count("unchanged") >= 6
+
+
+# --- history ------------------------------------------------------------------
+
+
+@pytest.fixture
+def history(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many quotes the history is."""
+    monkeypatch.setenv("SIMULATOR_HISTORY_HOURS", "1")
+    monkeypatch.setenv("SIMULATOR_HISTORY_INTERVAL_SECONDS", "600")
+    monkeypatch.setattr(module, "ASK_SECONDS", 1.0)
+    return 18
+
+
+def test_history_waits_for_kafka(bootstrap: str, history: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"reconnect.backoff.max.ms": 200}')
+    with running() as run:
+        until(lambda: run.says("Kafka does not answer"), "health says it")
+        assert run.status is None
+        assert run.producer.health().live
+        with door(bootstrap, port):
+            until(lambda: run.count("delivered") == history + 3, "history and the first quotes")
+            assert run.producer.health().ready
+            assert run.end() == EXIT_CLEAN
+
+
+def test_who_waits_for_kafka_to_send_history_ends_when_asked_to(history: int) -> None:
+    with running() as run:
+        until(lambda: run.says("Kafka does not answer"), "health says it")
+        assert run.end() == EXIT_CLEAN
+        assert run.count("sent") == 0
+
+
+def test_history_waits_for_a_topic_that_is_not_told(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_producer: Producer, _admin: object) -> bool:
+        raise KafkaException(DENIED)
+
+    monkeypatch.setattr(Producer, "_ends_are_zero", refused)
+    with running() as run:
+        until(lambda: run.says("Topic authorization failed"), "health says it")
+        assert run.says("create-topic")
+        assert not run.says("does not answer")
