@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pendulum
 from airflow.sdk import DAG, Param, get_current_context, task
@@ -14,6 +15,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
+from include.landing.dead_letter import ErrorClass  # noqa: E402
 from include.watch.callbacks import on_task_failure  # noqa: E402
 
 DOC = """
@@ -27,6 +29,7 @@ never replayed.
 
 ### Triage
 - The task is red: nothing is lost. Letters that were sent before the error are marked and not sent again; run it again.
+- "is being replayed by ...": another replay claims the letter, or died at it. Run it again after the time it names.
 - Letters come back as dead letters: they are still invalid. Look at their class in `docs/runbooks/dead_letters.md`.
 """
 
@@ -50,7 +53,12 @@ with DAG(
         "dry_run": Param(True, type="boolean", description="List them only."),
         "since": Param(None, type=["null", "string"], format="date", description="First day of the Kafka time (UTC)."),
         "until": Param(None, type=["null", "string"], format="date", description="Last day."),
-        "error_class": Param(None, type=["null", "string"], description="Only this class, like not_json."),
+        "error_class": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *(name for name in get_args(ErrorClass) if name != "gap")],
+            description="Only this class.",
+        ),
         "partition": Param(None, type=["null", "integer"], minimum=0, description="Only this partition."),
         "offset": Param(None, type=["null", "integer"], minimum=0, description="Only this offset."),
         "limit": Param(0, type="integer", minimum=0, description="At most so many; 0: all."),

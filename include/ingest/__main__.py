@@ -20,6 +20,7 @@ from datetime import date
 
 from confluent_kafka import KafkaException
 from obstore.exceptions import BaseError, GenericError
+from obstore.store import S3Store
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -32,7 +33,7 @@ from include.ingest.operate import OperationError, Operator, Plan
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
-from include.settings import Settings, SettingsError, load
+from include.settings import Settings, SettingsError, load, misspelt
 
 REFUSALS = (
     SettingsError, topic.TopicError, ContractError, RefusedError, OperationError, SourceError, KafkaException,
@@ -56,11 +57,12 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
     metrics, chosen = ConsumerMetrics(), settings.consumer
     starting = Starting()
     _on_signals(starting.stop)
+    stores = _stores(settings)
     with contextlib.ExitStack() as stack:
         if chosen.http_port:
             server = HealthServer(chosen.http_host, chosen.http_port, metrics.registry, starting.health)
             stack.callback(server.close)
-        consumer = starting.until_ready(lambda: _consumer(settings, metrics))
+        consumer = starting.until_ready(lambda: Consumer(settings, *stores, metrics))
         if consumer is None:
             return 0
         if chosen.cloudwatch:
@@ -80,11 +82,25 @@ def _look_for_cycles_rarely() -> None:
     gc.set_threshold(50_000)
 
 
-def _consumer(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
+def _stores(settings: Settings) -> tuple[S3Store, S3Store]:
+    """The bucket to land in, and to read with a timeout of the loop's. Nothing is asked of S3 yet.
+
+    Raises:
+        SettingsError: obstore refuses a setting, which no waiting mends.
+    """
     # obstore's runtime starts a thread a core, which wake one another for each answer; one moves gigabytes a second.
     os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
-    store = open_store(settings.storage, settings.aws, settings.consumer.put_timeout_seconds)
-    return Consumer(settings, store, open_store(settings.storage, settings.aws, CONTROL_SECONDS), metrics)
+    landing, control = settings.consumer.put_timeout_seconds, CONTROL_SECONDS
+    try:
+        return (
+            open_store(settings.storage, settings.aws, landing),
+            open_store(settings.storage, settings.aws, control),
+        )
+    except BaseError as error:
+        raise SettingsError(
+            f"no S3 client can be made of S3_*, AWS_* and CONSUMER_PUT_TIMEOUT_SECONDS={landing}: "
+            f"{str(error).splitlines()[0]}; correct or unset the variable"
+        ) from error
 
 
 class Starting:
@@ -157,26 +173,25 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     store = open_store(settings.storage, settings.aws)
     choice = dead_letters.Choice(options.since, options.until, options.error_class, options.partition, options.offset)
-    replayer = dead_letters.Replay(settings.kafka, settings.storage, store)
-    pending = replayer.pending(dead_letters.letters(store, settings.storage, choice))
+    replayer = dead_letters.Replay(
+        dead_letters.KafkaLog(settings.kafka), settings.storage, store, "python -m include.ingest replay"
+    )
+    report = dead_letters.Report()
+    pending = replayer.pending(dead_letters.letters(store, settings.storage, choice, report.unreadable))
     chosen = list(itertools.islice(pending, options.limit or None))
     shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
     for row in dead_letters.table(chosen[: options.preview]):
         shown.add_row(*row)
     console.print(shown)
-    if not options.yes:
+    if options.yes:
+        for letter in track(chosen, "replaying", console=console):
+            replayer.send_into(letter, report)
+        console.print(str(report))
+    else:
         console.print("nothing sent; add --yes to put them back on the topic")
-        return 0
-    sent, refused = 0, []
-    for letter in track(chosen, "replaying", console=console):
-        try:
-            sent += replayer.send(letter)
-        except dead_letters.RefusedLetterError as error:
-            refused.append(str(error))
-    console.print(f"{sent} sent, {len(chosen) - sent - len(refused)} were on the topic already")
-    for reason in refused:
-        logs.logger("ingest").error("dead letter refused by Kafka", letter=reason)
-    return EXIT_UNLANDED if refused else EXIT_CLEAN
+    for what, text in report.left():
+        logs.logger("ingest").error(what, letter=text)
+    return EXIT_UNLANDED if report.left() else EXIT_CLEAN
 
 
 def adopt(settings: Settings, options: argparse.Namespace) -> int:
@@ -248,7 +263,7 @@ def parser() -> argparse.ArgumentParser:
     made = command("replay", replay)
     made.add_argument("--since", type=date.fromisoformat, help="first day, of the Kafka timestamp (UTC)")
     made.add_argument("--until", type=date.fromisoformat, help="last day")
-    made.add_argument("--error-class", help="only this class")
+    made.add_argument("--error-class", choices=dead_letters.MESSAGE_CLASSES, help="only this class")
     made.add_argument("--partition", type=int)
     made.add_argument("--offset", type=int)
     made.add_argument("--limit", type=int, default=0, help="at most so many (default: all)")
@@ -268,6 +283,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     options = parser().parse_args(arguments)
     logs.configure()
+    for doubt in misspelt(os.environ):
+        logs.logger("ingest").warning("variable ignored", reason=doubt)
     try:
         status: int = options.run(load(), options)
     except REFUSALS as error:

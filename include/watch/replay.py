@@ -13,14 +13,18 @@ from airflow.sdk import BaseHook
 from obstore.store import S3Store
 
 from include.ingest import dead_letters
-from include.ingest.dead_letters import Choice, RefusedLetterError, Replay
+from include.ingest.dead_letters import Choice, KafkaLog, Replay, Report
 from include.settings import KafkaSettings, Settings, StorageSettings, load
 from include.watch.connections import AWS, KAFKA, s3_client
 
 log = logging.getLogger(__name__)
 
 PREVIEW = 50
-"""Letters that are listed in the log one by one."""
+"""Letters that are listed in the log one by one, and reasons that an error names."""
+
+
+class UnfinishedReplayError(RuntimeError):
+    """Some letters were not replayed; names them, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +48,26 @@ def run(params: Mapping[str, Any]) -> Outcome:
     """List the chosen dead letters; put them back on the topic unless `dry_run`. Each goes back once.
 
     Raises:
-        RefusedLetterError: Kafka took all but those that the text names.
+        UnfinishedReplayError: all were but those that the text names.
     """
     settings = load()
     store = _store(settings.storage)
-    replayer = Replay(_kafka(settings), settings.storage, store)
-    chosen = sent = 0
-    refused: list[str] = []
-    for letter in replayer.pending(dead_letters.letters(store, settings.storage, choice_of(params))):
+    replayer = Replay(KafkaLog(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
+    report, chosen = Report(), 0
+    letters = dead_letters.letters(store, settings.storage, choice_of(params), report.unreadable)
+    for letter in replayer.pending(letters):
         chosen += 1
         if chosen <= PREVIEW:
             log.info("dead letter %s", " | ".join(dead_letters.table([letter])[0]))
         if not params["dry_run"]:
-            try:
-                sent += replayer.send(letter)
-            except RefusedLetterError as error:
-                refused.append(str(error))
-                log.error("dead letter refused by Kafka: %s", error)
+            replayer.send_into(letter, report)
         if params["limit"] and chosen >= params["limit"]:
             break
-    result = "none sent, as this is a dry run" if params["dry_run"] else f"{sent} sent"
+    result = "none sent, as this is a dry run" if params["dry_run"] else str(report)
     log.info("dead letters chosen that were not replayed before: %d; %s", chosen, result)
-    if refused:
-        raise RefusedLetterError(f"{sent} sent, {len(refused)} refused by Kafka: {'; '.join(refused[:PREVIEW])}")
-    return Outcome(chosen, sent)
+    if report.left():
+        raise UnfinishedReplayError(f"{report}: {'; '.join(text for _, text in report.left()[:PREVIEW])}")
+    return Outcome(chosen, report.sent)
 
 
 def _kafka(settings: Settings) -> KafkaSettings:

@@ -112,4 +112,4 @@ def test_dead_letters_are_listed_first_and_go_back_once_and_a_refused_one_blocks
     (mail,) = mailbox.take()
     told = mail.get_body(("plain",))
     assert told is not None
-    assert f"1 sent, 1 refused by Kafka: {topic}/0/10" in told.get_content().replace("\n    ", " ")
+    assert f"1 refused: {topic}/0/10" in told.get_content().replace("\n    ", " ")

@@ -247,6 +247,7 @@ def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
     for entry in s3.list_objects_v2(Bucket=stage.bucket, Prefix="state/replayed/")["Contents"]:
         marker = json.loads(s3.get_object(Bucket=stage.bucket, Key=entry["Key"])["Body"].read())
         marker["replayed_at"] = None  # as if the process had died between sending and marking
+        marker["claimed_at"] = "2026-11-01T00:00:00Z"  # long ago
         s3.put_object(Bucket=stage.bucket, Key=entry["Key"], Body=json.dumps(marker).encode())
     assert f"0 sent, {bad} were on the topic already" in ingest(stage, "replay", "--yes").stderr
     assert sum(_ends(stage).values()) == 60 + bad
