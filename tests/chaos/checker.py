@@ -27,8 +27,10 @@ class Acknowledged:
     partition: int
     offset: int
     timestamp: int
-    value: bytes
+    value: bytes | None
     valid: bool
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(slots=True)
@@ -130,6 +132,21 @@ def _contiguous(partition: int, chain: list[_Object], letters: list[_Object], ve
     verdict.errors += [f"{one.key}: a dead-letter object without a data object" for one in by_first.values()]
 
 
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
+
+
+def _changed(row: dict[str, Any], message: Acknowledged) -> list[str]:
+    """What of a rejected message is not as it was sent."""
+    headers = tuple((name, _bytes(value)) for name, value in row["headers"])
+    found = {
+        "another payload": _bytes(row["payload"]) == message.value,
+        "another key": _bytes(row["key"]) == message.key,
+        "other headers": headers == message.headers,
+    }
+    return [what for what, same in found.items() if not same]
+
+
 def _compare(
     acknowledged: list[Acknowledged],
     seen: Counter[tuple[int, int]],
@@ -149,12 +166,11 @@ def _compare(
         elif kind == "crypto_data":
             verdict.landed += 1
             own = {name: value for name, value in row.items() if not name.startswith("_")}
-            if own != json.loads(message.value):
+            if own != json.loads(message.value or b""):
                 verdict.errors.append(f"{at}: changed: {row}")
         else:
             verdict.dead += 1
-            if base64.b64decode(row["payload"]) != message.value:
-                verdict.errors.append(f"{at}: dead letter with another payload")
+            verdict.errors += [f"{at}: dead letter with {what}" for what in _changed(row, message)]
     doubled = [at for at, count in seen.items() if count > 1]
     if doubled:
         verdict.errors.append(f"landed more than once: {doubled[:10]} ({len(doubled)} in all)")

@@ -19,7 +19,14 @@ from confluent_kafka import Consumer as KafkaConsumer
 from include.ingest.commits import read_commits
 from tests.chaos.checker import Acknowledged
 
-BAD = (b"{", b'{"id": 1}', b"[]", b"\xff\xfe", b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":-1}')
+BAD = (
+    b"{", b'{"id": 1}', b"[]", b"\xff\xfe", b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":-1}', None, b"",
+    b"x" * 300_000,  # more than CONSUMER_MAX_MESSAGE_BYTES
+)  # fmt: skip
+KEYS = (None, b"BTC", b"\xff\x00")
+HEADERS: tuple[tuple[tuple[str, bytes | None], ...], ...] = (
+    (), (("trace", b"\x00\xff"), ("trace", b"again"), ("nothing", None)),
+)  # fmt: skip
 
 
 def quote(number: int) -> bytes:
@@ -115,6 +122,7 @@ class Load:
         """Send the next message, without waiting for its acknowledgement."""
         valid = self._random.random() >= self._bad_share
         value = quote(self.sent) if valid else self._random.choice(BAD)
+        key, headers = self._random.choice(KEYS), self._random.choice(HEADERS)
         self.sent += 1
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -122,10 +130,13 @@ class Load:
                 kind, time = message.timestamp()
                 assert kind == TIMESTAMP_LOG_APPEND_TIME
                 self.acknowledged.append(
-                    Acknowledged(message.partition() or 0, message.offset() or 0, time, value, valid)
+                    Acknowledged(message.partition() or 0, message.offset() or 0, time, value, valid, key, headers)
                 )
 
-        self._producer.produce(self._topic, value, partition=self.sent % self._partitions, on_delivery=delivered)
+        self._producer.produce(
+            self._topic, value, key, partition=self.sent % self._partitions, headers=list(headers),
+            on_delivery=delivered,
+        )  # fmt: skip
 
     def finish(self) -> None:
         """Stop and wait for the outstanding acknowledgements."""

@@ -53,9 +53,9 @@ class Landed:
         return place | quote | changes
 
     @staticmethod
-    def letter(offset: int) -> dict[str, object]:
+    def letter(offset: int, **changes: object) -> dict[str, object]:
         place = {"_topic": "t", "_partition": 0, "_offset": offset, "_timestamp": TIME}
-        return place | {"payload": base64.b64encode(b"{").decode()}
+        return place | {"payload": base64.b64encode(b"{").decode(), "key": None, "headers": []} | changes
 
     def key(self, kind: str, first: int, day: str = DAY) -> str:
         return f"{kind}/{day}/{kind}_20-15-07_p00000_o{first:020d}.json"
@@ -101,6 +101,19 @@ def test_the_checker_sees_an_overlap(landed: Landed) -> None:
 def test_the_checker_sees_a_changed_message(landed: Landed) -> None:
     landed.put("crypto_data", 0, 2, [landed.row(0), landed.row(1, price=2), landed.row(2)], 0)
     assert "(0, 1): changed" in landed.errors()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"payload": None}, "another payload"),
+        ({"key": "QlRD"}, "another key"),
+        ({"headers": [["trace", "QlRD"]]}, "other headers"),
+    ],
+)
+def test_the_checker_sees_a_changed_dead_letter(landed: Landed, changes: dict[str, object], says: str) -> None:
+    landed.put("dead_letter", 3, 4, [landed.letter(3, **changes)], 1)
+    assert f"(0, 3): dead letter with {says}" in landed.errors()
 
 
 def test_the_checker_sees_a_wrong_day_and_a_torn_body(landed: Landed) -> None:

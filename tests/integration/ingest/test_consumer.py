@@ -234,6 +234,27 @@ def test_bad_messages_are_listed_and_replayed_once(stage: Stage) -> None:
     assert "0 dead letters not replayed" in ingest(stage, "replay", "--yes").stderr
     ends = _ends(stage)
     assert sum(ends.values()) == 200 + bad
+    letters = {
+        f"{stage.topic}/{one.partition}/{one.offset}": (one.value, one.key, one.headers)
+        for one in load.acknowledged if not one.valid
+    }  # fmt: skip
+    assert _replayed(stage, ends) == letters
+
+
+def _replayed(stage: Stage, ends: dict[int, int]) -> dict[str, tuple[Any, Any, Any]]:
+    """The topic's messages that were put back: by what they replay, value, key and their own headers."""
+    reader = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": "none", "enable.auto.commit": False})
+    reader.assign([TopicPartition(stage.topic, partition, 0) for partition in ends])
+    found: dict[str, tuple[Any, Any, Any]] = {}
+    for message in reader.consume(sum(ends.values()), 30):
+        headers: list[tuple[str, Any]] = list(message.headers() or ())  # type: ignore[arg-type]
+        names = [value.decode() for name, value in headers if name == "replay-of"]
+        if names:
+            assert names[0] not in found
+            own = tuple(pair for pair in headers if pair[0] != "replay-of")
+            found[names[0]] = (message.value(), message.key(), own)
+    reader.close()
+    return found
 
 
 def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
