@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import monotonic, sleep
 
 import httpx
 import pytest
-import structlog
 from confluent_kafka import Producer as KafkaProducer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,13 +107,11 @@ def test_live_and_ready_differ() -> None:
 
 
 @pytest.fixture
-def out() -> Iterator[io.StringIO]:
-    """Where the log goes, until the test ends."""
+def out() -> io.StringIO:
+    """Where the log goes."""
     stream = io.StringIO()
     logs.configure(stream)
-    yield stream
-    structlog.reset_defaults()
-    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    return stream
 
 
 def test_a_log_line_is_json_with_time_level_and_message(out: io.StringIO) -> None:
