@@ -56,7 +56,7 @@ with DAG(
         "error_class": Param(
             None,
             type=["null", "string"],
-            enum=[None, *(name for name in get_args(ErrorClass) if name != "gap")],
+            enum=[None, "", *(name for name in get_args(ErrorClass) if name != "gap")],
             description="Only this class.",
         ),
         "partition": Param(None, type=["null", "integer"], minimum=0, description="Only this partition."),

@@ -33,7 +33,10 @@ def _is_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
         return (
-            value.startswith(("http://", "https://")) and bool(parts.hostname) and parts.port != 0 and " " not in value
+            value.startswith(("http://", "https://"))
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not any(map(str.isspace, value))
         )
     except ValueError:  # the port is no number, or too large
         return False

@@ -30,14 +30,15 @@ from include.ingest.consumer import EXIT_CLEAN, EXIT_REFUSED, EXIT_UNLANDED, Con
 from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError, Operator, Plan
+from include.ingest.protocol import ProtocolError
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
 from include.settings import Settings, SettingsError, load, misspelt
 
 REFUSALS = (
-    SettingsError, topic.TopicError, ContractError, RefusedError, OperationError, SourceError, KafkaException,
-    BaseError, OSError,
+    SettingsError, topic.TopicError, ContractError, ProtocolError, RefusedError, OperationError, SourceError,
+    KafkaException, BaseError, OSError,
 )  # fmt: skip
 
 CONTROL_SECONDS = 5.0

@@ -36,7 +36,7 @@ from obstore.store import ObjectStore
 from include.ingest.protocol import Gap, Put, rows_to_land
 from include.landing import body
 from include.landing.dead_letter import DeadLetter, ErrorClass, gap, rejected_message
-from include.landing.layout import Suffix, parse_key
+from include.landing.layout import ObjectKey, Suffix, parse_key
 from include.settings import KafkaSettings, StorageSettings
 
 if TYPE_CHECKING:
@@ -118,9 +118,14 @@ class Choice:
             and self.offset in (None, letter.offset)
         )
 
-    def takes_day(self, day: date) -> bool:
-        """Whether objects of a day are read at all."""
-        return (self.since is None or day >= self.since) and (self.until is None or day <= self.until)
+    def takes_key(self, key: ObjectKey) -> bool:
+        """Whether an object is read at all."""
+        day = key.time.date()
+        return (
+            (self.since is None or day >= self.since)
+            and (self.until is None or day <= self.until)
+            and self.partition in (None, key.partition)
+        )
 
 
 def letters(
@@ -135,7 +140,7 @@ def letters(
     for chunk in obstore.list(store, prefix=prefix, offset=offset):
         for entry in chunk:
             key = parse_key(entry["path"])
-            if key is None or key.kind != "dead_letter" or not choice.takes_day(key.time.date()):
+            if key is None or key.kind != "dead_letter" or not choice.takes_key(key):
                 if key is not None and choice.until is not None and key.time.date() > choice.until:
                     return  # keys sort by day
                 continue
@@ -377,7 +382,7 @@ class Replay:
             return None
         try:
             marker = msgspec.json.decode(bytes(found.bytes()), type=Marker)
-        except msgspec.DecodeError as error:
+        except ValueError as error:  # as msgspec's own errors and bad UTF-8 both are
             raise UnreadableMarkerError(
                 f"s3://{self._storage.bucket}/{self.marker_key(letter)}: no marker of a replay ({error}); "
                 f"delete it to send {letter_id(letter)}, perhaps a second time"

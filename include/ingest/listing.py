@@ -50,7 +50,7 @@ def require_topic(path: str, metadata: ObjectMetadata, topic_id: str) -> None:
     if metadata.topic_id != topic_id:
         raise ProtocolError(
             f"{path} is of topic {metadata.topic}, topic id {metadata.topic_id}, expected topic id {topic_id}: one "
-            "prefix holds one topic's dead letters; use another S3_DEAD_LETTER_PREFIX"
+            "prefix holds one topic's dead letters; move the other topic's out of S3_DEAD_LETTER_PREFIX"
         )
 
 

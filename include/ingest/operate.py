@@ -325,8 +325,13 @@ class Operator:
                 attributes=metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]},
                 use_multipart=False,
             )  # fmt: skip
-        except AlreadyExistsError:
-            obstore.head(self._store, key)  # NotFoundError: a 409 whose winner has not landed; try again
+        except AlreadyExistsError as error:
+            # NotFoundError: a 409 whose winner has not landed; try again
+            if read_metadata(self._store, key).writer != ADOPT:
+                raise OperationError(
+                    f"{key} is there already and says nothing of what is given up: a consumer wrote it, and its data "
+                    "object is gone; restore that or move this out of the prefix, then adopt again"
+                ) from error
 
     def resize(self, size: int) -> Contract:
         """Cells of `size` from the present log ends on (rule 12).

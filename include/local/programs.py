@@ -31,7 +31,7 @@ def _module(name: str, *arguments: str) -> tuple[str, ...]:
 def programs(local: LocalSettings) -> list[Program]:
     """Every program, in starting order."""
     kafka_ports = ("--port", str(local.kafka_port), "--controller-port", str(local.kafka_controller_port))
-    kind = () if local.broker == "auto" else ("--kind", local.broker)
+    kind = ("--kind", local.broker) if local.broker in ("kafka", "built-in") else ()
     # The API server writes its audit log on its event loop: while that waits for SQLite's lock, the request
     # that holds the lock cannot end. So it must give up soon (its callers repeat), where others may wait.
     impatient = f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN={metadata_database(local, patience=1)}"

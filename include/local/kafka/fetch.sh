@@ -3,7 +3,7 @@
 # so and leaves the folder empty: the local stack then uses librdkafka's built-in broker. So it does when told to.
 set -euo pipefail
 case $1 in /*) target=$1 ;; *) target=$PWD/$1 ;; esac # Maven would take it from the pom's folder
-[ "${LOCAL_BROKER:-auto}" != built-in ] || exit 0
+case ${LOCAL_BROKER:-auto} in built-in | given) exit 0 ;; esac
 major=$({ java -version 2>&1 || true; } | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n 1)
 if [ "${major:-0}" -lt 17 ] || ! command -v mvn >/dev/null; then
     echo "kafka: no Java 17+ with Maven here; the built-in broker of librdkafka will be used" >&2

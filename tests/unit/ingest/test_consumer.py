@@ -471,7 +471,7 @@ def test_dead_letters_of_another_topic_stop_their_partition(
     turn_until(ours, lambda: len(ours._lanes) == 1 and 1 in ours._stopped)
     assert group.commits == {0: 500}
     assert "topic id before, expected topic id id" in ours._stopped[1]
-    assert "use another S3_DEAD_LETTER_PREFIX" in ours._stopped[1]
+    assert "out of S3_DEAD_LETTER_PREFIX" in ours._stopped[1]
 
 
 def test_others_are_read_while_a_listing_takes_its_time(

@@ -284,8 +284,11 @@ def test_a_message_is_sent_before_its_lease_ends_whatever_the_options_say() -> N
     assert dead_letters.CLAIM_TIME + SEND_TIME < LEASE
 
 
-def test_a_marker_that_cannot_be_read_concerns_its_letter_only(store: Bucket, log: Topic, replay: Replay) -> None:
-    obstore.put(store, replay.marker_key(LETTER), b"{}")
+@pytest.mark.parametrize("content", [b"{}", b'{"letter":"\xff"}'])
+def test_a_marker_that_cannot_be_read_concerns_its_letter_only(
+    store: Bucket, log: Topic, replay: Replay, content: bytes
+) -> None:
+    obstore.put(store, replay.marker_key(LETTER), content)
     report = Report()
     for letter in replay.pending([LETTER, rejected(8)]):
         replay.send_into(letter, report)
@@ -309,6 +312,8 @@ def test_an_object_that_holds_no_dead_letters_is_named_and_the_others_are_read(
     assert [letter.offset for letter in letters(store, STORAGE, Choice(since=date(1970, 1, 1)), unreadable)] == [8]
     (told,) = unreadable
     assert told.startswith(f"s3://{STORAGE.bucket}/{bad}: ")
+    assert list(letters(store, STORAGE, Choice(partition=1), unreadable)) == []
+    assert len(unreadable) == 1  # of partition 0, which was not asked for
 
 
 def test_the_command_line_names_what_is_not_done_with_status_3(

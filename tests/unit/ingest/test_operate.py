@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
+from include.ingest import __main__ as cli
 from include.ingest import operate
 from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
 from include.ingest.protocol import Stretch, commit_mark
@@ -156,23 +157,35 @@ def put(store: Any, kind: Kind, first: int, last: int, rows: list[int], rejected
     obstore.put(store, key, body.encode(lines, ".json"), attributes=metadata)
 
 
-def test_gap_rows_are_written_once_though_the_commit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    store: Any = Bucket()
+@pytest.fixture
+def store() -> Any:
+    made = Bucket()
     contract = Contract("c", "quotes", "id", ".json", "read_committed", (CellSize(100, {}),))
-    obstore.put(store, "crypto_data/_contract.json", contract.to_json())
-    put(store, "crypto_data", 100, 199, [offset for offset in range(100, 200) if offset != 120], 1)
-    put(store, "crypto_data", 305, 399, list(range(305, 400)), 1)
-    put(store, "dead_letter", 305, 399, [303], 1)  # a hole before it
-    kafka = MagicMock()
-    kafka.committed.return_value = [TopicPartition("quotes", 0, 0, commit_mark("id"))]
-    kafka.get_watermark_offsets.return_value = (350, 500)
-    kafka.poll.return_value = Message(topic="quotes", partition=0, offset=400, value=b"", timestamp=(2, 86_400_000))
-    kafka.commit.side_effect = [KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT)), []]
-    monkeypatch.setattr(operate, "KafkaConsumer", lambda _: kafka)
+    obstore.put(made, "crypto_data/_contract.json", contract.to_json())
+    return made
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """A stopped group at offset 0 of a log of 350 to 499."""
+    made = MagicMock()
+    made.committed.return_value = [TopicPartition("quotes", 0, 0, commit_mark("id"))]
+    made.get_watermark_offsets.return_value = (350, 500)
+    made.poll.return_value = Message(topic="quotes", partition=0, offset=400, value=b"", timestamp=(2, 86_400_000))
+    made.commit.return_value = []
+    monkeypatch.setattr(operate, "KafkaConsumer", lambda _: made)
     monkeypatch.setattr(operate, "AdminClient", MagicMock())
     monkeypatch.setattr(operate, "require_stopped", lambda *_: None)
     monkeypatch.setenv("KAFKA_TOPIC", "quotes")
     monkeypatch.setenv("S3_BUCKET", "bucket")
+    return made
+
+
+def test_gap_rows_are_written_once_though_the_commit_fails(store: Any, kafka: MagicMock) -> None:
+    put(store, "crypto_data", 100, 199, [offset for offset in range(100, 200) if offset != 120], 1)
+    put(store, "crypto_data", 305, 399, list(range(305, 400)), 1)
+    put(store, "dead_letter", 305, 399, [303], 1)  # a hole before it
+    kafka.commit.side_effect = [KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT)), []]
     ours = operate.Operator(load(), store)
     plan = ours.plan(0)
     assert (plan.target, plan.given_up) == (400, [(0, 99), (120, 120), (200, 302)])
@@ -194,6 +207,28 @@ def test_gap_rows_are_written_once_though_the_commit_fails(monkeypatch: pytest.M
         object_key("dead_letter/", "dead_letter", 0, 100, 0): [(120, 120)],
         object_key("dead_letter/", "dead_letter", 0, 200, 86_400_000): [(200, 302)],
     }
+
+
+def test_dead_letters_of_a_consumer_are_not_taken_for_the_rows_of_what_is_given_up(
+    store: Any, kafka: MagicMock
+) -> None:
+    metadata = ObjectMetadata("quotes", "id", 0, 0, 49, 0, 1, "host:7").to_attributes()  # its data object is gone
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 86_400_000), b"[]", attributes=metadata)
+    ours = operate.Operator(load(), store)
+    with pytest.raises(OperationError, match="a consumer wrote it, and its data object is gone"):
+        ours.carry_out(ours.plan(0))
+    kafka.commit.assert_not_called()
+
+
+def test_adopt_says_that_dead_letters_are_of_another_topic(
+    store: Any, kafka: MagicMock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = ObjectMetadata("quotes", "before", 0, 0, 49, 0, 1, "host:7").to_attributes()
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[]", attributes=metadata)
+    monkeypatch.setattr(cli, "open_store", lambda *_: store)
+    assert cli.main(["adopt", "--partition", "0"]) == 2
+    assert "topic id before, expected topic id id" in capsys.readouterr().err
+    kafka.commit.assert_not_called()
 
 
 def facts(topic_id: str = "id", **config: str) -> TopicFacts:

@@ -56,6 +56,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
     monkeypatch.setenv("PRODUCER_COINGECKO_URL", service.url)
     monkeypatch.setenv("PRODUCER_POLL_SECONDS", "0.05")
     monkeypatch.setattr(module, "FLUSH_SECONDS", 2.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
 
 
 class Run:
@@ -147,22 +148,22 @@ def stays_alive(run: Run, seconds: float) -> bool:
 
 
 def test_who_waits_as_long_as_the_source_asks_is_alive(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(module, "STUCK_SECONDS", 3.0)
     service.status, service.headers = 429, {"Retry-After": "3600"}
     with running() as run:
         until(lambda: run.says("429"), "health says it")
-        assert stays_alive(run, 2.0)
+        assert stays_alive(run, 4.5)
         assert len(service.asked) == 1
         assert not run.producer.health().ready
         assert run.end() == EXIT_CLEAN
 
 
 def test_who_waits_for_room_in_the_queue_is_alive_and_ends_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(module, "STUCK_SECONDS", 3.0)
     monkeypatch.setenv("KAFKA_OPTIONS", '{"queue.buffering.max.messages": 2}')
     with running() as run:
         until(lambda: run.count("sent") == 2, "the queue is full")
-        assert stays_alive(run, 2.0)
+        assert stays_alive(run, 4.5)
         until(lambda: run.says("Kafka does not answer"), "health says it")
         assert run.count("failed") == 0
         assert run.end() == EXIT_UNDELIVERED

@@ -133,7 +133,7 @@ def test_dead_letters_that_are_there_are_taken_for_written_only_if_of_this_topic
     if is_ours:
         assert (done.answer, done.error) == (Created(), None)
     else:
-        assert "use another S3_DEAD_LETTER_PREFIX" in str(done.error)
+        assert "out of S3_DEAD_LETTER_PREFIX" in str(done.error)
 
 
 def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: Sink, metrics: ConsumerMetrics) -> None:
