@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
 
 import pendulum
 from airflow.sdk import DAG, Param, get_current_context, task
@@ -15,7 +14,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from include.landing.dead_letter import ErrorClass  # noqa: E402
+from include.landing.dead_letter import MESSAGE_CLASSES  # noqa: E402
 from include.watch.callbacks import on_task_failure  # noqa: E402
 
 DOC = """
@@ -56,7 +55,7 @@ with DAG(
         "error_class": Param(
             None,
             type=["null", "string"],
-            enum=[None, "", *(name for name in get_args(ErrorClass) if name != "gap")],
+            enum=[None, "", *MESSAGE_CLASSES],
             description="Only this class.",
         ),
         "partition": Param(None, type=["null", "integer"], minimum=0, description="Only this partition."),

@@ -34,6 +34,7 @@ from include.ingest.protocol import ProtocolError
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
+from include.landing.dead_letter import MESSAGE_CLASSES
 from include.settings import Settings, SettingsError, load, misspelt
 
 REFUSALS = (
@@ -264,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     made = command("replay", replay)
     made.add_argument("--since", type=date.fromisoformat, help="first day, of the Kafka timestamp (UTC)")
     made.add_argument("--until", type=date.fromisoformat, help="last day")
-    made.add_argument("--error-class", choices=dead_letters.MESSAGE_CLASSES, help="only this class")
+    made.add_argument("--error-class", choices=MESSAGE_CLASSES, help="only this class")
     made.add_argument("--partition", type=int)
     made.add_argument("--offset", type=int)
     made.add_argument("--limit", type=int, default=0, help="at most so many (default: all)")

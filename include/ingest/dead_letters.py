@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Annotated, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -35,7 +35,7 @@ from obstore.store import ObjectStore
 
 from include.ingest.protocol import Gap, Put, rows_to_land
 from include.landing import body
-from include.landing.dead_letter import DeadLetter, ErrorClass, gap, rejected_message
+from include.landing.dead_letter import DeadLetter, gap, rejected_message
 from include.landing.layout import ObjectKey, Suffix, parse_key
 from include.settings import KafkaSettings, StorageSettings
 
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 REPLAY_HEADER = "replay-of"
 """Header of a replayed message: topic/partition/offset of the dead letter."""
 GAP_TEXT = "no record at these offsets: transaction markers, or records deleted before they were read"
-MESSAGE_CLASSES: tuple[str, ...] = tuple(name for name in get_args(ErrorClass) if name != "gap")
-"""Error classes of rows that hold a message, so can be replayed."""
 SEARCH_SECONDS = 60.0
 """Reading a partition to look for a message takes no longer."""
 CLAIM_TIME = timedelta(seconds=60)

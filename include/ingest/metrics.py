@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+NAMESPACE = "lakehouse_consumer"
 UPLOAD_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 SIZE_BUCKETS = (1, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000)
 
@@ -72,7 +73,7 @@ class ConsumerMetrics(Collector):
         self._window = Window(monotonic())
         self.started = monotonic()
         self.total = Window(self.started)
-        names = {"registry": self.registry, "namespace": "lakehouse_consumer"}
+        names = {"registry": self.registry, "namespace": NAMESPACE}
         self.rejected = Counter("messages_rejected", "Rejected messages, by class.", ["error_class"], **names)  # type: ignore[arg-type]
         self.found = Counter("batches_found", "Ranges that another attempt had landed already.", **names)  # type: ignore[arg-type]
         self.errors = Counter("upload_errors", "Requests to S3 that failed; each is repeated.", ["error"], **names)  # type: ignore[arg-type]
@@ -85,7 +86,7 @@ class ConsumerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """What a scrape reads of the plain numbers."""
-        prefix = "lakehouse_consumer_"
+        prefix = f"{NAMESPACE}_"
         with self._lock:
             messages, batches = self.total.messages, self.total.batches
             durations = self._durations.family(prefix + "upload_seconds", "First attempt of a PUT until S3 had it.")

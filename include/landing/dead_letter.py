@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -27,6 +27,8 @@ ErrorClass = Literal[
 ]
 """`rejected_earlier`: another version of the consumer landed the range without this message.
 `gap`: offsets that hold no message any more (deleted by retention) or never did (transaction markers)."""
+MESSAGE_CLASSES: tuple[ErrorClass, ...] = tuple(name for name in get_args(ErrorClass) if name != "gap")
+"""Those of rows that hold a message, so can be replayed."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, rename={

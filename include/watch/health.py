@@ -34,22 +34,6 @@ log = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(seconds=3 * MONITOR_SECONDS)
 """As the alarm `monitor_silent`."""
-SOURCE_OF: Mapping[str, str] = {
-    "kafka_lag": "kafka",
-    "consumer_stalled": "kafka",
-    "retention_headroom": "kafka",
-    "dead_letters": "objects",
-    "dbt_tests": "layers",
-    "notices_undelivered": "layers",
-    "stale_gold": "layers",
-    "stale_silver": "layers",
-    "stale_bronze": "layers",
-    "upload_errors": "consumer",
-    "low_throughput": "consumer",
-    "slow_uploads": "consumer",
-    "monitor_silent": "publish",
-}
-"""By condition the source without which nothing is known about it, as `monitor_blind` names it."""
 READS = ("layers", "tests outside the layers", "lag", "alerts")
 
 Found = TypeVar("Found")
@@ -176,7 +160,7 @@ class Health:
         blind = {alert.key.partition(":")[2] for alert in self.alerts if alert.condition == "monitor_blind"}
         if blind - set(tick.SOURCE_NAMES.values()):  # not one source: the monitor judged or kept nothing
             return set(CONDITIONS)
-        return {name for name, source in SOURCE_OF.items() if tick.SOURCE_NAMES[source] in blind}
+        return {name for name, source in tick.SOURCE_OF.items() if tick.SOURCE_NAMES[source] in blind}
 
 
 @dataclass(slots=True)

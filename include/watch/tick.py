@@ -243,3 +243,6 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "low_throughput": ("consumer", _windows),
     "slow_uploads": ("consumer", _windows),
 }
+
+SOURCE_OF: Mapping[str, str] = {name: source for name, (source, _) in _READERS.items()} | {"monitor_silent": "publish"}
+"""By condition the source, of `SOURCE_NAMES`, without which nothing is known about it."""

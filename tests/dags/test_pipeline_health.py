@@ -187,7 +187,7 @@ def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageS
 def test_the_sources_are_those_that_the_monitor_judges_by() -> None:
     blind = tick.verdicts(tick.Tick({}), in_force(None)[0])
     values = {verdict.condition: verdict.value for verdict in blind if verdict.condition != "monitor_blind"}
-    named = {name: source for name, source in health.SOURCE_OF.items() if name != "monitor_silent"}
+    named = {name: source for name, source in tick.SOURCE_OF.items() if name != "monitor_silent"}
     assert values == {name: f"unknown, {tick.SOURCE_NAMES[source]} could not be read" for name, source in named.items()}
 
 

@@ -16,7 +16,6 @@ import pytest
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from obstore.exceptions import GenericError
-from obstore.store import MemoryStore
 from structlog.testing import capture_logs
 
 from include.ingest import consumer as module
@@ -28,6 +27,7 @@ from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import load
 from tests.servers import free_port
+from tests.unit.ingest.memory_bucket import Bucket
 from tests.unit.ingest.test_quote import message as value
 
 MARK = commit_mark("id")
@@ -88,12 +88,6 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
     monkeypatch.setenv("CONSUMER_SHUTDOWN_GRACE_SECONDS", "5")
     monkeypatch.setenv("S3_BUCKET", "bucket")
     return made
-
-
-class Bucket(MemoryStore):
-    """A bucket in memory; the guard of our IAM policies asks for its name."""
-
-    config = {"bucket": "bucket"}  # noqa: RUF012 - as S3Store has it
 
 
 @pytest.fixture
@@ -439,11 +433,15 @@ def test_one_listing_finds_the_start_of_all_partitions_without_a_commit(
     assert group.commits == {0: 500, 1: 501, 2: 0}
 
 
+def put_letters_without_data(store: Any, topic_id: str, writer: str) -> None:
+    """Dead letters of partition 1, behind its last data object."""
+    metadata = ObjectMetadata("crypto-quotes", topic_id, 1, 10**9 + 1, 10**9 + 8, 0, 1, writer).to_attributes()
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0), b"[\n]", attributes=metadata)
+
+
 def test_what_adopt_gave_up_is_not_started_at_again(ours: Consumer, group: Group, store: Any, pages: Pages) -> None:
     pages.open.set()
-    metadata = ObjectMetadata("crypto-quotes", "id", 1, 10**9 + 1, 10**9 + 8, 0, 1, "adopt").to_attributes()
-    key = object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0, ".json")
-    obstore.put(store, key, b"[\n]", attributes=metadata)
+    put_letters_without_data(store, "id", "adopt")
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 10**9, 0, ".json"), b"[\n]")  # of an object
     assign(ours, 0, 1)
     turn_until(ours, lambda: len(ours._lanes) == 2)
@@ -454,8 +452,7 @@ def test_a_consumers_dead_letters_without_data_let_nothing_be_skipped(
     ours: Consumer, group: Group, store: Any, pages: Pages
 ) -> None:
     pages.open.set()
-    metadata = ObjectMetadata("crypto-quotes", "id", 1, 10**9 + 1, 10**9 + 8, 0, 1, "host:7").to_attributes()
-    obstore.put(store, object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0), b"[\n]", attributes=metadata)
+    put_letters_without_data(store, "id", "host:7")
     assign(ours, 1)
     turn_until(ours, lambda: len(ours._lanes) == 1)
     assert group.commits == {1: 501}
@@ -465,8 +462,7 @@ def test_dead_letters_of_another_topic_stop_their_partition(
     ours: Consumer, group: Group, store: Any, pages: Pages
 ) -> None:
     pages.open.set()
-    metadata = ObjectMetadata("crypto-quotes", "before", 1, 10**9 + 1, 10**9 + 8, 0, 1, "adopt").to_attributes()
-    obstore.put(store, object_key("dead_letter/", "dead_letter", 1, 10**9 + 1, 0), b"[\n]", attributes=metadata)
+    put_letters_without_data(store, "before", "adopt")
     assign(ours, 0, 1)
     turn_until(ours, lambda: len(ours._lanes) == 1 and 1 in ours._stopped)
     assert group.commits == {0: 500}

@@ -13,7 +13,6 @@ import obstore
 import pytest
 from confluent_kafka import KafkaException
 from obstore.exceptions import AlreadyExistsError, GenericError
-from obstore.store import MemoryStore
 
 from include.ingest import __main__ as cli
 from include.ingest import dead_letters
@@ -35,14 +34,9 @@ from include.landing import body
 from include.landing.dead_letter import DeadLetter, rejected_message
 from include.landing.layout import object_key
 from include.settings import KafkaSettings, StorageSettings
+from tests.unit.ingest.memory_bucket import Bucket
 
 STORAGE = StorageSettings()
-
-
-class Bucket(MemoryStore):
-    """An S3 with conditional writes."""
-
-    config = {"bucket": STORAGE.bucket}  # noqa: RUF012 - as S3Store has it
 
 
 def rejected(offset: int = 7) -> DeadLetter:

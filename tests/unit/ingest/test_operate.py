@@ -12,7 +12,6 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
-from obstore.store import MemoryStore
 
 from include.ingest import __main__ as cli
 from include.ingest import operate
@@ -25,6 +24,7 @@ from include.landing.contract import NO_TOPIC_ID, CellSize, Contract
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import load
+from tests.unit.ingest.memory_bucket import Bucket
 
 CELLS = Cells.of_size(100)
 
@@ -142,12 +142,6 @@ def test_nothing_is_landed_twice_and_what_is_given_up_has_one_row(
     again = [replace(one, lacks=()) if one in found.incomplete else one for one in again]
     repeated = decide(0, begin=start, landed=sorted(again, key=lambda one: one.first), offset=None, **arguments)
     assert repeated.given_up == []
-
-
-class Bucket(MemoryStore):
-    """A bucket in memory; the guard of our IAM policies asks for its name."""
-
-    config = {"bucket": "bucket"}  # noqa: RUF012 - as S3Store has it
 
 
 def put(store: Any, kind: Kind, first: int, last: int, rows: list[int], rejected: int) -> None:

@@ -23,7 +23,7 @@ from include.landing.contract import CellSize, Contract
 from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import AwsSettings, StorageSettings
-from tests.unit.ingest.test_consumer import Bucket
+from tests.unit.ingest.memory_bucket import Bucket
 
 CONTRACT = Contract("cluster", "quotes", "id", ".json", "read_committed", (CellSize(10, {}),))
 
