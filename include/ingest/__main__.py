@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import itertools
 import os
 import random
 import signal
@@ -21,15 +20,12 @@ from datetime import date
 from confluent_kafka import KafkaException
 from obstore.exceptions import BaseError, GenericError
 from obstore.store import S3Store
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from include.ingest import dead_letters, logs, topic
-from include.ingest.consumer import EXIT_CLEAN, EXIT_REFUSED, EXIT_UNLANDED, Consumer, RefusedError
+from include.ingest import logs, topic
+from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
 from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
-from include.ingest.operate import OperationError, Operator, Plan
+from include.ingest.operate import OperationError
 from include.ingest.protocol import ProtocolError
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
@@ -172,78 +168,23 @@ def create_topic(settings: Settings, options: argparse.Namespace) -> int:
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:
     """List chosen dead letters; with --yes put them back on the topic, each once."""
-    console = Console(stderr=True)
-    store = open_store(settings.storage, settings.aws)
-    choice = dead_letters.Choice(options.since, options.until, options.error_class, options.partition, options.offset)
-    replayer = dead_letters.Replay(
-        dead_letters.KafkaLog(settings.kafka), settings.storage, store, "python -m include.ingest replay"
-    )
-    report = dead_letters.Report()
-    pending = replayer.pending(dead_letters.letters(store, settings.storage, choice, report.unreadable))
-    chosen = list(itertools.islice(pending, options.limit or None))
-    shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
-    for row in dead_letters.table(chosen[: options.preview]):
-        shown.add_row(*row)
-    console.print(shown)
-    if options.yes:
-        for letter in track(chosen, "replaying", console=console):
-            replayer.send_into(letter, report)
-        console.print(str(report))
-    else:
-        console.print("nothing sent; add --yes to put them back on the topic")
-    for what, text in report.left():
-        logs.logger("ingest").error(what, letter=text)
-    return EXIT_UNLANDED if report.left() else EXIT_CLEAN
+    from include.ingest import console  # draws tables with rich, which takes as long to import as librdkafka
+
+    return console.replay(settings, options)
 
 
 def adopt(settings: Settings, options: argparse.Namespace) -> int:
     """Show where each partition would go on; with --yes commit it with our mark."""
-    console = Console(stderr=True)
-    operator = Operator(settings, open_store(settings.storage, settings.aws))
-    try:
-        plans = [operator.plan(number, options.offset) for number in options.partition or operator.partitions()]
-        console.print(_plan_table(plans))
-        if not options.yes:
-            console.print("nothing changed; add --yes to commit this. End every consumer process first.")
-            return 0
-        for plan in plans:
-            operator.carry_out(plan)
-        console.print(f"{len(plans)} partitions adopted")
-    finally:
-        operator.close()
-    return 0
+    from include.ingest import console
 
-
-def _plan_table(plans: list[Plan]) -> Table:
-    shown = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "given up (gap rows)")
-    for plan in plans:
-        shown.add_row(
-            str(plan.partition),
-            str(plan.committed) if plan.committed >= 0 else "none",
-            "yes" if plan.committed_is_ours else "no",
-            f"{plan.log_start} to {plan.log_end}",
-            "nothing" if plan.landed_to is None else str(plan.landed_to),
-            str(plan.target),
-            ", ".join(f"{first} to {last}" for first, last in plan.given_up) or "nothing",
-        )
-    return shown
+    return console.adopt(settings, options)
 
 
 def resize_cells(settings: Settings, options: argparse.Namespace) -> int:
     """Change the cell size above the present end of the log."""
-    console = Console(stderr=True)
-    operator = Operator(settings, open_store(settings.storage, settings.aws))
-    try:
-        console.print(
-            f"cell size {operator.contract.cell_size} becomes {options.size} above the present end of the log"
-        )
-        if not options.yes:
-            console.print("nothing changed; add --yes to do it. End every consumer process first.")
-            return 0
-        operator.resize(options.size)
-    finally:
-        operator.close()
-    return 0
+    from include.ingest import console
+
+    return console.resize_cells(settings, options)
 
 
 def parser() -> argparse.ArgumentParser:

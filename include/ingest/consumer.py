@@ -705,8 +705,8 @@ class Consumer:
     def _may_poll(self, now: float) -> bool:
         """Keep memory bounded. False when the loop has waited for S3 instead and should look at its answers."""
         buffered = sum(lane.buffered for lane in self._lanes.values())
-        self._metrics.buffered.set(buffered)
-        self._metrics.in_flight.set(sum(lane.in_flight for lane in self._lanes.values()))
+        self._metrics.buffered_bytes = buffered
+        self._metrics.puts_in_flight = sum(lane.in_flight for lane in self._lanes.values())
         if self._pressure.is_tight(buffered):
             self._close_for_memory()
         act = self._pressure.decide(now, buffered, busy=self._any_busy())

@@ -12,7 +12,7 @@ from math import inf
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -61,7 +61,7 @@ class Distribution:
 class ConsumerMetrics(Collector):
     """Counters of one consumer process. Any thread may call.
 
-    What counts with every batch is kept in plain numbers, which a scrape reads: prometheus_client's own counters and
+    What changes with every batch is kept in plain numbers, which a scrape reads: prometheus_client's own counters and
     histograms cost a small batch a fifth of all that Python does for it.
     """
 
@@ -77,8 +77,8 @@ class ConsumerMetrics(Collector):
         self.rejected = Counter("messages_rejected", "Rejected messages, by class.", ["error_class"], **names)  # type: ignore[arg-type]
         self.found = Counter("batches_found", "Ranges that another attempt had landed already.", **names)  # type: ignore[arg-type]
         self.errors = Counter("upload_errors", "Requests to S3 that failed; each is repeated.", ["error"], **names)  # type: ignore[arg-type]
-        self.buffered = Gauge("buffered_bytes", "Bytes of messages in memory.", **names)  # type: ignore[arg-type]
-        self.in_flight = Gauge("puts_in_flight", "PUTs under way.", **names)  # type: ignore[arg-type]
+        self.buffered_bytes = 0
+        self.puts_in_flight = 0
         self.partitions = Gauge("partitions_assigned", "Partitions assigned.", **names)  # type: ignore[arg-type]
         self.stopped = Gauge("partitions_stopped", "Partitions that need an operator.", **names)  # type: ignore[arg-type]
         self.paused = Gauge("paused", "1 while reading is paused because S3 does not keep up.", **names)  # type: ignore[arg-type]
@@ -96,6 +96,8 @@ class ConsumerMetrics(Collector):
         yield CounterMetricFamily(prefix + "batches_uploaded", "Data objects written.", batches)
         yield durations
         yield sizes
+        yield GaugeMetricFamily(prefix + "buffered_bytes", "Bytes of messages in memory.", self.buffered_bytes)
+        yield GaugeMetricFamily(prefix + "puts_in_flight", "PUTs under way.", self.puts_in_flight)
 
     def landed(self, records: int, rejected_classes: list[str]) -> None:
         """A range is durable: `records` offsets, of which some were rejected."""

@@ -21,8 +21,10 @@ from include.landing.cells import Cells
 from include.landing.dead_letter import DeadLetter
 
 DAY_MS = 86_400_000
-RECORD_BYTES = 140
-"""What a buffered record costs beside its bare value: its coordinates in the line, a timestamp and its list slot."""
+TIMESTAMP_BYTES = 40
+"""What a buffered record costs beside its line: a timestamp and its list slot."""
+COORDINATES_BYTES = 50
+"""What a line has at most beside its start and the bare value: digits of offset and timestamp, and punctuation."""
 PART_BYTES = 250
 """What a part costs beside its records: three objects and a list slot (measured on CPython 3.11)."""
 ROW_BYTES, TEXT_BYTES, HEADER_BYTES, GAP_BYTES = 450, 50, 180, 160
@@ -217,6 +219,7 @@ class Lane:
         self._cells = cells
         self._limits = limits
         self._line = line
+        self._record_bytes = len(line) + COORDINATES_BYTES + TIMESTAMP_BYTES
         self._queue: dict[int, _Cell] = {}
         self._finished: dict[int, tuple[int, int | None]] = {}
         self._read_up: list[Batch] = []
@@ -232,13 +235,16 @@ class Lane:
         Offsets below `position` were taken before (Kafka repeats records after a seek) and
         are left out. `now` is a monotonic time in seconds.
         """
-        done, count, sizes = max(0, self.position - offset), len(records), list(map(len, records))
+        done, count = max(0, self.position - offset), len(records)
+        if done >= count:
+            return
+        size = sum(map(len, records)) + self._record_bytes * count
         while done < count and not self.sealed:
             batch = self._batch_of(offset + done, timestamps[done], now)
-            end = done + self._fitting(batch, timestamps, sizes, done)
+            end = done + self._fitting(batch, timestamps, records, done, size)
             times = timestamps[done:end]
-            part = Part(self.position, times, body.join(self._line, self.position, times, records[done:end]))
-            self._append(batch, part, RECORD_BYTES * (end - done) + sum(sizes[done:end]), epoch)
+            lines = body.join(self._line, self.position, times, records[done:end])
+            self._append(batch, Part(self.position, times, lines), TIMESTAMP_BYTES * len(times) + len(lines), epoch)
             done = end
 
     def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
@@ -247,7 +253,7 @@ class Lane:
             return
         batch = self._batch_of(offset, timestamp, now)
         batch.rejects.append((offset, row))
-        self._append(batch, Part(offset, [timestamp], None), RECORD_BYTES + self._row_size(row), epoch)
+        self._append(batch, Part(offset, [timestamp], None), TIMESTAMP_BYTES + self._row_size(row), epoch)
 
     def _batch_of(self, offset: int, timestamp: int, now: float) -> Batch:
         """The batch that takes the record at `offset`, opened where necessary; a hole before it becomes a gap."""
@@ -261,9 +267,9 @@ class Lane:
             self.position = offset
         return batch
 
-    def _fitting(self, batch: Batch, timestamps: list[int], sizes: list[int], at: int) -> int:
-        """How many records from index `at` on go into `batch`, one at least."""
-        count = min(len(sizes) - at, batch.limit - self.position)
+    def _fitting(self, batch: Batch, timestamps: list[int], records: list[bytes], at: int, size: int) -> int:
+        """How many records from index `at` on go into `batch`, one at least; all need `size` bytes at most."""
+        count = min(len(records) - at, batch.limit - self.position)
         if batch.landed is not None:
             return count  # it ends where the object does that exists
         count = min(count, self._limits.records - batch.count)
@@ -271,9 +277,9 @@ class Lane:
         if max(times) >= batch.day_end:
             count = next(index for index, time in enumerate(times) if time >= batch.day_end)
         room = self._limits.size_bytes - batch.size - PART_BYTES
-        if RECORD_BYTES * count + sum(sizes[at : at + count]) >= room:
+        if size >= room:
             for index in range(count):
-                room -= RECORD_BYTES + sizes[at + index]
+                room -= len(records[at + index]) + self._record_bytes
                 if room <= 0:
                     return index + 1
         return count

@@ -110,8 +110,8 @@ def encode(lines: Iterable[bytes], suffix: Suffix) -> bytes:
 
     The bytes are a function of lines and suffix alone (no time in the gzip header).
     """
-    joined = BETWEEN.join(lines)
-    body = b"[\n%b\n]\n" % joined if joined else b"[]\n"
+    parts = [part for line in lines for part in (BETWEEN, line)]
+    body = b"".join((b"[\n", *parts[1:], b"\n]\n")) if parts else b"[]\n"
     if suffix == ".json":
         return body
     compressor = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 from obstore.exceptions import AlreadyExistsError, GenericError
 
 from include.ingest import __main__ as cli
-from include.ingest import dead_letters
+from include.ingest import console, dead_letters
 from include.ingest.dead_letters import (
     LEASE,
     SEND_TIME,
@@ -317,7 +317,7 @@ def test_the_command_line_names_what_is_not_done_with_status_3(
     rows = [letter.to_line() for letter in (LETTER, rejected(8))]
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 7, 0), bytes(body.encode(rows, ".json")))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 9, 0), b"torn")
-    monkeypatch.setattr(cli, "open_store", lambda *_: store)
+    monkeypatch.setattr(console, "open_store", lambda *_: store)
     monkeypatch.setattr(dead_letters, "KafkaLog", lambda _: log)
     assert cli.main(["replay", "--yes"]) == 3
     told = capsys.readouterr().err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from include.ingest.protocol import (
     DAY_MS,
     PART_BYTES,
-    RECORD_BYTES,
+    TIMESTAMP_BYTES,
     Batch,
     Commit,
     Created,
@@ -29,6 +29,7 @@ from include.ingest.protocol import (
     start_from_commit,
     start_without_commit,
 )
+from include.landing import body
 from include.landing.cells import Cells
 from include.landing.dead_letter import DeadLetter, rejected_message
 
@@ -59,14 +60,12 @@ def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
     it = lane(records=2)
     feed(it, 0, 1, 2)
     assert ranges(it.puts()) == [(0, 1)]
-    record = RECORD_BYTES + 100
-    it = lane(size=2 * (PART_BYTES + record) + 1)
+    it = lane()
+    feed(it, 0)
+    record = it.buffered  # one in a part of its own
+    it = lane(size=2 * record + 1)
     feed(it, 0, 1, 2)
     assert ranges(it.puts()) == [(0, 2)]
-    it = lane(size=PART_BYTES + 3 * record)
-    it.feed(0, [0] * 9, [b"x" * 100] * 9, 7, 0.0)
-    assert ranges(it.puts()) == [(0, 2)]
-    assert it.buffered == 3 * (PART_BYTES + 3 * record)
     it = lane()
     feed(it, 0, now=100.0)
     it.close_old(159.0)
@@ -78,6 +77,40 @@ def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
     feed(it, 1, time=DAY_MS - 5)
     feed(it, 2, time=DAY_MS)
     assert ranges(it.puts()) == [(0, 1)]
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=60), st.integers(400, 6000), st.integers(1, 60))
+def test_a_batch_closed_by_bytes_has_them_and_had_them_not_without_its_last_part(
+    sizes: list[int], limit: int, chunk: int
+) -> None:
+    it = lane(cell=1000, records=1000, size=limit)
+    records = [b"x" * size for size in sizes]
+    closed: list[Batch] = []
+    for begin in range(0, len(records), chunk):
+        piece = records[begin : begin + chunk]
+        it.feed(begin, [0] * len(piece), piece, 7, 0.0)
+        for put in it.puts():  # each of the one cell, as soon as it is closed
+            closed.append(put.batch)
+            it.answer(put, Created())
+    assert it.position == len(records)
+    for batch in closed:
+        assert batch.reason == "bytes"
+        assert batch.size >= limit
+        last = batch.parts[-1]
+        assert last.lines is not None
+        assert batch.size - PART_BYTES - TIMESTAMP_BYTES * len(last.timestamps) - len(last.lines) < limit
+
+
+def test_the_memory_of_records_is_counted_with_what_a_line_costs() -> None:
+    it = Lane("id", 0, 1, 10**12, Cells.of_size(1000), Limits(1000, 10**9, 60.0, 4), body.line_start("quotes", 3))
+    values = [os.urandom(20).hex().encode() for _ in range(500)]
+    tracemalloc.start()
+    for begin in range(0, 500, 10):
+        times = [1_764_028_800_000 + begin + number for number in range(10)]
+        it.feed(10**12 + begin, times, values[begin : begin + 10], 7, 0.0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held <= it.buffered <= 1.1 * held
 
 
 def test_the_memory_of_rejects_is_counted_with_keys_headers_and_what_a_row_costs() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ingest import __main__ as cli
-from include.ingest import operate
+from include.ingest import console, operate
 from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
 from include.ingest.protocol import Stretch, commit_mark
 from include.ingest.topic import TOPIC_CONFIG, TopicError, TopicFacts, require_fit
@@ -219,7 +219,7 @@ def test_adopt_says_that_dead_letters_are_of_another_topic(
 ) -> None:
     metadata = ObjectMetadata("quotes", "before", 0, 0, 49, 0, 1, "host:7").to_attributes()
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[]", attributes=metadata)
-    monkeypatch.setattr(cli, "open_store", lambda *_: store)
+    monkeypatch.setattr(console, "open_store", lambda *_: store)
     assert cli.main(["adopt", "--partition", "0"]) == 2
     assert "topic id before, expected topic id id" in capsys.readouterr().err
     kafka.commit.assert_not_called()
