@@ -1,10 +1,10 @@
 """`python -m benchmarks.landing`: drain a backlog into S3, ours against a floor and peers, in one run.
 
 `make bench-landing` builds what it needs first: versitygw as S3 and Benthos from their Go modules (Go 1.25 or later,
-about three minutes each, once), Quix Streams in an environment of its own. Kafka is a real one. Everything lies on a
-memory file system where there is one, else the disk is what is measured. Programs take turns within each round, so that
-whatever else the machine does meets all of them; figures are medians over the rounds. A peer that is far slower runs in
-the first round only.
+about three minutes each, once), and environments of ours and of Quix Streams on the distribution's Python. Kafka is a
+real one. Everything lies on a memory file system where there is one, else the disk is what is measured. Programs take
+turns within each round, so that whatever else the machine does meets all of them; figures are medians over the rounds.
+A peer that is far slower runs in the first round only.
 
 Exit status: 0 every goal of bounds.toml is met, 1 one is missed, 2 none is missed but some were not measured.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -31,7 +31,7 @@ from benchmarks.landing.figures import (
     speed_figures,
     speed_table,
 )
-from benchmarks.landing.rig import HERE, PROGRAMS, Drain, Stage, drain, fill, stage
+from benchmarks.landing.rig import HERE, PROGRAMS, RUNTIME, Drain, Stage, drain, fill, stage
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes the name
 TOPIC, WIDE_TOPIC = "benchmark", "benchmark-4"
@@ -89,8 +89,12 @@ def conditions(options: argparse.Namespace) -> str:
     models = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
+    tell = "import platform, sys; print(platform.python_version(), sys._base_executable)"
+    answer = subprocess.run([RUNTIME, "-c", tell], capture_output=True, check=True, text=True, timeout=60)
+    version, executable = answer.stdout.split()
+    whose = "the distribution's" if executable.startswith("/usr/bin/") else "not the distribution's"
     return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {len(models)} x {models[0]}, Python {platform.python_version()}: "
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {len(models)} x {models[0]}, Python {version} ({whose}): "
         f"{options.messages:,} messages, rounds: {options.rounds}; medians, of peak RSS the largest."
     )
 
@@ -100,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.landing", description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--sizes", type=int, nargs="*", default=[100, 10_000], help="records a file")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--programs", nargs="+", choices=sorted(PROGRAMS), default=list(PROGRAMS))
     parser.add_argument("--scenarios", nargs="*", choices=["two-consumers", "s3-away"],
                         default=["two-consumers", "s3-away"])  # fmt: skip

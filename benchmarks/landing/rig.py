@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,9 +28,12 @@ BUILT = HERE.parents[1] / ".local" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 DRAIN_SECONDS = 600.0
 
+RUNTIME = str(BUILT / "python" / "bin" / "python")
+"""What ours and the floor run on; Quix Streams' environment is made of the same interpreter."""
+
 PROGRAMS = {
-    "ours": [sys.executable, "-m", "include.ingest", "consume"],
-    "floor": [sys.executable, "-m", "benchmarks.landing.floor"],
+    "ours": [RUNTIME, "-m", "include.ingest", "consume"],
+    "floor": [RUNTIME, "-m", "benchmarks.landing.floor"],
     "benthos": [str(BUILT / "benthos"), "-c", str(HERE / "benthos.yaml")],
     "quix": [str(BUILT / "quix" / "bin" / "python"), str(HERE / "quix_peer.py")],
 }

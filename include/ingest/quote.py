@@ -126,9 +126,10 @@ def _bare_if_all_valid(values: Sequence[Any], max_bytes: int) -> list[bytes] | N
     cannot stand in a string, for its line feed; nor in an object, where no brace follows a comma; nor in another array,
     as no value holds a bracket. So it stands between elements of the one array, and a value is one of them or several.
     """
-    if None in values:
+    try:
+        size = sum(map(len, values))
+    except TypeError:  # a message has no value
         return None
-    size = sum(map(len, values))
     if size > AT_ONCE_BYTES or (size > max_bytes and max(map(len, values)) > max_bytes):
         return None
     joined = body.BETWEEN.join(values)

@@ -9,7 +9,7 @@ catalogue's threshold stays in force for it.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +59,7 @@ def _parse(variable: str | None) -> tuple[dict[str, Any], list[str]]:
 def _fault(name: str, value: Any, thresholds: Mapping[str, Threshold]) -> str | None:
     if name not in thresholds:
         return f"{name!r} is no condition with a threshold; there are {', '.join(sorted(thresholds))}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return f"{name} is {value!r}, not a number from 0 up"
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -20,10 +21,16 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for logs and data (default: a temporary one)")
     options = parser.parse_args()
     outcomes: list[Outcome] = []
+    broken: list[int] = []
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         for seed in range(options.first, options.first + options.seeds):
             folder = (options.keep or Path(temporary)) / f"seed-{seed}"
-            outcome = run(seed, SHORT if options.short else Plan(), folder)
+            try:
+                outcome = run(seed, SHORT if options.short else Plan(), folder)
+            except Exception:  # noqa: BLE001 - the other seeds still tell something, and the summary that this one did not
+                traceback.print_exc()
+                broken.append(seed)
+                continue
             outcomes.append(outcome)
             print(outcome.line(), flush=True)  # noqa: T201
             for error in outcome.verdict.errors[:20]:
@@ -34,12 +41,14 @@ def main() -> int:
     faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
     absent = [name for name in FAULTS if not faults[name]]
     verdict = f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled"
+    if broken:
+        verdict += f"; NOT FINISHED: seeds {broken}"
     if absent:
         verdict += f"; NOT SHOWN, as these never happened: {absent}"
     print(  # noqa: T201
         f"chaos: {len(outcomes)} seeds, {messages} messages, {told(done)}, S3: {told(faults)}: {verdict}"
     )
-    return 1 if failed or absent else 0
+    return 1 if failed or broken or absent else 0
 
 
 def told(counts: Counter[str]) -> str:

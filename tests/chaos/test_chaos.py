@@ -13,6 +13,7 @@ import pytest
 
 from include.landing.metadata import ObjectMetadata
 from include.local import broker
+from tests.chaos import __main__ as chaos
 from tests.chaos.checker import Acknowledged, check
 from tests.chaos.run import SHORT, run
 
@@ -142,3 +143,17 @@ def test_the_checker_sees_dead_letters_without_a_data_object(landed: Landed) -> 
     landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 3))
     landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 0))
     assert "a dead-letter object without a data object" in landed.errors()
+
+
+def test_a_seed_that_breaks_off_does_not_cost_the_others_their_summary(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(seed: int, *_: object) -> None:
+        raise TimeoutError(f"seed {seed}")
+
+    monkeypatch.setattr(chaos, "run", broken)
+    monkeypatch.setattr("sys.argv", ["chaos", "--seeds", "2"])
+    assert chaos.main() == 1
+    told = capsys.readouterr()
+    assert "NOT FINISHED: seeds [1, 2]" in told.out.splitlines()[-1]
+    assert "TimeoutError: seed 2" in told.err

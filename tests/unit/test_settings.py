@@ -26,6 +26,7 @@ from include import settings, settings_reference
         ("CONSUMER_PUT_TIMEOUT_SECONDS", "inf", settings.ConsumerSettings, "_SECONDS='inf': .*finite"),
         ("CONSUMER_PUT_TIMEOUT_SECONDS", "nan", settings.ConsumerSettings, "_SECONDS='nan': .*finite"),
         ("WAREHOUSE_TRANSFORM_DEADLINE_MINUTES", "inf", settings.WarehouseSettings, "_MINUTES='inf': .*finite"),
+        ("AWS_DEFAULT_REGION", "us-east-1 ", settings.AwsSettings, "AWS_DEFAULT_REGION='us-east-1 ': .*pattern"),
         ("AWS_ENDPOINT_URL", "http://s3:1\n", settings.AwsSettings, "must be http://"),
         *(
             ("AWS_ENDPOINT_URL", address, settings.AwsSettings, f"AWS_ENDPOINT_URL='{address}': must be http://")

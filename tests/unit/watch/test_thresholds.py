@@ -35,6 +35,8 @@ def test_the_variable_wins_and_is_named() -> None:
         ('{"kafka_lag": true}', "kafka_lag is True, not a number"),
         ('{"kafka_lag": -1}', "kafka_lag is -1, not a number"),
         ('{"kafka_lag": NaN}', "kafka_lag is nan, not a number"),
+        ('{"kafka_lag": Infinity}', "kafka_lag is inf, not a number"),
+        (f'{{"kafka_lag": 1{"0" * 400}}}', "not a number"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_the_catalogue_stays(variable: str, says: str) -> None:
