@@ -365,6 +365,7 @@ class Consumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
             number = message.partition()
             partition = -1 if number is None else number
+            self._contract_is_fresh = False  # the offset may be gone with the topic, and another have its name now
             self._stop_partition(
                 partition,
                 f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "

@@ -377,6 +377,19 @@ def test_a_prefix_of_another_contract_is_refused(stage: Stage) -> None:
     assert "deleted and recreated" in _refusal(ingest(stage, "consume"))
 
 
+def test_a_topic_recreated_under_a_running_consumer_ends_it_once_its_offset_is_not_there(stage: Stage) -> None:
+    stage.load(40)
+    ours = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    admin.delete_topics([stage.topic])[stage.topic].result()
+    until(lambda: '"topic created"' in ingest(stage, "create-topic", "--partitions", "4").stderr, "it is there again")
+    until(lambda: not ours.running, "the consumer has ended")
+    assert ours.process is not None
+    assert ours.process.returncode == 2
+    assert "deleted and recreated" in json.loads(ours.log.read_text().splitlines()[-1])["reason"]
+
+
 def test_a_topic_with_the_producers_clock_is_refused_unless_allowed(stage: Stage) -> None:
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 

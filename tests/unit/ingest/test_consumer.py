@@ -5,6 +5,7 @@ The client is a stand-in: no broker loads its groups, moves a leader or refuses 
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -262,6 +263,28 @@ def test_records_that_are_no_longer_in_the_log_stop_their_partition_and_name_the
     assert sorted(ours._lanes) == [1]
     assert ours._lanes[1].position == 6
     assert "python -m include.ingest adopt --partition 0" in ours._stopped[0]
+    assert not ours._contract_is_fresh
+    ours._turn()
+    assert ours._contract_is_fresh
+    assert sorted(ours._lanes) == [1]
+
+
+def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer_and_nothing_more_is_written(
+    ours: Consumer, group: Group, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = topic.describe(MagicMock(), "crypto-quotes")
+    group.commits |= {0: 7, 1: 5}
+    assign(ours, 0, 1)
+    ours._turn()
+    gone = Message(topic="crypto-quotes", partition=0, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    group.polls = [lambda: [*quotes(1, 5), gone]]
+    monkeypatch.setattr(topic, "describe", lambda *_: dataclasses.replace(facts, topic_id="another"))
+    ours._turn()
+    ours._lanes[1].close_open("age")
+    with pytest.raises(RefusedError, match="deleted and recreated"):
+        ours._turn()
+    assert ours._sink.answers.empty()
+    assert [found["path"] for page in obstore.list(store) for found in page] == ["crypto_data/_contract.json"]
 
 
 @pytest.fixture
