@@ -12,7 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.ingest.protocol import Batch, Landed, Lane, Put, Step, Stretch, _Cell, start_without_commit
+from include.ingest.protocol import (
+    Batch,
+    Landed,
+    Lane,
+    ProtocolError,
+    Put,
+    Step,
+    Stretch,
+    _Cell,
+    complete_to,
+    start_without_commit,
+)
 from include.landing.cells import Cells
 from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander_until
 
@@ -157,6 +168,23 @@ def whatever_the_window(
     return start_without_commit(partition, landed, given_up, cells, log_start, window_cells - 2)
 
 
+def past_what_retention_took(
+    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+) -> int:
+    """Rule 9 off: go on at the log's start, whatever before it has not landed."""
+    return max(log_start, complete_to(landed, given_up, cells, log_start, window_cells))
+
+
+def before_an_object_inside_a_cell(
+    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+) -> int:
+    """Rule 9 off: go on from the log's start up to a first object that begins inside a cell."""
+    start = complete_to(landed, given_up, cells, log_start, window_cells)
+    if start < log_start:
+        raise ProtocolError("what is missing cannot be read any more")
+    return start
+
+
 SWITCHED_OFF = [
     pytest.param(Setup(rules=Rules(check_contract=False), other_suffix=True, crashes=1), id="1 contract: suffix"),
     pytest.param(Setup(rules=Rules(check_contract=False), other_cell=3, crashes=1), id="1 contract: cell size"),
@@ -184,6 +212,23 @@ SWITCHED_OFF = [
     pytest.param(Setup(rules=Rules(place=first_of_the_last_cells), crashes=1, expiries=1), id="9 start without commit"),
     pytest.param(
         Setup(rules=Rules(place=whatever_the_window), crashes=1, expiries=1, cell=1), id="9 the window's reach"
+    ),
+    pytest.param(
+        Setup(rules=Rules(place=past_what_retention_took), crashes=1, expiries=1, retention=2),
+        id="9 stop at what retention took",
+    ),
+    pytest.param(
+        Setup(
+            rules=Rules(place=before_an_object_inside_a_cell),
+            crashes=2,
+            expiries=2,
+            adoptions=1,
+            log=6,
+            log_at_start=3,
+            cell=3,
+            batch=2,
+        ),
+        id="9 stop at an object inside a cell",
     ),
     pytest.param(Setup(rules=Rules(reset_is_error=False), stalls=1, retention=1), id="10 no silent reset"),
     pytest.param(
