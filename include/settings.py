@@ -132,7 +132,7 @@ class AwsSettings(BaseSettings):
     model_config = _group("AWS_")
 
     default_region: str = Field(
-        "us-east-1", pattern=r"^[a-z0-9-]+$", description="Region of bucket, Athena and CloudWatch."
+        "us-east-1", pattern=r"^\S+$", description="Region of bucket, Athena and CloudWatch; no white space."
     )
     endpoint_url: str | None = Field(
         None, description="Endpoint of an emulator, http://... or https://...; unset on AWS."

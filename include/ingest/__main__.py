@@ -168,7 +168,7 @@ def create_topic(settings: Settings, options: argparse.Namespace) -> int:
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:
     """List chosen dead letters; with --yes put them back on the topic, each once."""
-    from include.ingest import console  # draws tables with rich, which takes as long to import as librdkafka
+    from include.ingest import console  # what only a terminal needs: tables and a progress bar
 
     return console.replay(settings, options)
 

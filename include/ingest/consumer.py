@@ -240,6 +240,7 @@ class Consumer:
                 self._turn()
             done = self._flush(list(self._lanes.values()), "shutdown", self._settings.consumer.shutdown_grace_seconds)
             self._commit(list(self._lanes.values()), wait=True)
+            self._raise_refusal()
             stopped = dict(self._stopped)  # leaving the group forgets them
         finally:
             self._forget(list(self._lanes))
@@ -265,6 +266,7 @@ class Consumer:
         self._commit_if_due(now)
         if not self._settled:
             self._settle(now)
+            self._dispatch()  # before the next poll, which may call for another look at the contract
         if self._settled:
             self._unsettled.end()
             self._end_listing()
@@ -273,11 +275,14 @@ class Consumer:
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
             if not self._was_stalled():
                 self._take(messages)
-        if self._refused is not None:
-            raise RefusedError(str(self._refused)) from self._refused
+        self._raise_refusal()
         if now - self._last_progress >= PROGRESS_SECONDS:
             self._progress(now)
             self._check_assignment()
+
+    def _raise_refusal(self) -> None:
+        if self._refused is not None:
+            raise RefusedError(str(self._refused)) from self._refused
 
     def _was_stalled(self) -> bool:
         """After a silence longer than the session the group may have moved on: give everything up and join anew.
@@ -369,7 +374,8 @@ class Consumer:
             self._stop_partition(
                 partition,
                 f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "
-                f"was truncated. See what is missing and go on: python -m include.ingest adopt --partition {partition}",
+                "was truncated. Unless the consumer now ends as refused, see what is missing and go on: "
+                f"python -m include.ingest adopt --partition {partition}",
             )
         elif error.fatal():
             self._refused = KafkaException(error)
@@ -693,7 +699,7 @@ class Consumer:
             if all(lane.settled for lane in lanes):
                 return True
             left = deadline - monotonic()
-            if left <= 0:
+            if left <= 0 or self._refused is not None:
                 return False
             if not self._contract_is_fresh and left > seconds / 2:  # a Kafka that is away takes its time to say so
                 self._settle(monotonic(), place=False)

@@ -40,7 +40,7 @@ def main() -> int:
     done = sum((outcome.done for outcome in outcomes), Counter[str]())
     faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
     absent = [name for name in FAULTS if not faults[name]]
-    verdict = f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled"
+    verdict = f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled" if outcomes else "nothing shown"
     if broken:
         verdict += f"; NOT FINISHED: seeds {broken}"
     if absent:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from include.ingest.protocol import (
     DAY_MS,
     PART_BYTES,
-    TIMESTAMP_BYTES,
     Batch,
     Commit,
     Created,
@@ -80,7 +79,7 @@ def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=60), st.integers(400, 6000), st.integers(1, 60))
-def test_a_batch_closed_by_bytes_has_them_and_had_them_not_without_its_last_part(
+def test_a_batch_closed_by_bytes_has_them_and_had_them_not_without_its_last_record(
     sizes: list[int], limit: int, chunk: int
 ) -> None:
     it = lane(cell=1000, records=1000, size=limit)
@@ -96,9 +95,19 @@ def test_a_batch_closed_by_bytes_has_them_and_had_them_not_without_its_last_part
     for batch in closed:
         assert batch.reason == "bytes"
         assert batch.size >= limit
-        last = batch.parts[-1]
-        assert last.lines is not None
-        assert batch.size - PART_BYTES - TIMESTAMP_BYTES * len(last.timestamps) - len(last.lines) < limit
+        assert batch.size - (max(sizes) + it._record_bytes + PART_BYTES) < limit
+
+
+def test_one_chunk_is_cut_into_batches_by_bytes() -> None:
+    it = lane(cell=1000, records=1000, size=1000)
+    it.feed(0, [0] * 100, [b"x" * 100] * 100, 7, 0.0)
+    counts = []
+    while found := it.puts():
+        counts += [put.batch.count for put in found]
+        for put in found:
+            it.answer(put, Created())
+    assert set(counts) == {5}
+    assert sum(counts) == it.position == 100
 
 
 def test_the_memory_of_records_is_counted_with_what_a_line_costs() -> None:
