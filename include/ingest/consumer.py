@@ -235,19 +235,20 @@ class Consumer:
         """
         self._log.info("started", group=self._settings.kafka.group, **summary(self._contract))
         self._subscribe()
+        done = False
         try:
             while not self._terminating.is_set():
                 self._turn()
             done = self._flush(list(self._lanes.values()), "shutdown", self._settings.consumer.shutdown_grace_seconds)
             self._commit(list(self._lanes.values()), wait=True)
             self._raise_refusal()
-            stopped = dict(self._stopped)  # leaving the group forgets them
         finally:
+            stopped = dict(self._stopped)  # leaving the group forgets them
             self._forget(list(self._lanes))
             self._end_listing()
             self._kafka.close()
             self._sink.close()
-        self._statistics(done, stopped)
+            self._statistics(done, stopped)
         return EXIT_CLEAN if done and not stopped else EXIT_UNLANDED
 
     def _subscribe(self) -> None:
@@ -583,7 +584,10 @@ class Consumer:
         self._log.warning("landing waits", reason=reason)
 
     def _check_contract(self) -> None:
-        """Rule 1: read again at each assignment; other cells than those in use mean that somebody resized them."""
+        """Rule 1: read again at each assignment, and when an offset is not there.
+
+        Other cells than those in use mean that somebody resized them.
+        """
         if self._agree(self._facts()) != self._contract:
             raise ContractError("the contract object was changed while this consumer ran: start it again")
         self._contract_is_fresh = True

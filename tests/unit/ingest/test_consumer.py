@@ -263,10 +263,70 @@ def test_records_that_are_no_longer_in_the_log_stop_their_partition_and_name_the
     assert sorted(ours._lanes) == [1]
     assert ours._lanes[1].position == 6
     assert "python -m include.ingest adopt --partition 0" in ours._stopped[0]
-    assert not ours._contract_is_fresh
+    before = ours._contract_is_fresh
     ours._turn()
-    assert ours._contract_is_fresh
+    assert (before, ours._contract_is_fresh) == (False, True)
     assert sorted(ours._lanes) == [1]
+
+
+def gone(partition: int) -> Message:
+    return Message(topic="crypto-quotes", partition=partition, error=KafkaError(KafkaError.OFFSET_OUT_OF_RANGE))
+
+
+def test_partitions_that_stop_one_after_another_do_not_hold_up_the_others(
+    ours: Consumer, group: Group, store: Any
+) -> None:
+    group.commits |= {0: 7, 1: 5, 2: 9, 3: 9}
+    assign(ours, 0, 1, 2, 3)
+    ours._turn()
+    group.polls = [lambda: [*quotes(1, 5), gone(0)], lambda: [gone(2)], lambda: [gone(3)]]
+    ours._turn()
+    ours._lanes[1].close_open("age")
+    ours._turn()
+    assert not ours._contract_is_fresh
+    assert ours._lanes[1].in_flight == 1
+    assert ours._metrics.registry.get_sample_value("lakehouse_consumer_puts_in_flight") == 1
+    assert (ours._metrics.registry.get_sample_value("lakehouse_consumer_buffered_bytes") or 0) > 0
+
+
+def test_a_refusal_found_at_sigterm_is_told_with_the_statistics(
+    ours: Consumer, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = topic.describe(MagicMock(), "crypto-quotes")
+
+    def end() -> list[Message]:
+        monkeypatch.setattr(topic, "describe", lambda *_: dataclasses.replace(facts, topic_id="another"))
+        ours.stop()
+        return [*quotes(1, 5), gone(0)]
+
+    group.commits |= {0: 7, 1: 5}
+    group.polls = [lambda: assign(ours, 0, 1), end]
+    with capture_logs() as lines, pytest.raises(RefusedError, match="deleted and recreated"):
+        ours.run()
+    (told,) = [line for line in lines if line["event"] == "stopped"]
+    assert not told["everything_landed"]
+    assert list(told["stopped_partitions"]) == [0]
+    assert group.commits[1] == 5
+
+
+def test_a_commit_carries_the_leader_epoch_of_its_last_record_and_a_start_hands_it_back(
+    ours: Consumer, group: Group
+) -> None:
+    group.commits[0] = 5
+
+    def end() -> list[Message]:
+        ours.stop()
+        return []
+
+    group.polls = [lambda: assign(ours, 0), lambda: quotes(0, 5, 6), end]
+    assert ours.run() == EXIT_CLEAN
+    (committed,) = group.kafka.commit.call_args.kwargs["offsets"]
+    assert (committed.offset, committed.leader_epoch) == (7, 1)
+    group.kafka.committed.side_effect = None
+    group.kafka.committed.return_value = [committed]
+    assign(ours, 0)
+    ((start,),) = group.kafka.incremental_assign.call_args.args
+    assert (start.offset, start.leader_epoch) == (7, 1)
 
 
 def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer_and_nothing_more_is_written(
@@ -276,8 +336,7 @@ def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer_and_nothing_mor
     group.commits |= {0: 7, 1: 5}
     assign(ours, 0, 1)
     ours._turn()
-    gone = Message(topic="crypto-quotes", partition=0, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
-    group.polls = [lambda: [*quotes(1, 5), gone]]
+    group.polls = [lambda: [*quotes(1, 5), gone(0)]]
     monkeypatch.setattr(topic, "describe", lambda *_: dataclasses.replace(facts, topic_id="another"))
     ours._turn()
     ours._lanes[1].close_open("age")
