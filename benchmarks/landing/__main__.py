@@ -91,8 +91,8 @@ def conditions(options: argparse.Namespace) -> str:
     ]
     tell = "import platform, sys; print(platform.python_version(), sys._base_executable)"
     answer = subprocess.run([RUNTIME, "-c", tell], capture_output=True, check=True, text=True, timeout=60)
-    version, executable = answer.stdout.split()
-    whose = "the distribution's" if executable.startswith("/usr/bin/") else "not the distribution's"
+    version, executable = answer.stdout.strip().split(maxsplit=1)
+    whose = "the distribution's" if executable.startswith("/usr/bin/") else "built by somebody else"
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} on {len(models)} x {models[0]}, Python {version} ({whose}): "
         f"{options.messages:,} messages, rounds: {options.rounds}; medians, of peak RSS the largest."
@@ -112,6 +112,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the drains here too")
     parser.add_argument("--write", type=Path, metavar="GUIDE", help="put the tables between the guide's markers")
     options = parser.parse_args()
+    measured_on = conditions(options)
     memory = MEMORY if os.access(MEMORY, os.W_OK) and "TMPDIR" not in os.environ else None
     with tempfile.TemporaryDirectory(prefix="landing-", dir=memory) as folder, stage(Path(folder)) as on:
         fill(on.bootstrap, TOPIC, options.messages, 1)
@@ -129,7 +130,7 @@ def main() -> int:
             figures["s3_away.peak_rss_mb"] = one.peak_rss_mb
             named.append((f"S3 away for {options.away_seconds:g} s (the span holds it)", one))
     judged = judge((HERE / "bounds.toml").read_text(), figures)
-    parts = [conditions(options), speed_table(raced), *([scenario_table(named)] if named else []), goal_table(judged)]
+    parts = [measured_on, speed_table(raced), *([scenario_table(named)] if named else []), goal_table(judged)]
     print("\n\n".join(parts))
     if options.json:
         drains = [one for drains in raced for one in drains] + [one for _, one in named]

@@ -54,6 +54,7 @@ class Rules:
     check_contract: bool = True
     key_from_record: bool = True
     create_only: bool = True
+    content_decides: bool = True
     check_mark: bool = True
     reset_is_error: bool = True
     place: Callable[..., int] = start_without_commit
@@ -69,6 +70,8 @@ class Setup:
     log: int = 4
     log_at_start: int = 4
     rejects: frozenset[int] = frozenset()
+    other_rejects: frozenset[int] | None = None
+    """What the second writer rejects, if not the same: another version validates otherwise."""
     holes: frozenset[int] = frozenset()
     cell: int = 2
     other_cell: int | None = None
@@ -243,7 +246,7 @@ class World:
         assert lane is not None
         offset = self._next(setup, lane)
         assert offset is not None
-        if offset in setup.rejects:
+        if offset in (setup.rejects if number == 0 or setup.other_rejects is None else setup.other_rejects):
             lane.reject(offset, 0, f"bad {offset}", None, 0.0)
         else:
             lane.feed(offset, [0], [b"%d" % offset], None, 0.0)
@@ -367,7 +370,8 @@ class World:
     def _store(self, setup: Setup, number: int, put: Put) -> Created | Landed:
         batch = put.batch
         if put.step is Step.DEAD_LETTERS:
-            rows = frozenset(offset for offset, row in rows_to_land(batch) if not isinstance(row, Gap))
+            letters = rows_to_land(batch) if setup.rules.content_decides else batch.rejects
+            rows = frozenset(offset for offset, row in letters if not isinstance(row, Gap))
             if not setup.rules.create_only:
                 self.letters.pop(batch.first, None)
             self.letters.setdefault(batch.first, rows)
@@ -408,7 +412,10 @@ class World:
                 continue
             if offset in given_up:
                 continue
-            place = dead if offset in setup.rejects else landed
+            if setup.other_rejects is not None:
+                place = landed + dead
+            else:
+                place = dead if offset in setup.rejects else landed
             if offset not in place:
                 raise ViolationError(
                     f"record {offset} is lost: commit {self.commit}, data {self.data}, letters {self.letters}"

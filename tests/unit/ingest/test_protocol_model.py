@@ -204,6 +204,16 @@ SWITCHED_OFF = [
         Setup(rules=Rules(NoDeadLettersForFoundObjects), rejects=BAD, crashes=1),
         id="7 dead letters of what exists",
     ),
+    pytest.param(
+        Setup(
+            rules=Rules(content_decides=False),
+            rejects=frozenset({1}),
+            other_rejects=frozenset({2}),
+            crashes=1,
+            stalls=1,
+        ),
+        id="7 the content of what exists decides",
+    ),
     pytest.param(Setup(rules=Rules(CommitBeyondHoles), crashes=1), id="8 contiguous commits"),
     pytest.param(
         Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit behind dead letters"
