@@ -412,10 +412,9 @@ class World:
                 continue
             if offset in given_up:
                 continue
-            if setup.other_rejects is not None:
+            place = dead if offset in setup.rejects else landed
+            if setup.other_rejects is not None:  # whoever came first has decided
                 place = landed + dead
-            else:
-                place = dead if offset in setup.rejects else landed
             if offset not in place:
                 raise ViolationError(
                     f"record {offset} is lost: commit {self.commit}, data {self.data}, letters {self.letters}"
