@@ -11,7 +11,7 @@ from rich.table import Table
 
 from include.ingest import dead_letters, logs
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED
-from include.ingest.operate import Operator, Plan
+from include.ingest.operate import Operator, Plan, require_size
 from include.ingest.store import open_store
 from include.settings import Settings
 
@@ -80,6 +80,7 @@ def resize_cells(settings: Settings, options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     operator = Operator(settings, open_store(settings.storage, settings.aws))
     try:
+        require_size(options.size, operator.contract.cell_size)
         console.print(
             f"cell size {operator.contract.cell_size} becomes {options.size} above the present end of the log"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -20,18 +20,20 @@ from confluent_kafka.admin import AdminClient
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
+from include.ingest import topic
 from include.ingest.commits import commit_now, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, stretches
+from include.ingest.logs import LIBRDKAFKA
 from include.ingest.protocol import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to, still_given_up
 from include.ingest.sink import CONTENT_TYPES
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing import body
 from include.landing.cells import Cells
-from include.landing.contract import Contract
+from include.landing.contract import Contract, ContractError
 from include.landing.dead_letter import gap
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
-from include.settings import Settings
+from include.settings import ConsumerSettings, Settings
 
 SECONDS = 15.0
 
@@ -103,6 +105,39 @@ def require_contract(store: S3Store, settings: Settings) -> StoredContract:
     if stored is None:
         raise OperationError(f"no contract object under {settings.storage.data_prefix}: start a consumer once first")
     return stored
+
+
+def require_topic(contract: Contract, facts: topic.TopicFacts) -> None:
+    """Refuse a topic that is not the contract's: its offsets mean nothing under this prefix.
+
+    What a consumer chooses (suffix, isolation level, cell size) is the contract's own here.
+
+    Raises:
+        OperationError: topic, topic id or cluster differ; names both values.
+    """
+    pointed_at = replace(contract, topic=facts.topic, topic_id=facts.topic_id, cluster_id=facts.cluster_id)
+    try:
+        contract.check(pointed_at)
+    except ContractError as error:
+        raise OperationError(
+            f"KAFKA_TOPIC={facts.topic} at KAFKA_BOOTSTRAP_SERVERS is not the topic of this prefix: {error}"
+        ) from error
+
+
+def require_size(size: int, present: int) -> None:
+    """Refuse a cell size that no CONSUMER_BATCH_RECORDS may have, or that is in force already.
+
+    Raises:
+        OperationError: names the value and what is allowed.
+    """
+    allowed = ConsumerSettings.model_json_schema()["properties"]["batch_records"]
+    smallest, largest = allowed["minimum"], allowed["maximum"]
+    if not smallest <= size <= largest:
+        raise OperationError(
+            f"cell size {size} is not allowed: CONSUMER_BATCH_RECORDS, which it limits, is {smallest} to {largest}"
+        )
+    if size == present:
+        raise OperationError(f"the cell size is {size} already: there is nothing to change")
 
 
 # --- adopt --------------------------------------------------------------------
@@ -207,14 +242,21 @@ class Operator:
     """Reads Kafka and S3 for plans and carries them out."""
 
     def __init__(self, settings: Settings, store: S3Store) -> None:
+        """Look at the group, the contract and the topic before anything is planned.
+
+        Raises:
+            OperationError: the group has members, there is no contract, or it is another topic's.
+            ContractError: the contract object is not readable.
+            TopicError: the topic is not there, or Kafka does not answer.
+        """
         self._settings = settings
         self._store = store
-        self._admin = AdminClient(settings.kafka.client_config())
-        require_stopped(self._admin, settings.kafka.group)
-        self._kafka = KafkaConsumer(
-            settings.kafka.client_config() | {"group.id": settings.kafka.group, "enable.auto.commit": False}
-        )
+        config = settings.kafka.client_config() | {"logger": LIBRDKAFKA}
+        admin = topic.Admin(config)
+        require_stopped(admin, settings.kafka.group)
         self._stored = require_contract(store, settings)
+        require_topic(self.contract, topic.describe(admin, settings.kafka.topic))
+        self._kafka = KafkaConsumer(config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
 
     @property
     def contract(self) -> Contract:
@@ -337,8 +379,10 @@ class Operator:
         """Cells of `size` from the present log ends on (rule 12).
 
         Raises:
+            OperationError: see `require_size`.
             obstore.exceptions.PreconditionError: somebody else changed the contract meanwhile.
         """
+        require_size(size, self.contract.cell_size)
         name = self._settings.kafka.topic
         ends = {
             number: self._kafka.get_watermark_offsets(TopicPartition(name, number), timeout=SECONDS)[1]

@@ -442,5 +442,22 @@ def test_records_deleted_before_they_were_read_stop_their_partition_only(stage: 
     assert (row["error_class"], row["last_offset"]) == ("gap", ends[0] - 11)
 
 
+def test_adopt_and_resize_refuse_another_topic_than_the_contracts(stage: Stage) -> None:
+    stage.load(10)
+    stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    until(lambda: count(stage) > 0, "a first batch")
+    assert stage.consumers[0].terminate() == 0
+    before = client().get_object(Bucket=stage.bucket, Key="crypto_data/_contract.json")["Body"].read()
+    other = f"{stage.topic}-other"
+    assert ingest(stage, "create-topic", KAFKA_TOPIC=other).returncode == 0
+    for command in (["adopt", "--yes"], ["resize-cells", "50", "--yes"]):
+        refused = ingest(stage, *command, KAFKA_TOPIC=other)
+        assert f"topic='{stage.topic}', this consumer has '{other}'" in _refusal(refused)
+        assert len(refused.stderr.splitlines()) == 1  # no plan
+    assert client().get_object(Bucket=stage.bucket, Key="crypto_data/_contract.json")["Body"].read() == before
+    assert "cell size 0 is not allowed" in _refusal(ingest(stage, "resize-cells", "0", "--yes"))
+    assert ingest(stage, "resize-cells", "50", "--yes").returncode == 0
+
+
 def _missing(stage: Stage) -> dict[int, int]:
     return wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ingest import __main__ as cli
-from include.ingest import console, operate
+from include.ingest import console, operate, topic
+from include.ingest.logs import LIBRDKAFKA
 from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
 from include.ingest.protocol import Stretch, commit_mark
 from include.ingest.topic import TOPIC_CONFIG, TopicError, TopicFacts, require_fit
@@ -168,7 +170,8 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     made.poll.return_value = Message(topic="quotes", partition=0, offset=400, value=b"", timestamp=(2, 86_400_000))
     made.commit.return_value = []
     monkeypatch.setattr(operate, "KafkaConsumer", lambda _: made)
-    monkeypatch.setattr(operate, "AdminClient", MagicMock())
+    monkeypatch.setattr(topic, "Admin", MagicMock())
+    monkeypatch.setattr(topic, "describe", lambda *_: facts())
     monkeypatch.setattr(operate, "require_stopped", lambda *_: None)
     monkeypatch.setenv("KAFKA_TOPIC", "quotes")
     monkeypatch.setenv("S3_BUCKET", "bucket")
@@ -223,6 +226,99 @@ def test_adopt_says_that_dead_letters_are_of_another_topic(
     assert cli.main(["adopt", "--partition", "0"]) == 2
     assert "topic id before, expected topic id id" in capsys.readouterr().err
     kafka.commit.assert_not_called()
+
+
+OPERATIONS = (["adopt", "--partition", "0", "--yes"], ["resize-cells", "50", "--yes"])
+
+
+@pytest.mark.parametrize("command", OPERATIONS, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"topic": "trades"}, "topic='quotes', this consumer has 'trades'"),
+        ({"topic_id": "anew"}, "topic_id='id', this consumer has 'anew'"),
+        ({"topic_id": NO_TOPIC_ID}, "topic_id='id', this consumer has 'none'"),
+        ({"cluster_id": "d"}, "cluster_id='c', this consumer has 'd'"),
+    ],
+)
+def test_another_topic_than_the_contracts_is_refused_before_anything_is_shown(
+    command: list[str],
+    changes: dict[str, Any],
+    told: str,
+    store: Any,
+    kafka: MagicMock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(topic, "describe", lambda *_: replace(facts(), **changes))
+    monkeypatch.setattr(console, "open_store", lambda *_: store)
+    before = contract_object(store)
+    assert cli.main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in json.loads(line)["reason"]
+    assert contract_object(store) == before
+    kafka.commit.assert_not_called()
+
+
+@pytest.mark.usefixtures("kafka")
+def test_a_topic_without_an_id_is_the_contracts_when_that_has_none_either(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = Contract("c", "quotes", NO_TOPIC_ID, ".json.gz", "read_uncommitted", (CellSize(100, {}),))
+    obstore.put(store, "crypto_data/_contract.json", contract.to_json())
+    monkeypatch.setattr(topic, "describe", lambda *_: facts(NO_TOPIC_ID))
+    assert operate.Operator(load(), store).contract == contract
+
+
+@pytest.mark.parametrize("yes", [[], ["--yes"]], ids=["shown", "done"])
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ("0", "cell size 0 is not allowed: CONSUMER_BATCH_RECORDS, which it limits, is 1 to 100000"),
+        ("-5", "cell size -5 is not allowed"),
+        ("100001", "cell size 100001 is not allowed"),
+        ("100", "the cell size is 100 already"),
+    ],
+)
+@pytest.mark.usefixtures("kafka")
+def test_a_cell_size_that_is_no_change_or_not_allowed_is_refused_before_anything_is_shown(
+    size: str,
+    told: str,
+    yes: list[str],
+    store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(console, "open_store", lambda *_: store)
+    before = contract_object(store)
+    assert cli.main(["resize-cells", size, *yes]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in json.loads(line)["reason"]
+    assert contract_object(store) == before
+    with pytest.raises(OperationError, match=told):
+        operate.Operator(load(), store).resize(int(size))
+    assert contract_object(store) == before
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_cells_of_an_allowed_size_begin_at_the_logs_end(store: Any, kafka: MagicMock, size: int) -> None:
+    kafka.list_topics.return_value.topics = {"quotes": MagicMock(partitions={0: None})}
+    operate.Operator(load(), store).resize(size)
+    assert Contract.from_json(contract_object(store)).cells == (CellSize(100, {}), CellSize(size, {0: 500}))
+
+
+def contract_object(store: Any) -> bytes:
+    return bytes(obstore.get(store, "crypto_data/_contract.json").bytes())
+
+
+@pytest.mark.usefixtures("kafka")
+def test_its_kafka_clients_log_as_we_do(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin, consumer = MagicMock(), MagicMock()
+    monkeypatch.setattr(topic, "Admin", admin)
+    monkeypatch.setattr(operate, "KafkaConsumer", consumer)
+    operate.Operator(load(), store)
+    assert admin.call_args.args[0]["logger"] is LIBRDKAFKA
+    assert consumer.call_args.args[0]["logger"] is LIBRDKAFKA
 
 
 def facts(topic_id: str = "id", **config: str) -> TopicFacts:
