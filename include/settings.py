@@ -34,12 +34,24 @@ def _is_address(value: str) -> bool:
         parts = urlsplit(value)
         return (
             value.startswith(("http://", "https://"))
-            and bool(parts.hostname)
+            and bool((parts.hostname or "").encode("idna"))
             and parts.port != 0
-            and not any(map(str.isspace, value))
+            and value.isprintable()
+            and " " not in value
         )
-    except ValueError:  # the port is no number, or too large
+    except ValueError:  # the port is no number, or too large; or a part of the host's name is empty or too long
         return False
+
+
+def _address(value: str | None) -> str | None:
+    """The address as it is. Anything else makes an HTTP client give up, or the S3 client panic, at the first request.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is not None and not _is_address(value):
+        raise ValueError("must be http://host:port or https://host:port, like http://127.0.0.1:14566")
+    return value
 
 
 class SettingsError(ValueError):
@@ -74,7 +86,8 @@ class KafkaSettings(BaseSettings):
         default_factory=dict,
         repr=False,  # a key's password may stand in it
         description="JSON object of further librdkafka settings of producer, consumer and command line. They win over "
-        "the settings above, not over those that delivery rests on. The monitor has its Airflow connection instead.",
+        "the settings above, not over those that delivery rests on (a warning names what is ignored). The monitor has "
+        "its Airflow connection instead.",
     )
 
     @model_validator(mode="after")
@@ -138,13 +151,7 @@ class AwsSettings(BaseSettings):
         None, description="Endpoint of an emulator, http://... or https://...; unset on AWS."
     )
 
-    @field_validator("endpoint_url", mode="after")
-    @classmethod
-    def _endpoint_is_an_address(cls, value: str | None) -> str | None:
-        """Anything else makes the S3 client panic at its first request."""
-        if value is not None and not _is_address(value):
-            raise ValueError("must be http://host:port or https://host:port, like http://127.0.0.1:14566")
-        return value
+    _endpoint_is_an_address = field_validator("endpoint_url", mode="after")(_address)
 
 
 class ConsumerSettings(BaseSettings):
@@ -196,7 +203,9 @@ class ProducerSettings(BaseSettings):
         "auto", description="auto: CoinGecko if it answers at start, else the simulator."
     )
     poll_seconds: float = Field(60.0, gt=0, description="Seconds between two polls of a web source.")
-    coinmarketcap_api_key: SecretStr | None = Field(None, description="Needed by the coinmarketcap source.")
+    coinmarketcap_api_key: SecretStr | None = Field(
+        None, description="Needed by the coinmarketcap source; printable ASCII without white space."
+    )
     coingecko_url: str = Field("https://api.coingecko.com/api/v3", description="Base address of the CoinGecko API.")
     coinmarketcap_url: str = Field("https://pro-api.coinmarketcap.com", description="Base address of CoinMarketCap.")
     key: Literal["symbol", "none"] = Field(
@@ -205,6 +214,16 @@ class ProducerSettings(BaseSettings):
     send_unchanged: bool = Field(False, description="Send a quote although it did not change since the last poll.")
     http_host: str = Field("127.0.0.1", description="Address of /healthz and /metrics.")
     http_port: int = Field(9309, ge=0, le=65535, description="Port of /healthz and /metrics; 0 switches them off.")
+
+    _urls_are_addresses = field_validator("coingecko_url", "coinmarketcap_url", mode="after")(_address)
+
+    @field_validator("coinmarketcap_api_key", mode="after")
+    @classmethod
+    def _key_fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        """The HTTP client shows a header that it refuses, so a key of other characters would stand in logs."""
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("holds white space or a character that is not printable ASCII; set it without")
+        return value
 
 
 class SimulatorSettings(BaseSettings):
@@ -221,7 +240,7 @@ class SimulatorSettings(BaseSettings):
     bad_share: float = Field(0.0, ge=0, le=1, description="Share of messages that break the format.")
     duplicate_share: float = Field(0.0, ge=0, le=1, description="Share of messages sent twice.")
     late_share: float = Field(0.0, ge=0, le=1, description="Share of messages sent late and out of order.")
-    frozen_symbol: str | None = Field(None, description="Symbol whose price does not move.")
+    frozen_symbol: Literal["BTC", "ETH", "XRP"] | None = Field(None, description="Symbol whose price does not move.")
 
 
 class WarehouseSettings(BaseSettings):

@@ -14,15 +14,18 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
+from typing import Any
 
 from confluent_kafka import KafkaException
 from obstore.exceptions import BaseError, GenericError
 from obstore.store import S3Store
+from prometheus_client import CollectorRegistry
 
 from include.ingest import logs, topic
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
+from include.ingest.consumer import kafka_config as consumer_config
 from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError
@@ -31,7 +34,7 @@ from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
 from include.landing.dead_letter import MESSAGE_CLASSES
-from include.settings import Settings, SettingsError, load, misspelt
+from include.settings import ConsumerSettings, ProducerSettings, Settings, SettingsError, load, misspelt
 
 REFUSALS = (
     SettingsError, topic.TopicError, ContractError, ProtocolError, RefusedError, OperationError, SourceError,
@@ -50,16 +53,48 @@ def _on_signals(stop: Callable[[], None]) -> None:
         signal.signal(number, handle)
 
 
+@contextlib.contextmanager
+def _healthz(
+    chosen: ConsumerSettings | ProducerSettings, registry: CollectorRegistry, state: Callable[[], Health]
+) -> Iterator[None]:
+    """/healthz and /metrics meanwhile, if they are not switched off.
+
+    Raises:
+        SettingsError: the port is taken, the host is none of this machine's, or the user may not listen there.
+    """
+    if not chosen.http_port:
+        yield
+        return
+    prefix = chosen.model_config.get("env_prefix", "")
+    try:
+        server = HealthServer(chosen.http_host, chosen.http_port, registry, state)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(
+            f"{prefix}HTTP_HOST={chosen.http_host!r}, {prefix}HTTP_PORT={chosen.http_port}: cannot listen there: "
+            f"{error}; set another port (0 switches /healthz and /metrics off), or an address of this machine"
+        ) from error
+    with contextlib.closing(server):
+        yield
+
+
+def _name_ignored_options(options: Mapping[str, str | int | float | bool], config: Mapping[str, Any]) -> None:
+    """Warn of what KAFKA_OPTIONS sets and `config`, which is used, has otherwise."""
+    ignored = [name for name, value in options.items() if str(value).lower() != str(config.get(name)).lower()]
+    if ignored:
+        logs.logger("ingest").warning(
+            "options ignored", reason=f"KAFKA_OPTIONS: {', '.join(sorted(ignored))} ignored, delivery rests on ours"
+        )
+
+
 def consume(settings: Settings, _options: argparse.Namespace) -> int:
     """Land the topic until SIGTERM."""
+    _name_ignored_options(settings.kafka.options, consumer_config(settings))
     metrics, chosen = ConsumerMetrics(), settings.consumer
     starting = Starting()
     _on_signals(starting.stop)
     stores = _stores(settings)
     with contextlib.ExitStack() as stack:
-        if chosen.http_port:
-            server = HealthServer(chosen.http_host, chosen.http_port, metrics.registry, starting.health)
-            stack.callback(server.close)
+        stack.enter_context(_healthz(chosen, metrics.registry, starting.health))
         consumer = starting.until_ready(lambda: Consumer(settings, *stores, metrics))
         if consumer is None:
             return 0
@@ -140,21 +175,14 @@ class Starting:
 def produce(settings: Settings, _options: argparse.Namespace) -> int:
     """Send quotes until SIGTERM."""
     from include.ingest.producer import Producer  # pulls an HTTP client in, which the consumer does not need
+    from include.ingest.producer import kafka_config as producer_config
 
+    _name_ignored_options(settings.kafka.options, producer_config(settings))
     metrics = ProducerMetrics()
     producer = Producer(settings, metrics)
     _on_signals(producer.stop)
-    chosen = settings.producer
-    server = (
-        HealthServer(chosen.http_host, chosen.http_port, metrics.registry, producer.health)
-        if chosen.http_port
-        else None
-    )
-    try:
+    with _healthz(settings.producer, metrics.registry, producer.health):
         return producer.run()
-    finally:
-        if server:
-            server.close()
 
 
 def create_topic(settings: Settings, options: argparse.Namespace) -> int:

@@ -67,6 +67,16 @@ def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
     return gecko, first
 
 
+def kafka_config(settings: Settings) -> dict[str, Any]:
+    """Settings of librdkafka: ours, then KAFKA_OPTIONS, then what delivery rests on."""
+    return (
+        # A quote waits for Kafka as long as it takes: giving it up after minutes would lose it.
+        {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
+        | settings.kafka.client_config()
+        | {"enable.idempotence": True, "acks": "all"}
+    )
+
+
 class Producer:
     """One producer process. `run` returns the exit status."""
 
@@ -75,12 +85,7 @@ class Producer:
         self._metrics = metrics
         self._log = logger("producer")
         self._topic = settings.kafka.topic
-        self._kafka = KafkaProducer(
-            # A quote waits for Kafka as long as it takes: giving it up after minutes would lose it.
-            {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
-            | settings.kafka.client_config()
-            | {"enable.idempotence": True, "acks": "all", "error_cb": self._kafka_failed, "logger": LIBRDKAFKA}
-        )
+        self._kafka = KafkaProducer(kafka_config(settings) | {"error_cb": self._kafka_failed, "logger": LIBRDKAFKA})
         self._misbehaviour = Misbehaviour(settings.simulator)
         self._last: dict[str, Quote] = {}
         self._late: list[tuple[datetime, int, Outgoing]] = []
@@ -183,6 +188,9 @@ class Producer:
                 self._hear(POLL_SECONDS)
                 if self._stop.is_set():
                     break
+            except KafkaException as error:  # known by now: the topic is missing or forbidden, so no report will come
+                self._not_delivered(error.args[0])
+                return
             else:
                 self._metrics.sent.inc()
                 self._counts["sent"] += 1
@@ -204,7 +212,11 @@ class Producer:
             self._kafka_problem = self._delivery_problem = None
             self._metrics.delivered.inc()
             self._counts["delivered"] += 1
-            return
+        else:
+            self._not_delivered(error)
+
+    def _not_delivered(self, error: KafkaError) -> None:
+        """Count it, say it, and have its quote sent again."""
         self._metrics.failed.inc()
         self._counts["failed"] += 1
         self._last.clear()  # so that the next poll sends it again, changed or not

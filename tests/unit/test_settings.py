@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 from pydantic_settings import BaseSettings
 
 from include import settings, settings_reference
+from include.ingest.sources import COINS
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,7 @@ from include import settings, settings_reference
         ("WAREHOUSE_TRANSFORM_DEADLINE_MINUTES", "inf", settings.WarehouseSettings, "_MINUTES='inf': .*finite"),
         ("AWS_DEFAULT_REGION", "us-east-1 ", settings.AwsSettings, "AWS_DEFAULT_REGION='us-east-1 ': .*pattern"),
         ("AWS_ENDPOINT_URL", "http://s3:1\n", settings.AwsSettings, "must be http://"),
+        ("AWS_ENDPOINT_URL", "http://s3/\x7f", settings.AwsSettings, "must be http://"),
         *(
             ("AWS_ENDPOINT_URL", address, settings.AwsSettings, f"AWS_ENDPOINT_URL='{address}': must be http://")
             for address in (
@@ -38,8 +41,12 @@ from include import settings, settings_reference
                 "http://s3:99999",
                 "http://s3:port",
                 "http://a b",
+                "http://a..b",
             )
         ),
+        ("PRODUCER_COINGECKO_URL", "api.coingecko.com", settings.ProducerSettings, "_URL='api.*': must be http://"),
+        ("PRODUCER_COINMARKETCAP_URL", "http://cmc:port", settings.ProducerSettings, "_URL='http.*': must be http://"),
+        ("SIMULATOR_FROZEN_SYMBOL", "DOGE", settings.SimulatorSettings, "_SYMBOL='DOGE': .*'BTC', 'ETH' or 'XRP'"),
     ],
 )
 def test_wrong_value_is_named(
@@ -48,6 +55,27 @@ def test_wrong_value_is_named(
     monkeypatch.setenv(variable, value)
     with pytest.raises(settings.SettingsError, match=says):
         settings.load_group(group)
+
+
+def test_every_coin_can_be_frozen() -> None:
+    (symbols, _none) = get_args(settings.SimulatorSettings.model_fields["frozen_symbol"].annotation)
+    assert get_args(symbols) == tuple(coin.symbol for coin in COINS)
+
+
+@pytest.mark.parametrize("key", ["hunter2\n", " hunter2", "hunter2 hunter2", "hunter2\u00e9", "hunter2\x7f"])
+def test_a_key_that_no_header_holds_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", key)
+    with pytest.raises(settings.SettingsError, match=r"^PRODUCER_COINMARKETCAP_API_KEY: holds white space") as caught:
+        settings.load_group(settings.ProducerSettings)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__, "the cause shows the value"
+
+
+def test_a_key_of_printable_characters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", "!b54bcf4d-1bca~")
+    key = settings.load_group(settings.ProducerSettings).coinmarketcap_api_key
+    assert key is not None
+    assert key.get_secret_value() == "!b54bcf4d-1bca~"
 
 
 def test_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

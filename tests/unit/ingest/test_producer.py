@@ -209,6 +209,25 @@ def test_a_message_that_is_not_delivered_is_a_problem_until_one_is(
     assert run.count("failed") >= 3
 
 
+def test_a_topic_that_is_missing_ends_nothing(
+    bootstrap: str, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first quotes are taken and reported as failed; from then on librdkafka refuses to take any."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    options = {"allow.auto.create.topics": False, "topic.metadata.propagation.max.ms": 100}
+    monkeypatch.setenv("KAFKA_OPTIONS", json.dumps(options))
+    with running() as run:
+        until(lambda: run.says("Unable to produce message: Local: Unknown topic"), "librdkafka takes no more")
+        assert run.says("create-topic")
+        assert run.producer.health().live
+        assert not run.producer.health().ready
+        assert run.count("failed") > run.count("sent")  # what was not taken is counted, though no report comes
+        KafkaProducer({"bootstrap.servers": bootstrap}).list_topics(load().kafka.topic, timeout=10)  # creates it
+        until(lambda: run.count("delivered") >= 3, "the quotes are sent again, though they did not change")
+        until(lambda: run.producer.health().ready, "the problem is over")
+        assert run.end() == EXIT_UNDELIVERED
+
+
 def test_who_may_not_write_sees_it_in_health() -> None:
     producer = Producer(load(), ProducerMetrics())
     producer._delivered(DENIED, REPORT)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import pytest
 from structlog.testing import capture_logs
 
 from include.ingest import __main__ as program
-from include.ingest import logs
+from include.ingest import logs, producer
 from include.ingest.consumer import EXIT_REFUSED
 
 
@@ -34,3 +37,76 @@ def test_what_obstore_refuses_is_refused_and_not_repeated(monkeypatch: pytest.Mo
         assert program.main(["consume"]) == EXIT_REFUSED
     assert "nonsense" in lines[-1]["reason"]
     assert "AWS_*" in lines[-1]["reason"]
+
+
+@pytest.fixture
+def _no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_on_signals", lambda _stop: None)
+    monkeypatch.setattr(program.Starting, "until_ready", lambda *_: None)
+    monkeypatch.setattr(producer.Producer, "run", lambda _: 0)
+
+
+@pytest.mark.usefixtures("_no_start")
+@pytest.mark.parametrize("command", ["consume", "produce"])
+def test_a_port_that_is_taken_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    prefix = f"{command}r".upper()
+    with socket.create_server(("127.0.0.1", 0)) as other, capture_logs() as lines:
+        port = other.getsockname()[1]
+        monkeypatch.setenv(f"{prefix}_HTTP_PORT", str(port))
+        assert program.main([command]) == EXIT_REFUSED
+    assert lines[-1]["reason"].startswith(f"{prefix}_HTTP_HOST='127.0.0.1', {prefix}_HTTP_PORT={port}: cannot listen")
+    assert "in use" in lines[-1]["reason"]
+    assert "0 switches" in lines[-1]["reason"]
+
+
+@pytest.mark.usefixtures("_no_start")
+@pytest.mark.parametrize("command", ["consume", "produce"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", f"{'a' * 64}.example.com"])
+def test_a_host_that_is_not_ours_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, command: str, host: str) -> None:
+    prefix = f"{command}r".upper()
+    monkeypatch.setenv(f"{prefix}_HTTP_HOST", host)
+    with capture_logs() as lines:
+        assert program.main([command]) == EXIT_REFUSED
+    assert lines[-1]["reason"].startswith(f"{prefix}_HTTP_HOST={host!r}, ")
+
+
+@pytest.mark.usefixtures("_no_start")
+@pytest.mark.parametrize(
+    ("command", "ignored"),
+    [("consume", "auto.offset.reset, enable.auto.commit, group.id"), ("produce", "acks, enable.idempotence")],
+)
+def test_options_that_are_ignored_are_named(monkeypatch: pytest.MonkeyPatch, command: str, ignored: str) -> None:
+    options = {
+        "group.id": "mine", "enable.auto.commit": True, "auto.offset.reset": "earliest", "acks": 1,
+        "enable.idempotence": "false", "client.id": "lake", "enable.auto.offset.store": "false",
+    }  # fmt: skip
+    monkeypatch.setenv("KAFKA_OPTIONS", json.dumps(options))
+    monkeypatch.setenv(f"{command}r_HTTP_PORT".upper(), "0")
+    with capture_logs() as lines:
+        assert program.main([command]) == 0
+    assert [(line["log_level"], line["reason"]) for line in lines] == [
+        ("warning", f"KAFKA_OPTIONS: {ignored} ignored, delivery rests on ours")
+    ]
+
+
+@pytest.mark.usefixtures("_no_start")
+@pytest.mark.parametrize("command", ["consume", "produce"])
+def test_options_that_are_used_are_not_named(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"client.id": "lake", "linger.ms": 5, "enable.auto.commit": "false"}')
+    monkeypatch.setenv(f"{command}r_HTTP_PORT".upper(), "0")
+    with capture_logs() as lines:
+        assert program.main([command]) == 0
+    assert lines == []
+
+
+@pytest.mark.parametrize("key", ["hunter2-key\n", "hunter2-key ", "hunter2-k\u00e9y", "hunter2\tkey"])
+def test_a_key_that_no_header_holds_is_refused_and_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("PRODUCER_SOURCE", "coinmarketcap")
+    monkeypatch.setenv("PRODUCER_COINMARKETCAP_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", key)
+    monkeypatch.setenv("PRODUCER_HTTP_PORT", "0")
+    monkeypatch.setattr(producer.Producer, "run", lambda _: pytest.fail("it was started"))
+    with capture_logs() as lines:
+        assert program.main(["produce"]) == EXIT_REFUSED
+    assert lines[-1]["reason"].startswith("PRODUCER_COINMARKETCAP_API_KEY: ")
+    assert "hunter2" not in str(lines)
