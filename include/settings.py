@@ -86,8 +86,8 @@ class KafkaSettings(BaseSettings):
         default_factory=dict,
         repr=False,  # a key's password may stand in it
         description="JSON object of further librdkafka settings of producer, consumer and command line. They win over "
-        "the settings above, not over those that delivery rests on (a warning names what is ignored). The monitor has "
-        "its Airflow connection instead.",
+        "the settings above, not over those that delivery rests on (`consume` and `produce` name what is ignored). The "
+        "monitor has its Airflow connection instead.",
     )
 
     @model_validator(mode="after")
@@ -175,8 +175,8 @@ class ConsumerSettings(BaseSettings):
         64 * 2**20,
         ge=2**20,
         description="Bytes of messages that may be held in memory. Reading waits from a quarter of it on; the rest is "
-        "room for what one read brings, which is at most librdkafka's own queue: 16 MB, held beside this. One read can "
-        "overshoot a small value.",
+        "room for what one read brings, which is about librdkafka's own queue: 16 MB and a fetch a partition, held "
+        "beside this. One read can overshoot a small value.",
     )
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
     shutdown_grace_seconds: float = Field(20.0, ge=0, description="Time for the last flush after SIGTERM.")

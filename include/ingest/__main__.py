@@ -77,9 +77,15 @@ def _healthz(
         yield
 
 
+def _read(value: object) -> str:
+    """A value of librdkafka's as it is read: it knows several words for yes, no and acks of all replicas."""
+    text = str(value).lower()
+    return {"1": "true", "t": "true", "0": "false", "f": "false", "-1": "all"}.get(text, text)
+
+
 def _name_ignored_options(options: Mapping[str, str | int | float | bool], config: Mapping[str, Any]) -> None:
     """Warn of what KAFKA_OPTIONS sets and `config`, which is used, has otherwise."""
-    ignored = [name for name, value in options.items() if str(value).lower() != str(config.get(name)).lower()]
+    ignored = [name for name, value in options.items() if _read(value) != _read(config.get(name))]
     if ignored:
         logs.logger("ingest").warning(
             "options ignored", reason=f"KAFKA_OPTIONS: {', '.join(sorted(ignored))} ignored, delivery rests on ours"

@@ -16,7 +16,6 @@ from itertools import pairwise
 import obstore
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
@@ -81,15 +80,18 @@ class Plan:
         return sorted([*self.holes, *(stretch for found in self.incomplete for stretch in found.lacks)])
 
 
-def require_stopped(admin: AdminClient, group: str) -> None:
+def require_stopped(admin: topic.Admin, group: str) -> None:
     """Refuse while the group has members.
 
     Raises:
         OperationError: it has, or Kafka cannot tell.
+        UnreachableError: Kafka does not answer.
     """
     try:
         described = admin.describe_consumer_groups([group], request_timeout=SECONDS)[group].result()
     except KafkaException as error:
+        if error.args[0].code() < 0:  # librdkafka's own: no broker has answered
+            raise admin.unreachable(error) from error
         raise OperationError(f"Kafka does not tell whether group {group!r} has members: {error}") from error
     if described.members:
         raise OperationError(f"group {group!r} has {len(described.members)} members: stop every consumer first")

@@ -26,6 +26,7 @@ from include.landing.contract import NO_TOPIC_ID, CellSize, Contract
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import load
+from tests.servers import free_port
 from tests.unit.ingest.memory_bucket import Bucket
 
 CELLS = Cells.of_size(100)
@@ -351,3 +352,15 @@ def test_what_is_relaxed_is_said() -> None:
         TopicFacts("c", "quotes", NO_TOPIC_ID, 6, None), allow_create_time=True, allow_missing_topic_id=True
     )
     assert relaxed == ["message.timestamp.type=unknown", "no topic id"]
+
+
+def test_a_kafka_that_is_away_is_told_with_the_reason(
+    store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(operate, "SECONDS", 1.0)
+    monkeypatch.setattr(console, "open_store", lambda *_: store)
+    assert cli.main(["adopt"]) == 2
+    told = capsys.readouterr().err
+    assert "Kafka does not answer" in told
+    assert "Connection refused" in told

@@ -92,7 +92,9 @@ def test_options_that_are_ignored_are_named(monkeypatch: pytest.MonkeyPatch, com
 @pytest.mark.usefixtures("_no_start")
 @pytest.mark.parametrize("command", ["consume", "produce"])
 def test_options_that_are_used_are_not_named(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    monkeypatch.setenv("KAFKA_OPTIONS", '{"client.id": "lake", "linger.ms": 5, "enable.auto.commit": "false"}')
+    options: dict[str, object] = {"client.id": "lake", "linger.ms": 5}
+    options |= {"enable.auto.commit": "0"} if command == "consume" else {"acks": -1, "enable.idempotence": 1}
+    monkeypatch.setenv("KAFKA_OPTIONS", json.dumps(options))
     monkeypatch.setenv(f"{command}r_HTTP_PORT".upper(), "0")
     with capture_logs() as lines:
         assert program.main([command]) == 0
