@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -50,8 +51,10 @@ def test_only_one_of_two_senders_gets_a_notice(store: S3AlertStore) -> None:
 
 
 def test_a_writer_that_never_gets_through_says_so(store: S3AlertStore) -> None:
+    writes = itertools.count()  # content that is there already has the ETag that is there already
+
     def meddle(state: AlertState) -> tuple[AlertState, None]:
-        state_objects.write(store.s3, store.storage.bucket, store.key, {"open": {}, "outbox": [], "n": id(object())})
+        state_objects.write(store.s3, store.storage.bucket, store.key, {"open": {}, "outbox": [], "n": next(writes)})
         return AlertState({"x": OpenAlert("x", "task_failed", "error", "x", NOW, NOW)}), None
 
     with pytest.raises(state_objects.StateChangedError, match=r"alerts\.json was changed by another writer"):
