@@ -23,7 +23,7 @@ from obstore.exceptions import BaseError, GenericError
 from obstore.store import S3Store
 from prometheus_client import CollectorRegistry
 
-from include.ingest import logs, topic
+from include.ingest import console, logs, topic
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
 from include.ingest.consumer import kafka_config as consumer_config
 from include.ingest.health import Health, HealthServer
@@ -200,27 +200,6 @@ def create_topic(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def replay(settings: Settings, options: argparse.Namespace) -> int:
-    """List chosen dead letters; with --yes put them back on the topic, each once."""
-    from include.ingest import console  # what only a terminal needs: tables and a progress bar
-
-    return console.replay(settings, options)
-
-
-def adopt(settings: Settings, options: argparse.Namespace) -> int:
-    """Show where each partition would go on; with --yes commit it with our mark."""
-    from include.ingest import console
-
-    return console.adopt(settings, options)
-
-
-def resize_cells(settings: Settings, options: argparse.Namespace) -> int:
-    """Change the cell size above the present end of the log."""
-    from include.ingest import console
-
-    return console.resize_cells(settings, options)
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m include.ingest", description=__doc__)
@@ -237,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--partitions", type=int, default=topic.DEFAULT_PARTITIONS)
     made.add_argument("--replication", type=int, default=1, help="copies of each partition (default: 1)")
     made.add_argument("--retention-hours", type=float, default=None, help="default: the broker's")
-    made = command("replay", replay)
+    made = command("replay", console.replay)
     made.add_argument("--since", type=date.fromisoformat, help="first day, of the Kafka timestamp (UTC)")
     made.add_argument("--until", type=date.fromisoformat, help="last day")
     made.add_argument("--error-class", choices=MESSAGE_CLASSES, help="only this class")
@@ -246,11 +225,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--limit", type=int, default=0, help="at most so many (default: all)")
     made.add_argument("--preview", type=int, default=20, help="rows shown (default: 20)")
     made.add_argument("--yes", action="store_true", help="send them")
-    made = command("adopt", adopt)
+    made = command("adopt", console.adopt)
     made.add_argument("--partition", type=int, action="append", help="default: all")
     made.add_argument("--offset", type=int, help="default: behind what is landed, or the group's commit")
     made.add_argument("--yes", action="store_true", help="commit")
-    made = command("resize-cells", resize_cells)
+    made = command("resize-cells", console.resize_cells)
     made.add_argument("size", type=int, help="records a cell; the largest CONSUMER_BATCH_RECORDS that will do")
     made.add_argument("--yes", action="store_true", help="write the contract")
     return top
