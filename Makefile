@@ -172,7 +172,7 @@ bench-warehouse: env .local/bench/versitygw ## dbt build of a day of quotes, and
 	@TMPDIR=$(wildcard /dev/shm) $(PY) -m benchmarks.warehouse.run
 
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
-	@$(PY) -m benchmarks.landing --write docs/ingest.md
+	@$(PY) -m benchmarks.landing --write benchmarks/README.md
 
 .PHONY: screenshots
 screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)
