@@ -119,7 +119,7 @@ PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind. Two at once, since a
 # suite waits for its servers half of the time; the long ones begin first, the rest fills up beside them.
-SUITES := unit integration athena scheduler packaging warehouse dags aws chaos
+SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
