@@ -21,18 +21,19 @@ from include.ingest.dead_letters import REPLAY_HEADER, Choice, Marker, Replay, b
 from include.ingest.dead_letters import letters as read_dead_letters
 from include.ingest.listing import Listing, read_metadata
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.protocol import Lane as PartitionWriter
-from include.ingest.protocol import Limits, start_from_commit, start_without_commit
-from include.ingest.protocol import commit_mark as commit_metadata
+from include.ingest.partition_writer import Lane as PartitionWriter
+from include.ingest.partition_writer import Limits
 from include.ingest.quote import check
 from include.ingest.sink import Place, Sink
+from include.ingest.starting_offset import commit_mark as commit_metadata
+from include.ingest.starting_offset import start_from_commit, start_without_commit
 from include.ingest.store import agree, read_contract, replace_contract
 from include.landing import body
 from include.landing.contract import CellSize, Contract, ContractError
 from include.landing.dead_letter import DeadLetter, rejected_message
 from include.landing.layout import object_key, parse_key
 from include.landing.metadata import ObjectMetadata
-from include.watch import objects as arrivals
+from include.monitoring.checks import arrivals
 from tests.compatibility.bucket import FIXTURES, Bucket, at, attributes, files, objects, stored
 
 TOPIC, TOPIC_ID = "selected_crypto_data", "Yz5uVqQ3Tz2mJ0b8b1kXxA"

@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 from airflow.sdk import Variable
 
+from include.monitoring.alerts import mail, transitions
+from include.monitoring.alerts.model import OpenAlert
+from include.monitoring.alerts.store import S3AlertStore
+from include.monitoring.checks import judge, lag_window
+from include.monitoring.checks.lag import Sample
+from include.monitoring.checks.lag_window import LagWindow
+from include.monitoring.page import collect
+from include.on_airflow.fallback_store import VariableAlertStore, move_back
+from include.state import layer_state, task_tests
+from include.state.layer_state import FailingTest, LayerState, LayerTests
+from include.state.layer_state import Run as DagRunRef
+from include.state.task_tests import TaskTests
+
 # The names of this version. After a change of names only these imports change.
-from include.transform import gate
-from include.watch import alert_rules as judge
-from include.watch import alert_rules as transitions
-from include.watch import lag_window, layer_state, run_results, task_tests, test_history
-from include.watch import notices as mail
-from include.watch.alert_state import S3AlertStore
-from include.watch.alerts import OpenAlert
-from include.watch.fallback_store import VariableAlertStore, move_back
-from include.watch.health import collect
-from include.watch.lag import Sample
-from include.watch.lag_window import LagWindow
-from include.watch.layer_state import FailingTest, LayerState, LayerTests
-from include.watch.layer_state import Run as DagRunRef
-from include.watch.task_tests import TaskTests
+from include.transform import gate, run_results, test_history
 from tests.compatibility.bucket import FIXTURES, S3, Bucket, at, fields, files, objects
 
 # --- the alert state ----------------------------------------------------------
