@@ -107,8 +107,9 @@ $(MANIFEST): .venv/.made $(shell find include/dbt -name target -prune -o -name l
 	@touch $@
 
 .PHONY: lint
-lint: env $(MANIFEST) ## ruff, mypy, shellcheck, sqlfluff, dbt's own warnings, dbt-bouncer
+lint: env $(MANIFEST) ## ruff, mypy, prose, shellcheck, sqlfluff, dbt's own warnings, dbt-bouncer
 	@.venv/bin/ruff check .
+	@$(PY) -m tests.prose
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck .ci/run include/local/*.sh include/local/kafka/*.sh
