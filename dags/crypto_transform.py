@@ -27,10 +27,11 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
+from include.catalogue import LAYERS, Layer  # noqa: E402
+from include.on_airflow import cosmos_settings, run_parameters  # noqa: E402
+from include.on_airflow.callbacks import on_task_failure  # noqa: E402
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group  # noqa: E402
-from include.transform import cosmos_settings, layers, run_parameters  # noqa: E402
-from include.watch.callbacks import on_task_failure  # noqa: E402
-from include.watch.catalogue import LAYERS, Layer  # noqa: E402
+from include.transform import layers  # noqa: E402
 
 DOC = """
 ### What it does
@@ -73,9 +74,9 @@ def new_data() -> bool:
     """Skip the run when nothing has landed since the last successful bronze, unless somebody asked for it."""
     from airflow.sdk.exceptions import AirflowFailException
 
+    from include.on_airflow.connections import s3_client
     from include.settings import StorageSettings
     from include.transform import gate
-    from include.watch.connections import s3_client
 
     context = get_current_context()
     try:
@@ -94,10 +95,11 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     """Leave the layer's rows, newest quote and test results in S3, also when a test has failed."""
     from airflow.sdk.exceptions import AirflowSkipException
 
+    from include.on_airflow import test_results
+    from include.on_airflow.connections import s3_client
     from include.settings import AlertSettings, StorageSettings
-    from include.transform import gate, test_results
-    from include.watch.connections import s3_client
-    from include.watch.layer_state import Run
+    from include.state.layer_state import Run
+    from include.transform import gate
 
     context = get_current_context()
     ti, run = context["ti"], context["dag_run"]
@@ -122,7 +124,7 @@ def record_layer(layer: Layer) -> dict[str, Any]:
 
 def run_is_late(context: dict[str, Any]) -> None:
     """Deadline callback: tell that the run has not ended. Here, because Airflow looks for it by this file."""
-    from include.watch.callbacks import on_deadline_missed
+    from include.on_airflow.callbacks import on_deadline_missed
 
     on_deadline_missed(context, ended_by=run_parameters.GATE)
 

@@ -15,7 +15,7 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 
 from include.landing.dead_letter import MESSAGE_CLASSES  # noqa: E402
-from include.watch.callbacks import on_task_failure  # noqa: E402
+from include.on_airflow.callbacks import on_task_failure  # noqa: E402
 
 DOC = """
 ### What it does
@@ -67,7 +67,7 @@ with DAG(
     @task
     def replay() -> dict[str, int]:
         """List the chosen letters and, unless it is a dry run, send them."""
-        from include.watch import replay as dead_letter_replay
+        from include.on_airflow import dead_letter_replay
 
         outcome = dead_letter_replay.run(get_current_context()["params"])
         return {"chosen": outcome.chosen, "sent": outcome.sent}

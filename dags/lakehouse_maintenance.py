@@ -20,9 +20,9 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
+from include.on_airflow import cosmos_settings  # noqa: E402
+from include.on_airflow.callbacks import on_task_failure  # noqa: E402
 from include.settings import DBT_PROJECT  # noqa: E402
-from include.transform import cosmos_settings  # noqa: E402
-from include.watch.callbacks import on_task_failure  # noqa: E402
 
 DOC = """
 ### What it does
@@ -89,6 +89,6 @@ with DAG(
         task_id="publish_docs",
         dbt_cmd_flags=["--static"],
         trigger_rule=TriggerRule.ALL_DONE,
-        **{**dbt, "callback": "include.transform.dbt_docs.publish"},
+        **{**dbt, "callback": "include.on_airflow.dbt_docs.publish"},
     )
     test_all_rows >> build_test_history >> compact_tables >> publish_docs

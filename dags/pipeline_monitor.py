@@ -16,10 +16,10 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from include.watch.callbacks import deliver_notices  # noqa: E402
-from include.watch.catalogue import CONDITIONS, Condition  # noqa: E402
-from include.watch.thresholds import VARIABLE  # noqa: E402
-from include.watch.tick import SOURCES, Source  # noqa: E402
+from include.catalogue import CONDITIONS, Condition  # noqa: E402
+from include.monitoring.checks.thresholds import VARIABLE  # noqa: E402
+from include.monitoring.checks.verdicts import SOURCES, Source  # noqa: E402
+from include.on_airflow.callbacks import deliver_notices  # noqa: E402
 
 DOC = """
 ### What it does
@@ -59,7 +59,7 @@ with DAG(
     @task(retries=1, retry_delay=MEASURE_RETRY)
     def measure(source: Source) -> dict[str, Any]:
         """Look at one source. Failed: it could not be read."""
-        from include.watch import monitor
+        from include.on_airflow import monitor
 
         try:
             return monitor.look_at(source)
@@ -72,7 +72,7 @@ with DAG(
         """Publish what is known to CloudWatch and judge every condition. Failed: CloudWatch did not take it."""
         from airflow.sdk import Variable
 
-        from include.watch import monitor
+        from include.on_airflow import monitor
 
         ti = get_current_context()["ti"]
         measured: dict[str, Any] = {source: ti.xcom_pull(task_ids=f"measure_{source}") for source in SOURCES}
@@ -85,7 +85,7 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def check(condition: str) -> str:
         """Red: the condition is breached. Skipped: nothing is known about it."""
-        from include.watch.alert_rules import Verdict
+        from include.monitoring.checks.judge import Verdict
 
         found = get_current_context()["ti"].xcom_pull(task_ids="publish", key="verdicts") or []
         verdict = next((Verdict.from_json(one) for one in found if one["condition"] == condition), None)
@@ -104,7 +104,7 @@ with DAG(
     )
     def notify() -> list[str]:
         """Bring the alert state up to date. Failed: something has newly started, and the callback mails it."""
-        from include.watch import monitor
+        from include.on_airflow import monitor
 
         context = get_current_context()
         verdicts = context["ti"].xcom_pull(task_ids="publish", key="verdicts")

@@ -10,11 +10,10 @@ RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/inge
     && rm /tmp/ingest.txt
 
 WORKDIR /app
-COPY include/__init__.py include/settings.py include/
+COPY include/__init__.py include/settings.py include/catalogue.py include/
 COPY include/landing include/landing
 COPY include/ingest include/ingest
 COPY include/aws include/aws
-COPY include/watch/__init__.py include/watch/catalogue.py include/watch/
 
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin lakehouse
 USER 10001

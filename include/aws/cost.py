@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, METRICS, MONITOR_SECONDS
+from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, METRICS, MONITOR_SECONDS
 
 MONTH_SECONDS = 30 * 24 * 3600
 

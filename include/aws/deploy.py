@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 from include.aws import parameters as p
 from include.aws.document import compact
 from include.aws.render import TEMPLATE
+from include.catalogue import LAYERS
 from include.settings import Settings, load
-from include.watch.catalogue import LAYERS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

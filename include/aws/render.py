@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, Condition, Layer, Metric, alarm_name, metric_of
+from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, Layer, Metric, alarm_name, metric_of
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
 

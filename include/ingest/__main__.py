@@ -29,7 +29,7 @@ from include.ingest.consumer import kafka_config as consumer_config
 from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError
-from include.ingest.protocol import ProtocolError
+from include.ingest.partition_writer import ProtocolError
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError

@@ -14,10 +14,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.catalogue import ENVIRONMENT, METRICS
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics, Window
 from include.settings import AwsSettings, MonitorSettings
-from include.watch.catalogue import ENVIRONMENT, METRICS
 
 MAX_VALUES = 150
 """PutMetricData's limit of distinct values a metric."""

@@ -30,22 +30,11 @@ from include.ingest.health import Health, Waiting
 from include.ingest.listing import Listing
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ConsumerMetrics
+from include.ingest.partition_writer import Created, Gap, Lane, Limits, ProtocolError, Step, rows_to_land
 from include.ingest.pressure import Act, Pressure
-from include.ingest.protocol import (
-    WINDOW_CELLS_A_PUT,
-    Created,
-    Gap,
-    Lane,
-    Limits,
-    ProtocolError,
-    Step,
-    commit_mark,
-    rows_to_land,
-    start_from_commit,
-    start_without_commit,
-)
 from include.ingest.runs import Run
 from include.ingest.sink import Done, Place, Sink
+from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, commit_mark, start_from_commit, start_without_commit
 from include.ingest.store import agree
 from include.landing.body import line_start
 from include.landing.contract import CellSize, Contract, ContractError, summary

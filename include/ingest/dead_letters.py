@@ -33,7 +33,7 @@ from confluent_kafka import (
 from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError, PreconditionError
 from obstore.store import ObjectStore
 
-from include.ingest.protocol import Gap, Put, rows_to_land
+from include.ingest.partition_writer import Gap, Put, rows_to_land
 from include.landing import body
 from include.landing.dead_letter import DeadLetter, gap, rejected_message
 from include.landing.layout import ObjectKey, Suffix, parse_key

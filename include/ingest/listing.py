@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import obstore
 from obstore.store import S3Store
 
-from include.ingest.protocol import ProtocolError, Stretch
+from include.ingest.partition_writer import ProtocolError
+from include.ingest.starting_offset import Stretch
 from include.landing.layout import Kind, ObjectKey, parse_key
 from include.landing.metadata import MetadataError, ObjectMetadata
 from include.settings import StorageSettings

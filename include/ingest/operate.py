@@ -23,8 +23,8 @@ from include.ingest import topic
 from include.ingest.commits import commit_now, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, stretches
 from include.ingest.logs import LIBRDKAFKA
-from include.ingest.protocol import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to, still_given_up
 from include.ingest.sink import CONTENT_TYPES
+from include.ingest.starting_offset import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to, still_given_up
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing import body
 from include.landing.cells import Cells

@@ -22,7 +22,7 @@ from obstore.store import S3Store
 from include.ingest.listing import read_metadata, require_topic
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.protocol import Answer, Created, Landed, ProtocolError, Put, Step
+from include.ingest.partition_writer import Answer, Created, Landed, ProtocolError, Put, Step
 from include.landing import body
 from include.landing.contract import Contract
 from include.landing.layout import Kind, object_key

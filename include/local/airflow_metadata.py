@@ -1,25 +1,21 @@
-"""Brings a local Airflow's metadata database up to date and applies `airflow_settings.yaml`.
+"""Applies `airflow_settings.yaml` to the local Airflow.
 
 The Astro CLI applies that file to its own containers; this does the same for `make demo`,
-exchanging the addresses of the compose services for the laptop's. One process for all steps,
-as every `airflow` command costs seconds of imports.
+exchanging the addresses of the compose services for the laptop's.
 
 `python -m include.local.airflow_metadata` (with the demo's environment).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
-from sqlalchemy import make_url
 
 from include.local.environment import HOST
+from include.on_airflow import metadata_database
 from include.settings import PROJECT_ROOT, AwsSettings, KafkaSettings, LocalSettings, load_group
 
 SETTINGS_FILE = PROJECT_ROOT / "airflow_settings.yaml"
@@ -62,39 +58,10 @@ def read_settings(path: Path, addresses: dict[Any, Any]) -> tuple[dict[str, Any]
     return connections, pools, variables
 
 
-def apply() -> None:
-    """Migrate the database, then import what the settings file says."""
-    from airflow.cli.cli_parser import get_parser
-
-    addresses = local_addresses(load_group(KafkaSettings), load_group(AwsSettings), load_group(LocalSettings))
-    connections, pools, variables = read_settings(SETTINGS_FILE, addresses)
-    steps: list[list[str]] = [["db", "migrate"]]
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, content, options in (
-            ("connections", connections, ["--overwrite"]),
-            ("pools", pools, []),
-            ("variables", variables, []),
-        ):
-            if content:
-                path = Path(folder) / f"{kind}.json"
-                path.write_text(json.dumps(content))
-                steps.append([kind, "import", *options, str(path)])
-        parser = get_parser()
-        for step in steps:
-            arguments = parser.parse_args(step)
-            arguments.func(arguments)
-    read_beside_a_writer()
-
-
-def read_beside_a_writer() -> None:
-    """Switch the SQLite file to its write-ahead log, for good: readers and the writer no longer lock each other out."""
-    from airflow.configuration import conf
-
-    path = make_url(conf.get("database", "sql_alchemy_conn")).database
-    assert path is not None
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("pragma journal_mode=wal")
-
-
 if __name__ == "__main__":
-    apply()
+    metadata_database.prepare(
+        *read_settings(
+            SETTINGS_FILE,
+            local_addresses(load_group(KafkaSettings), load_group(AwsSettings), load_group(LocalSettings)),
+        )
+    )

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from include.local.emulator import CREDENTIALS
+from include.on_airflow import dbt_docs
 from include.settings import PROJECT_ROOT, LocalSettings, StorageSettings, load_group
-from include.transform import dbt_docs
 
 HOST = "127.0.0.1"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from include.local import environment
 from include.local.process_control import ProcessControl
-from include.watch.measure import SHORTEST_GRACE
+from include.monitoring.checks.measure import SHORTEST_GRACE
 
 BAD_SHARE = "SIMULATOR_BAD_SHARE"
 SOURCE = "PRODUCER_SOURCE"

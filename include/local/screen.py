@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from include.catalogue import LAYERS
 from include.local.status import Status
 from include.transform.layers import MODELS
-from include.watch.catalogue import LAYERS
 
 
 def _number(value: int | None) -> str:

@@ -16,13 +16,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from include.catalogue import LAYERS
 from include.landing.layout import parse_key
 from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.settings import KafkaSettings, StorageSettings
-from include.watch import layer_state
-from include.watch.catalogue import LAYERS
-from include.watch.layer_state import LayerState
+from include.state import layer_state
+from include.state.layer_state import LayerState
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

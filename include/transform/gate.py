@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from include.landing.layout import parse_key
 from include.settings import StorageSettings
-from include.watch import state_objects
+from include.state import json_object
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,14 +36,14 @@ def advance(seen: Seen, keys: list[str]) -> Seen:
 
 def read_seen(s3: S3Client, storage: StorageSettings) -> Seen:
     """What the last successful bronze was offered; empty before the first."""
-    found = state_objects.read(s3, storage.bucket, storage.state_prefix + STATE)
+    found = json_object.read(s3, storage.bucket, storage.state_prefix + STATE)
     return {} if found is None else {int(partition): key for partition, key in found[0]["seen"].items()}
 
 
 def write_seen(s3: S3Client, storage: StorageSettings, seen: Seen) -> None:
     """Remember what bronze was offered and took."""
     content = {"seen": {str(partition): key for partition, key in seen.items()}}
-    state_objects.write(s3, storage.bucket, storage.state_prefix + STATE, content)
+    json_object.write(s3, storage.bucket, storage.state_prefix + STATE, content)
 
 
 def look(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:

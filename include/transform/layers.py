@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from include.catalogue import Layer
 from include.settings import StorageSettings
-from include.transform import layer_query, test_results
-from include.watch import layer_state
-from include.watch.catalogue import Layer
-from include.watch.layer_state import LayerState, Run
+from include.state import layer_state
+from include.state.layer_state import FailingTest, LayerState, LayerTests, Run, TestSeverity
+from include.transform import layer_query
+from include.transform.run_results import FAILED, NOT_PASSED
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,8 +51,23 @@ def record(
         rows=counted.rows,
         newest_quote_at=counted.newest_quote_at,
         finished_at=datetime.now(UTC),
-        tests=test_results.summarise(tests),
+        tests=summarise(tests),
         run=run,
         scanned=dict(read),
     )
     return layer_state.write(s3, storage, state)
+
+
+def summarise(tests: Iterable[dict[str, Any]]) -> LayerTests:
+    """Counts and failing tests of a layer; skipped tests count as neither."""
+    passed = warned = failed = 0
+    failing = []
+    for test in tests:
+        status = test["status"]
+        passed += status == "pass"
+        warned += status == "warn"
+        failed += status in FAILED
+        if status in NOT_PASSED:
+            severity: TestSeverity = "warn" if status == "warn" else "error"
+            failing.append(FailingTest(test["name"], severity, test["failures"], test["message"], rows=test["rows"]))
+    return LayerTests(passed, warned, failed, tuple(failing))

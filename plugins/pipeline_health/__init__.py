@@ -17,7 +17,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 ROUTE = "pipeline-health"
 ROOT = Path(__file__).resolve().parents[2]
-COMPLETE = (ROOT / "include" / "watch").is_dir()
+COMPLETE = (ROOT / "include" / "monitoring").is_dir()
 
 
 class PipelineHealthPlugin(AirflowPlugin):
@@ -42,7 +42,7 @@ class PipelineHealthPlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The page's app; asked for by the API server only."""
         if not COMPLETE:
-            logging.getLogger(__name__).warning("no page Pipeline Health: there is no include/watch in %s", ROOT)
+            logging.getLogger(__name__).warning("no page Pipeline Health: there is no include/monitoring in %s", ROOT)
             return []
         if str(ROOT) not in sys.path:
             sys.path.append(str(ROOT))

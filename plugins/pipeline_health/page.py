@@ -17,12 +17,12 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from include.instants import span, to_text
+from include.monitoring.alerts.mail import without_secrets
+from include.monitoring.checks.thresholds import VARIABLE
+from include.monitoring.page import Health, collect, nothing
+from include.on_airflow import connections
 from include.settings import AlertSettings, SettingsError, load
-from include.watch import connections
-from include.watch.health import Health, collect, nothing
-from include.watch.instants import span, to_text
-from include.watch.notices import without_secrets
-from include.watch.thresholds import VARIABLE
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True

@@ -17,7 +17,7 @@ import pytest
 from obstore.store import S3Store
 
 from include.settings import StorageSettings
-from include.watch import run_results, test_history
+from include.transform import run_results, test_history
 from tests.athena.rig import AthenaWarehouse
 from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket, quote
 from tests.warehouse.warehouse import Warehouse, reported

@@ -17,11 +17,11 @@ from include.aws import deploy as d
 from include.aws import render
 from include.aws.document import parse
 from include.aws.parameters import ParameterError
+from include.catalogue import CONDITIONS, LAYERS, METRICS, MONITOR_METRICS, alarm_name
 from include.ingest.cloudwatch import metric_data
 from include.ingest.metrics import Window
+from include.monitoring.checks import cloudwatch
 from include.settings import Settings, load
-from include.watch import cloudwatch
-from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, MONITOR_METRICS, alarm_name
 from tests.aws.conftest import Names
 
 pytestmark = pytest.mark.servers

@@ -12,8 +12,8 @@ import pytest
 
 from include.aws import cost, reference
 from include.aws.__main__ import main
+from include.catalogue import CONDITIONS, LAYERS, METRICS
 from include.settings import PROJECT_ROOT
-from include.watch.catalogue import CONDITIONS, LAYERS, METRICS
 
 
 def test_tables_are_up_to_date() -> None:

@@ -19,7 +19,14 @@ from tests.aws.api_calls import actions_in, actions_under
 
 CODE = {
     "ConsumerPolicy": ("include/ingest", "include/landing"),
-    "AirflowPolicy": ("include/watch", "include/transform", "dags", "plugins"),
+    "AirflowPolicy": (
+        "include/on_airflow",
+        "include/monitoring",
+        "include/state",
+        "include/transform",
+        "dags",
+        "plugins",
+    ),
 }
 """Policy -> what runs under it. include/local is the laptop's, include/aws the deployer's."""
 

@@ -42,7 +42,7 @@ def store(bucket: str, s3: str) -> S3Store:
 @pytest.mark.parametrize(
     ("path", "key"),
     [
-        ("include/watch/x.py", "state/alerts.json"),
+        ("include/monitoring/x.py", "state/alerts.json"),
         ("include/transform/x.py", "test_history/2026/01/01/x.json"),
         ("include/ingest/x.py", "crypto_data/2026/01/01/x.json"),
         ("include/ingest/x.py", "state/replayed/0/1"),
@@ -56,7 +56,7 @@ def test_what_a_policy_allows_passes(path: str, key: str, client: Any, bucket: s
 @pytest.mark.parametrize(
     ("path", "call"),
     [
-        ("include/watch/x.py", "put_object(Bucket='{b}', Key='crypto_data/2026/01/01/x.json', Body=b'x')"),
+        ("include/monitoring/x.py", "put_object(Bucket='{b}', Key='crypto_data/2026/01/01/x.json', Body=b'x')"),
         ("include/ingest/x.py", "put_object(Bucket='{b}', Key='state/alerts.json', Body=b'x')"),
         ("include/ingest/x.py", "delete_object(Bucket='{b}', Key='crypto_data/2026/01/01/x.json')"),
         ("include/ingest/x.py", "list_buckets()"),

@@ -21,9 +21,9 @@ from include.aws import render
 from include.aws.deploy import MAX_TEMPLATE_BYTES
 from include.aws.document import compact, parse
 from include.aws.parameters import from_settings
+from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, alarm_name, dimension_values
 from include.settings import PROJECT_ROOT, StorageSettings, load
-from include.watch import test_history
-from include.watch.catalogue import CONDITIONS, LAYERS, METRICS, Condition, alarm_name, dimension_values
+from include.transform import test_history
 
 Template = dict[str, Any]
 

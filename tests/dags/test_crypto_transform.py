@@ -9,8 +9,8 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
+from include.catalogue import LAYERS
 from include.transform import dbt_connection
-from include.watch.catalogue import LAYERS
 from tests.dags.conftest import DAGS
 
 

@@ -12,7 +12,7 @@ from cosmos.operators.local import DbtTestLocalOperator
 from dbt.cli.main import dbtRunner
 
 from include.settings import DBT_PROJECT
-from include.watch.task_tests import EVERY_ROW
+from include.state.task_tests import EVERY_ROW
 from tests.dags.conftest import DAGS
 from tests.warehouse.warehouse import environment
 

@@ -19,17 +19,21 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
+from include.catalogue import CONDITIONS
+from include.monitoring import page as health
+from include.monitoring.alerts.mail import PLACES
+from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
+from include.monitoring.alerts.store import S3AlertStore
+from include.monitoring.checks import lag_window
+from include.monitoring.checks import verdicts as tick
+from include.monitoring.checks.lag import Sample
+from include.monitoring.checks.lag_window import LagWindow
+from include.monitoring.checks.thresholds import in_force
+from include.on_airflow import connections
 from include.settings import StorageSettings, load
-from include.watch import connections, health, lag_window, layer_state, state_objects, task_tests, tick
-from include.watch.alert_state import S3AlertStore
-from include.watch.alerts import AlertState, Notice, OpenAlert
-from include.watch.catalogue import CONDITIONS
-from include.watch.lag import Sample
-from include.watch.lag_window import LagWindow
-from include.watch.layer_state import FailingTest, LayerState, LayerTests, Run
-from include.watch.notices import PLACES
-from include.watch.task_tests import TaskTests
-from include.watch.thresholds import in_force
+from include.state import json_object, layer_state, task_tests
+from include.state.layer_state import FailingTest, LayerState, LayerTests, Run
+from include.state.task_tests import TaskTests
 from plugins.pipeline_health import PipelineHealthPlugin
 from plugins.pipeline_health.page import create_app, look, render
 
@@ -178,7 +182,7 @@ def test_nothing_is_known_when_the_monitor_judged_nothing(storage: StorageSettin
 
 def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageSettings) -> None:
     look_at_kafka(storage, NOW)
-    state_objects.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
+    json_object.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
     shown = page()
     assert "Cannot be read: alerts. StateUnreadableError" in shown
     assert set(states(shown).values()) == {"unknown"}
@@ -230,7 +234,7 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
 
 def test_what_cannot_be_read_is_unknown_and_says_why(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
-    state_objects.write(s3, storage.bucket, lag_window.key(storage), {"samples": 7})
+    json_object.write(s3, storage.bucket, lag_window.key(storage), {"samples": 7})
     shown = page("{")
     assert "Cannot be read: lag. StateUnreadableError" in shown
     assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in shown

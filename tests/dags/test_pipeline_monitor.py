@@ -20,11 +20,12 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
 from include.aws.permissions import POLICIES
+from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer
+from include.monitoring.checks import cloudwatch
+from include.monitoring.checks.cloudwatch import Datum
 from include.settings import StorageSettings
-from include.watch import cloudwatch, layer_state
-from include.watch.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer
-from include.watch.cloudwatch import Datum
-from include.watch.layer_state import LayerState, LayerTests, Run
+from include.state import layer_state
+from include.state.layer_state import LayerState, LayerTests, Run
 from tests import policy_guard
 from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
 from tests.servers import KafkaServer

@@ -16,10 +16,10 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
+from include.monitoring.alerts.mail import Mail
+from include.monitoring.alerts.store import S3AlertStore
+from include.on_airflow.connections import send_mail
 from include.settings import StorageSettings
-from include.watch.alert_state import S3AlertStore
-from include.watch.connections import send_mail
-from include.watch.notices import Mail
 from tests.dags.conftest import Mailbox, aws_connection
 
 pytestmark = pytest.mark.servers

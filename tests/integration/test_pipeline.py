@@ -33,7 +33,7 @@ from include.local.stack import Demo
 from include.local.start import make_observer, start
 from include.local.status import TRANSFORM, Observer
 from include.settings import PROJECT_ROOT, KafkaSettings, StorageSettings, load_group
-from include.watch import layer_state, task_tests
+from include.state import layer_state, task_tests
 from tests.laptop_stack import Stack, eventually, local_settings
 from tests.servers import free_port
 

@@ -89,7 +89,7 @@ def test_every_module_that_tasks_import_is_there(image: Path) -> None:
     places = [image / "include" / part for part in RUNS_THERE]
     paths = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
     names = [".".join(path.relative_to(image).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    assert "include.watch.replay" in names
+    assert "include.on_airflow.dead_letter_replay" in names
     answer = run(image, ["python", "-c", "\n".join(f"import {name}" for name in names)])
     assert answer.returncode == 0, answer.stderr[-3000:]
 

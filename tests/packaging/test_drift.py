@@ -39,8 +39,8 @@ POLICIES_TEST = "tests/aws/test_permissions.py"
 GUIDES_TEST = "tests/aws/test_guide.py"
 SETTINGS_TEST = "tests/unit/test_settings.py"
 CHANGES = [
-    Change("include/watch/catalogue.py", "2 * 3600", "3 * 3600", TEMPLATES_TEST),
-    Change("include/watch/catalogue.py", "2 * 3600", "3 * 3600", "tests/unit/watch/test_documentation.py"),
+    Change("include/catalogue.py", "2 * 3600", "3 * 3600", TEMPLATES_TEST),
+    Change("include/catalogue.py", "2 * 3600", "3 * 3600", "tests/unit/monitoring/test_reference.py"),
     Change(TEMPLATE, "    Default: 7200\n", "    Default: 3600\n", TEMPLATES_TEST),
     Change(TEMPLATE, '"value":${StaleGoldThreshold}', '"value":7200', TEMPLATES_TEST),
     Change(TEMPLATE, "        Name: crypto_raw_data\n", "        Name: raw_data\n", TEMPLATES_TEST),
@@ -48,7 +48,7 @@ CHANGES = [
         TEMPLATE, f"{AIRFLOWS_NOTICES}sns:Publish", f"{AIRFLOWS_NOTICES}[sns:Publish, sns:Subscribe]", POLICIES_TEST
     ),
     Change(
-        "include/watch/objects.py",
+        "include/monitoring/checks/arrivals.py",
         "import annotations\n",
         "import annotations\n\n\ndef purge(s3):\n    s3.delete_object(Bucket='b', Key='k')\n\n",
         POLICIES_TEST,

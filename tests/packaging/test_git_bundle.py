@@ -20,7 +20,7 @@ import pytest
 from include.local.airflow_api import AirflowApi
 from include.local.environment import airflow_environment, inherited
 from include.settings import PROJECT_ROOT, LocalSettings
-from include.watch.layer_state import LayerState
+from include.state.layer_state import LayerState
 from tests.servers import free_port, process
 from tests.warehouse.landed_topic import LandedTopic, market_day, open_bucket
 

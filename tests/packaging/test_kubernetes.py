@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from include.catalogue import CONDITIONS
 from include.settings import PROJECT_ROOT, ConsumerSettings, KafkaSettings
-from include.watch.catalogue import CONDITIONS
 from tests.packaging.test_compose import variables
 
 FOLDER = PROJECT_ROOT / "deploy" / "kubernetes"

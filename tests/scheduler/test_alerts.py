@@ -20,6 +20,7 @@ import httpx
 import pytest
 from rich.console import Console
 
+from include.catalogue import CONDITIONS
 from include.local import broker, environment, faults
 from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
@@ -27,10 +28,9 @@ from include.local.servers import check_ports, start_servers
 from include.local.stack import Demo
 from include.local.start import prepare, provision, start_airflow
 from include.local.status import MONITOR, TRANSFORM
+from include.monitoring.checks.measure import PERIOD, SETTLE, SHORTEST_GRACE, WINDOW
+from include.on_airflow import dbt_docs
 from include.settings import StorageSettings
-from include.transform import dbt_docs
-from include.watch.catalogue import CONDITIONS
-from include.watch.measure import PERIOD, SETTLE, SHORTEST_GRACE, WINDOW
 from tests.chaos.proxy import CALM, FaultProxy
 from tests.dags.conftest import aws_connection
 from tests.laptop_stack import Stack, eventually, local_settings

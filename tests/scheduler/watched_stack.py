@@ -23,16 +23,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from msgspec import structs
 
+from include.catalogue import CONDITIONS
 from include.ingest.commits import read_commits
 from include.ingest.quote import encode
 from include.ingest.sources.simulator import Simulator
 from include.local import environment
 from include.local.status import MONITOR, TRANSFORM
+from include.monitoring.checks import cloudwatch
+from include.monitoring.checks.cloudwatch import Datum
+from include.monitoring.checks.thresholds import VARIABLE
 from include.settings import KafkaSettings, SimulatorSettings, StorageSettings
-from include.watch import cloudwatch
-from include.watch.catalogue import CONDITIONS
-from include.watch.cloudwatch import Datum
-from include.watch.thresholds import VARIABLE
 from tests.chaos.proxy import FaultProxy, Weather
 from tests.laptop_stack import Stack, eventually
 

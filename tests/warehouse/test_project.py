@@ -11,7 +11,7 @@ import pytest
 from dbt.artifacts.schemas.manifest import WritableManifest
 from dbt.cli.main import dbtRunner
 
-from include.transform import run_parameters
+from include.on_airflow import run_parameters
 from tests.warehouse.warehouse import DBT_PROJECT, Warehouse, environment
 
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from include.settings import StorageSettings
-from include.watch import test_history
+from include.transform import test_history
 from tests.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.servers

@@ -16,8 +16,8 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
 from include.settings import PROJECT_ROOT
-from include.watch import test_history
-from include.watch.run_results import from_artifacts
+from include.transform import test_history
+from include.transform.run_results import from_artifacts
 
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 

@@ -8,7 +8,7 @@ import pendulum
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.watch.callbacks import on_task_failure
+from include.on_airflow.callbacks import on_task_failure
 
 TESTS: list[dict[str, Any]] = [
     {"name": "unique_crypto_raw", "status": "pass", "failures": 0, "message": ""},

@@ -7,7 +7,7 @@ writer does not know), graceful revocation, a lost answer, a commit of who is no
 owner, the commits' end. `search` visits every history up to the given numbers of faults;
 `wander` takes seeded random ones through larger worlds.
 
-The writers are `include.ingest.protocol.Lane`, start where `start_from_commit` or
+The writers are `include.ingest.partition_writer.Lane`, start where `start_from_commit` or
 `start_without_commit` says, and agree on `include.landing.contract.Contract`; only
 Kafka and S3 are modelled.
 """
@@ -22,10 +22,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from include.ingest import operate
-from include.ingest.protocol import (
+from include.ingest.partition_writer import (
     Batch,
     Created,
-    ForeignCommitError,
     Gap,
     Landed,
     Lane,
@@ -33,9 +32,12 @@ from include.ingest.protocol import (
     ProtocolError,
     Put,
     Step,
+    rows_to_land,
+)
+from include.ingest.starting_offset import (
+    ForeignCommitError,
     commit_mark,
     complete_to,
-    rows_to_land,
     start_from_commit,
     start_without_commit,
 )

@@ -23,7 +23,7 @@ from include.ingest import consumer as module
 from include.ingest import health, topic
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.protocol import commit_mark
+from include.ingest.starting_offset import commit_mark
 from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import load

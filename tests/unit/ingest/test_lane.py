@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingest.protocol import (
+from include.ingest.partition_writer import (
     DAY_MS,
     PART_BYTES,
     Batch,
     Commit,
     Created,
-    ForeignCommitError,
     Gap,
     Landed,
     Lane,
@@ -23,11 +22,9 @@ from include.ingest.protocol import (
     ProtocolError,
     Put,
     Step,
-    commit_mark,
     rows_to_land,
-    start_from_commit,
-    start_without_commit,
 )
+from include.ingest.starting_offset import ForeignCommitError, commit_mark, start_from_commit, start_without_commit
 from include.landing import body
 from include.landing.cells import Cells
 from include.landing.dead_letter import DeadLetter, rejected_message

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
+from include.catalogue import CONSUMER_METRICS
 from include.ingest import logs
 from include.ingest.cloudwatch import MAX_VALUES, Publisher, metric_data
 from include.ingest.health import Health, HealthServer
 from include.ingest.metrics import UPLOAD_BUCKETS, ConsumerMetrics
 from include.settings import AwsSettings, MonitorSettings
-from include.watch.catalogue import CONSUMER_METRICS
 from tests.servers import free_port
 
 

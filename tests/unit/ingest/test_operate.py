@@ -18,7 +18,7 @@ from include.ingest import __main__ as cli
 from include.ingest import console, operate, topic
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
-from include.ingest.protocol import Stretch, commit_mark
+from include.ingest.starting_offset import Stretch, commit_mark
 from include.ingest.topic import TOPIC_CONFIG, TopicError, TopicFacts, require_fit
 from include.landing import body
 from include.landing.cells import Cells

@@ -12,18 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.ingest.protocol import (
-    Batch,
-    Landed,
-    Lane,
-    ProtocolError,
-    Put,
-    Step,
-    Stretch,
-    _Cell,
-    complete_to,
-    start_without_commit,
-)
+from include.ingest.partition_writer import Batch, Landed, Lane, ProtocolError, Put, Step, _Cell
+from include.ingest.starting_offset import Stretch, complete_to, start_without_commit
 from include.landing.cells import Cells
 from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander_until
 

@@ -1,0 +1,92 @@
+"""What the S3 part of a monitor tick costs with few and with many older objects in the bucket.
+
+    python -m benchmarks.monitoring.listing --older 1000 100000
+
+Needs an S3 endpoint in AWS_ENDPOINT_URL. Makes a bucket with that many objects of earlier
+days and 100 of the last hour, then looks at it as the monitor does; prints JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import obstore
+from obstore.store import S3Store
+
+from include.landing.layout import object_key
+from include.monitoring.checks import measure
+from include.settings import StorageSettings, load
+
+RECENT = 100
+LOOKS = 10
+AT_ONCE = 16
+
+
+def fill(bucket: str, older: int, now: datetime) -> None:
+    """Objects of earlier days, ten seconds apart, and `RECENT` of the last hour."""
+    times = [now - timedelta(days=1, seconds=10 * index) for index in range(older)]
+    times += [now - timedelta(seconds=30 * index) for index in range(RECENT)]
+    store = S3Store(
+        bucket,
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+
+    async def put_all() -> None:
+        async def put(worker: int) -> None:
+            for index in range(worker, len(times), AT_ONCE):
+                key = object_key("crypto_data/", "crypto_data", 0, index, int(times[index].timestamp() * 1000))
+                await obstore.put_async(store, key, b"[]", use_multipart=False)
+
+        await asyncio.gather(*(put(worker) for worker in range(AT_ONCE)))
+
+    asyncio.run(put_all())
+
+
+def look(bucket: str) -> dict[str, float]:
+    """Median seconds and LIST requests of one look."""
+    s3, requests = boto3.client("s3"), 0
+
+    def count(**_: object) -> None:
+        nonlocal requests
+        requests += 1
+
+    s3.meta.events.register("before-call.s3.ListObjectsV2", count)
+    settings = load()
+    assert settings.storage == StorageSettings(bucket=bucket)
+    seconds = []
+    for _ in range(LOOKS):
+        begin = time.perf_counter()
+        found = measure.landed(s3, settings, datetime.now(UTC))
+        seconds.append(time.perf_counter() - begin)
+    return {
+        "seconds": round(statistics.median(seconds), 4),
+        "list_requests": requests / LOOKS,
+        "listed": found["listed"],
+        "objects": found["objects"],
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--older", type=int, nargs="+", default=[1_000, 100_000])
+    for older in parser.parse_args().older:
+        bucket = f"listing-{uuid.uuid4().hex[:10]}"
+        boto3.client("s3").create_bucket(Bucket=bucket)
+        os.environ["S3_BUCKET"] = bucket
+        fill(bucket, older, datetime.now(UTC))
+        print(json.dumps({"older": older} | look(bucket)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

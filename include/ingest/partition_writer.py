@@ -1,0 +1,567 @@
+"""The landing protocol of one assigned partition, as pure code: no clock, no network.
+
+What a `Lane` decides, and nothing else does: which records make a file, which PUT may
+start, what an answer of S3 means, and which offset may be committed. The consumer feeds
+it and carries out its PUTs; the model checker in tests/unit/ingest drives the very same
+class. The argument for exactly-once is docs/exactly-once.md; the rule numbers below are
+the ones there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from typing import Any, Literal, TypeAlias
+
+from include.landing import body
+from include.landing.cells import Cells
+from include.landing.dead_letter import DeadLetter
+
+DAY_MS = 86_400_000
+TIMESTAMP_BYTES = 40
+"""What a buffered record costs beside its line: a timestamp and its list slot."""
+COORDINATES_BYTES = 50
+"""What a line has at most beside its start and the bare value: digits of offset and timestamp, and punctuation."""
+PART_BYTES = 250
+"""What a part costs beside its records: three objects and a list slot (measured on CPython 3.11)."""
+ROW_BYTES, TEXT_BYTES, HEADER_BYTES, GAP_BYTES = 450, 50, 180, 160
+"""What a dead-letter row costs beside its texts, a text and a header beside their characters, and a gap (likewise)."""
+
+Reason = Literal["records", "bytes", "cell", "day", "age", "memory", "revoked", "shutdown"]
+
+
+class ProtocolError(RuntimeError):
+    """What was found contradicts the protocol's assumptions; the partition must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a batch closes; how many PUTs may be in flight, and how far apart their cells may lie."""
+
+    records: int
+    size_bytes: int
+    age_seconds: float
+    window_cells: int
+    in_flight: int = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets `first` to `last` (inclusive) that hold no record; stands before the record that follows it."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """An object that exists already under the key of a batch.
+
+    `offsets` are those in its array, needed only when it has rejects: they alone say
+    which records its writer refused.
+    """
+
+    topic_id: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    rejected: int
+    offsets: frozenset[int] | None = None
+
+
+class Part:
+    """Records at consecutive offsets, the first at `offset`, one timestamp (ms) each.
+
+    `lines` is what the data object gets of them; None where a record was rejected, which
+    is a part of its own.
+    """
+
+    __slots__ = ("lines", "offset", "timestamps")
+
+    def __init__(self, offset: int, timestamps: list[int], lines: bytes | None) -> None:
+        self.offset = offset
+        self.timestamps = timestamps
+        self.lines = lines
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record."""
+        return self.offset + len(self.timestamps) - 1
+
+    def cut(self, last: int) -> tuple[Part, Part]:
+        """The records up to offset `last`, and those behind it; both are some, so none is a reject."""
+        assert self.lines is not None
+        first = last + 1 - self.offset
+        kept, rest = body.cut(self.lines, first)
+        return Part(self.offset, self.timestamps[:first], kept), Part(last + 1, self.timestamps[first:], rest)
+
+
+class Batch:
+    """A run of records inside one cell, as parts.
+
+    `begin` is where the previous batch ended: first record's offset, unless a gap stands
+    before it. `first`, `timestamp` (Kafka's, ms; with `first` it makes the key), `last` and
+    `count` are of its records, rejected ones too. `rejects` pairs the offset of a record
+    with its dead-letter row, or with the gap before it. `size` is the memory it holds.
+    """
+
+    __slots__ = (
+        "begin", "cell", "count", "day_end", "epoch", "first", "landed", "last", "limit", "opened_at",
+        "parts", "reason", "rejects", "size", "timestamp",
+    )  # fmt: skip
+
+    def __init__(self, begin: int, first: int, timestamp: int, cell: int, limit: int, opened_at: float) -> None:
+        self.begin = begin
+        self.first = self.last = first
+        self.timestamp = timestamp
+        self.cell = cell
+        self.limit: int = limit
+        self.opened_at = opened_at
+        self.count = 0
+        self.parts: list[Part] = []
+        self.rejects: list[tuple[int, Any]] = []
+        self.size = 0
+        self.epoch: int | None = None
+        self.day_end: float = (timestamp // DAY_MS + 1) * DAY_MS
+        self.reason: Reason | None = None
+        self.landed: Landed | None = None
+
+    def add(self, parts: list[Part]) -> None:
+        """Append parts behind those that are there."""
+        self.parts += parts
+        self.count += sum(len(part.timestamps) for part in parts)
+        self.last = parts[-1].last
+
+    def lines(self) -> list[bytes]:
+        """What makes the data object, in order."""
+        return [part.lines for part in self.parts if part.lines is not None]
+
+    def accepted(self) -> int:
+        """How many records the data object holds."""
+        return sum(len(part.timestamps) for part in self.parts if part.lines is not None)
+
+    def offsets(self) -> list[int]:
+        """Every record's offset."""
+        return [offset for part in self.parts for offset in range(part.offset, part.last + 1)]
+
+    def part_of(self, offset: int) -> Part:
+        """The part that holds the record at `offset`."""
+        return next(part for part in self.parts if part.offset <= offset <= part.last)
+
+
+class Step(Enum):
+    """The two objects of a batch, in the order in which they are written (rule 7)."""
+
+    DATA = "data"
+    DEAD_LETTERS = "dead_letters"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A PUT that may start now. `assignment` tags its answer (rule 11)."""
+
+    partition: int
+    assignment: int
+    step: Step
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The object did not exist and now holds what was sent."""
+
+
+Answer: TypeAlias = Created | Landed
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything before `offset` is durable; `epoch` is the leader epoch of the record before it."""
+
+    offset: int
+    epoch: int | None
+
+
+class _Cell:
+    """Batches of one cell: the one being landed, and the closed ones behind it."""
+
+    __slots__ = ("flying", "waiting")
+
+    def __init__(self) -> None:
+        self.flying: Batch | None = None
+        self.waiting: deque[Batch] = deque()
+
+
+class Lane:
+    """One partition during one assignment. Everything before `start` is durable.
+
+    `position` is the next offset wanted from Kafka, `durable` the first offset that is
+    not yet safe in S3, `buffered` the memory held in bytes.
+    """
+
+    def __init__(
+        self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits, line: bytes
+    ) -> None:
+        """`line` is what every line of the partition begins with, see `body.line_start`."""
+        self.topic_id = topic_id
+        self.partition = partition
+        self.assignment = assignment
+        self.start = start
+        self.position = start
+        self.durable = start
+        self.buffered = 0
+        self.in_flight = 0
+        self.open: Batch | None = None
+        self.sealed = False
+        self._cells = cells
+        self._limits = limits
+        self._line = line
+        self._record_bytes = len(line) + COORDINATES_BYTES + TIMESTAMP_BYTES
+        self._queue: dict[int, _Cell] = {}
+        self._finished: dict[int, tuple[int, int | None]] = {}
+        self._read_up: list[Batch] = []
+        self._uncounted: list[Batch] = []
+        self._committed = start
+        self._epoch: int | None = None
+
+    # --- records in -----------------------------------------------------------
+
+    def feed(self, offset: int, timestamps: list[int], records: list[bytes], epoch: int | None, now: float) -> None:
+        """Take good records, as `body.bare` makes them, at consecutive offsets from `offset` on, of one leader epoch.
+
+        Offsets below `position` were taken before (Kafka repeats records after a seek) and
+        are left out. `now` is a monotonic time in seconds.
+        """
+        done, count = max(0, self.position - offset), len(records)
+        if done >= count:
+            return
+        size = sum(map(len, records)) + self._record_bytes * count
+        while done < count and not self.sealed:
+            batch = self._batch_of(offset + done, timestamps[done], now)
+            end = done + self._fitting(batch, timestamps, records, done, size)
+            times = timestamps[done:end]
+            lines = body.join(self._line, self.position, times, records[done:end])
+            self._append(batch, Part(self.position, times, lines), TIMESTAMP_BYTES * len(times) + len(lines), epoch)
+            done = end
+
+    def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
+        """Take a record that is none of the data object's: `row` is its dead letter. Otherwise like `feed`."""
+        if offset < self.position or self.sealed:
+            return
+        batch = self._batch_of(offset, timestamp, now)
+        batch.rejects.append((offset, row))
+        self._append(batch, Part(offset, [timestamp], None), TIMESTAMP_BYTES + self._row_size(row), epoch)
+
+    def _batch_of(self, offset: int, timestamp: int, now: float) -> Batch:
+        """The batch that takes the record at `offset`, opened where necessary; a hole before it becomes a gap."""
+        batch = self.open
+        if batch is None or offset >= batch.limit or timestamp >= batch.day_end:
+            batch = self._begin(offset, timestamp, now)
+        if offset != self.position:
+            batch.rejects.append((offset, Gap(self.position, offset - 1)))
+            batch.size += GAP_BYTES
+            self.buffered += GAP_BYTES
+            self.position = offset
+        return batch
+
+    def _fitting(self, batch: Batch, timestamps: list[int], records: list[bytes], at: int, size: int) -> int:
+        """How many records from index `at` on go into `batch`, one at least; all need `size` bytes at most."""
+        count = min(len(records) - at, batch.limit - self.position)
+        if batch.landed is not None:
+            return count  # it ends where the object does that exists
+        count = min(count, self._limits.records - batch.count)
+        times = timestamps[at : at + count]
+        if max(times) >= batch.day_end:
+            count = next(index for index, time in enumerate(times) if time >= batch.day_end)
+        room = self._limits.size_bytes - batch.size - PART_BYTES
+        if size >= room:
+            for index in range(count):
+                room -= len(records[at + index]) + self._record_bytes
+                if room <= 0:
+                    return index + 1
+        return count
+
+    def _append(self, batch: Batch, part: Part, size: int, epoch: int | None) -> None:
+        """Add records from `position` on to the open batch, and close it if that fills it."""
+        batch.add([part])
+        batch.size += size + PART_BYTES
+        batch.epoch = epoch
+        self.buffered += size + PART_BYTES
+        self.position = part.last + 1
+        if self.position == batch.limit:
+            self.close_open("cell")
+        elif batch.count >= self._limits.records:
+            self.close_open("records")
+        elif batch.size >= self._limits.size_bytes:
+            self.close_open("bytes")
+
+    def _begin(self, offset: int, timestamp: int, now: float) -> Batch:
+        """Open the batch of which the record at `offset` is the first (rules 2 and 3)."""
+        if self.open is not None:
+            if self.open.landed is not None:
+                raise self._vanished(self.open.landed, offset)
+            self.close_open("cell" if offset >= self.open.limit else "day")
+        batch = Batch(self.position, offset, timestamp, *self._cell_of(offset), now)
+        self.open = batch
+        return batch
+
+    def _cell_of(self, offset: int) -> tuple[int, int]:
+        """Rank and end of the cell that holds `offset` (rule 2)."""
+        return self._cells.rank(offset), self._cells.bounds(offset)[1]
+
+    @staticmethod
+    def _row_size(row: Any) -> int:
+        """Memory of a dead-letter row, whose key, payload and headers are base64."""
+        if not isinstance(row, DeadLetter):
+            return ROW_BYTES
+        texts = TEXT_BYTES + len(row.key or "") + TEXT_BYTES + len(row.payload or "") + len(row.error)
+        return ROW_BYTES + texts + sum(HEADER_BYTES + len(name) + len(value or "") for name, value in row.headers)
+
+    def close_open(self, reason: Reason) -> None:
+        """Close the open batch, if any; its PUT may start when the cell is free.
+
+        A batch whose object exists already (`landed`) ends exactly where that object
+        does, so nothing but its own last record closes it.
+        """
+        batch = self.open
+        if batch is None:
+            return
+        if batch.landed is None:
+            self.open = None
+            batch.reason = reason
+            self._queue.setdefault(batch.cell, _Cell()).waiting.append(batch)
+        elif self.position == batch.limit:
+            self.open = None
+            self._read_up.append(batch)
+
+    def close_old(self, now: float) -> None:
+        """Close the open batch when it has reached its age."""
+        if self.open is not None and now - self.open.opened_at >= self._limits.age_seconds:
+            self.close_open("age")
+
+    def seal(self, reason: Reason) -> None:
+        """Take no more records; land what is there (rule 11)."""
+        self.close_open(reason)
+        self.sealed = True
+
+    # --- PUTs out -------------------------------------------------------------
+
+    def puts(self) -> list[Put]:
+        """PUTs that may start now; each is given out once.
+
+        At most one a cell, the first of its cell first (rule 5), at most `window_cells`
+        cells from the first one that is not finished.
+        """
+        puts: list[Put] = []
+        for batch in self._read_up:
+            following = self._after_data(batch)
+            if following is not None:
+                puts.append(following)
+        self._read_up.clear()
+        horizon: float = inf
+        for rank, cell in self._queue.items():
+            if rank >= horizon or self.in_flight >= self._limits.in_flight:
+                break
+            if horizon == inf:
+                horizon = rank + self._limits.window_cells
+            for batch in self._startable(cell):
+                cell.flying = batch
+                self.in_flight += 1
+                puts.append(Put(self.partition, self.assignment, self._first_step(batch), batch))
+        return puts
+
+    def _startable(self, cell: _Cell) -> list[Batch]:
+        """What may be sent of a cell: the next batch, once its predecessor is durable (rule 5)."""
+        return [cell.waiting.popleft()] if cell.flying is None and cell.waiting else []
+
+    def _first_step(self, _batch: Batch) -> Step:
+        """The data object first, even an empty one: it alone fixes the range (rules 4 and 7)."""
+        return Step.DATA
+
+    # --- answers in -----------------------------------------------------------
+
+    def answer(self, put: Put, answer: Answer) -> Put | None:
+        """Take S3's answer to a PUT; returns the PUT that follows it in the same cell, if any.
+
+        Raises:
+            ProtocolError: the object that exists cannot be of this protocol.
+        """
+        if not self._is_mine(put):
+            return None
+        if put.step is Step.DEAD_LETTERS:
+            self._finish(put.batch)
+            return None
+        if isinstance(answer, Landed):
+            return self._found(put.batch, answer)
+        return self._after_data(put.batch)
+
+    def _is_mine(self, put: Put) -> bool:
+        """Whether an answer belongs to this assignment (rule 11)."""
+        return put.assignment == self.assignment
+
+    def _found(self, batch: Batch, landed: Landed) -> Put | None:
+        """Another writer, or our own lost answer, landed this key first: its range counts (rule 6)."""
+        self._check(batch, landed)
+        self._take_over(batch, landed.last_offset)
+        batch.landed = landed
+        if landed.rejected == 0:
+            self._release_lines(batch)
+        if batch.last < landed.last_offset:  # wait for the records that it holds and we have not read
+            if self.position > landed.last_offset:
+                raise self._vanished(landed, self.position)
+            batch.limit = landed.last_offset + 1
+            batch.day_end = inf
+            self.open = batch
+            return None
+        return self._after_data(batch)
+
+    def _check(self, batch: Batch, landed: Landed) -> None:
+        """Refuse an object that no writer of this protocol can have written here."""
+        where = f"partition {self.partition}, offset {batch.first}"
+        if (landed.topic_id, landed.partition) != (self.topic_id, self.partition):
+            raise ProtocolError(
+                f"{where}: the object there is of topic id {landed.topic_id}, partition {landed.partition}, expected "
+                f"{self.topic_id}, {self.partition}: the prefix holds another topic's data; use another "
+                "S3_DATA_PREFIX, S3_DEAD_LETTER_PREFIX and S3_STATE_PREFIX"
+            )
+        _, end = self._cells.bounds(batch.first)
+        if landed.first_offset != batch.first or not batch.first <= landed.last_offset < end:
+            raise ProtocolError(
+                f"{where}: the object there says it holds {landed.first_offset} to {landed.last_offset}, which is not "
+                f"inside its cell (it ends before {end}): it was not landed under this contract; move it away"
+            )
+
+    def _vanished(self, landed: Landed, offset: int) -> ProtocolError:
+        return ProtocolError(
+            f"partition {self.partition}: the object of offset {landed.first_offset} ends at offset "
+            f"{landed.last_offset}, but Kafka has no such record (it goes on to {offset}): the log was truncated or "
+            "compacted; cleanup.policy must be delete and unclean leader election off"
+        )
+
+    def _take_over(self, batch: Batch, last: int) -> None:
+        """Move records between `batch` and its successors in the cell so that it ends at `last`, if read that far."""
+        cell = self._queue[batch.cell]
+        if batch.last > last:
+            cell.waiting.appendleft(self._split(batch, last))
+            return
+        while cell.waiting and batch.last < last and cell.waiting[0].first <= last:
+            follower = cell.waiting.popleft()
+            if follower.last > last:
+                cell.waiting.appendleft(self._split(follower, last))
+            self._join(batch, follower)
+        if self.open is not None and batch.last < last and self.open.first <= last:
+            follower, self.open = self.open, None
+            if follower.last > last:
+                self.open = self._split(follower, last)
+            self._join(batch, follower)
+
+    def _split(self, batch: Batch, last: int) -> Batch:
+        """Cut the records behind `last` off `batch`; they become a batch of their own."""
+        kept = [part for part in batch.parts if part.last <= last]
+        rest = [part for part in batch.parts if part.offset > last]
+        if len(kept) + len(rest) < len(batch.parts):
+            head, tail = batch.parts[len(kept)].cut(last)
+            kept, rest = [*kept, head], [tail, *rest]
+        total = batch.count
+        batch.parts, batch.count = [], 0
+        batch.add(kept)
+        split = Batch(last + 1, rest[0].offset, rest[0].timestamps[0], batch.cell, batch.limit, batch.opened_at)
+        split.add(rest)
+        split.rejects = [pair for pair in batch.rejects if pair[0] > last]
+        batch.rejects = [pair for pair in batch.rejects if pair[0] <= last]
+        split.size = batch.size * split.count // total
+        batch.size -= split.size
+        split.epoch, batch.epoch = batch.epoch, None  # the epoch of a record in the middle is not known
+        split.reason = batch.reason
+        return split
+
+    @staticmethod
+    def _join(batch: Batch, follower: Batch) -> None:
+        """Append `follower`'s records to `batch`."""
+        batch.add(follower.parts)
+        batch.rejects += follower.rejects
+        batch.size += follower.size
+        batch.epoch = follower.epoch
+
+    def _release_lines(self, batch: Batch) -> None:
+        """Free the bytes of records that are landed already."""
+        for part in batch.parts:
+            part.lines = None
+        self.buffered -= batch.size
+        batch.size = 0
+
+    def _after_data(self, batch: Batch) -> Put | None:
+        """The batch's range is fixed: its dead letters follow, or it is done (rule 7)."""
+        if self._has_rejects(batch):
+            return Put(self.partition, self.assignment, Step.DEAD_LETTERS, batch)
+        self._finish(batch)
+        return None
+
+    def _has_rejects(self, batch: Batch) -> bool:
+        return bool(batch.rejects) if batch.landed is None else batch.landed.rejected > 0
+
+    def _finish(self, batch: Batch) -> None:
+        """Data and dead letters are durable: free the cell, move the durable offset if it is contiguous (rule 8)."""
+        cell = self._queue[batch.cell]
+        cell.flying = None
+        self.in_flight -= 1
+        self.buffered -= batch.size
+        if not cell.waiting:
+            del self._queue[batch.cell]
+        self._finished[batch.begin] = (batch.last + 1, batch.epoch)
+        self._uncounted.append(batch)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Move `durable` over everything that is finished without a hole (rule 8)."""
+        while self.durable in self._finished:
+            self.durable, self._epoch = self._finished.pop(self.durable)
+
+    # --- commits out ----------------------------------------------------------
+
+    def commit(self) -> Commit | None:
+        """What may be committed now, if that is more than last time (rule 8)."""
+        if self.durable <= self._committed:
+            return None
+        self._committed = self.durable
+        return Commit(self.durable, self._epoch)
+
+    def commit_failed(self) -> None:
+        """The last commit did not reach Kafka: offer it again."""
+        self._committed = self.start
+
+    # --- state for the loop ---------------------------------------------------
+
+    def take_finished(self) -> list[Batch]:
+        """Batches that became durable since the last call."""
+        finished, self._uncounted = self._uncounted, []
+        return finished
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way or waits to be: memory will be freed without reading on."""
+        reading = self.open is not None and self.open.landed is not None
+        return len(self._queue) > reading
+
+    @property
+    def settled(self) -> bool:
+        """Every record taken is durable, or is in an object that only lacks our reading the rest of it."""
+        if self.open is None:
+            return not self._queue
+        return self.open.landed is not None and self.in_flight == 1 and len(self._queue) == 1
+
+
+def rows_to_land(batch: Batch) -> list[tuple[int, Any]]:
+    """Offsets and rows of a batch's dead letters: exactly the rejects inside its final range (rule 7).
+
+    When the object existed, its content decides, not our own validation: what it does not
+    hold was rejected by its writer. A row is then None where we would have accepted.
+    """
+    if batch.landed is None or batch.landed.offsets is None:
+        return list(batch.rejects)
+    rows = dict.fromkeys((offset for offset in batch.offsets() if offset not in batch.landed.offsets), None)
+    ours = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
+    gaps = [(offset, row) for offset, row in batch.rejects if isinstance(row, Gap)]
+    return sorted([*gaps, *((offset, ours.get(offset)) for offset in rows)], key=lambda pair: pair[0])

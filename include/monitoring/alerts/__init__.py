@@ -1,0 +1,1 @@
+"""From verdicts to alerts, and from alerts to notices and their mail."""

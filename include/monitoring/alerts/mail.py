@@ -1,0 +1,136 @@
+"""The text of a notice: what, value against threshold, since when, what to do, where to look.
+
+One mail groups everything that waits. Plain text and HTML say the same. Texts that come
+from elsewhere (errors, test messages, rows) are escaped and cleared of secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from html import escape
+
+from include.catalogue import CONDITIONS
+from include.instants import span, to_text
+from include.monitoring.alerts.model import Notice, NoticeKind, OpenAlert
+from include.settings import AlertSettings
+
+LONGEST_DETAIL = 2_000
+MOST_DETAILS = 25
+JUST_NOW = timedelta(minutes=1)
+PLACES = {"Alert board": "/dags/pipeline_monitor", "Pipeline Health": "/plugin/pipeline-health"}
+"""Where a reader of any mail can look, in the Airflow UI."""
+
+_HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
+_SECRETS = (
+    (re.compile(r"(?i)\b(AKIA|ASIA)[0-9A-Z]{16}\b"), "[access key]"),
+    (re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@"), r"\1:[secret]@"),
+    (
+        re.compile(
+            r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?)"
+            r"(?:bearer\s+|basic\s+)?[^\s\"',;&]+"
+        ),
+        r"\1[secret]",
+    ),
+    (re.compile(r"https://hooks\.slack\.com/\S+"), "[webhook]"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message ready to be sent."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def without_secrets(text: str) -> str:
+    """The text with access keys, passwords, tokens and webhook addresses replaced by a word in brackets."""
+    for pattern, word in _SECRETS:
+        text = pattern.sub(word, text)
+    return text
+
+
+def render(notices: Sequence[Notice], settings: AlertSettings, environment: str, now: datetime) -> Mail:
+    """The one mail that tells of all `notices` (at least one)."""
+    groups = {kind: [one for one in notices if one.kind == kind] for kind in _HEADINGS}
+    texts, htmls = [], []
+    for kind, members in groups.items():
+        if members:
+            texts.append(f"{_HEADINGS[kind].upper()}\n")
+            htmls.append(f"<h2>{_HEADINGS[kind]}</h2>")
+        for one in members:
+            facts = _facts(one, settings, now)
+            texts.append(_as_text(one.alert, facts))
+            htmls.append(_as_html(one.alert, facts))
+    links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
+    texts.append("".join(f"{title}: {link}\n" for title, link in links.items()))
+    htmls += [f'<p><a href="{escape(link)}">{title}</a></p>' for title, link in links.items()]
+    return Mail(_subject(groups, environment), "\n".join(texts), _page("\n".join(htmls)))
+
+
+def _subject(groups: dict[NoticeKind, list[Notice]], environment: str) -> str:
+    every = [one for members in groups.values() for one in members]
+    prefix = f"[crypto-lakehouse {environment}]"
+    first = " ".join(every[0].alert.title.split())  # a header is one line
+    if len(every) == 1:
+        word = {"start": "", "reminder": "still: ", "recovery": "over: "}[every[0].kind]
+        return f"{prefix} {word}{first}"
+    words = {"start": "new", "reminder": "still open", "recovery": "over"}
+    counts = ", ".join(f"{len(members)} {words[kind]}" for kind, members in groups.items() if members)
+    return f"{prefix} {counts}: {first}, ..."
+
+
+def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple[str, str]]:
+    """Labels and values, in the order a reader needs them. A value that is a link begins with http."""
+    alert, condition = notice.alert, CONDITIONS[notice.alert.condition]
+    facts = [("What it means", condition.meaning)]
+    if alert.value:
+        facts.append(("Value", alert.value))
+    if alert.threshold:
+        facts.append(("Alarms when", alert.threshold))
+    end = notice.at if notice.kind == "recovery" else now
+    since, lasted = to_text(alert.since.replace(microsecond=0)), end - alert.since
+    facts.append(("Since", since if lasted < JUST_NOW else f"{since} ({span(lasted)})"))
+    if notice.kind == "recovery":
+        facts.append(("Over at", to_text(notice.at.replace(microsecond=0))))
+    facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]
+    if len(alert.details) > MOST_DETAILS:
+        facts.append(("Detail", f"and {len(alert.details) - MOST_DETAILS} more in the task's log"))
+    facts.append(("What to do", f"{settings.runbook_url}{condition.runbook}"))
+    if alert.run_url:
+        facts.append(("Run", alert.run_url))
+    return [(label, without_secrets(value)) for label, value in facts]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_DETAIL else f"{text[:LONGEST_DETAIL]} ... ({len(text):,} characters)"
+
+
+def _as_text(alert: OpenAlert, facts: Sequence[tuple[str, str]]) -> str:
+    lines = [f"{alert.severity}: {alert.title}"]
+    lines += [f"  {label}: " + value.replace("\n", "\n    ") for label, value in facts]
+    return "\n".join(lines) + "\n"
+
+
+def _as_html(alert: OpenAlert, facts: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(
+        f'<tr><th align="left" valign="top">{escape(label)}</th><td>{_cell(value)}</td></tr>' for label, value in facts
+    )
+    return f"<h3>{escape(alert.severity)}: {escape(alert.title)}</h3><table>{rows}</table>"
+
+
+def _cell(value: str) -> str:
+    if re.fullmatch(r"https?://\S+", value):
+        return f'<a href="{escape(value)}">{escape(value)}</a>'
+    return f'<span style="white-space: pre-wrap">{escape(value)}</span>'
+
+
+def _page(body: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"></head>'
+        f'<body style="font-family: sans-serif; font-size: 14px">\n{body}\n</body></html>'
+    )

@@ -1,0 +1,101 @@
+"""Keeps the alert state in S3, written only if nobody else wrote it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from include.instants import to_text
+from include.monitoring.alerts.model import AlertState
+from include.settings import StorageSettings
+from include.state import json_object
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ATTEMPTS = 40
+"""A tick and a dozen callbacks make three changes each, and each conflict means that one of them got through."""
+
+Result = TypeVar("Result")
+
+
+class AlertStore(Protocol):
+    """Where the alert state is kept."""
+
+    def load(self) -> tuple[AlertState, str | None]:
+        """The state and a mark of its version (None: there is none yet)."""
+        ...
+
+    def save(self, state: AlertState, version: str | None) -> None:
+        """Write the state. Raises StateChangedError when `version` is no longer the present one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class S3AlertStore:
+    """The alert state as one object in the bucket."""
+
+    s3: S3Client
+    storage: StorageSettings
+
+    @property
+    def key(self) -> str:
+        """Key of the object."""
+        return f"{self.storage.state_prefix}alerts.json"
+
+    def load(self) -> tuple[AlertState, str | None]:
+        """The state; empty before the first alert.
+
+        Raises:
+            StateUnreadableError: the object is there but broken.
+            ClientError, BotoCoreError: S3 refused or could not be reached.
+        """
+        found = json_object.read(self.s3, self.storage.bucket, self.key)
+        if found is None:
+            return AlertState(), None
+        try:
+            return AlertState.from_json(found[0]), found[1]
+        except ValueError as error:
+            raise json_object.StateUnreadableError(f"s3://{self.storage.bucket}/{self.key}: {error}") from error
+
+    def save(self, state: AlertState, version: str | None) -> None:
+        """Write the state if the object is still at `version`.
+
+        Raises:
+            StateChangedError: it is not.
+            ClientError, BotoCoreError: S3 refused or could not be reached.
+        """
+        json_object.replace(self.s3, self.storage.bucket, self.key, state.to_json(), version)
+
+    def require(self) -> None:
+        """Read the state, and write an object beside it: what cannot be written keeps nothing.
+
+        Raises:
+            StateUnreadableError: the state is broken.
+            ClientError, BotoCoreError: S3 refused one of both or could not be reached.
+        """
+        self.load()
+        beside = f"{self.storage.state_prefix}alerts_can_be_written.json"
+        json_object.write(self.s3, self.storage.bucket, beside, {"at": to_text(datetime.now(UTC))})
+
+
+def update(store: AlertStore, change: Callable[[AlertState], tuple[AlertState, Result]]) -> Result:
+    """Read, change, write; again from the start when somebody else wrote in between. Nothing to change, no write.
+
+    Raises:
+        StateChangedError: other writers got in each time.
+    """
+    for attempt in range(ATTEMPTS):
+        state, version = store.load()
+        after, result = change(state)
+        if after == state:
+            return result
+        try:
+            store.save(after, version)
+            return result
+        except json_object.StateChangedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")

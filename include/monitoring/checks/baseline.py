@@ -1,0 +1,64 @@
+"""The throughput that is usual at this hour, learned from the last days in CloudWatch.
+
+Off unless MONITOR_THROUGHPUT_BASELINE=learned. Markets and pollers have hours: the same
+hour of each of the last days (and its neighbours) is compared, the median is robust against
+a day on which something was broken, and a share of it is the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import TYPE_CHECKING
+
+from include.catalogue import METRICS, MONITOR_SECONDS
+from include.monitoring.checks import cloudwatch
+from include.settings import MonitorSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+DAYS = 7
+FEWEST_DAYS = 3
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Messages in five minutes below which throughput is low; None while there is too little history (`note`)."""
+
+    value: float | None
+    note: str
+
+
+def read(client: CloudWatchClient, settings: MonitorSettings, now: datetime) -> Baseline:
+    """The baseline for this hour from CloudWatch's hourly sums.
+
+    Raises:
+        ClientError, BotoCoreError: CloudWatch refused or could not be reached.
+    """
+    consumed = METRICS["MessagesConsumed"]
+    end = now.replace(minute=0, second=0, microsecond=0)
+    series = cloudwatch.read(
+        client, settings.namespace, settings.environment, [consumed], end - timedelta(days=DAYS, hours=2), end, HOUR
+    )
+    return learn(series[consumed.name], now, settings.baseline_share)
+
+
+def learn(hourly: Sequence[tuple[datetime, float]], now: datetime, share: float) -> Baseline:
+    """The baseline from hourly sums of messages: `share` of the median of this hour and its neighbours, day by day."""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    days: set[int] = set()
+    sums: list[float] = []
+    for at, value in hourly:
+        back = this_hour - at
+        day = round(back / timedelta(days=1))
+        if 1 <= day <= DAYS and abs(back - timedelta(days=day)) <= HOUR:
+            days.add(day)
+            sums.append(value)
+    if len(days) < FEWEST_DAYS:
+        return Baseline(None, f"learning: {len(days)} of {FEWEST_DAYS} days of history at this hour")
+    usual = median(sums) * MONITOR_SECONDS / HOUR.total_seconds()
+    return Baseline(usual * share, f"{share:.0%} of the usual {usual:,.0f} messages at this hour")

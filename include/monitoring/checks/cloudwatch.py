@@ -1,0 +1,169 @@
+"""CloudWatch: what is published, what is read back, and what the alarms are set to."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from include.catalogue import METRICS, Layer, Metric, Statistic, dimension_values
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef, MetricDatumTypeDef
+
+log = logging.getLogger(__name__)
+
+MAX_DATA = 1000
+"""Data in one PutMetricData call at most (CloudWatch service quota)."""
+MAX_ALARMS = 100
+"""Alarm names in one DescribeAlarms call at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One number of one metric of the catalogue, in the metric's unit."""
+
+    metric: str
+    value: float
+    layer: Layer | None = None
+
+
+def publish(client: CloudWatchClient, namespace: str, environment: str, data: Sequence[Datum], at: datetime) -> int:
+    """Publish `data`, log the status, return how many numbers CloudWatch took.
+
+    Raises:
+        ValueError: a number is not finite; unknown values are left out by the caller, never sent.
+        ClientError, BotoCoreError: CloudWatch refused or could not be reached.
+    """
+    body = [_datum(one, environment, at) for one in data]
+    for begin in range(0, len(body), MAX_DATA):
+        answer = client.put_metric_data(Namespace=namespace, MetricData=body[begin : begin + MAX_DATA])
+        log.info(
+            "cloudwatch status=%s request_id=%s namespace=%s metrics=%d",
+            answer["ResponseMetadata"]["HTTPStatusCode"],
+            answer["ResponseMetadata"].get("RequestId", "none"),
+            namespace,
+            len(body[begin : begin + MAX_DATA]),
+        )
+    return len(body)
+
+
+def _datum(one: Datum, environment: str, at: datetime) -> MetricDatumTypeDef:
+    if not math.isfinite(one.value):
+        raise ValueError(f"metric {one.metric} is {one.value}: leave an unknown number out")
+    metric = METRICS[one.metric]
+    dimensions = dimension_values(metric, environment, one.layer)
+    return {
+        "MetricName": metric.name,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+        "Timestamp": at,
+        "Value": one.value,
+        "Unit": metric.unit,
+    }
+
+
+Series = list[tuple[datetime, float]]
+
+
+def read(
+    client: CloudWatchClient,
+    namespace: str,
+    environment: str,
+    metrics: Iterable[Metric],
+    begin: datetime,
+    end: datetime,
+    period: timedelta,
+    statistic: Statistic | None = None,
+) -> dict[str, Series]:
+    """Points of each metric between `begin` and `end`, oldest first, one a `period` that has data.
+
+    `statistic` overrides the metric's own. A metric without data has an empty list: that
+    is "no data", which is not zero.
+
+    Raises:
+        ClientError, BotoCoreError: CloudWatch refused or could not be reached.
+    """
+    asked = list(metrics)
+    queries = [_query(index, one, namespace, environment, period, statistic) for index, one in enumerate(asked)]
+    points: dict[str, Series] = {one.name: [] for one in asked}
+    pages = client.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=queries, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
+    )
+    for page in pages:
+        for result in page["MetricDataResults"]:
+            name = asked[int(result["Id"].removeprefix("m"))].name
+            points[name].extend(zip(result["Timestamps"], result["Values"], strict=True))
+    return {name: sorted(series) for name, series in points.items()}
+
+
+def _query(
+    index: int, metric: Metric, namespace: str, environment: str, period: timedelta, statistic: Statistic | None
+) -> MetricDataQueryTypeDef:
+    dimensions = dimension_values(metric, environment)
+    return {
+        "Id": f"m{index}",
+        "ReturnData": True,
+        "MetricStat": {
+            "Metric": {
+                "Namespace": namespace,
+                "MetricName": metric.name,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+            },
+            "Period": int(period.total_seconds()),
+            "Stat": statistic or metric.statistic,
+        },
+    }
+
+
+def alarm_thresholds(client: CloudWatchClient, names: Sequence[str]) -> dict[str, float]:
+    """Thresholds of the alarms that exist among `names`.
+
+    Raises:
+        ClientError, BotoCoreError: CloudWatch refused or could not be reached.
+    """
+    found: dict[str, float] = {}
+    for begin in range(0, len(names), MAX_ALARMS):
+        answer = client.describe_alarms(AlarmNames=list(names[begin : begin + MAX_ALARMS]), AlarmTypes=["MetricAlarm"])
+        for alarm in answer.get("MetricAlarms", ()):
+            threshold = alarm.get("Threshold")
+            if threshold is not None:
+                found[alarm["AlarmName"]] = float(threshold)
+    return found
+
+
+def combine(series: Sequence[tuple[datetime, float]], statistic: Statistic) -> float | None:
+    """One number from several periods' points by the metric's statistic; None without points.
+
+    The mean of means is only exact when each point stands for as many observations; the
+    monitor uses it for what it logs, never for a check.
+    """
+    values = [value for _, value in series]
+    if not values:
+        return None
+    if statistic == "Sum":
+        return sum(values)
+    if statistic == "Maximum":
+        return max(values)
+    if statistic == "Minimum":
+        return min(values)
+    return sum(values) / len(values)
+
+
+def windows(
+    series: Sequence[tuple[datetime, float]], statistic: Statistic, end: datetime, width: timedelta, count: int
+) -> list[float | None]:
+    """`count` windows of `width` that end at `end`, oldest first, each combined by `statistic`."""
+    edges = [end - width * index for index in range(count, -1, -1)]
+    return [
+        combine([point for point in series if left <= point[0] < right], statistic) for left, right in pairwise(edges)
+    ]
+
+
+def by_layer(metric: str, values: Mapping[Layer, float | None]) -> list[Datum]:
+    """One datum for each layer whose value is known."""
+    return [Datum(metric, value, layer) for layer, value in values.items() if value is not None]

@@ -1,0 +1,203 @@
+"""Reads the group's and the topic's offsets from Kafka.
+
+Takes an `AdminClient` and a `Consumer` made elsewhere: from the Kafka provider's hooks
+inside Airflow (`connections.py`), directly in tests and in the status screen. The consumer
+only looks (assign, no group membership, no commit), so it disturbs nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions as GroupPartitions
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from include.ingest.topic import is_built_in
+from include.monitoring.checks.lag import PartitionOffsets
+
+TIMEOUT_SECONDS = 10.0
+COORDINATOR_ATTEMPTS = 10
+COORDINATOR_PAUSE_SECONDS = 0.5
+_COORDINATOR_MOVES = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
+_NOT_KNOWN_TO_THE_BROKER = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
+
+Answer = TypeVar("Answer")
+
+
+class KafkaUnreadableError(RuntimeError):
+    """Kafka could not be read; the text says what was asked and what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReading:
+    """Everything one tick asks Kafka. `members` and `retention` are None when the broker cannot tell.
+
+    `retention` is also None for a topic that keeps everything (retention.ms=-1).
+    """
+
+    partitions: tuple[PartitionOffsets, ...]
+    members: int | None
+    group_state: str
+    retention: timedelta | None
+
+
+def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> TopicReading:
+    """Offsets of all partitions, the group's members, the topic's retention.
+
+    Raises:
+        KafkaUnreadableError: the broker does not answer, or there is no such topic.
+    """
+    try:
+        partitions, built_in = _partitions(admin, topic)
+        members, state = _from_coordinator(lambda: _members(admin, group))
+        offsets = _from_coordinator(lambda: _offsets(admin, topic, group, partitions))
+        times = record_times(consumer, topic, {one.partition: one.position for one in offsets if one.lag})
+        return TopicReading(
+            partitions=tuple(replace(one, oldest_unread_at=times.get(one.partition)) for one in offsets),
+            members=members,
+            group_state=state,
+            retention=None if built_in else _retention(admin, topic),
+        )
+    except KafkaException as error:
+        raise KafkaUnreadableError(
+            f"Kafka could not be read (topic {topic}, group {group}): {error.args[0].str()}. "
+            "Check the connection kafka_default and that the brokers answer."
+        ) from error
+
+
+def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
+    """Numbers of the partitions, and whether the broker is the built-in one, which tells no configuration."""
+    listed = admin.list_topics(topic, timeout=TIMEOUT_SECONDS)
+    found = listed.topics[topic]
+    if found.error is not None:
+        raise KafkaUnreadableError(
+            f"Kafka has no readable topic {topic}: {found.error.str()}. "
+            "Check KAFKA_TOPIC; a topic that was never made is made by: python -m include.ingest create-topic"
+        )
+    return sorted(found.partitions), is_built_in(listed.cluster_id)
+
+
+def _from_coordinator(ask: Callable[[], Answer]) -> Answer:
+    """The answer to a question for the group's coordinator, which after a broker's start or fall first has to load."""
+    for _ in range(COORDINATOR_ATTEMPTS - 1):
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_MOVES:
+                raise
+            time.sleep(COORDINATOR_PAUSE_SECONDS)
+    return ask()
+
+
+def _members(admin: AdminClient, group: str) -> tuple[int | None, str]:
+    """Members of the group (0 for one that does not exist) and its state in words."""
+    try:
+        described = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group].result()
+    except KafkaException as error:
+        code = error.args[0].code()
+        if code in _NOT_KNOWN_TO_THE_BROKER:
+            return None, "unknown to this broker"
+        if code == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0, "does not exist"
+        raise
+    if described.state == ConsumerGroupState.DEAD:
+        return 0, "does not exist"
+    return len(described.members), described.state.name.lower()
+
+
+def _offsets(admin: AdminClient, topic: str, group: str, partitions: Iterable[int]) -> list[PartitionOffsets]:
+    wanted = [TopicPartition(topic, partition) for partition in partitions]
+    asked = [GroupPartitions(group, wanted)]
+    committed_future = admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_SECONDS)[group]
+    # Committed before latest, so that a consumer at the end never shows a negative lag.
+    answered = committed_future.result().topic_partitions
+    for one in answered:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    committed = {one.partition: one.offset if one.offset >= 0 else None for one in answered}
+    earliest = _list_offsets(admin, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    latest = _list_offsets(admin, wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    return [PartitionOffsets(p, earliest[p], latest[p], committed.get(p)) for p in (one.partition for one in wanted)]
+
+
+def _list_offsets(admin: AdminClient, wanted: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+    futures = admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=TIMEOUT_SECONDS)
+    return {where.partition: future.result().offset for where, future in futures.items()}
+
+
+def _retention(admin: AdminClient, topic: str) -> timedelta | None:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        settings: Mapping[str, Any] = admin.describe_configs([resource], request_timeout=TIMEOUT_SECONDS)[
+            resource
+        ].result()
+    except KafkaException as error:
+        if error.args[0].code() in _NOT_KNOWN_TO_THE_BROKER:
+            return None
+        raise
+    milliseconds = int(settings["retention.ms"].value)
+    return None if milliseconds < 0 else timedelta(milliseconds=milliseconds)
+
+
+def record_times(
+    consumer: Consumer, topic: str, positions: Mapping[int, int], seconds: float = TIMEOUT_SECONDS
+) -> dict[int, datetime]:
+    """Kafka timestamp of the first record at or after each position, by partition.
+
+    A partition is left out when no record came in time (nothing but transaction markers) or
+    its record has no timestamp. One record a partition is taken; the consumer is closed.
+    """
+    times: dict[int, datetime] = {}
+    waiting = dict(positions)
+    try:
+        if waiting:
+            consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in waiting.items()])
+        deadline = time.monotonic() + seconds
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            message = consumer.poll(left)
+            if message is None:
+                break
+            fault = message.error()
+            if fault is not None:
+                raise KafkaException(fault)
+            partition = message.partition()
+            if partition is None or waiting.pop(partition, None) is None:
+                continue
+            consumer.pause([TopicPartition(topic, partition)])
+            kind, milliseconds = message.timestamp()
+            if kind:
+                times[partition] = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    finally:
+        consumer.close()
+    return times
+
+
+def looker_config(group: str) -> dict[str, str | int | bool]:
+    """What the looking consumer needs on top of the connection's settings: small fetches, and no membership.
+
+    librdkafka looks up the coordinator of `group.id` although nothing is ever joined or committed, and a broker with
+    access rules refuses that for a group that may not be described. The consumer's group may: its offsets are read too.
+    """
+    return {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",  # a position that retention deleted meanwhile: the next record counts
+        "fetch.max.bytes": 1_000_000,
+        "max.partition.fetch.bytes": 65_536,
+        "queued.max.messages.kbytes": 1_024,
+        "socket.timeout.ms": 10_000,
+    }

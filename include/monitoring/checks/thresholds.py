@@ -1,0 +1,73 @@
+"""The thresholds in force: the catalogue's, unless the Airflow Variable `monitor_thresholds` says otherwise.
+
+The Variable is a JSON object of condition names and numbers, like
+`{"kafka_lag": 5000, "stale_gold": 10800}`; it is read in each tick, so a change needs no
+deployment. What cannot be used is named and makes the condition `monitor_blind` red; the
+catalogue's threshold stays in force for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from include.catalogue import CONDITIONS
+
+VARIABLE = "monitor_thresholds"
+EXAMPLE = '{"kafka_lag": 5000}'
+FROM_CATALOGUE = "catalogue"
+FROM_VARIABLE = f"Variable {VARIABLE}"
+FROM_HISTORY = "learned from the last days"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number in the unit of the condition's metric, and where it comes from."""
+
+    value: float
+    source: str = FROM_CATALOGUE
+
+
+def in_force(variable: str | None) -> tuple[dict[str, Threshold], list[str]]:
+    """The threshold of every condition with a metric, and what is wrong with the Variable (nothing: empty)."""
+    thresholds = {name: Threshold(one.threshold) for name, one in CONDITIONS.items() if one.metric}
+    overrides, faults = _parse(variable)
+    for name, value in overrides.items():
+        fault = _fault(name, value, thresholds)
+        if fault:
+            faults.append(f"{FROM_VARIABLE}: {fault}")
+        else:
+            thresholds[name] = Threshold(float(value), FROM_VARIABLE)
+    return thresholds, faults
+
+
+def _parse(variable: str | None) -> tuple[dict[str, Any], list[str]]:
+    if variable is None or not variable.strip():
+        return {}, []
+    try:
+        content = json.loads(variable)
+    except ValueError as error:
+        return {}, [f"{FROM_VARIABLE} is not JSON ({error}): write it like {EXAMPLE}"]
+    if not isinstance(content, dict):
+        return {}, [f"{FROM_VARIABLE} is a {type(content).__name__}, not an object of names and numbers"]
+    return content, []
+
+
+def _fault(name: str, value: Any, thresholds: Mapping[str, Threshold]) -> str | None:
+    if name not in thresholds:
+        return f"{name!r} is no condition with a threshold; there are {', '.join(sorted(thresholds))}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        return f"{name} is {value!r}, not a number from 0 up"
+    return None
+
+
+def differing_alarms(thresholds: Mapping[str, Threshold], alarms: Mapping[str, float]) -> dict[str, str]:
+    """For each condition whose CloudWatch alarm (`alarms`: threshold by condition name) differs, a warning."""
+    return {
+        name: f"its CloudWatch alarm is set to {alarms[name]:g}, the monitor to {limit.value:g} ({limit.source})"
+        for name, limit in thresholds.items()
+        if name in alarms and alarms[name] != limit.value and limit.source != FROM_HISTORY
+    }

@@ -1,0 +1,127 @@
+"""Clients for the watching side, made by the Airflow providers' hooks from Airflow's connections.
+
+Connections: `kafka_default`, `aws_default`, `smtp_default`.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid, parseaddr
+from smtplib import SMTP
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
+from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook
+from airflow.providers.smtp.hooks.smtp import SmtpHook
+from botocore.config import Config
+from confluent_kafka import Consumer
+
+from include.monitoring.alerts.mail import Mail
+from include.monitoring.checks.kafka_offsets import looker_config
+from include.settings import AwsSettings
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+
+log = logging.getLogger(__name__)
+
+KAFKA = "kafka_default"
+AWS = "aws_default"
+SMTP_SERVER = "smtp_default"
+
+_PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+"""A tick is five minutes: say soon that a service is down, instead of botocore's minutes of waiting."""
+
+_PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+"""Somebody waits for the page, and it renews itself: no second attempt."""
+
+
+def s3_client() -> S3Client:
+    """S3 by the connection `aws_default`."""
+    return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PATIENCE).get_conn())
+
+
+def page_s3_client() -> S3Client:
+    """S3 by the connection `aws_default`, for the page Pipeline Health."""
+    return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PAGE_PATIENCE).get_conn())
+
+
+def own_s3_client(aws: AwsSettings) -> S3Client:
+    """S3 with the credentials of this process (the usual AWS chain), where Airflow opens no connection."""
+    return boto3.client("s3", region_name=aws.default_region, endpoint_url=aws.endpoint_url, config=_PATIENCE)
+
+
+def cloudwatch_client() -> CloudWatchClient:
+    """CloudWatch by the connection `aws_default`."""
+    return cast("CloudWatchClient", _aws("cloudwatch"))
+
+
+def sns_client() -> SNSClient:
+    """SNS by the connection `aws_default`."""
+    return cast("SNSClient", _aws("sns"))
+
+
+def _aws(service: str) -> Any:
+    return AwsBaseHook(aws_conn_id=AWS, client_type=service, config=_PATIENCE).get_conn()
+
+
+def kafka_admin() -> AdminClient:
+    """Kafka's admin client by the connection `kafka_default`."""
+    return cast("AdminClient", KafkaAdminClientHook(kafka_config_id=KAFKA).get_conn)
+
+
+class _KafkaLookerHook(KafkaBaseHook):
+    """A consumer of the same connection that only looks: no group membership, no commit."""
+
+    group = ""
+
+    def _get_client(self, config: dict[str, Any]) -> Consumer:
+        return Consumer(config | looker_config(self.group))
+
+
+def kafka_looker(group: str) -> Consumer:
+    """A consumer by the connection `kafka_default`, see `looker_config`; the caller closes it."""
+    hook = _KafkaLookerHook(kafka_config_id=KAFKA)  # type: ignore[no-untyped-call]
+    hook.group = group
+    return cast("Consumer", hook.get_conn)
+
+
+class _MailHook(SmtpHook):
+    """The SMTP provider's hook for a message with a plain-text and an HTML part."""
+
+    def deliver(self, message: EmailMessage) -> None:
+        """Send it. When only some of the recipients were refused the others have it: that is logged, not repeated."""
+        refused = cast("SMTP", self._smtp_client).send_message(message)
+        for address, (code, said) in refused.items():
+            log.error("the mail server refused %s (%d %s): check ALERT_EMAILS", address, code, _text(said))
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode(errors="replace") if isinstance(said, bytes) else said
+
+
+def send_mail(mail: Mail, to: list[str], sender: str) -> None:
+    """Send by the connection `smtp_default`.
+
+    Raises:
+        SMTPException, OSError, AirflowException: the server cannot be reached, or refuses the mail or every recipient.
+    """
+    message = EmailMessage()
+    message["Subject"] = mail.subject
+    message["To"] = ", ".join(to)
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or None)
+    message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence note answers it
+    message["From"] = sender
+    message.set_content(mail.text)
+    message.add_alternative(mail.html, subtype="html")
+    with _MailHook(smtp_conn_id=SMTP_SERVER) as server:
+        cast("_MailHook", server).deliver(message)

@@ -1,0 +1,47 @@
+"""Brings Airflow's metadata database up to date and imports connections, pools and variables into it.
+
+One process for all steps, as every `airflow` command costs seconds of imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+
+def prepare(connections: Mapping[str, object], pools: Mapping[str, object], variables: Mapping[str, object]) -> None:
+    """Migrate the database, then import what is given, each in the form that `airflow ... import` reads."""
+    from airflow.cli.cli_parser import get_parser
+
+    steps: list[list[str]] = [["db", "migrate"]]
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, content, options in (
+            ("connections", connections, ["--overwrite"]),
+            ("pools", pools, []),
+            ("variables", variables, []),
+        ):
+            if content:
+                path = Path(folder) / f"{kind}.json"
+                path.write_text(json.dumps(content))
+                steps.append([kind, "import", *options, str(path)])
+        parser = get_parser()
+        for step in steps:
+            arguments = parser.parse_args(step)
+            arguments.func(arguments)
+    read_beside_a_writer()
+
+
+def read_beside_a_writer() -> None:
+    """Switch the SQLite file to its write-ahead log, for good: readers and the writer no longer lock each other out."""
+    from airflow.configuration import conf
+
+    path = make_url(conf.get("database", "sql_alchemy_conn")).database
+    assert path is not None
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("pragma journal_mode=wal")

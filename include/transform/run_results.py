@@ -1,0 +1,141 @@
+"""What one dbt invocation said about its tests: `target/run_results.json` and `target/manifest.json`, read once.
+
+The transform side passes it on (log, mail, layer state), the history keeps it for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from include.catalogue import LAYERS
+from include.instants import from_text
+
+CROSS_LAYER = "cross_layer"
+"""Layer of a test that looks at models of several layers."""
+
+FAILED = frozenset({"fail", "error"})
+"""dbt's statuses of a test that stops the flow."""
+NOT_PASSED = FAILED | {"warn"}
+"""These and the statuses of a test that somebody should look at."""
+
+
+class RunResultsError(ValueError):
+    """dbt's files are not what they should be; the text names the file and the fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """One data test. `failures` counts rows; `stored_in` is the table that keeps them, empty when there is none; `sql`
+    is what ran, empty when nothing did.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    node_id: str
+    name: str
+    layer: str
+    model: str
+    severity: str
+    status: str
+    failures: int
+    seconds: float
+    message: str
+    stored_in: str = ""
+    sql: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call of dbt; `finished_at` is UTC.
+
+    `scanned` is by model how many bytes its statement and those of its tests read, as far as the adapter tells
+    (dbt-athena does, DuckDB does not; what a macro asks with `run_query` is in neither).
+    """
+
+    invocation_id: str
+    finished_at: datetime
+    tests: tuple[TestResult, ...]
+    scanned: Mapping[str, int] = field(default_factory=dict)
+
+
+def read(project_dir: Path) -> Invocation:
+    """The last dbt invocation in `project_dir`.
+
+    Raises:
+        FileNotFoundError: dbt left no files: it failed before it ran anything.
+        RunResultsError: they are not dbt's.
+    """
+    target = project_dir / "target"
+    texts = [(target / name).read_text() for name in ("run_results.json", "manifest.json")]
+    try:
+        return from_artifacts(*(json.loads(text) for text in texts))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunResultsError(f"{target} does not hold dbt's results ({type(error).__name__}: {error})") from error
+
+
+def from_artifacts(run_results: Mapping[str, Any], manifest: Mapping[str, Any]) -> Invocation:
+    """The invocation whose two files these are."""
+    tests = [one for one in run_results["results"] if str(one["unique_id"]).startswith("test.")]
+    metadata = run_results["metadata"]
+    return Invocation(
+        invocation_id=metadata["invocation_id"],
+        finished_at=from_text(metadata["generated_at"]),
+        tests=tuple(_test(one, manifest) for one in tests),
+        scanned=_scanned(run_results["results"], manifest),
+    )
+
+
+def _scanned(results: Iterable[Mapping[str, Any]], manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes read, by model; a test's count for the model it is attached to, else for all it reads, named together."""
+    found: Counter[str] = Counter()
+    for result in results:
+        read = (result.get("adapter_response") or {}).get("data_scanned_in_bytes")
+        if read is not None:
+            node = manifest["nodes"].get(str(result["unique_id"]), {})
+            is_test = node.get("resource_type") == "test"
+            found[_names(_models(node, manifest)) if is_test else str(node.get("name", ""))] += int(read)
+    return dict(found)
+
+
+def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
+    node_id = str(result["unique_id"])
+    node = manifest["nodes"].get(node_id, {})
+    models, status = _models(node, manifest), str(result["status"])
+    stored = node.get("config", {}).get("store_failures") and status in {"fail", "warn"}
+    return TestResult(
+        node_id=node_id,
+        name=node_id.split(".")[2],
+        layer=_layer(models),
+        model=_names(models),
+        severity=str(node.get("config", {}).get("severity", "error")).lower(),
+        status=status,
+        failures=int(result.get("failures") or 0),
+        seconds=float(result.get("execution_time") or 0),
+        message=result.get("message") or "",
+        stored_in=str(node.get("relation_name") or "") if stored else "",
+        sql=str(result.get("compiled_code") or "").strip(),
+    )
+
+
+def _models(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The model the test is attached to, else all that it reads (also sources and seeds)."""
+    attached = node.get("attached_node")
+    wanted = [attached] if attached else node.get("depends_on", {}).get("nodes", [])
+    known = (manifest["nodes"].get(one) or manifest.get("sources", {}).get(one) for one in wanted)
+    return [one for one in known if one]
+
+
+def _names(models: Iterable[Mapping[str, Any]]) -> str:
+    return ",".join(str(model["name"]) for model in models)
+
+
+def _layer(models: list[Mapping[str, Any]]) -> str:
+    """The layer whose folder holds the models; `cross_layer` for several, empty for none (a seed, say)."""
+    layers = {layer for model in models for layer in LAYERS if layer in Path(str(model.get("path", ""))).parts}
+    return layers.pop() if len(layers) == 1 else CROSS_LAYER if layers else ""

@@ -1,1 +1,0 @@
-"""Measures the pipeline, decides what is wrong, and tells people once."""

@@ -1,0 +1,113 @@
+"""What a mail says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.monitoring.alerts.mail import render, without_secrets
+from include.monitoring.alerts.model import Notice, NoticeKind, OpenAlert
+from include.settings import AlertSettings
+
+NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+SETTINGS = AlertSettings(airflow_url="http://airflow.test/", runbook_url="https://docs.test/runbooks/")
+LAG = OpenAlert(
+    key="kafka_lag",
+    condition="kafka_lag",
+    severity="error",
+    title="Kafka lag is high",
+    since=NOW - timedelta(minutes=25),
+    notified_at=NOW,
+    value="2,345",
+    threshold="> 1,000, catalogue",
+    details=("slowest partition 2,000 messages, the oldest is 20 min old",),
+    run_url="http://airflow.test/dags/pipeline_monitor/runs/x",
+)
+
+
+def notice(kind: NoticeKind, alert: OpenAlert = LAG) -> Notice:
+    return Notice("1", kind, alert, NOW)
+
+
+def test_a_start_says_what_value_threshold_since_and_what_to_do() -> None:
+    mail = render([notice("start")], SETTINGS, "test", NOW)
+    assert mail.subject == "[crypto-lakehouse test] Kafka lag is high"
+    for part in (
+        "2,345",
+        "> 1,000, catalogue",
+        "2026-11-23T14:05:00Z (25 min)",
+        "slowest partition 2,000 messages",
+        "https://docs.test/runbooks/kafka_lag.md",
+        "http://airflow.test/dags/pipeline_monitor/runs/x",
+        "Alert board: http://airflow.test/dags/pipeline_monitor\n",
+        "Pipeline Health: http://airflow.test/plugin/pipeline-health\n",
+    ):
+        assert part in mail.text
+    assert '<a href="https://docs.test/runbooks/kafka_lag.md">' in mail.html
+    assert '<a href="http://airflow.test/plugin/pipeline-health">Pipeline Health</a>' in mail.html
+    assert "&gt; 1,000, catalogue" in mail.html
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "heading"),
+    [("reminder", "still: Kafka lag is high", "STILL OPEN"), ("recovery", "over: Kafka lag is high", "OVER")],
+)
+def test_reminder_and_recovery(kind: NoticeKind, subject: str, heading: str) -> None:
+    mail = render([notice(kind)], SETTINGS, "test", NOW)
+    assert mail.subject.endswith(subject)
+    assert heading in mail.text
+
+
+def test_several_notices_are_one_mail_with_the_starts_first() -> None:
+    gold = replace(LAG, key="stale_gold", condition="stale_gold", title="Gold data is old")
+    mail = render([notice("recovery"), notice("start", gold)], SETTINGS, "test", NOW)
+    assert mail.subject == "[crypto-lakehouse test] 1 new, 1 over: Gold data is old, ..."
+    assert mail.text.index("Gold data is old") < mail.text.index("Kafka lag is high")
+
+
+def test_texts_from_elsewhere_are_escaped() -> None:
+    mail = render([notice("start", replace(LAG, details=("<script>alert(1)</script>",)))], SETTINGS, "test", NOW)
+    assert "<script>" not in mail.html
+    assert "&lt;script&gt;" in mail.html
+
+
+def test_long_and_many_details_are_cut() -> None:
+    alert = replace(LAG, details=("x" * 5000, *("y" for _ in range(60))))
+    mail = render([notice("start", alert)], SETTINGS, "test", NOW)
+    assert "... (5,000 characters)" in mail.text
+    assert "and 36 more in the task's log" in mail.text
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("sasl.password=hunter2 refused", "hunter2"),
+        ('{"password": "hunter2"}', "hunter2"),
+        ("postgresql://airflow:hunter2@db/airflow", "hunter2"),
+        ("Authorization: Bearer hunter2", "hunter2"),
+        ("key AKIAIOSFODNN7EXAMPLE is wrong", "AKIAIOSFODNN7EXAMPLE"),
+        ("aws_secret_access_key = hunter2", "hunter2"),
+        ("https://hooks.slack.com/services/T0/B0/hunter2", "hunter2"),
+        ("COINMARKETCAP_API_KEY=hunter2", "hunter2"),
+    ],
+)
+def test_secrets_are_not_shown(text: str, secret: str) -> None:
+    mail = render([notice("start", replace(LAG, details=(text,)))], SETTINGS, "test", NOW)
+    assert secret not in mail.text
+    assert secret not in mail.html
+
+
+@pytest.mark.parametrize("text", ["partition 3: STALL", "http://airflow.test/dags/x", "tokens are counted"])
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_rendered(text: str) -> None:
+    mail = render([notice("start", replace(LAG, details=(text,), value=text))], SETTINGS, "test", NOW)
+    assert mail.subject
+    assert mail.html.startswith("<!doctype html>")

@@ -1,0 +1,86 @@
+"""What may be asked of one run of crypto_transform."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from include.on_airflow import run_parameters
+from include.on_airflow.run_parameters import ParameterError, RunParameters
+
+TODAY = date(2026, 11, 23)
+
+
+def test_a_scheduled_run_asks_for_nothing() -> None:
+    asked = RunParameters.of({"full_refresh": False, "select": None, "target_date": None}, TODAY)
+    assert not asked.by_hand
+    assert asked.dbt_vars(TODAY) == {}
+    assert not RunParameters.of({}, TODAY).by_hand
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"target_date": "2026-11-24"}, "after today"),
+        ({"target_date": "yesterday"}, "write it as 2026-11-23"),
+        ({"target_date": "2026-11-01", "full_refresh": True}, "exclude each other"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(params: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParameterError, match=says):
+        RunParameters.of(params, TODAY)
+
+
+def test_the_tests_look_back_to_the_target_date() -> None:
+    asked = RunParameters.of({"target_date": "2026-11-21"}, TODAY)
+    assert asked.by_hand
+    assert asked.dbt_vars(TODAY) == {
+        "target_date": "2026-11-21",
+        "landing_since": "2026-11-21",
+        "test_window_days": 3,
+    }
+
+
+@pytest.mark.parametrize("text", ["crypto_stage+", "tag:gold", "crypto_raw crypto_stage", "+crypto_curated,tag:gold"])
+def test_selections_that_may_be_given(text: str) -> None:
+    assert re.search(run_parameters.SELECTION, text)
+
+
+@pytest.mark.parametrize("text", ["--vars {}", "-s x", "a; b", "$(b)", "", " "])
+def test_selections_that_may_not(text: str) -> None:
+    assert not re.search(run_parameters.SELECTION, text)
+
+
+def operator(base_cmd: str, node: str | None, select: str) -> Any:
+    extra = {"dbt_node_config": {"unique_id": node}} if node else {}
+    return SimpleNamespace(base_cmd=[base_cmd], extra_context=extra, select=select, vars=None, dbt_cmd_flags=[])
+
+
+def context(chosen: list[str] | None = None, **params: Any) -> dict[str, Any]:
+    return {"params": params, "ti": SimpleNamespace(xcom_pull=lambda **_: chosen)}
+
+
+def test_full_refresh_is_for_what_is_built() -> None:
+    build, test = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
+    for one in (build, test):
+        run_parameters.apply(context(full_refresh=True), one)
+    assert (build.dbt_cmd_flags, test.dbt_cmd_flags) == (["--full-refresh"], [])
+
+
+def test_what_is_not_selected_is_skipped() -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    chosen = ["model.lake.a", "test.lake.assert_sum"]
+    a, tests = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
+    run_parameters.apply(context(chosen, select="a"), a)
+    run_parameters.apply(context(chosen, select="a"), tests)
+    assert (a.select, tests.select) == ("fqn:a", "assert_sum")
+    for one in (operator("build", "model.lake.b", "fqn:b"), operator("build", "seed.lake.a", "fqn:a")):
+        with pytest.raises(AirflowSkipException, match="not in the selection 'a'"):
+            run_parameters.apply(context(chosen, select="a"), one)
+    with pytest.raises(AirflowSkipException):
+        run_parameters.apply(context(["model.lake.a"], select="a"), operator("test", None, "tag:cross_layer"))
