@@ -18,8 +18,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from include.aws import parameters as p
-from include.aws.document import compact
-from include.aws.render import TEMPLATE
+from include.aws.document import TEMPLATE, compact
 from include.catalogue import LAYERS
 from include.settings import Settings, load
 

@@ -1,9 +1,6 @@
 """The parts of template.yaml that follow from the metric catalogue.
 
-Thresholds, alarms and dashboard are written between the marks `# >>> catalogue: NAME` and
-`# <<< catalogue: NAME`; all other lines of the template are written by hand and left alone.
-`python -m include.aws render` rewrites those parts, `--check` only says whether they are
-up to date. The template stays one file that can be read, and deployed, by itself.
+The template stays one file that can be read, and deployed, by itself: include/generated.py writes these lines into it.
 """
 
 from __future__ import annotations
@@ -11,12 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, Layer, Metric, alarm_name, metric_of
-
-TEMPLATE = Path(__file__).with_name("template.yaml")
 
 _COMPARISON = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
 _LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLastHour", "FailingTests", "UploadErrors")
@@ -31,7 +25,7 @@ _DEFAULT_PERIOD = 300
 
 
 class TemplateError(ValueError):
-    """The template has lost one of its marks."""
+    """The catalogue has a condition or a metric of which no alarm or graph can be made."""
 
 
 def alarmed() -> list[Condition]:
@@ -223,38 +217,3 @@ def dashboard() -> Iterator[str]:
     yield "        - Space: !Ref MetricNamespace"
     yield "          Env: !Ref EnvironmentName"
     yield '          Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'
-
-
-PARTS = {"thresholds": thresholds, "alarms": alarms, "dashboard": dashboard}
-
-
-def rendered(template: str) -> str:
-    """`template` with every part between marks as the catalogue has it now.
-
-    Raises:
-        TemplateError: a mark is missing.
-    """
-    for name, part in PARTS.items():
-        pattern = re.compile(
-            rf"(^  # >>> catalogue: {name}\n).*?(^  # <<< catalogue: {name}\n)", re.DOTALL | re.MULTILINE
-        )
-        body = "".join(f"{line}\n" for line in part())
-        template, found = pattern.subn(lambda match, body=body: match[1] + body + match[2], template)  # type: ignore[misc]
-        if found != 1:
-            raise TemplateError(f"{TEMPLATE.name} needs the marks '# >>> catalogue: {name}' and '# <<< ...' once each")
-    return template
-
-
-def write() -> bool:
-    """Bring template.yaml up to date; True when it changed."""
-    before = TEMPLATE.read_text()
-    after = rendered(before)
-    if after != before:
-        TEMPLATE.write_text(after)
-    return after != before
-
-
-def is_current() -> bool:
-    """Whether template.yaml is what the catalogue makes of it."""
-    text = TEMPLATE.read_text()
-    return rendered(text) == text
