@@ -108,6 +108,7 @@ lint: env $(MANIFEST) ## ruff, mypy, generated parts, shellcheck, sqlfluff, dbt'
 	@.venv/bin/ruff check .
 	@$(PY) -m include.generated --check
 	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck .ci/run include/local/*.sh include/local/kafka/*.sh
 	@.venv/bin/sqlfluff lint include/dbt/models include/dbt/tests include/dbt/analyses include/dbt/snapshots --disable-progress-bar
