@@ -7,6 +7,7 @@ imports every such room, so it is above all of them in the order of imports, and
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -60,7 +61,9 @@ def renewed(text: str, part: Part) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write every part that differs, or with `--check` only name it; 1 if the check finds one."""
-    check = arguments == ["--check"]
+    parser = argparse.ArgumentParser(prog="python -m include.generated", description="Write the generated parts.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a part is out of date")
+    check = parser.parse_args(arguments).check
     differing = 0
     for part in PARTS:
         path = PROJECT_ROOT / part.file
