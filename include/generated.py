@@ -32,13 +32,13 @@ PARTS = (
     Part("include/aws/template.yaml", "thresholds", template.thresholds),
     Part("include/aws/template.yaml", "alarms", template.alarms),
     Part("include/aws/template.yaml", "dashboard", template.dashboard),
-    Part("docs/aws.md", "parameters", aws.parameters),
-    Part("docs/aws.md", "permissions", aws.permissions),
+    Part("docs/aws-reference.md", "parameters", aws.parameters),
+    Part("docs/aws-reference.md", "permissions", aws.permissions),
     Part("docs/monitoring.md", "conditions", monitoring.conditions),
     Part("docs/monitoring.md", "metrics", monitoring.metrics),
     Part("docs/settings.md", "settings", settings_reference.settings),
 )
-"""In the order of writing: docs/aws.md lists the parameters that the template has by then."""
+"""In the order of writing: docs/aws-reference.md lists the parameters that the template has by then."""
 
 
 class MarkError(ValueError):

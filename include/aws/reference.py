@@ -1,4 +1,4 @@
-"""The tables of docs/aws.md, which `make generate` writes: parameters and permissions."""
+"""The tables of docs/aws-reference.md: parameters from the template, permissions from permissions.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TITLES = {"ConsumerPolicy": "Consumer", "AirflowPolicy": "Airflow", "BiReaderPo
 
 
 def parameters() -> Iterator[str]:
-    """One row a parameter, in the template's order."""
+    """One row for each parameter, in the template's order."""
     yield "| parameter | default | meaning |"
     yield "|---|---|---|"
     for name, parameter in parse(TEMPLATE.read_text())["Parameters"].items():
@@ -20,10 +20,12 @@ def parameters() -> Iterator[str]:
 
 
 def permissions() -> Iterator[str]:
-    """One row an action, by policy."""
-    yield "| policy | action | called by | why |"
-    yield "|---|---|---|---|"
-    for policy, permitted in POLICIES.items():
-        for permission in permitted:
-            callers = ", ".join(permission.used_by)
-            yield f"| {_TITLES[policy]} | `{permission.action}` | {callers} | {permission.why} |"
+    """A table for each policy, with one row for each action."""
+    for policy, allowed in POLICIES.items():
+        yield f"### {_TITLES[policy]}"
+        yield ""
+        yield "| action | called by | why |"
+        yield "|---|---|---|"
+        for permission in allowed:
+            yield f"| `{permission.action}` | {', '.join(permission.used_by)} | {permission.why} |"
+        yield ""
