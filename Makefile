@@ -119,7 +119,7 @@ PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind. Two at once, since a
 # suite waits for its servers half of the time; the long ones begin first, the rest fills up beside them.
-SUITES := unit integration athena scheduler packaging warehouse dags aws chaos
+SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
@@ -172,7 +172,7 @@ bench-warehouse: env .local/bench/versitygw ## dbt build of a day of quotes, and
 	@TMPDIR=$(wildcard /dev/shm) $(PY) -m benchmarks.warehouse.run
 
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
-	@$(PY) -m benchmarks.landing --write docs/ingest.md
+	@$(PY) -m benchmarks.landing --write benchmarks/README.md
 
 .PHONY: screenshots
 screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)

@@ -22,7 +22,11 @@ import pytest
 
 from include.settings import PROJECT_ROOT
 
-PAGES = [*sorted(PROJECT_ROOT.glob("*.md")), *sorted((PROJECT_ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(PROJECT_ROOT.glob("*.md")),
+    PROJECT_ROOT / "benchmarks" / "README.md",
+    *sorted((PROJECT_ROOT / "docs").rglob("*.md")),
+]
 NEEDS = {
     "AWS",
     "Astro",

@@ -68,7 +68,7 @@ def test_the_table_is_sorted_by_speed() -> None:
 
 
 def test_the_guide_has_the_markers_and_keeps_what_stands_outside() -> None:
-    guide = (ROOT / "docs/ingest.md").read_text()
+    guide = (ROOT / "benchmarks/README.md").read_text()
     assert replace_between(replace_between(guide, "benchmark", "x"), "benchmark", "y").count("\ny\n") == 1
     with pytest.raises(ValueError, match="markers"):
         replace_between("nothing", "benchmark", "x")
