@@ -2,7 +2,7 @@
 
 A part is the lines between `>>> NAME` and `<<< NAME`, each in a comment of its file; all other lines are written by
 hand. The functions that make the lines belong to the rooms and know nothing of files. This module is a program: it
-imports every such room, so it is above all of them in the order of imports, and no other module imports it.
+imports every such room, so it is above all of them in the order of imports, and no room imports it.
 """
 
 from __future__ import annotations
