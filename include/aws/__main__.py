@@ -7,8 +7,8 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from include.aws import deploy, reference, render
-from include.aws.document import compact
+from include.aws import deploy
+from include.aws.document import TEMPLATE, compact
 from include.aws.parameters import StackParameterError
 from include.settings import SettingsError
 
@@ -66,20 +66,8 @@ def _destroy(options: argparse.Namespace) -> int:
 
 
 def _render(options: argparse.Namespace) -> int:
-    if options.compact:
-        _say(compact(render.TEMPLATE.read_text()))
-        return 0
-    if options.check:
-        stale = [
-            path.name
-            for path, current in ((render.TEMPLATE, render.is_current()), (reference.GUIDE, reference.is_current()))
-            if not current
-        ]
-        if stale:
-            sys.stderr.write(f"out of date: {', '.join(stale)}; run python -m include.aws render\n")
-        return 1 if stale else 0
-    for path, changed in ((render.TEMPLATE, render.write()), (reference.GUIDE, reference.write())):
-        _say(f"{path.name} {'is rewritten' if changed else 'was up to date'}.")
+    template = TEMPLATE.read_text()
+    _say(compact(template) if options.compact else template)
     return 0
 
 
@@ -104,9 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     destroying.set_defaults(run=_destroy)
 
-    rendering = commands.add_parser("render", help="rewrite the generated parts of template and reference")
-    rendering.add_argument("--check", action="store_true", help="change nothing; exit 1 when a part is out of date")
-    rendering.add_argument("--compact", action="store_true", help="change nothing; print the template as short JSON")
+    rendering = commands.add_parser("render", help="print the template")
+    rendering.add_argument("--compact", action="store_true", help="as JSON without comments and spaces")
     rendering.set_defaults(run=_render)
 
     options = parser.parse_args(arguments)
@@ -114,15 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options))
     except NoCredentialsError:
         sys.stderr.write("No AWS credentials: log in (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID\n")
-    except (
-        deploy.DeployError,
-        StackParameterError,
-        SettingsError,
-        render.TemplateError,
-        reference.GuideError,
-        BotoCoreError,
-        ClientError,
-    ) as error:
+    except (deploy.DeployError, StackParameterError, SettingsError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
     return 1
 

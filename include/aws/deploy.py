@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 from botocore.exceptions import ClientError
 
-from include.aws.document import compact
+from include.aws.document import TEMPLATE, compact
 from include.aws.parameters import Declared, as_settings, chosen, from_settings, is_emulator
-from include.aws.render import TEMPLATE
 from include.catalogue import LAYERS
 from include.settings import Settings, load
 

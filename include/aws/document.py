@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+TEMPLATE = Path(__file__).with_name("template.yaml")
 
 
 class _Loader(yaml.SafeLoader):

@@ -13,8 +13,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from include.aws import deploy, render
-from include.aws.document import parse
+from include.aws import deploy
+from include.aws.document import TEMPLATE, parse
 from include.aws.parameters import StackParameterError
 from include.catalogue import CONDITIONS, LAYERS, METRICS, MONITOR_METRICS, alarm_name
 from include.ingest.cloudwatch import metric_data
@@ -48,7 +48,7 @@ def test_every_resource_but_the_composite_alarm_is_made(deployed: deploy.Deploym
     assert set(found.values()) == {"CREATE_COMPLETE"}
     expected = {
         name
-        for name, one in parse(render.TEMPLATE.read_text())["Resources"].items()
+        for name, one in parse(TEMPLATE.read_text())["Resources"].items()
         if not str(one.get("Condition", "")).startswith("Has") or one["Condition"] == "HasAlertEmail2"
     }
     assert set(found) == expected - {"UnhealthyAlarm"}
@@ -243,7 +243,7 @@ def test_a_chosen_threshold_stays_and_an_unchosen_one_follows_the_template(
     names: Names, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     deploy.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings)
-    text = render.TEMPLATE.read_text()
+    text = TEMPLATE.read_text()
     newer = tmp_path / "template.yaml"
     for parameter, default, to in (("KafkaLagThreshold", "1000", "700"), ("UploadErrorsThreshold", "5", "9")):
         before = f"  {parameter}:\n    Type: Number\n    Default: {default}\n"

@@ -1,7 +1,7 @@
 """The parts of template.yaml that follow from the metric catalogue.
 
-Thresholds, alarms and dashboard are between the marks `# >>> catalogue: NAME` and `# <<< catalogue: NAME`. All other
-lines of the template are written by hand. So the template stays one file that can be read and deployed alone.
+include/generated.py writes them between the marks `# >>> NAME` and `# <<< NAME`. All other lines of the template are
+written by hand. So the template stays one file that can be read and deployed alone.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, Layer, Metric, alarm_name, metric_of
-
-TEMPLATE = Path(__file__).with_name("template.yaml")
 
 _COMPARISON = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
 _LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLastHour", "FailingTests", "UploadErrors")
@@ -30,7 +27,7 @@ _DEFAULT_PERIOD = 300
 
 
 class TemplateError(ValueError):
-    """A mark is missing in the template, or the catalogue cannot be rendered."""
+    """The catalogue has a condition or a metric of which no alarm or graph can be made."""
 
 
 def alarmed() -> list[Condition]:
@@ -222,38 +219,3 @@ def dashboard() -> Iterator[str]:
     yield "        - Space: !Ref MetricNamespace"
     yield "          Env: !Ref EnvironmentName"
     yield '          Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'
-
-
-PARTS = {"thresholds": thresholds, "alarms": alarms, "dashboard": dashboard}
-
-
-def rendered(template: str) -> str:
-    """`template` with the catalogue's present parts between the marks.
-
-    Raises:
-        TemplateError: a mark is missing.
-    """
-    for name, part in PARTS.items():
-        pattern = re.compile(
-            rf"(^  # >>> catalogue: {name}\n).*?(^  # <<< catalogue: {name}\n)", re.DOTALL | re.MULTILINE
-        )
-        body = "".join(f"{line}\n" for line in part())
-        template, count = pattern.subn(lambda match, body=body: match[1] + body + match[2], template)  # type: ignore[misc]
-        if count != 1:
-            raise TemplateError(f"{TEMPLATE.name} needs the marks '# >>> catalogue: {name}' and '# <<< ...' once each")
-    return template
-
-
-def write() -> bool:
-    """Bring template.yaml up to date; returns whether it changed."""
-    before = TEMPLATE.read_text()
-    after = rendered(before)
-    if after != before:
-        TEMPLATE.write_text(after)
-    return after != before
-
-
-def is_current() -> bool:
-    """Whether the generated parts of template.yaml follow from the catalogue."""
-    text = TEMPLATE.read_text()
-    return rendered(text) == text
