@@ -6,12 +6,12 @@
         incremental_strategy='merge',
         unique_key='record_id',
         partitioned_by=on_athena(['day(kafka_timestamp)']),
-        pre_hook={'sql': '{{ forget_taken_loads() }}', 'transaction': false},
-        post_hook='{{ remember_taken_loads() }}',
+        pre_hook={'sql': '{{ reset_watermark() }}', 'transaction': false},
+        post_hook='{{ write_watermark() }}',
     )
 }}
 
-{%- set loads = new_loads(ref('crypto_checked'), taken_by=ref('crypto_stage')) %}
+{%- set loads = new_loads(ref('crypto_checked'), processed_by=ref('crypto_stage')) %}
 
 with
 

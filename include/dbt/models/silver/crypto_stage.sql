@@ -6,8 +6,8 @@
         incremental_strategy='merge',
         unique_key=['id', 'last_updated'],
         partitioned_by=on_athena(['day(last_updated)']),
-        pre_hook={'sql': '{{ forget_taken_loads() }}', 'transaction': false},
-        post_hook='{{ remember_taken_loads() }}',
+        pre_hook={'sql': '{{ reset_watermark() }}', 'transaction': false},
+        post_hook='{{ write_watermark() }}',
     )
 }}
 

@@ -2,7 +2,7 @@
 -- crypto_stage and crypto_quarantine, and those two hold nothing else. Of the loads that crypto_quarantine, the last of
 -- them, has taken: a run may be under way. If bronze has none of these it is being built anew, and nothing is judged.
 {{ config(meta={'owner': 'market_data'}) }}
-{%- set taken = taken_until(ref('crypto_quarantine')) if execute else no_load() %}
+{%- set taken = read_watermark(ref('crypto_quarantine')) if execute else unix_epoch() %}
 
 with
 
