@@ -1,5 +1,5 @@
--- Clean quotes: one row an asset and quote time. The first row of a business key
--- (`id`, `last_updated`) to be loaded wins; later ones go to crypto_quarantine.
+-- Valid quotes: one row for each coin and quote time. The first loaded row of a business key (`id`, `last_updated`) is
+-- kept; the others go to crypto_quarantine.
 {{
     config(
         materialized='incremental',
