@@ -6,20 +6,24 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-GECKO: dict[str, Any] = {
-    "bitcoin": {"usd": 64123.12, "last_updated_at": 1763928907},
-    "ethereum": {"usd": 3120, "last_updated_at": 1763928908},
-    "ripple": {"usd": 0.52, "last_updated_at": 1763928909},
-}
-AT = "2025-11-23T20:15:07.000Z"
+from include.assets import coins
+
+AT = datetime(2025, 11, 23, 20, 15, 7, tzinfo=UTC)
+PRICES = {coin.symbol: 1.5 * coin.simulator_base_price for coin in coins()}
+GECKO = {coin.coingecko_id: {"usd": PRICES[coin.symbol], "last_updated_at": int(AT.timestamp())} for coin in coins()}
 CMC = {
     "status": {"error_code": 0},
-    "data": {str(n): {"symbol": s, "quote": {"USD": {"price": p, "last_updated": AT}}}
-             for n, s, p in ((1, "BTC", 64123.12), (1027, "ETH", 3120), (52, "XRP", 0.52))},
-}  # fmt: skip
+    "data": {
+        str(coin.id): {
+            "symbol": coin.symbol,
+            "quote": {"USD": {"price": PRICES[coin.symbol], "last_updated": AT.isoformat()}},
+        }
+        for coin in coins()
+    },
+}
 
 
 class QuoteService:

@@ -45,7 +45,7 @@ from include.assets import coins
         ),
         ("PRODUCER_COINGECKO_URL", "api.coingecko.com", settings.ProducerSettings, "_URL='api.*': must be http://"),
         ("PRODUCER_COINMARKETCAP_URL", "http://cmc:port", settings.ProducerSettings, "_URL='http.*': must be http://"),
-        ("SIMULATOR_FROZEN_SYMBOL", "DOGE", settings.SimulatorSettings, "_SYMBOL='DOGE': must be one of BTC, ETH, XRP"),
+        ("SIMULATOR_FROZEN_SYMBOL", "NONE", settings.SimulatorSettings, "_SYMBOL='NONE': must be one of BTC, ETH, XRP"),
     ],
 )
 def test_a_wrong_value_is_named(

@@ -82,8 +82,8 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Load httpfs and create the secret; both last as long as the connection."""
         conn.execute(f"load {_quoted(httpfs_extension())}")
-        # Landed files are small and many: one request for each instead of two. DuckDB chooses the number of threads, one
-        # for each core: four or eight did not make a day's first build faster (docs/data-quality.md).
+        # Landed files are small and many: one request for each instead of two. DuckDB uses one thread for each core;
+        # four or eight did not make a day's first build faster (docs/data-quality.md).
         conn.execute("set force_download = true")
         # By default DuckDB 1.5 opens a connection for each request; later versions keep connections.
         conn.execute("set httpfs_connection_caching = true")

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition
 from tests.chaos.rig import ConsumerProcess
 from tests.integration.ingest.conftest import PARTITIONS, Stage
 from tests.integration.ingest.test_consumer import until
-from tests.quote_service import CMC, QuoteService, quote_service
+from tests.quote_service import CMC, PRICES, QuoteService, quote_service
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers
@@ -62,8 +62,8 @@ def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
 ) -> None:
     producer.start()
     until(lambda: len(service.requests) >= 4, "four polls")
-    until(lambda: len(messages(stage)) >= 3, "their quotes")
-    assert sorted(messages(stage)) == [(b"BTC", 64123.12), (b"ETH", 3120.0), (b"XRP", 0.52)]
+    until(lambda: len(messages(stage)) >= len(PRICES), "their quotes")
+    assert dict(messages(stage)) == {symbol.encode(): price for symbol, price in PRICES.items()}
     service.status, service.headers = 429, {"Retry-After": "2"}
     asked = len(service.requests)
     until(lambda: len(service.requests) > asked, "the poll that is refused")
@@ -75,15 +75,17 @@ def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
     assert httpx.get(health).status_code == 503
     assert httpx.get(f"{health}/live").status_code == 200
     service.status, service.headers = 200, {}
-    service.body = service.body.replace(b"64123.12", b"64124.5")
+    changed = PRICES["BTC"] + 1
+    service.body = service.body.replace(str(PRICES["BTC"]).encode(), str(changed).encode())
     until(lambda: len(service.requests) > asked, "the next poll")
     assert monotonic() - refused > 1.4
-    until(lambda: len(messages(stage)) == 4, "the changed quote")
-    assert (b"BTC", 64124.5) in messages(stage)
+    sent = len(PRICES) + 1
+    until(lambda: len(messages(stage)) == sent, "the changed quote")
+    assert (b"BTC", changed) in messages(stage)
     assert producer.terminate() == 0
     last = json.loads(producer.log.read_text().splitlines()[-1])
-    assert (last["sent"], last["delivered"], last["failed"], last["undelivered"]) == (4, 4, 0, 0)
-    assert last["unchanged"] >= 9
+    assert (last["sent"], last["delivered"], last["failed"], last["undelivered"]) == (sent, sent, 0, 0)
+    assert last["unchanged"] >= 3 * len(PRICES)
     assert "the-key" not in producer.log.read_text()
     assert service.requests[0][1]["X-CMC_PRO_API_KEY"] == "the-key"
 
@@ -98,8 +100,8 @@ def test_a_key_that_is_refused_ends_it_with_everything_delivered(
     assert producer.process.wait(30) == 2
     lines = [json.loads(line) for line in producer.log.read_text().splitlines()]
     assert "is the API key right?" in lines[-1]["reason"]
-    assert (lines[-2]["message"], lines[-2]["delivered"], lines[-2]["undelivered"]) == ("stopped", 3, 0)
-    assert len(messages(stage)) == 3
+    assert (lines[-2]["message"], lines[-2]["delivered"], lines[-2]["undelivered"]) == ("stopped", len(PRICES), 0)
+    assert len(messages(stage)) == len(PRICES)
 
 
 def test_quotes_wait_for_kafka_and_health_says_so(service: QuoteService, producer: ConsumerProcess) -> None:

@@ -48,14 +48,14 @@ def test_the_volatility_is_that_of_the_seed() -> None:
 
 def test_history_joins_the_present_and_scales_to_a_live_price() -> None:
     settings = SimulatorSettings(history_hours=1, history_interval_seconds=60)
-    live = [quote for quote in Simulator(settings).quotes_at(NOW) if quote.symbol == "BTC"]
+    live = Simulator(settings).quotes_at(NOW)[:1]
     doubled = [msgspec.structs.replace(quote, price=quote.price * 2) for quote in live]
     scaled = Simulator(settings).scaled_to(doubled)
     assert scaled.quotes_at(NOW)[0].price == pytest.approx(doubled[0].price, rel=1e-6)
     history = list(Simulator(settings).history(NOW))
-    assert len(history) == 3 * 60
+    assert len(history) == 60 * len(coins())
     assert history[0].last_updated == NOW - timedelta(hours=1)
-    assert history[-3].price == pytest.approx(live[0].price, rel=0.01)
+    assert history[-len(coins())].price == pytest.approx(live[0].price, rel=0.01)
 
 
 def test_faults_are_off_by_default_and_certain_at_share_one() -> None:

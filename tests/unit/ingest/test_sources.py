@@ -9,13 +9,14 @@ from email.utils import format_datetime
 
 import pytest
 
+from include.assets import coins
 from include.ingest.producer import choose_source
 from include.ingest.sources import SourceError
 from include.ingest.sources.coingecko import CoinGecko
 from include.ingest.sources.coinmarketcap import CoinMarketCap
 from include.ingest.sources.simulator import Simulator
 from include.settings import SettingsError, load
-from tests.quote_service import CMC, GECKO, QuoteService, quote_service
+from tests.quote_service import AT, CMC, GECKO, PRICES, QuoteService, quote_service
 
 
 @pytest.fixture
@@ -26,17 +27,16 @@ def service() -> Iterator[QuoteService]:
 
 def test_coingecko_quotes_have_the_ids_of_coinmarketcap(service: QuoteService) -> None:
     quotes = CoinGecko(service.url, 60).quotes()
-    assert [(quote.id, quote.symbol, quote.price) for quote in quotes] == [
-        (1, "BTC", 64123.12), (1027, "ETH", 3120.0), (52, "XRP", 0.52),
-    ]  # fmt: skip
-    assert quotes[0].last_updated == datetime(2025, 11, 23, 20, 15, 7, tzinfo=UTC)
-    assert "ids=bitcoin%2Cethereum%2Cripple" in service.requests[0][0]
+    assert [(quote.id, quote.symbol, quote.price, quote.last_updated) for quote in quotes] == [
+        (coin.id, coin.symbol, PRICES[coin.symbol], AT) for coin in coins()
+    ]
+    assert f"ids={'%2C'.join(coin.coingecko_id for coin in coins())}&" in service.requests[0][0]
 
 
 def test_coinmarketcap_sends_its_key(service: QuoteService) -> None:
     service.body = json.dumps(CMC).encode()
     quotes = CoinMarketCap(service.url, "the-key", 60).quotes()
-    assert [quote.symbol for quote in quotes] == ["BTC", "ETH", "XRP"]
+    assert {quote.symbol: quote.price for quote in quotes} == PRICES
     path, headers = service.requests[0]
     assert headers["X-CMC_PRO_API_KEY"] == "the-key"
     assert "the-key" not in path
