@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from include.ingest import dead_letters, logs
+from include.ingest import logs
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED
 from include.ingest.operate import Operator, Plan, require_size
+from include.ingest.replay.choice import Filter, letters, table
+from include.ingest.replay.kafka_log import KafkaTopic
+from include.ingest.replay.replay import Replay, Report
 from include.ingest.store import open_store
 from include.settings import Settings
 
@@ -20,15 +23,13 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     """List chosen dead letters; with --yes put them back on the topic, each once."""
     console = Console(stderr=True)
     store = open_store(settings.storage, settings.aws)
-    choice = dead_letters.Choice(options.since, options.until, options.error_class, options.partition, options.offset)
-    replayer = dead_letters.Replay(
-        dead_letters.KafkaLog(settings.kafka), settings.storage, store, "python -m include.ingest replay"
-    )
-    report = dead_letters.Report()
-    pending = replayer.pending(dead_letters.letters(store, settings.storage, choice, report.unreadable))
+    chosen_by = Filter(options.since, options.until, options.error_class, options.partition, options.offset)
+    replayer = Replay(KafkaTopic(settings.kafka), settings.storage, store, "python -m include.ingest replay")
+    report = Report()
+    pending = replayer.pending(letters(store, settings.storage, chosen_by, report.unreadable))
     chosen = list(itertools.islice(pending, options.limit or None))
     shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
-    for row in dead_letters.table(chosen[: options.preview]):
+    for row in table(chosen[: options.preview]):
         shown.add_row(*row)
     console.print(shown)
     if options.yes:

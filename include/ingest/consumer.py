@@ -25,13 +25,13 @@ from obstore.store import S3Store
 
 from include.ingest import quote, runs, topic
 from include.ingest.commits import ANSWER_SECONDS, commit_now, read_commits
-from include.ingest.dead_letters import batch_rows
 from include.ingest.health import Health, Waiting
 from include.ingest.listing import Listing
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Gap, Lane, Limits, ProtocolError, Step, rows_to_land
 from include.ingest.pressure import Act, Pressure
+from include.ingest.rejects import batch_rows
 from include.ingest.runs import Run
 from include.ingest.sink import Done, Place, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, commit_mark, start_from_commit, start_without_commit

@@ -1,4 +1,4 @@
-"""Dead letters: the rows of a batch's rejects, and putting chosen ones back on the topic.
+"""Putting chosen dead letters back on their topic.
 
 A letter is sent once, by however many replays. Its marker object under the state prefix
 says who claims it, since when, and where the log ended before; it is created before the
@@ -12,41 +12,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from time import monotonic, sleep
+from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import TYPE_CHECKING, Annotated, Protocol
 from uuid import uuid4
 
 import msgspec
 import obstore
-from confluent_kafka import (
-    OFFSET_INVALID,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
 from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError, PreconditionError
 from obstore.store import ObjectStore
 
-from include.ingest.partition_writer import Gap, Put, rows_to_land
-from include.landing import body
-from include.landing.dead_letter import DeadLetter, gap, rejected_message
-from include.landing.layout import ObjectKey, Suffix, parse_key
-from include.settings import KafkaSettings, StorageSettings
+from include.ingest.replay.choice import letter_id
+from include.landing.dead_letter import DeadLetter
+from include.settings import StorageSettings
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
 
-REPLAY_HEADER = "replay-of"
-"""Header of a replayed message: topic/partition/offset of the dead letter."""
-GAP_TEXT = "no record at these offsets: transaction markers, or records deleted before they were read"
-SEARCH_SECONDS = 60.0
-"""Reading a partition to look for a message takes no longer."""
 CLAIM_TIME = timedelta(seconds=60)
 """A claim whose PUT took longer is not used: the rest of its lease might not do for sending."""
 SEND_TIME = timedelta(seconds=60)
@@ -56,113 +40,6 @@ LEASE = CLAIM_TIME + SEND_TIME + timedelta(minutes=3)
 minutes; the rest is for clocks that differ and for a request that is still on its way to the broker."""
 CLAIM_TRIES = 5
 CLAIM_RETRY_SECONDS = 0.2
-REFUSED_MESSAGE = frozenset({
-    KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE,
-    KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP,
-})  # fmt: skip
-"""Errors of one message: the next one may be taken."""
-
-
-# --- written by the consumer --------------------------------------------------
-
-
-def batch_rows(topic: str, put: Put) -> list[DeadLetter]:
-    """The dead-letter rows of a batch: exactly the rejects inside its final range."""
-    batch = put.batch
-    rows: list[DeadLetter] = []
-    for offset, row in rows_to_land(batch):
-        part = batch.part_of(offset)
-        index = offset - part.offset
-        if isinstance(row, Gap):
-            rows.append(gap(topic, put.partition, row.first, row.last, part.timestamps[index], GAP_TEXT))
-        elif row is None:
-            rows.append(
-                rejected_message(
-                    topic=topic,
-                    partition=put.partition,
-                    offset=offset,
-                    timestamp=part.timestamps[index],
-                    error_class="rejected_earlier",
-                    error="another version of the consumer landed this range without the message; this one accepts it",
-                    key=None,
-                    value=None if part.lines is None else body.unsplice(body.line(part.lines, index)),
-                    headers=None,
-                )
-            )
-        else:
-            rows.append(row)
-    return rows
-
-
-# --- read and replayed by an operator -----------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which dead letters: days are inclusive and those of the Kafka timestamp (UTC); None means any."""
-
-    since: date | None = None
-    until: date | None = None
-    error_class: str | None = None
-    partition: int | None = None
-    offset: int | None = None
-
-    def takes(self, letter: DeadLetter) -> bool:
-        """Whether a row is chosen. Gaps hold no message and never are."""
-        return (
-            letter.error_class != "gap"
-            and self.error_class in (None, letter.error_class)
-            and self.partition in (None, letter.partition)
-            and self.offset in (None, letter.offset)
-        )
-
-    def takes_key(self, key: ObjectKey) -> bool:
-        """Whether an object is read at all."""
-        day = key.time.date()
-        return (
-            (self.since is None or day >= self.since)
-            and (self.until is None or day <= self.until)
-            and self.partition in (None, key.partition)
-        )
-
-
-def letters(
-    store: ObjectStore, storage: StorageSettings, choice: Choice, unreadable: list[str]
-) -> Iterator[DeadLetter]:
-    """The chosen dead letters, by day, then partition and offset as the keys sort.
-
-    An object that is none is named in `unreadable`: it keeps nobody from the others.
-    """
-    prefix = storage.dead_letter_prefix
-    offset = f"{prefix}{choice.since:%Y/%m/%d}" if choice.since else None
-    for chunk in obstore.list(store, prefix=prefix, offset=offset):
-        for entry in chunk:
-            key = parse_key(entry["path"])
-            if key is None or key.kind != "dead_letter" or not choice.takes_key(key):
-                if key is not None and choice.until is not None and key.time.date() > choice.until:
-                    return  # keys sort by day
-                continue
-            try:
-                rows = _rows(bytes(obstore.get(store, entry["path"]).bytes()), key.suffix)
-            except ValueError as error:
-                unreadable.append(
-                    f"s3://{storage.bucket}/{entry['path']}: {error}; none of its messages is replayed: "
-                    "restore the version that the consumer wrote"
-                )
-                continue
-            yield from filter(choice.takes, rows)
-
-
-def _rows(content: bytes, suffix: Suffix) -> list[DeadLetter]:
-    """The dead letters of an object.
-
-    Raises:
-        ValueError: it is no dead-letter object, or its base64 is none.
-    """
-    rows = [DeadLetter.from_row(row) for row in body.decode(content, suffix)]
-    for row in rows:
-        row.payload_bytes(), row.key_bytes(), row.header_pairs()
-    return rows
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -187,11 +64,6 @@ class StoredMarker:
 
     marker: Marker
     e_tag: str | None
-
-
-def letter_id(letter: DeadLetter) -> str:
-    """Where a letter came from, as its replay header says."""
-    return f"{letter.topic}/{letter.partition}/{letter.offset}"
 
 
 class RefusedLetterError(RuntimeError):
@@ -235,7 +107,7 @@ class Report:
         return f"{self.sent} sent, {self.present} were on the topic already{rare}"
 
 
-class Log(Protocol):
+class Topic(Protocol):
     """The topic, as replay needs it."""
 
     def ends(self, topic: str) -> dict[int, int]:
@@ -256,8 +128,8 @@ class Log(Protocol):
 class Replay:
     """Puts dead letters back on their topic, each once."""
 
-    def __init__(self, log: Log, storage: StorageSettings, store: ObjectStore, program: str) -> None:
-        self._log = log
+    def __init__(self, topic: Topic, storage: StorageSettings, store: ObjectStore, program: str) -> None:
+        self._topic = topic
         self._storage = storage
         self._store = store
         self._me = f"{program} on {socket.gethostname()}, process {os.getpid()} ({uuid4().hex[:8]})"
@@ -316,9 +188,9 @@ class Replay:
                 f"{CLAIM_TIME.total_seconds():.0f} s are allowed; replay again {LEASE} later, when S3 answers"
             )
         try:
-            self._log.send(letter)
+            self._topic.send(letter)
         except RefusedLetterError:  # certainly not on the topic up to here: not to be looked for again
-            ends = self._log.ends(letter.topic)
+            ends = self._topic.ends(letter.topic)
             self._write(letter, msgspec.structs.replace(claim.marker, log_ends=ends, claimed_by=None), claim)
             raise
         self._complete(letter, claim)
@@ -357,7 +229,7 @@ class Replay:
                 f"{found.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again "
                 f"after {until:%Y-%m-%dT%H:%M:%SZ}"
             )
-        if not self._log.holds(letter, found.marker.log_ends):
+        if not self._topic.holds(letter, found.marker.log_ends):
             return False
         self._complete(letter, found)
         return True
@@ -366,7 +238,7 @@ class Replay:
         if found is not None:
             return msgspec.structs.replace(found.marker, claimed_at=datetime.now(UTC), claimed_by=self._me)
         if letter.topic not in self._ends:  # ends of some letters ago are ends before this one too
-            self._ends[letter.topic] = self._log.ends(letter.topic)
+            self._ends[letter.topic] = self._topic.ends(letter.topic)
         return Marker(letter_id(letter), self._ends[letter.topic], datetime.now(UTC), self._me)
 
     def _complete(self, letter: DeadLetter, found: StoredMarker) -> None:
@@ -396,112 +268,3 @@ class Replay:
         except (AlreadyExistsError, PreconditionError):  # 412, or 409
             return None
         return StoredMarker(marker, answer["e_tag"])
-
-
-class KafkaLog:
-    """The topic on a broker."""
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
-        self._producer = Producer(self.producer_config(kafka))
-
-    @staticmethod
-    def producer_config(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
-        """Ours win over KAFKA_OPTIONS: what was sent after its lease might be sent twice."""
-        timeout = int(SEND_TIME.total_seconds() * 1000)
-        return kafka.client_config() | {
-            "enable.idempotence": True,
-            "acks": "all",
-            "message.timeout.ms": timeout,
-            "delivery.timeout.ms": timeout,  # the same by another name; the last one would win
-        }
-
-    def send(self, letter: DeadLetter) -> None:
-        """Send the message within `SEND_TIME` or never."""
-        failures: list[KafkaError] = []
-
-        def delivered(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                failures.append(error)
-
-        headers: list[tuple[str, str | bytes | None]] = [
-            *letter.header_pairs(),
-            (REPLAY_HEADER, letter_id(letter).encode()),
-        ]
-        try:
-            self._producer.produce(
-                letter.topic, letter.payload_bytes(), letter.key_bytes(), headers=headers, on_delivery=delivered
-            )
-        except KafkaException as error:  # librdkafka refuses what is larger than its message.max.bytes
-            failures.append(error.args[0])
-        if self._producer.flush(SEND_TIME.total_seconds() + 10):  # librdkafka looks for what timed out once a second
-            self._producer.purge()  # or the next letter's flush might send it
-            raise KafkaException(f"{letter_id(letter)} was not acknowledged: timed out")
-        for failure in failures:
-            if failure.code() in REFUSED_MESSAGE:
-                raise RefusedLetterError(f"{letter_id(letter)}: {failure.str()}")
-            raise KafkaException(f"{letter_id(letter)} was not acknowledged: {failure}")
-
-    def _reader(self) -> Consumer:
-        return Consumer(
-            self._kafka.client_config()
-            | {"group.id": f"{self._kafka.group}-replay", "enable.auto.commit": False, "auto.offset.reset": "error"}
-        )
-
-    def _log_ranges(self, topic: str) -> dict[int, tuple[int, int]]:
-        """Each partition's low and high watermark."""
-        reader = self._reader()
-        try:
-            partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-            return {p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
-        finally:
-            reader.close()
-
-    def ends(self, topic: str) -> dict[int, int]:
-        """Each partition's high watermark."""
-        return {partition: high for partition, (_, high) in self._log_ranges(topic).items()}
-
-    def holds(self, letter: DeadLetter, since: dict[int, int]) -> bool:
-        """Look for the replayed message between these ends and the present ones.
-
-        What retention has deleted of that is not known: a message that was there would be sent again.
-        """
-        wanted = (REPLAY_HEADER, letter_id(letter).encode())
-        reader = self._reader()
-        try:
-            for partition, (low, end) in self._log_ranges(letter.topic).items():
-                start = max(low, since.get(partition, 0))
-                if start < end and self._finds(reader, TopicPartition(letter.topic, partition, start), end, wanted):
-                    return True
-        finally:
-            reader.close()
-        return False
-
-    @staticmethod
-    def _finds(reader: Consumer, start: TopicPartition, end: int, wanted: tuple[str, bytes]) -> bool:
-        reader.assign([start])
-        deadline = monotonic() + SEARCH_SECONDS
-        while monotonic() < deadline:
-            message = reader.poll(1.0)
-            if message is None:
-                position = reader.position([start])[0].offset
-                if position != OFFSET_INVALID and position >= end:
-                    return False
-                continue
-            if message.error():
-                raise KafkaException(message.error())
-            if wanted in (message.headers() or []):
-                return True
-            if (message.offset() or 0) >= end - 1:
-                return False
-        raise KafkaException(f"{start.topic}/{start.partition} could not be read up to {end} to look for {wanted[1]!r}")
-
-
-def table(chosen: Sequence[DeadLetter], width: int = 80) -> list[tuple[str, str, str, str]]:
-    """Rows for a listing: place, time, class and the beginning of text and payload."""
-    rows: list[tuple[str, str, str, str]] = []
-    for letter in chosen:
-        time = datetime.fromtimestamp(letter.timestamp / 1000, UTC).isoformat(timespec="seconds")
-        payload = (letter.payload_bytes() or b"").decode(errors="backslashreplace")
-        rows.append((letter_id(letter), time, letter.error_class, f"{letter.error} | {payload}"[:width]))
-    return rows

@@ -15,20 +15,19 @@ from confluent_kafka import KafkaException
 from obstore.exceptions import AlreadyExistsError, GenericError
 
 from include.ingest import __main__ as cli
-from include.ingest import console, dead_letters
-from include.ingest.dead_letters import (
+from include.ingest import console
+from include.ingest.replay import replay as replaying
+from include.ingest.replay.choice import Filter, letter_id, letters
+from include.ingest.replay.kafka_log import KafkaTopic
+from include.ingest.replay.replay import (
     LEASE,
     SEND_TIME,
-    Choice,
     ClaimedLetterError,
-    KafkaLog,
     Marker,
     RefusedLetterError,
     Replay,
     Report,
     UnreadableMarkerError,
-    letter_id,
-    letters,
 )
 from include.landing import body
 from include.landing.dead_letter import DeadLetter, rejected_message
@@ -106,7 +105,7 @@ def died(store: Bucket, replay: Replay, ago: timedelta = LEASE, **fields: object
 def test_a_replay_that_starts_while_anothers_claim_is_unfinished_sends_nothing(
     log: Topic, store: Bucket, replay: Replay, other: Replay
 ) -> None:
-    other._log, report = log, Report()
+    other._topic, report = log, Report()
 
     def second() -> None:
         log.before_send = lambda: None
@@ -125,7 +124,7 @@ def test_a_replay_that_starts_while_anothers_claim_is_unfinished_sends_nothing(
 
 
 def test_of_two_that_start_at_once_one_sends(log: Topic, store: Bucket, replay: Replay, other: Replay) -> None:
-    other._log, both = log, threading.Barrier(2)
+    other._topic, both = log, threading.Barrier(2)
     ends = log.ends
 
     def together(topic: str) -> dict[int, int]:
@@ -153,7 +152,7 @@ def test_a_dead_replays_claim_is_taken_over_by_one_of_two(
     log: Topic, store: Bucket, replay: Replay, other: Replay
 ) -> None:
     died(store, replay)
-    other._log, both = log, threading.Barrier(2)
+    other._topic, both = log, threading.Barrier(2)
     log.before_search = lambda: both.wait(10)  # neither has taken over, neither sees the message
     assert sorted(at_once(replay, other)) == ["claimed or present", "sent"]
     assert log.sent == ["quotes/0/7"]
@@ -181,7 +180,7 @@ def test_who_is_overtaken_while_he_looks_sees_that_it_is_done(
     log: Topic, store: Bucket, replay: Replay, other: Replay
 ) -> None:
     died(store, replay)
-    other._log = log
+    other._topic = log
 
     def second() -> None:
         log.before_search = lambda: None
@@ -265,7 +264,7 @@ def test_conflicts_without_end_send_nothing(log: Topic, replay: Replay, monkeypa
 
 
 def test_a_claim_that_took_too_long_is_not_used(log: Topic, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters, "CLAIM_TIME", timedelta(0))
+    monkeypatch.setattr(replaying, "CLAIM_TIME", timedelta(0))
     with pytest.raises(GenericError, match="quotes/0/7 is not sent: its claim took"):
         replay.send(LETTER)
     assert log.sent == []
@@ -273,9 +272,9 @@ def test_a_claim_that_took_too_long_is_not_used(log: Topic, replay: Replay, monk
 
 def test_a_message_is_sent_before_its_lease_ends_whatever_the_options_say() -> None:
     options: dict[str, str | int | float | bool] = {"delivery.timeout.ms": 900_000, "message.timeout.ms": 900_000}
-    config = KafkaLog.producer_config(KafkaSettings(options=options))
+    config = KafkaTopic.producer_config(KafkaSettings(options=options))
     assert {config[name] for name in options} == {60_000}
-    assert dead_letters.CLAIM_TIME + SEND_TIME < LEASE
+    assert replaying.CLAIM_TIME + SEND_TIME < LEASE
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"letter":"\xff"}'])
@@ -303,10 +302,10 @@ def test_an_object_that_holds_no_dead_letters_is_named_and_the_others_are_read(
     good = bytes(body.encode([rejected(8).to_line()], ".json"))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 8, 0), good)
     unreadable: list[str] = []
-    assert [letter.offset for letter in letters(store, STORAGE, Choice(since=date(1970, 1, 1)), unreadable)] == [8]
+    assert [letter.offset for letter in letters(store, STORAGE, Filter(since=date(1970, 1, 1)), unreadable)] == [8]
     (told,) = unreadable
     assert told.startswith(f"s3://{STORAGE.bucket}/{bad}: ")
-    assert list(letters(store, STORAGE, Choice(partition=1), unreadable)) == []
+    assert list(letters(store, STORAGE, Filter(partition=1), unreadable)) == []
     assert len(unreadable) == 1  # of partition 0, which was not asked for
 
 
@@ -318,7 +317,7 @@ def test_the_command_line_names_what_is_not_done_with_status_3(
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 7, 0), bytes(body.encode(rows, ".json")))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 9, 0), b"torn")
     monkeypatch.setattr(console, "open_store", lambda *_: store)
-    monkeypatch.setattr(dead_letters, "KafkaLog", lambda _: log)
+    monkeypatch.setattr(console, "KafkaTopic", lambda _: log)
     assert cli.main(["replay", "--yes"]) == 3
     told = capsys.readouterr().err
     assert "1 sent, 0 were on the topic already, 1 left to another replay, 1 unreadable" in told.replace("\n", " ")

@@ -1,0 +1,1 @@
+"""Puts chosen dead letters back on their topic, each once."""
