@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 from include.ingest import console, logs, topic
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
 from include.ingest.consumer import kafka_config as consumer_config
-from include.ingest.health import Health, HealthServer
+from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.operate import OperationError
 from include.ingest.partition_writer import ProtocolError
@@ -55,7 +55,7 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _healthz(
-    chosen: ConsumerSettings | ProducerSettings, registry: CollectorRegistry, state: Callable[[], Health]
+    chosen: ConsumerSettings | ProducerSettings, registry: CollectorRegistry, state: Callable[[], ProcessHealth]
 ) -> Iterator[None]:
     """/healthz and /metrics meanwhile, if they are not switched off.
 
@@ -156,9 +156,9 @@ class Starting:
         if self._consumer is not None:
             self._consumer.stop()
 
-    def health(self) -> Health:
+    def health(self) -> ProcessHealth:
         """The consumer's state, or why there is none yet."""
-        return Health(True, False, [self._problem]) if self._consumer is None else self._consumer.health()
+        return ProcessHealth(True, False, [self._problem]) if self._consumer is None else self._consumer.health()
 
     def until_ready(self, make: Callable[[], Consumer]) -> Consumer | None:
         """The consumer, None when stopped before."""

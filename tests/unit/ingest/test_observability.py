@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from include.catalogue import CONSUMER_METRICS
 from include.ingest import logs
 from include.ingest.cloudwatch import MAX_VALUES, Publisher, metric_data
-from include.ingest.health import Health, HealthServer
+from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import UPLOAD_BUCKETS, ConsumerMetrics
 from include.settings import AwsSettings, MonitorSettings
 from tests.servers import free_port
@@ -93,7 +93,7 @@ def test_a_cloudwatch_that_is_away_loses_no_count_and_stops_nobody() -> None:
 
 def test_live_and_ready_differ() -> None:
     metrics = ConsumerMetrics()
-    health = Health(live=True, ready=False, problems=["S3 has failed for 3 s"])
+    health = ProcessHealth(live=True, ready=False, problems=["S3 has failed for 3 s"])
     server = HealthServer("127.0.0.1", 0, metrics.registry, lambda: health)
     try:
         base = f"http://127.0.0.1:{server.port}"
