@@ -12,7 +12,7 @@ from rich.table import Table
 from include.ingest import logs
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED
 from include.ingest.operate import Operator, Plan, require_size
-from include.ingest.replay.choice import Filter, letters, table
+from include.ingest.replay.choice import Filter, read_dead_letters, summary
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
 from include.ingest.store import open_store
@@ -20,27 +20,28 @@ from include.settings import Settings
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:
-    """List chosen dead letters; with --yes put them back on the topic, each once."""
+    """List chosen dead letters; with --yes send their messages to the topic again, each once."""
     console = Console(stderr=True)
     store = open_store(settings.storage, settings.aws)
-    chosen_by = Filter(options.since, options.until, options.error_class, options.partition, options.offset)
+    choice = Filter(options.since, options.until, options.error_class, options.partition, options.offset)
     replayer = Replay(KafkaTopic(settings.kafka), settings.storage, store, "python -m include.ingest replay")
     report = Report()
-    pending = replayer.pending(letters(store, settings.storage, chosen_by, report.unreadable))
-    chosen = list(itertools.islice(pending, options.limit or None))
-    shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
-    for row in table(chosen[: options.preview]):
-        shown.add_row(*row)
-    console.print(shown)
+    pending = replayer.pending(read_dead_letters(store, settings.storage, choice, report.unreadable))
+    dead_letters = list(itertools.islice(pending, options.limit or None))
+    title = f"{len(dead_letters)} dead letters not replayed"
+    table = Table("dead letter", "time", "class", "error | payload", title=title)
+    for dead_letter in dead_letters[: options.preview]:
+        table.add_row(*summary(dead_letter))
+    console.print(table)
     if options.yes:
-        for letter in track(chosen, "replaying", console=console):
-            replayer.send_into(letter, report)
+        for dead_letter in track(dead_letters, "replaying", console=console):
+            replayer.send_into(dead_letter, report)
         console.print(str(report))
     else:
-        console.print("nothing sent; add --yes to put them back on the topic")
-    for what, text in report.left():
-        logs.logger("ingest").error(what, letter=text)
-    return EXIT_UNLANDED if report.left() else EXIT_CLEAN
+        console.print("nothing sent; add --yes to send them to the topic again")
+    for kind, text in report.problems():
+        logs.logger("ingest").error(kind, letter=text)
+    return EXIT_UNLANDED if report.problems() else EXIT_CLEAN
 
 
 def adopt(settings: Settings, options: argparse.Namespace) -> int:
