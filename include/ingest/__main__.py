@@ -24,11 +24,11 @@ from obstore.store import S3Store
 from prometheus_client import CollectorRegistry
 
 from include.ingest import console, logs, topic
+from include.ingest.adoption import OperationError
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
 from include.ingest.consumer import kafka_config as consumer_config
 from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
-from include.ingest.operate import OperationError
 from include.ingest.partition_writer import ProtocolError
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
