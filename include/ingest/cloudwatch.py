@@ -1,8 +1,7 @@
-"""The consumer's metrics in CloudWatch [I6], from a thread of its own.
+"""Sends the consumer's metrics to CloudWatch [I6], from its own thread.
 
-Values go out as distributions (distinct values and their counts), so percentiles work at
-any rate for a handful of requests an hour. CloudWatch being slow or away never slows
-ingestion: what could not be sent is counted into the next publication.
+Durations and sizes are sent as distributions (distinct values and their counts), so percentiles work at any rate and
+need few requests. A slow or absent CloudWatch never slows ingestion: unsent numbers go into the next publication.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from include.ingest.metrics import ConsumerMetrics, Window
 from include.settings import AwsSettings, MonitorSettings
 
 MAX_VALUES = 150
-"""PutMetricData's limit of distinct values a metric."""
+"""PutMetricData's limit of distinct values for each metric."""
 MAX_BACKLOG_SECONDS = 3600.0
-"""Older unpublished numbers are dropped: CloudWatch would file them under the wrong hour."""
+"""Older unpublished numbers are dropped: CloudWatch would store them under the wrong hour."""
 
 
 def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str, Any]]:
@@ -37,11 +36,8 @@ def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str
     data: list[dict[str, Any]] = [_datum(name, environment, at) | {"Value": value} for name, value in scalars.items()]
     for name, tally in (("UploadDuration", window.durations), ("BatchSize", window.sizes)):
         if tally:
-            few = _thin_out(tally)
-            data.append(
-                _datum(name, environment, at)
-                | {"Values": list(few), "Counts": [float(count) for count in few.values()]}
-            )
+            counts = _thin_out(tally)
+            data.append(_datum(name, environment, at) | {"Values": list(counts), "Counts": list(counts.values())})
     return data
 
 
@@ -54,16 +50,16 @@ def _datum(name: str, environment: str, at: datetime) -> dict[str, Any]:
     }
 
 
-def _thin_out(tally: Tally[float]) -> dict[float, int]:
-    """At most MAX_VALUES distinct values: neighbours are counted under the larger of them."""
+def _thin_out(tally: Tally[float]) -> dict[float, float]:
+    """Counts of at most MAX_VALUES distinct values: neighbours are counted under the larger of them."""
     values = sorted(tally.items())
     step = -(-len(values) // MAX_VALUES)
-    groups = [values[at : at + step] for at in range(0, len(values), step)]
-    return {group[-1][0]: sum(count for _, count in group) for group in groups}
+    groups = [values[index : index + step] for index in range(0, len(values), step)]
+    return {group[-1][0]: float(sum(count for _, count in group)) for group in groups}
 
 
 class Publisher:
-    """Publishes every `seconds` until stopped, and once more then."""
+    """Publishes every `seconds` until it is stopped, and then once more."""
 
     def __init__(self, metrics: ConsumerMetrics, aws: AwsSettings, monitor: MonitorSettings, seconds: float) -> None:
         self._metrics = metrics
@@ -79,12 +75,12 @@ class Publisher:
         self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Publish what is left, if that takes less than `seconds`."""
+        """Publish the rest; wait at most `seconds` for that."""
         self._stop.set()
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        import boto3  # slow to import, and only needed here
+        import boto3  # its import is slow, and nothing else in the consumer needs it
         from botocore.config import Config
 
         client = boto3.client(

@@ -54,7 +54,7 @@ CHANGES = [
         POLICIES_TEST,
     ),
     Change(
-        "include/ingest/cloudwatch.py", '"UploadErrors":', '"FailedUploads":', "tests/unit/ingest/test_observability.py"
+        "include/ingest/cloudwatch.py", '"UploadErrors":', '"FailedUploads":', "tests/unit/ingest/test_cloudwatch.py"
     ),
     Change("include/settings.py", '"crypto_data/", desc', '"quotes/", desc', TEMPLATES_TEST),
     Change("docs/settings.md", "`CONSUMER_BATCH_RECORDS` | `100`", "`CONSUMER_BATCH_RECORDS` | `10`", SETTINGS_TEST),
