@@ -93,9 +93,9 @@ class KafkaTopic:
         finally:
             reader.close()
 
-    def ends(self, topic: str) -> dict[int, int]:
+    def ends(self, name: str) -> dict[int, int]:
         """High watermark of each partition."""
-        return {partition: high for partition, (_, high) in self._watermarks(topic).items()}
+        return {partition: high for partition, (_, high) in self._watermarks(name).items()}
 
     def holds(self, dead_letter: DeadLetter, since: dict[int, int]) -> bool:
         """Look for the replayed message between these ends and the present ones.

@@ -109,7 +109,7 @@ class Report:
 class Topic(Protocol):
     """The topic, as replay needs it."""
 
-    def ends(self, topic: str) -> dict[int, int]:
+    def ends(self, name: str) -> dict[int, int]:
         """High watermark of each partition."""
 
     def holds(self, dead_letter: DeadLetter, since: dict[int, int]) -> bool:

@@ -46,7 +46,7 @@ class Topic:
         self.after_search: Callable[[], object] = lambda: None
         self.before_send: Callable[[], object] = lambda: None
 
-    def ends(self, topic: str) -> dict[int, int]:
+    def ends(self, name: str) -> dict[int, int]:
         return {0: len(self.sent)}
 
     def holds(self, dead_letter: DeadLetter, since: dict[int, int]) -> bool:
