@@ -1,4 +1,4 @@
-"""Sends the consumer's metrics to CloudWatch [I6], from its own thread.
+"""Sends the consumer's metrics to CloudWatch, from its own thread.
 
 Durations and sizes are sent as distributions (distinct values and their counts), so percentiles work at any rate and
 need few requests. A slow or absent CloudWatch never slows ingestion: unsent numbers go into the next publication.
@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.catalogue import ENVIRONMENT, METRICS
+from include import catalogue
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics, Window
 from include.settings import AwsSettings, MonitorSettings
@@ -25,37 +25,35 @@ MAX_BACKLOG_SECONDS = 3600.0
 
 
 def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str, Any]]:
-    """PutMetricData's MetricData for one window."""
-    scalars = {
-        "MessagesConsumed": float(window.messages),
-        "MessagesRejected": float(window.rejected),
-        "BatchesUploaded": float(window.batches),
-        "UploadErrors": float(window.errors),
-        "Throughput": window.messages / max(window.seconds, 0.001),
+    """PutMetricData's MetricData for one window. A distribution without values is left out."""
+    values: dict[catalogue.Metric, dict[str, Any]] = {
+        catalogue.MESSAGES_CONSUMED: {"Value": float(window.messages)},
+        catalogue.MESSAGES_REJECTED: {"Value": float(window.rejected)},
+        catalogue.BATCHES_UPLOADED: {"Value": float(window.batches)},
+        catalogue.UPLOAD_ERRORS: {"Value": float(window.errors)},
+        catalogue.THROUGHPUT: {"Value": window.messages / max(window.seconds, 0.001)},
+        catalogue.UPLOAD_DURATION: _distribution(window.durations),
+        catalogue.BATCH_SIZE: _distribution(window.sizes),
     }
-    data: list[dict[str, Any]] = [_datum(name, environment, at) | {"Value": value} for name, value in scalars.items()]
-    for name, tally in (("UploadDuration", window.durations), ("BatchSize", window.sizes)):
-        if tally:
-            counts = _thin_out(tally)
-            data.append(_datum(name, environment, at) | {"Values": list(counts), "Counts": list(counts.values())})
-    return data
+    dimensions = [{"Name": catalogue.ENVIRONMENT, "Value": environment}]
+    return [
+        {"MetricName": metric.name, "Unit": metric.unit, "Timestamp": at, "Dimensions": dimensions} | value
+        for metric, value in values.items()
+        if value
+    ]
 
 
-def _datum(name: str, environment: str, at: datetime) -> dict[str, Any]:
+def _distribution(tally: Tally[float]) -> dict[str, list[float]]:
+    """At most MAX_VALUES distinct values and their counts: neighbours are counted under the larger of them."""
+    if not tally:
+        return {}
+    counts = sorted(tally.items())
+    step = -(-len(counts) // MAX_VALUES)
+    groups = [counts[index : index + step] for index in range(0, len(counts), step)]
     return {
-        "MetricName": name,
-        "Unit": METRICS[name].unit,
-        "Timestamp": at,
-        "Dimensions": [{"Name": ENVIRONMENT, "Value": environment}],
+        "Values": [group[-1][0] for group in groups],
+        "Counts": [float(sum(count for _, count in group)) for group in groups],
     }
-
-
-def _thin_out(tally: Tally[float]) -> dict[float, float]:
-    """Counts of at most MAX_VALUES distinct values: neighbours are counted under the larger of them."""
-    values = sorted(tally.items())
-    step = -(-len(values) // MAX_VALUES)
-    groups = [values[index : index + step] for index in range(0, len(values), step)]
-    return {group[-1][0]: float(sum(count for _, count in group)) for group in groups}
 
 
 class Publisher:

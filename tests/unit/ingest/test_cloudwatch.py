@@ -28,6 +28,7 @@ def test_exactly_the_metrics_of_the_catalogue_are_published(metrics: ConsumerMet
     metrics.landed(100, ["not_json"])
     metrics.uploaded(99, 0.0421)
     metrics.failed("GenericError")
+    metrics.failed("GenericError")
     data = published(metrics)
     assert {name: datum["Unit"] for name, datum in data.items()} == {
         metric.name: metric.unit for metric in CONSUMER_METRICS
@@ -35,7 +36,7 @@ def test_exactly_the_metrics_of_the_catalogue_are_published(metrics: ConsumerMet
     values = [
         data[name]["Value"] for name in ("MessagesConsumed", "MessagesRejected", "BatchesUploaded", "UploadErrors")
     ]
-    assert values == [100, 1, 1, 1]
+    assert values == [100, 1, 1, 2]
     assert (data["UploadDuration"]["Values"], data["BatchSize"]["Values"]) == ([0.042], [99])
 
 
