@@ -166,7 +166,7 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
         TopicError: Kafka refuses, or its broker cannot create topics.
     """
     admin = Admin(kafka.client_config())
-    if _is_built_in_broker(admin, kafka.topic):
+    if _created_by_naming(admin, kafka.topic):
         return False
     config = TOPIC_CONFIG | {"segment.ms": str(SEGMENT_MS)}
     if retention_hours is not None:
@@ -181,8 +181,8 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
     return True
 
 
-def _is_built_in_broker(admin: Admin, topic: str) -> bool:
-    """Whether it is the built-in broker. That one creates a topic when it is asked for it, which is done here."""
+def _created_by_naming(admin: Admin, topic: str) -> bool:
+    """Name the topic to the built-in broker, which then creates it; returns whether it is that broker."""
     try:
         built_in = is_built_in(admin.list_topics(timeout=ADMIN_SECONDS).cluster_id)
         if built_in:
