@@ -44,6 +44,27 @@ os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADAT
 policy_guard.install()
 
 
+UNIT = Path(__file__).parent / "unit"
+MOST_WORKERS = 4
+"""More save little: the longest test takes seconds."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker a processor for the unit suite or a folder of it. The other suites share servers: one process each."""
+    folders = [Path(argument).resolve() for argument in config.args]
+    if all(folder.is_dir() and folder.is_relative_to(UNIT) for folder in folders):
+        return min(MOST_WORKERS, os.cpu_count() or 1)
+    return 0
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need the same server go to the same worker, so that it is started once."""
+    for item in items:
+        for server in {"kafka_server", "aws_endpoint"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(server))
+
+
 def pytest_sessionstart() -> None:
     """With REAL_KAFKA=required, as in CI, no test may be skipped because there is only the built-in broker."""
     if os.environ.get("REAL_KAFKA") != "required":
