@@ -171,7 +171,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     eventually(
         lambda: api.task_states(TRANSFORM, hung)["record_silver"] == "success",
         600,
-        instead=lambda: api.task_states(TRANSFORM, hung),
+        state=lambda: api.task_states(TRANSFORM, hung),
     )
     # Gold's task waits a minute for its second attempt now; the story goes on.
     faults.FAULTS["consumer"].apply(watched.stack.demo.control, watched.stack.demo.environment_file)
@@ -267,7 +267,7 @@ def test_the_mail_server_is_down(watched: WatchedStack) -> None:
         refused = [one for one in watched.alert_state()["outbox"] if one["last_error"]]
         return {f"{one['kind']} {one['alert']['key']}" for one in refused} >= waiting
 
-    eventually(all_wait, 60, instead=watched.alert_state)
+    eventually(all_wait, 60, state=watched.alert_state)
     watched.start("mailbox")
     states = watched.tick()
     assert "check_notices_undelivered" in watched.lately

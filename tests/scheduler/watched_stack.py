@@ -271,7 +271,7 @@ class WatchedStack:
         def silent() -> bool:
             return not self.alert_state()["outbox"] and not self._monitor_runs()
 
-        eventually(silent, 300, instead=self.alert_state)
+        eventually(silent, 300, state=self.alert_state)
 
     # --- Airflow
 
