@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
-from tests.packaging.facts import UV
+from tests.project_facts import UV
 
 DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
 DEV = (PROJECT_ROOT / "requirements" / "dev.in").read_text()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from include.settings import PROJECT_ROOT, ConsumerSettings, LocalSettings, ProducerSettings
-from tests.packaging.facts import environment_variables
+from tests.project_facts import environment_variables
 
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.override.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
-from tests.packaging.facts import UV
+from tests.project_facts import UV
 
 DOCKERFILE = PROJECT_ROOT / "docker" / "ingest.Dockerfile"
 HADOLINT = PROJECT_ROOT / ".local" / "aws-lint" / "bin" / "hadolint"

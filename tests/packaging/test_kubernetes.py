@@ -10,7 +10,7 @@ import yaml
 
 from include.catalogue import CONDITIONS
 from include.settings import PROJECT_ROOT, ConsumerSettings, KafkaSettings
-from tests.packaging.facts import environment_variables
+from tests.project_facts import environment_variables
 
 FOLDER = PROJECT_ROOT / "deploy" / "kubernetes"
 VALIDATE = PROJECT_ROOT / ".local" / "aws-lint" / "bin" / "kubernetes-validate"
