@@ -1,6 +1,6 @@
-"""Where Athena's SQL differs from Trino's: what dbt-athena sends, translated.
+"""Translates dbt-athena's statements where Athena's SQL differs from Trino's.
 
-Queries, INSERT, MERGE and DELETE are the same in both and pass as they are.
+Queries, INSERT, MERGE and DELETE are equal in both and pass unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Table:
 
     @property
     def trino(self) -> str:
-        """As Trino names it; the Iceberg catalog hands Hive tables on to the other one."""
+        """Trino's name of the table. The Iceberg catalog redirects Hive tables to the Hive catalog."""
         return f'awsdatacatalog."{self.database}"."{self.name}"'
 
 
@@ -46,13 +46,13 @@ class Outcome:
 
 
 def table_of(name: str, database: str | None) -> Table:
-    """A name of one to three parts."""
+    """The table with this name, which has one to three parts."""
     parts = [part.strip('`"').lower() for part in re.findall(IDENTIFIER, name)][-2:]
     return Table(*parts) if len(parts) == 2 else Table(database or "default", parts[0])
 
 
 def end_of_parentheses(text: str, start: int) -> int:
-    """Index behind the parenthesis that closes the one at `start`; quotes are respected."""
+    """Index after the parenthesis that closes the parenthesis at `start`. Those inside quotes do not count."""
     depth, quote = 0, ""
     for index in range(start, len(text)):
         character = text[index]
@@ -93,7 +93,7 @@ def properties(text: str) -> dict[str, str]:
 
 
 def hive_type(trino_type: str) -> str:
-    """Trino's name of a type as Glue writes it."""
+    """Glue's name for a type of Trino."""
     plain = re.sub(r"timestamp\(\d\)", "timestamp", re.sub(r"varchar\(\d+\)", "varchar", trino_type))
     return re.sub(r"\b(varchar|integer|real|varbinary)\b", lambda match: HIVE_TYPES[match[1]], plain)
 
@@ -199,7 +199,7 @@ class Athena:
         described = self.trino.run(f"describe {table.trino}").rows
         columns = [{"Name": row[0], "Type": hive_type(row[1])} for row in described]
 
-        def describe(entry: dict[str, Any]) -> None:  # Athena writes the columns of a view to Glue, Trino does not
+        def describe(entry: dict[str, Any]) -> None:  # Athena gives Glue the columns of a view; Trino does not
             storage = entry.setdefault("StorageDescriptor", {})
             storage |= {"Columns": columns, "SerdeInfo": storage.get("SerdeInfo", {}), "Location": ""}
 

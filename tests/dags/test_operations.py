@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from include.landing import body
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import object_key
-from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
+from tests.airflow_connections import aws_connection, kafka_connection
+from tests.dags.conftest import DAGS, Mailbox
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
