@@ -199,7 +199,7 @@ class Athena:
         described = self.trino.run(f"describe {table.trino}").rows
         columns = [{"Name": row[0], "Type": hive_type(row[1])} for row in described]
 
-        def describe(entry: dict[str, Any]) -> None:  # Athena writes the columns of a view to Glue, Trino does not
+        def describe(entry: dict[str, Any]) -> None:  # Athena tells Glue a view's columns, Trino does not
             storage = entry.setdefault("StorageDescriptor", {})
             storage |= {"Columns": columns, "SerdeInfo": storage.get("SerdeInfo", {}), "Location": ""}
 

@@ -36,7 +36,7 @@ def java() -> Path:
     """A JDK's `java` that Trino runs on: of $JAVA25_HOME, $JAVA_HOME, or a folder under /usr/lib/jvm.
 
     Raises:
-        TrinoUnavailableError: this machine has no such JDK.
+        TrinoUnavailableError: there is none.
     """
     homes = [Path(home) for home in (os.environ.get("JAVA25_HOME"), os.environ.get("JAVA_HOME")) if home]
     homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
