@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import (
+from airflow.sdk import (  # type: ignore[attr-defined]  # not in the stub
     DAG,
     Asset,
     DeadlineAlert,

@@ -27,8 +27,8 @@ from tests.athena.trino_client import TrinoError
 
 Json = dict[str, Any]
 PATIENCE = 20.0
-"""Seconds until a query's id is given out while it still runs: a client asks again only after a second, so most
-queries are over when they are first asked for; and boto3 gives up on an answer after sixty."""
+"""Seconds after which the id of a running query is returned. A client polls only once a second, so most queries have
+ended at the first poll. boto3 waits sixty seconds for a response."""
 
 
 class ApiError(Exception):

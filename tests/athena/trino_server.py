@@ -44,8 +44,8 @@ def java() -> Path:
         program = home / "bin" / "java"
         if program.exists() and (home / "bin" / "javac").exists():
             answer = subprocess.run([str(program), "-version"], capture_output=True, text=True, check=True).stderr
-            found = re.search(r'version "(\d+)', answer)
-            if found and int(found[1]) >= JAVA_MAJOR:
+            version = re.search(r'version "(\d+)', answer)
+            if version and int(version[1]) >= JAVA_MAJOR:
                 return program
     raise TrinoUnavailableError(
         f"tests/athena need a JDK {JAVA_MAJOR} (Trino {VERSION} runs on no older one) and found none under "
