@@ -52,9 +52,7 @@ CHANGES = [
         "import annotations\n\n\ndef purge(s3):\n    s3.delete_object(Bucket='b', Key='k')\n\n",
         POLICIES_TEST,
     ),
-    Change(
-        "include/ingest/cloudwatch.py", '"UploadErrors":', '"FailedUploads":', "tests/unit/ingest/test_observability.py"
-    ),
+    Change("include/ingest/cloudwatch.py", "window.errors", "window.batches", "tests/unit/ingest/test_cloudwatch.py"),
     Change("include/settings.py", '"crypto_data/", desc', '"quotes/", desc', TEMPLATE_TEST),
     Change("docs/settings.md", "`CONSUMER_BATCH_RECORDS` | `100`", "`CONSUMER_BATCH_RECORDS` | `10`", GENERATED_TEST),
     Change(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from include.ingest import operate
+from include.ingest import adoption
 from include.ingest.partition_writer import (
     Batch,
     Created,
@@ -320,23 +320,23 @@ class World:
         if begin is None and (firsts or self.given_up):
             begin = complete_to(firsts, self.given_up, cells, self.low, setup.window)
         there = [
-            operate.Landed(
+            adoption.LandedRange(
                 first, first, last,
-                operate._without(set(good), first, last) if rejected and first not in self.letters else (),
+                adoption.missing_ranges(set(good), first, last) if rejected and first not in self.letters else (),
             )
             for (first, _), (last, good, rejected) in self.data.items()
-        ] + [operate.Landed(first, first, last, given_up=True) for first, last in self.given_up]  # fmt: skip
+        ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.given_up]  # fmt: skip
         try:
-            plan = operate.decide(
+            plan = adoption.decide(
                 0, committed=self.commit, ours=self.mark == commit_mark(TOPIC_ID), log=(self.low, self.high),
                 begin=begin, landed=sorted(there, key=lambda one: one.first), cells=cells, offset=offset,
             )  # fmt: skip
-        except operate.OperationError as error:
+        except adoption.OperationError as error:
             raise ProtocolError(str(error)) from error
         self.given_up += plan.holes
         for found in plan.incomplete:
             self.letters[found.first] = frozenset()
-            self.letters_given_up += found.lacks
+            self.letters_given_up += found.missing
         self.commit, self.mark = plan.target, commit_mark(TOPIC_ID)
         if plan.landed_to is None:
             self.promised_from = self.adopted_from = plan.target  # nothing landed: the lake begins there
