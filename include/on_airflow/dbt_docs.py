@@ -1,6 +1,6 @@
 """dbt's own docs, the data dictionary: kept in S3, and where Cosmos's page in Airflow reads them.
 
-Cosmos serves them without asking who reads (docs/security.md), so that page is there only when the configuration
+Cosmos serves them without asking who reads (docs/data-quality.md), so that page is there only when the configuration
 `[cosmos] dbt_docs_projects` names a folder, as on the laptop.
 """
 

@@ -35,7 +35,7 @@ def java() -> Path:
     """The `java` of a JDK that can run Trino, from $JAVA25_HOME, $JAVA_HOME, or a folder under /usr/lib/jvm.
 
     Raises:
-        TrinoUnavailableError: this machine has no such JDK.
+        TrinoUnavailableError: there is no such JDK.
     """
     homes = [Path(home) for home in (os.environ.get("JAVA25_HOME"), os.environ.get("JAVA_HOME")) if home]
     homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
