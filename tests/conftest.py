@@ -50,19 +50,14 @@ MOST_WORKERS = 4
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker a processor for the unit suite or a folder of it. The other suites share servers: one process each."""
+    """One worker for each processor when a whole folder of the unit suite runs; otherwise no worker.
+
+    The other suites keep one process each, because their servers and Airflow's state are shared.
+    """
     folders = [Path(argument).resolve() for argument in config.args]
     if all(folder.is_dir() and folder.is_relative_to(UNIT) for folder in folders):
         return min(MOST_WORKERS, os.cpu_count() or 1)
     return 0
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need the same server go to the same worker, so that it is started once."""
-    for item in items:
-        for server in {"kafka_server", "aws_endpoint"}.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(server))
 
 
 def pytest_sessionstart() -> None:

@@ -55,7 +55,7 @@ class QuoteService:
 def quote_service(body: object) -> Iterator[QuoteService]:
     """A running service whose body is `body` as JSON."""
     service = QuoteService(body)
-    threading.Thread(target=service.server.serve_forever, daemon=True).start()
+    threading.Thread(target=service.server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield service
     finally:

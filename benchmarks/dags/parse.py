@@ -1,12 +1,11 @@
-"""How long Airflow takes to parse each DAG file, and what the preloaded modules cost in memory.
+"""Measures how long Airflow takes to parse each DAG file, and how much memory the preloaded modules cost.
 
     python -m benchmarks.dags.parse
 
-As the DAG processor does it: a parent that has imported the processor and the `airflow`
-modules a file names, and a forked child for each parse, which imports the file and
-serialises its DAGs. Once as Airflow comes, once with the modules of
-`plugins/airflow_local_settings.py`. Prints a table: median and worst of the repeats, in
-seconds; memory is unique set size (what the process has to itself), in MB.
+It parses like the DAG processor: a parent has imported the processor and the `airflow` modules that a file names. For
+each parse a forked child imports the file and serialises its DAGs. The benchmark runs once with plain Airflow and once
+with the modules of `plugins/airflow_local_settings.py`. It prints median and worst of the repeats in seconds, and the
+unique set size (memory that the process shares with no other) in MB.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MEGABYTE = 2**20
 
 
 def measure(preloaded: bool) -> dict[str, dict[str, float]]:
-    """In a process of its own: seconds and memory of each file, and the parent's memory under `parent`."""
+    """Seconds and memory (MB) by file, and the parent's memory as `parent`. It needs its own process."""
     import psutil
     import structlog
     from airflow.dag_processing import manager, processor
@@ -42,12 +41,12 @@ def measure(preloaded: bool) -> dict[str, dict[str, float]]:
     files = sorted((PROJECT_ROOT / "dags").glob("*.py"))
     for file in files:
         processor._pre_import_airflow_modules(str(file), log)
-    found = {}
+    figures = {}
     for file in files:
         seconds, memory = zip(*(parse_in_child(file) for _ in range(REPEATS)), strict=True)
-        found[file.stem] = {"median": statistics.median(seconds), "worst": max(seconds), "child_mb": max(memory)}
-    found["parent"] = {"mb": psutil.Process().memory_full_info().uss / MEGABYTE}
-    return found
+        figures[file.stem] = {"median": statistics.median(seconds), "worst": max(seconds), "child_mb": max(memory)}
+    figures["parent"] = {"mb": psutil.Process().memory_full_info().uss / MEGABYTE}
+    return figures
 
 
 def parse_in_child(file: Path) -> tuple[float, float]:
@@ -59,17 +58,17 @@ def parse_in_child(file: Path) -> tuple[float, float]:
         os.write(writer, json.dumps(parse(file)).encode())
         os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as answer:
-        said = json.loads(answer.read())
+    with os.fdopen(reader) as pipe:
+        result = json.loads(pipe.read())
     seconds = time.perf_counter() - began
     os.waitpid(child, 0)
-    if said["errors"]:
-        raise RuntimeError(f"{file.name} cannot be parsed: {said['errors']}")
-    return seconds, said["mb"]
+    if result["errors"]:
+        raise RuntimeError(f"{file.name} cannot be parsed: {result['errors']}")
+    return seconds, result["mb"]
 
 
 def parse(file: Path) -> dict[str, object]:
-    """What the processor's child does with a file."""
+    """Parse a file like the processor's child; returns its `errors` and the memory in `mb`."""
     import psutil
     import structlog
     from airflow.dag_processing import processor
@@ -92,19 +91,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"AIRFLOW_HOME": home, "WAREHOUSE_TARGET": "local"}
         environment |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-        found = {}
-        for one in ("plain", "preloaded"):
-            command = [sys.executable, "-m", "benchmarks.dags.parse", "--child", one]
+        figures = {}
+        for mode in ("plain", "preloaded"):
+            command = [sys.executable, "-m", "benchmarks.dags.parse", "--child", mode]
             answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-            found[one] = json.loads(answer.stdout.splitlines()[-1])
+            figures[mode] = json.loads(answer.stdout.splitlines()[-1])
     print(f"{'file':24}{'plain':>16}{'preloaded':>16}   (median, worst of {REPEATS}, s)")
-    for name in found["plain"]:
+    for name in figures["plain"]:
         if name != "parent":
-            cells = (f"{found[one][name]['median']:.2f} ({found[one][name]['worst']:.2f})" for one in found)
+            cells = (f"{of_file[name]['median']:.2f} ({of_file[name]['worst']:.2f})" for of_file in figures.values())
             print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
-    for what in ("parent", "crypto_transform"):
-        cells = (f"{found[one][what].get('mb', found[one][what].get('child_mb')):.0f} MB" for one in found)
-        name = "the processor itself" if what == "parent" else f"child of {what}"
+    for process in ("parent", "crypto_transform"):
+        memory = (of_file[process].get("mb", of_file[process].get("child_mb")) for of_file in figures.values())
+        cells = (f"{megabytes:.0f} MB" for megabytes in memory)
+        name = "the processor itself" if process == "parent" else f"child of {process}"
         print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
 
 

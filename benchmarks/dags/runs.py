@@ -1,12 +1,11 @@
-"""What Airflow adds to dbt, and what a tick of the monitor takes, on a laptop stack of its own.
+"""Measures what Airflow adds to dbt, and how long a tick of the monitor takes, on a laptop stack.
 
     python -m benchmarks.dags.runs
 
-Lands 48 simulated hours, stops the producer, then in turn: a plain `dbt build` of what the
-transform DAG builds, into a warehouse of its own, and a run of `crypto_transform` through
-the scheduler, with first and second build alike (six hours of new quotes before each
-repeat). Then five ticks of `pipeline_monitor` with the consumer at work. Prints a table;
-the transform is compared with dbt plus two seconds a task.
+The benchmark lands 48 simulated hours and stops the producer. Then two builds take turns: a plain `dbt build` of the
+transform DAG's models into another warehouse, and a run of `crypto_transform` through the scheduler. Before each repeat
+six hours of new quotes land. Five ticks of `pipeline_monitor` follow, while the consumer works. The printed table
+compares the transform with dbt plus two seconds a task.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ from tests.servers import free_port
 BUILDS = 3
 TICKS = 5
 SECONDS_A_TASK = 2.0
-"""What a task of Airflow may add to dbt."""
+"""Seconds that a task of Airflow may add to dbt."""
 SELECTED = ("path:seeds", "path:snapshots", "path:models/bronze", "path:models/silver", "path:models/gold")
 
 
 @contextmanager
 def running_stack(folder: Path) -> Iterator[Stack]:
-    """The demo, with 48 hours landed and the transform on no schedule."""
+    """The demo with 48 hours landed and without a schedule for the transform."""
     local = local_settings(folder)
     demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
     ports = {name: str(free_port()) for name in ("CONSUMER_HTTP_PORT", "PRODUCER_HTTP_PORT")}
@@ -57,7 +56,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         with environment.applied(values):
             demo.control.stop("producer")
             observer = make_observer(values, demo, api)
-            eventually(lambda: (look := observer.look({})).lag == 0 and look.landed == look.produced, 120)
+            eventually(lambda: (status := observer.look({})).lag == 0 and status.landed == status.produced, 120)
             yield Stack(demo, api, values)
     finally:
         if demo.control.running():
@@ -65,7 +64,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
 
 
 def dbt(stack: Stack, folder: Path, *arguments: str) -> None:
-    """A dbt command with the stack's settings, its warehouse and its artifacts in `folder`."""
+    """Run a dbt command with the stack's settings; warehouse and artifacts are in `folder`."""
     command = [str(Path(sys.executable).with_name("dbt")), "--quiet", *arguments, "--project-dir", str(DBT_PROJECT)]
     command += ["--profiles-dir", str(DBT_PROJECT), "--log-path", str(folder), "--target-path", str(folder / "target")]
     variables = stack.values | {"WAREHOUSE_DUCKDB_PATH": str(folder / "plain.duckdb")}
@@ -73,7 +72,7 @@ def dbt(stack: Stack, folder: Path, *arguments: str) -> None:
 
 
 def plain_build(stack: Stack, folder: Path) -> float:
-    """Seconds of `dbt build` as a command, its start included; the project is parsed already, as it is for the DAG."""
+    """Seconds of the command `dbt build` with its start. The project is parsed before, as it is for the DAG."""
     dbt(stack, folder, "parse")
     began = time.perf_counter()
     dbt(stack, folder, "build", "--select", *SELECTED, "--exclude", "resource_type:unit_test")
@@ -81,7 +80,7 @@ def plain_build(stack: Stack, folder: Path) -> float:
 
 
 def scheduled(stack: Stack, dag_id: str) -> tuple[float, int]:
-    """Seconds of one run from its trigger to its end, and how many of its tasks did something."""
+    """Seconds of one run from its trigger to its end, and the number of its tasks that were not skipped."""
     eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(dag_id, 5)), 180)
     run_id = stack.api.trigger(dag_id)
     began = time.perf_counter()
@@ -92,17 +91,17 @@ def scheduled(stack: Stack, dag_id: str) -> tuple[float, int]:
     assert run.started_at
     assert run.ended_at
     took = datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.started_at)
-    queued = max(time.perf_counter() - began - took.total_seconds(), 0)  # the poll's half second is in it, too
+    queued = max(time.perf_counter() - began - took.total_seconds(), 0)  # with the half second of a poll
     return took.total_seconds() + queued, sum(state == "success" for state in tasks.values())
 
 
 def send_six_hours(stack: Stack, repeat: int) -> None:
-    """New quotes, a minute apart, and time to land them."""
+    """Send new quotes, a minute apart, and wait until they have landed."""
     market, kafka = Simulator(SimulatorSettings(seed=repeat)), load_group(KafkaSettings)
     producer, now = Producer(kafka.client_config()), datetime.now(UTC)
     for minute in range(360):
-        for one in market.quotes_at(now - timedelta(minutes=360 - minute, milliseconds=repeat)):
-            producer.produce(kafka.topic, encode(one), key=one.symbol)
+        for quote in market.quotes_at(now - timedelta(minutes=360 - minute, milliseconds=repeat)):
+            producer.produce(kafka.topic, encode(quote), key=quote.symbol)
     producer.flush()
     observer = make_observer(stack.values, stack.demo, stack.api)
     eventually(lambda: observer.look({}).lag == 0, 60)
@@ -111,7 +110,7 @@ def send_six_hours(stack: Stack, repeat: int) -> None:
 def main() -> None:
     """The whole comparison."""
     with tempfile.TemporaryDirectory() as name, running_stack(Path(name)) as stack:
-        # Ended first: a run of a paused DAG stands still.
+        # Wait for the end first: a run of a paused DAG does not go on.
         eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(MONITOR, 5)), 180)
         stack.api.call("PATCH", f"/dags/{MONITOR}", {"is_paused": True})
         print(f"{'transform':12}{'dbt build':>12}{'DAG':>10}{'tasks':>8}{'a task':>10}   (s)")

@@ -1,1 +1,1 @@
-"""How fast the landing is, and what its guarantees cost: see benchmarks/README.md."""
+"""Measures the speed of the landing and the cost of its guarantees; benchmarks/README.md explains the figures."""

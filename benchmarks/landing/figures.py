@@ -1,4 +1,4 @@
-"""From drains to figures, and from figures to a verdict and to the table of the guide. Pure."""
+"""Turns drains into figures, and figures into verdicts and the guide's tables. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from benchmarks.landing.rig import Drain
 
 Figures = dict[str, float]
 Rounds = Sequence[Sequence[Drain]]
-"""Drains in the order in which they ran; those of one round ran one after the other."""
+"""Drains by round, in the order in which they ran."""
 
 
 def speed_figures(rounds: Rounds) -> Figures:
-    """Of each file size: ours, and ours over each other program."""
+    """Our consumer's figures for each file size, and its ratio to each other program."""
     figures: Figures = {}
-    for size in sorted({one.records_a_file for drains in rounds for one in drains}):
+    for size in sorted({drain.records_a_file for drains in rounds for drain in drains}):
         pairs: dict[str, list[tuple[Drain, Drain]]] = {}
         for drains in rounds:
-            here = {one.program: one for one in drains if one.records_a_file == size}
-            if "ours" in here:
-                for program, one in here.items():
-                    pairs.setdefault(program, []).append((here["ours"], one))
-        mine = [ours for ours, _ in pairs.get("ours", [])]
-        if not mine:
+            by_program = {drain.program: drain for drain in drains if drain.records_a_file == size}
+            if "ours" in by_program:
+                for program, drain in by_program.items():
+                    pairs.setdefault(program, []).append((by_program["ours"], drain))
+        own = [ours for ours, _ in pairs.get("ours", [])]
+        if not own:
             continue
-        figures[f"{size}.messages_per_second"] = median(one.messages_per_second for one in mine)
-        figures[f"{size}.cpu_us"] = median(one.cpu_us for one in mine)
-        figures[f"{size}.peak_rss_mb"] = max(one.peak_rss_mb for one in mine)
+        figures[f"{size}.messages_per_second"] = median(drain.messages_per_second for drain in own)
+        figures[f"{size}.cpu_us"] = median(drain.cpu_us for drain in own)
+        figures[f"{size}.peak_rss_mb"] = max(drain.peak_rss_mb for drain in own)
         for program, both in pairs.items():
             if program != "ours":
                 speeds = [ours.messages_per_second / other.messages_per_second for ours, other in both]
@@ -42,10 +42,10 @@ def speed_figures(rounds: Rounds) -> Figures:
 
 
 def scaling_figures(rounds: Rounds) -> Figures:
-    """Two consumers over one, of rounds that hold a drain of each."""
+    """Ratios of two consumers to one. Each round has a drain of both."""
     if not rounds:
         return {}
-    pairs = [sorted(drains, key=lambda one: one.processes) for drains in rounds]
+    pairs = [sorted(drains, key=lambda drain: drain.processes) for drains in rounds]
     return {
         "two_consumers.cpu_over_one": median(two.steady_cpu_us / one.steady_cpu_us for one, two in pairs),
         "two_consumers.speed_over_one": median(two.messages_per_second / one.messages_per_second for one, two in pairs),
@@ -54,7 +54,7 @@ def scaling_figures(rounds: Rounds) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A goal and what was measured; `measured` is None when it was not."""
+    """A goal and the measured figure; `measured` is None when the figure was not measured."""
 
     name: str
     bound: Literal["at_least", "at_most"]
@@ -70,15 +70,15 @@ class Judged:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The verdict for the table."""
         return "met" if self.met else "not measured" if self.measured is None else "MISSED"
 
 
 def judge(bounds: str, figures: Figures) -> list[Judged]:
-    """Every goal of the bounds file (TOML text) against the figures."""
-    read = tomllib.loads(bounds)
+    """Compare every goal of the bounds file (TOML text) with the figures."""
+    goals = tomllib.loads(bounds)
     kinds: tuple[Literal["at_least"], Literal["at_most"]] = ("at_least", "at_most")
-    return [Judged(name, kind, goal, figures.get(name)) for kind in kinds for name, goal in read[kind].items()]
+    return [Judged(name, kind, goal, figures.get(name)) for kind in kinds for name, goal in goals[kind].items()]
 
 
 def speed_table(rounds: Rounds) -> str:
@@ -86,18 +86,18 @@ def speed_table(rounds: Rounds) -> str:
     figures = speed_figures(rounds)
     groups: dict[tuple[int, str], list[Drain]] = {}
     for drains in rounds:
-        for one in drains:
-            groups.setdefault((one.records_a_file, one.program), []).append(one)
+        for drain in drains:
+            groups.setdefault((drain.records_a_file, drain.program), []).append(drain)
     rows = []
     for (size, program), drains in groups.items():
-        speed = median(one.messages_per_second for one in drains)
-        loads = [one.load for one in drains]
+        speed = median(drain.messages_per_second for drain in drains)
+        loads = [drain.load for drain in drains]
         over = {name: figures.get(f"{size}.{name}_over_{program}", 1.0) for name in ("speed", "cpu")}
         row = (
             program, f"{size:,}", f"{speed:,.0f}", f"{over['speed']:.2f} x",
-            f"{median(one.cpu_us for one in drains):.2f}", f"{median(one.steady_cpu_us for one in drains):.2f}",
+            f"{median(drain.cpu_us for drain in drains):.2f}", f"{median(drain.steady_cpu_us for drain in drains):.2f}",
             f"{over['cpu']:.2f} x",
-            f"{max(one.peak_rss_mb for one in drains)} MB", str(len(drains)), f"{min(loads)} to {max(loads)}",
+            f"{max(drain.peak_rss_mb for drain in drains)} MB", str(len(drains)), f"{min(loads)} to {max(loads)}",
         )  # fmt: skip
         rows.append(((size, -speed), row))
     header = ("program", "records a file", "msg/s", "ours is", "CPU-µs a message", "of it after start",
@@ -106,16 +106,16 @@ def speed_table(rounds: Rounds) -> str:
 
 
 def scenario_table(drains: Iterable[tuple[str, Drain]]) -> str:
-    """Drains with a name each as a Markdown table."""
+    """Named drains as a Markdown table."""
     header = ("what", "msg/s", "CPU-µs a message", "of it after start", "peak RSS of a process", "load before")
     return markdown(
         header,
         [
             (
-                name, f"{one.messages_per_second:,}", f"{one.cpu_us:.2f}", f"{one.steady_cpu_us:.2f}",
-                f"{one.peak_rss_mb} MB", str(one.load),
+                name, f"{drain.messages_per_second:,}", f"{drain.cpu_us:.2f}", f"{drain.steady_cpu_us:.2f}",
+                f"{drain.peak_rss_mb} MB", str(drain.load),
             )
-            for name, one in drains
+            for name, drain in drains
         ],
     )  # fmt: skip
 
@@ -127,10 +127,10 @@ def goal_table(judged: Iterable[Judged]) -> str:
         header,
         [
             (
-                f"`{one.name}`", f"{one.bound.replace('_', ' ')} {one.goal:g}",
-                "-" if one.measured is None else f"{one.measured:.2f}", one.verdict,
+                f"`{goal.name}`", f"{goal.bound.replace('_', ' ')} {goal.goal:g}",
+                "-" if goal.measured is None else f"{goal.measured:.2f}", goal.verdict,
             )
-            for one in judged
+            for goal in judged
         ],
     )  # fmt: skip
 

@@ -1,5 +1,7 @@
-"""The floor: poll, validate, join, PUT, commit in order. No guarantee of ours: no cells, keys that
-may be overwritten, no dead letters, no coordinates in the rows, one partition.
+"""The floor polls, validates, joins, PUTs, and commits in order.
+
+It has no guarantee of our consumer: no cells, no create-only keys, no dead letters, no coordinates in the rows. It
+reads one partition.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from include.ingest.quote import Quote
 
 
 def main() -> None:
-    """Run until SIGTERM; settings in the environment: BOOTSTRAP, TOPIC, GROUP, SIZE, BUCKET, S3."""
+    """Run until SIGTERM. The settings are the environment's BOOTSTRAP, TOPIC, GROUP, SIZE, BUCKET and S3."""
     topic, size = os.environ["TOPIC"], int(os.environ["SIZE"])
     store = S3Store(
         os.environ["BUCKET"], endpoint=os.environ["S3"], region="us-east-1", virtual_hosted_style_request=False,

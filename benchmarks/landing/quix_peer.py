@@ -1,4 +1,4 @@
-"""Quix Streams' S3 sink, in an environment of its own (it is no dependency of this project)."""
+"""Quix Streams' S3 sink. It has its own environment, because this project does not depend on it."""
 
 import os
 

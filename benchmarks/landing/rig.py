@@ -1,4 +1,4 @@
-"""What the benchmark runs on: Kafka, an S3 gateway, a backlog, and one timed drain of it."""
+"""The benchmark's servers (Kafka and an S3 gateway), its backlog, and one timed drain of the backlog."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.chaos.rig import wait_until_committed
 KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
 HERE = Path(__file__).parent
 BUILT = HERE.parents[1] / ".local" / "bench"
-"""Where `make bench-landing` builds gateway and peers."""
+"""`make bench-landing` builds gateway and peers in this folder."""
 TICKS = os.sysconf("SC_CLK_TCK")
 DRAIN_SECONDS = 600.0
 
 RUNTIME = str(BUILT / "python" / "bin" / "python")
-"""What ours and the floor run on; Quix Streams' environment is made of the same interpreter."""
+"""The Python of our consumer and of the floor. Quix Streams' environment has the same interpreter."""
 
 PROGRAMS = {
     "ours": [RUNTIME, "-m", "include.ingest", "consume"],
@@ -41,8 +41,10 @@ PROGRAMS = {
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """One drain. `cpu_us` is user and system time a message of the whole process, `steady_cpu_us` without what was
-    used before the first object; `load` is the machine's load average just before, so that a disturbed run shows.
+    """One drain of the backlog.
+
+    `cpu_us` is the user and system time of the whole process for one message; `steady_cpu_us` excludes the time before
+    the first object. `load` is the machine's load average before the drain, which shows a disturbed run.
     """
 
     program: str
@@ -60,9 +62,9 @@ class Drain:
 
 
 class Gateway:
-    """versitygw over a folder; it can be frozen, killed and started again on the same port.
+    """versitygw over a folder. It can be frozen, killed, and started again on the same port.
 
-    It keeps connections, as S3 does; by its own default it would end each after one request.
+    It keeps connections open, as S3 does. By default versitygw closes each connection after one request.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +76,7 @@ class Gateway:
         self._stack = ExitStack()
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the gateway and wait until it answers."""
         command = [str(BUILT / "versitygw"), "--port", f"127.0.0.1:{self._port}", "--quiet", "--keep-alive"]
         command += ["posix", str(self.buckets)]
         secrets = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
@@ -94,22 +96,22 @@ class Gateway:
                 sleep(0.2)
 
     def freeze(self) -> None:
-        """Connections are taken, nothing is answered."""
+        """Stop the process: it accepts connections and answers nothing."""
         self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
-        """Connections are refused."""
+        """Kill the process: connections are refused."""
         self._process.kill()
         self._process.wait(20)
 
     def close(self) -> None:
-        """End it."""
+        """End the gateway."""
         self._stack.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Running servers, and a folder for logs."""
+    """The running servers and a folder for logs."""
 
     bootstrap: str
     gateway: Gateway
@@ -118,7 +120,7 @@ class Stage:
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
-    """Kafka and the gateway, both with their data under `folder`."""
+    """Kafka and the gateway; both have their data under `folder`."""
     gateway = Gateway(folder)
     try:
         gateway.start()
@@ -131,7 +133,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 
 
 def fill(bootstrap: str, topic: str, count: int, partitions: int) -> None:
-    """Put `count` quotes on the topic, evenly over its partitions."""
+    """Send `count` quotes to the topic, the same number to each partition."""
     ensure_topic(KafkaSettings(bootstrap_servers=bootstrap, topic=topic), partitions, 1, None)
     coins = ((1, "BTC", "Bitcoin", 64123.12), (1027, "ETH", "Ethereum", 3120.55), (52, "XRP", "XRP", 0.52))
     values = []
@@ -158,7 +160,7 @@ def fill(bootstrap: str, topic: str, count: int, partitions: int) -> None:
 
 
 def settings(on: Stage, topic: str, bucket: str, size: int) -> dict[str, str]:
-    """Environment for every competitor; the bucket's name is the group's too."""
+    """The environment of every program. Bucket and group have the same name."""
     return KEYS | {
         "BOOTSTRAP": on.bootstrap, "TOPIC": topic, "GROUP": bucket, "SIZE": str(size), "BUCKET": bucket,
         "S3": on.gateway.endpoint, "KAFKA_BOOTSTRAP_SERVERS": on.bootstrap, "KAFKA_TOPIC": topic, "KAFKA_GROUP": bucket,
@@ -171,10 +173,10 @@ def drain(
     on: Stage, program: str, topic: str, messages: int, size: int, *, partitions: int = 1, processes: int = 1,
     after_files: int = 0, trouble: Callable[[], None] | None = None,
 ) -> Drain:  # fmt: skip
-    """Start consumers, wait until everything is in S3 and committed, stop them.
+    """Start consumers, wait until every message is in S3 and committed, and stop the consumers.
 
-    The span goes from the first object's time to the last one's, as the gateway's files have them. `trouble` is
-    called once, when there are `after_files` objects.
+    The measured span begins with the first object and ends with the last, by the times of the gateway's files.
+    `trouble` is called once, after `after_files` objects.
 
     Raises:
         RuntimeError: a consumer ended, was too slow, or did not land every message.
@@ -191,10 +193,10 @@ def drain(
             sleep(0.2 if count else 0.02)
             if any(child.poll() is not None for child in children):
                 raise RuntimeError(f"{program} ended with {[child.poll() for child in children]}: {log.read_text()}")
-            found = len(_files(root))
-            if found != count:
+            files_now = len(_files(root))
+            if files_now != count:
                 cpu = sum(_cpu_seconds(child) for child in children)
-                before, count = before or cpu, found
+                before, count = before or cpu, files_now
             if trouble is not None and count > after_files:
                 trouble()
                 trouble = None

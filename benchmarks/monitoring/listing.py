@@ -1,9 +1,9 @@
-"""What the S3 part of a monitor tick costs with few and with many older objects in the bucket.
+"""Measures the S3 part of a monitor tick with few and with many older objects in the bucket.
 
     python -m benchmarks.monitoring.listing --older 1000 100000
 
-Needs an S3 endpoint in AWS_ENDPOINT_URL. Makes a bucket with that many objects of earlier
-days and 100 of the last hour, then looks at it as the monitor does; prints JSON lines.
+It needs an S3 endpoint in AWS_ENDPOINT_URL. It fills a bucket with the given number of objects of earlier days and with
+100 objects of the last hour. Then it lists the bucket as the monitor does, and prints JSON lines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_ONCE = 16
 
 
 def fill(bucket: str, older: int, now: datetime) -> None:
-    """Objects of earlier days, ten seconds apart, and `RECENT` of the last hour."""
+    """Put objects of earlier days, ten seconds apart, and `RECENT` objects of the last hour."""
     times = [now - timedelta(days=1, seconds=10 * index) for index in range(older)]
     times += [now - timedelta(seconds=30 * index) for index in range(RECENT)]
     store = S3Store(
@@ -53,7 +53,7 @@ def fill(bucket: str, older: int, now: datetime) -> None:
 
 
 def look(bucket: str) -> dict[str, float]:
-    """Median seconds and LIST requests of one look."""
+    """Median seconds and LIST requests of one reading, and what it counted."""
     s3, requests = boto3.client("s3"), 0
 
     def count(**_: object) -> None:

@@ -1,12 +1,12 @@
-"""What the warehouse costs on DuckDB: `make bench-warehouse`, or `python -m benchmarks.warehouse.run day|bronze`.
+"""Measures the warehouse on DuckDB: `make bench-warehouse`, or `python -m benchmarks.warehouse.run day|bronze`.
 
 day      a day of quotes, one a second and symbol: the first build, builds with 15 minutes more, one with nothing new
 bronze   ten new files, with 100 and with 10,000 files loaded
 
-The landed files (100 records each) are in versitygw, an S3 server that costs little beside what is measured; with
-`--emulator` in the laptop's AWS emulator, a pure-Python server on the same cores. Every build is a dbt command of its
-own, start-up included, on a project that has been parsed before. Prints seconds of wall time and of dbt's CPU (user
-and system), and the machine's load just before.
+The landed files (100 records each) are in versitygw, an S3 server that needs little CPU. With `--emulator` they are in
+the laptop's AWS emulator, a pure-Python server on the same cores. Each build is one dbt command with its start, on a
+project that was parsed before. The output shows seconds of wall time and of dbt's CPU time (user and system), and the
+machine's load before the command.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one dbt command, in seconds."""
+    """Seconds of one dbt command, and the machine's load before it."""
 
     wall: float
     cpu: float
@@ -53,7 +53,7 @@ class Cost:
 
 
 def land(topic: LandedTopic, store: S3Store) -> int:
-    """Write what has not landed; returns the number of objects."""
+    """Land the topic's remaining records; returns the number of objects."""
     with ThreadPoolExecutor(8) as pool:
         return len(list(pool.map(lambda file: obstore.put(store, *file), topic.files())))
 
@@ -70,7 +70,7 @@ def dbt(warehouse: Warehouse, *arguments: str) -> Cost:
 
 
 def build(warehouse: Warehouse, *arguments: str) -> Cost:
-    """`dbt build` as production runs it."""
+    """Run `dbt build` as production does."""
     return dbt(warehouse, "build", "--exclude", "resource_type:unit_test", *arguments)
 
 
@@ -98,7 +98,7 @@ def a_day(folder: Path, endpoint: str) -> None:
 
 
 def bronze(folder: Path, endpoint: str) -> None:
-    """Bronze alone: ten new files on top of 100 and of 10,000, one a table in turn."""
+    """Build bronze with ten new files, in turns on a table of 100 files and on a table of 10,000."""
     now = datetime.now(UTC).replace(microsecond=0)
     warehouses: dict[int, tuple[Warehouse, LandedTopic, S3Store]] = {}
     for loaded in (100, 10_000):
@@ -128,7 +128,7 @@ def bronze(folder: Path, endpoint: str) -> None:
 
 @contextmanager
 def s3_server(emulator: bool, folder: Path) -> Iterator[str]:
-    """An S3 server, and the environment in which it is used; yields its endpoint."""
+    """Start an S3 server and set its credentials in the environment; yields its endpoint."""
     os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"} | (CREDENTIALS if emulator else KEYS)
     if emulator:
         with servers.aws_server(folder / "aws") as endpoint:
@@ -143,7 +143,7 @@ def s3_server(emulator: bool, folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or both."""
+    """Run the named benchmark, or both."""
     benchmarks = {"day": a_day, "bronze": bronze}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", nargs="?", choices=list(benchmarks), help="default: both")

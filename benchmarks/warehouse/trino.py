@@ -1,9 +1,9 @@
-"""What bronze reads on Athena's engine, and what compaction does: `python -m benchmarks.warehouse.trino`.
+"""Measures what bronze reads on Athena's engine, and what compaction does: `python -m benchmarks.warehouse.trino`.
 
-The rig of tests/athena (the unchanged dbt-athena adapter, a real Trino, the emulator). With 100 and with 10,000 files
-loaded, ten records each and a file every twenty seconds, ten new files land and bronze runs: splits (a small file is
-one, so these are the files opened), bytes from S3 and seconds, all queries of the run together. Then bronze runs twenty
-times more, and `maintain` packs what has grown.
+It uses the rig of tests/athena: the unchanged dbt-athena adapter, a real Trino, and the emulator. One lake has 100
+loaded files, the other 10,000. A file has ten records and covers twenty seconds. Ten new files land in each, and bronze
+runs. The output shows the splits, the bytes from S3 and the seconds of all queries of the run. A small file is one
+split, so the splits are the opened files. Then bronze runs twenty times, and `maintain` compacts the table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXTERNAL = '"crypto_raw_data"'
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of bronze: landed files opened, all splits, bytes from S3, seconds."""
+    """One run of bronze: opened landed files, all splits, bytes from S3, seconds."""
 
     files: int
     splits: int
@@ -49,7 +49,7 @@ class Lake:
         self.next = datetime.now(UTC).replace(microsecond=0)
 
     def land(self, files: int, start: datetime | None = None) -> None:
-        """So many files more."""
+        """Land `files` further files."""
         self.next = start or self.next
         for _ in range(files * RECORDS):
             self.topic.send(quote("ETH", 3000.0 + self.next.timestamp() % 997, self.next), self.next)
@@ -57,7 +57,7 @@ class Lake:
         land(self.topic, self.store)
 
     def bronze(self) -> Run:
-        """Run the model."""
+        """Run the model and return what it read."""
         before, started = len(self.warehouse.athena_api.queries), time.perf_counter()
         self.warehouse.dbt("run", "--select", "crypto_raw")
         seconds = time.perf_counter() - started
@@ -71,7 +71,7 @@ class Lake:
         )
 
     def data_files(self) -> tuple[int, int]:
-        """Bronze's files and their bytes."""
+        """Number and bytes of bronze's files."""
         [(files, size)] = self.warehouse.query(
             'select count(*), sum(file_size_in_bytes) from lake_bronze."crypto_raw$files"'
         )
@@ -79,7 +79,7 @@ class Lake:
 
 
 def measure(folder: Path, loaded: int, pack: bool) -> Run:
-    """A lake of its own with so many files loaded; the cost of ten more."""
+    """The cost of ten new files in a new lake with `loaded` files."""
     folder.mkdir()
     with servers.aws_server(folder / "aws") as endpoint:
         bucket = f"loaded-{loaded}"
@@ -89,7 +89,7 @@ def measure(folder: Path, loaded: int, pack: bool) -> Run:
             lake.land(loaded, start=lake.next - loaded * RECORDS * EVERY)
             lake.bronze()
             lake.land(NEW_FILES)
-            lake.bronze()  # the first incremental run compiles what later ones find compiled
+            lake.bronze()  # the first incremental run also compiles the model
             lake.land(NEW_FILES)
             run = lake.bronze()
             print(f"{loaded:6} files loaded, {NEW_FILES} new: {run}", flush=True)
@@ -104,7 +104,7 @@ def measure(folder: Path, loaded: int, pack: bool) -> Run:
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1"}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--many", type=int, default=10_000, help="files loaded in the second lake")

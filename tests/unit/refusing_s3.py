@@ -1,4 +1,4 @@
-"""An S3 that refuses one operation, which the emulator cannot be told to do."""
+"""An S3 client that refuses one operation. The emulator cannot do that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def s3_that_refuses(operation: str, code: str = "AccessDenied") -> S3Client:
-    """A client whose calls of `operation` (as botocore names it, PutObject) end with the error `code`."""
+    """A client whose calls of `operation` (botocore's name, for example PutObject) fail with the error `code`."""
     s3 = boto3.client("s3")
 
     def refuse(**_: Any) -> None:

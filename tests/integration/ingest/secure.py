@@ -1,4 +1,4 @@
-"""A real broker that lets nobody in without TLS and a password."""
+"""A real broker that requires TLS and a password."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ssl.keystore.location=${keystore}
 
 @dataclass(frozen=True, slots=True)
 class SecureKafka:
-    """`bootstrap` speaks SASL_SSL only; `inner` is the broker's own listener, for a test's other hands."""
+    """`bootstrap` requires SASL_SSL. `inner` is the broker's own listener, for the test itself. `ca` is a file."""
 
     bootstrap: str
     inner: str
@@ -45,7 +45,7 @@ class SecureKafka:
 
 @contextmanager
 def secure_kafka(state: Path) -> Iterator[SecureKafka]:
-    """Start it; the user exists for SCRAM-SHA-512 (in the metadata log) and for PLAIN (in the configuration)."""
+    """A running broker. Its user exists for SCRAM-SHA-512 (metadata log) and for PLAIN (configuration)."""
     ca, keystore = certificates(state)
     port, inner, controller = servers.free_port(), servers.free_port(), servers.free_port()
     config = state / "server.properties"
@@ -70,7 +70,7 @@ def secure_kafka(state: Path) -> Iterator[SecureKafka]:
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """A CA's certificate, and a PEM key store with a key and certificate of it for 127.0.0.1."""
+    """The files of a CA's certificate and of a PEM key store, which has a key and a certificate for 127.0.0.1."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])

@@ -1,4 +1,4 @@
-"""Members, compression, batch size, the group's positions change while data flow: nothing is lost or doubled."""
+"""Members, compression, batch size or the group's positions change while data flows: nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ from include.ingest.metrics import ConsumerMetrics
 from include.ingest.store import open_store
 from include.settings import load as load_settings
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
-from tests.integration.ingest.conftest import PARTITIONS, Stage
-from tests.integration.ingest.test_consumer import _refusal, client, count, ingest, until, verdict
+from tests.integration.ingest.stage import (
+    PARTITIONS,
+    Stage,
+    ingest,
+    object_count,
+    refusal,
+    s3_client,
+    until,
+    verdict,
+)
 
 pytestmark = pytest.mark.servers
 
@@ -35,13 +43,13 @@ def events(consumer: ConsumerProcess, name: str) -> list[dict[str, Any]]:
 
 
 def held(consumer: ConsumerProcess) -> int:
-    """How many partitions it was given, less those taken from it."""
+    """Number of partitions that the consumer has now."""
     return sum(len(event["partitions"]) for event in events(consumer, "assigned")) - sum(
         len(event["partitions"]) for event in events(consumer, "revoked")
     )
 
 
-def test_a_static_member_comes_back_without_a_rebalance(stage: Stage) -> None:
+def test_a_static_member_returns_without_a_rebalance(stage: Stage) -> None:
     session = {"KAFKA_OPTIONS": '{"session.timeout.ms": 120000, "heartbeat.interval.ms": 500, "log_level": 3}'}
     first = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="a", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
     second = stage.consumer(CONSUMER_GROUP_INSTANCE_ID="b", CONSUMER_BATCH_AGE_SECONDS="0.5", **session)
@@ -58,45 +66,45 @@ def test_a_static_member_comes_back_without_a_rebalance(stage: Stage) -> None:
     assert verdict(stage, *loads).errors == []
 
 
-def test_gzip_survives_a_kill(stage: Stage) -> None:
+def test_gzip_loses_nothing_after_a_kill(stage: Stage) -> None:
     loads = [stage.load(700, bad_share=0.05)]
     killed = stage.consumer(CONSUMER_COMPRESSION="gzip", CONSUMER_BATCH_AGE_SECONDS="0.3", CONSUMER_BATCH_RECORDS="30")
-    until(lambda: count(stage) > 0, "a first batch")
+    until(lambda: object_count(stage) > 0, "a first batch")
     killed.kill()
     loads.append(stage.load(300, bad_share=0.05))
     land(stage, CONSUMER_COMPRESSION="gzip", CONSUMER_BATCH_RECORDS="30")
-    found = verdict(stage, *loads)
-    assert found.errors == []
-    assert found.dead > 10
+    result = verdict(stage, *loads)
+    assert result.errors == []
+    assert result.dead > 10
     for prefix, content in (("crypto_data/2", "application/gzip"), ("dead_letter/2", "application/gzip")):
-        for entry in client().list_objects_v2(Bucket=stage.bucket, Prefix=prefix)["Contents"]:
+        for entry in s3_client().list_objects_v2(Bucket=stage.bucket, Prefix=prefix)["Contents"]:
             assert entry["Key"].endswith(".json.gz")
-            head = client().head_object(Bucket=stage.bucket, Key=entry["Key"])
+            head = s3_client().head_object(Bucket=stage.bucket, Key=entry["Key"])
             assert (head["ContentType"], head.get("ContentEncoding")) == (content, None)
 
 
-def test_cells_are_resized_between_two_consumers(stage: Stage) -> None:
+def test_cells_can_be_resized_between_two_consumers(stage: Stage) -> None:
     loads = [stage.load(730, bad_share=0.05)]
     consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5", CONSUMER_BATCH_RECORDS="40")
-    until(lambda: count(stage) > 0, "a first batch")
+    until(lambda: object_count(stage) > 0, "a first batch")
     busy = ingest(stage, "resize-cells", "90", "--yes")
-    assert "has 1 members" in _refusal(busy)
+    assert "has 1 members" in refusal(busy)
     consumer.kill()
     until(lambda: ingest(stage, "resize-cells", "90", "--yes").returncode == 0, "the killed member's session ends", 40)
-    assert "resize-cells" in _refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="91"))
+    assert "resize-cells" in refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="91"))
     loads.append(stage.load(1500, bad_share=0.05))
     land(stage, CONSUMER_BATCH_RECORDS="90")
     loads.append(stage.load(200))
     land(stage, CONSUMER_BATCH_RECORDS="20")
     assert verdict(stage, *loads).errors == []
     records = [
-        int(client().head_object(Bucket=stage.bucket, Key=entry["Key"])["Metadata"]["records"])
-        for entry in client().list_objects_v2(Bucket=stage.bucket, Prefix="crypto_data/2")["Contents"]
+        int(s3_client().head_object(Bucket=stage.bucket, Key=entry["Key"])["Metadata"]["records"])
+        for entry in s3_client().list_objects_v2(Bucket=stage.bucket, Prefix="crypto_data/2")["Contents"]
     ]
     assert max(records) > 40
 
 
-def test_positions_reset_by_somebody_else_are_refused_and_adopted(stage: Stage) -> None:
+def test_positions_reset_by_another_client_are_refused_then_adopted(stage: Stage) -> None:
     loads = [stage.load(500, bad_share=0.05)]
     land(stage)
     loads.append(stage.load(300, bad_share=0.05))
@@ -108,19 +116,19 @@ def test_positions_reset_by_somebody_else_are_refused_and_adopted(stage: Stage) 
     ]
     other.commit(offsets=back, asynchronous=False)
     other.close()
-    assert "adopt" in _refusal(ingest(stage, "consume"))
-    assert "landed already" in _refusal(ingest(stage, "adopt", "--partition", "0", "--offset", "10", "--yes"))
+    assert "adopt" in refusal(ingest(stage, "consume"))
+    assert "landed already" in refusal(ingest(stage, "adopt", "--partition", "0", "--offset", "10", "--yes"))
     assert f"{PARTITIONS} partitions adopted" in ingest(stage, "adopt", "--yes").stderr
     land(stage)
     assert verdict(stage, *loads).errors == []
 
 
-def test_a_group_whose_commits_expired_goes_on_from_what_is_landed(stage: Stage) -> None:
+def test_a_group_with_expired_commits_continues_from_landed_files(stage: Stage) -> None:
     loads = [stage.load(500, bad_share=0.05)]
     land(stage, CONSUMER_BATCH_RECORDS="20")
-    for entry in client().list_objects_v2(Bucket=stage.bucket)["Contents"]:
-        if "_p00000_o00000000000000000000" in entry["Key"]:  # as if its PUT had failed to the end
-            client().delete_object(Bucket=stage.bucket, Key=entry["Key"])
+    for entry in s3_client().list_objects_v2(Bucket=stage.bucket)["Contents"]:
+        if "_p00000_o00000000000000000000" in entry["Key"]:  # as if its PUT had never succeeded
+            s3_client().delete_object(Bucket=stage.bucket, Key=entry["Key"])
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     admin.delete_consumer_groups([stage.group])[stage.group].result(20)
     loads.append(stage.load(300, bad_share=0.05))

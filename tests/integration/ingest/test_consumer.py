@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 from confluent_kafka import Consumer as KafkaConsumer
@@ -27,54 +23,30 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from include.ingest.topic import ensure_topic
 from include.local import broker
 from include.settings import KafkaSettings
-from tests.chaos.checker import Verdict, check
+from tests.chaos.checker import check
 from tests.chaos.proxy import FaultProxy, Weather
-from tests.chaos.rig import Load, wait_until_committed
-from tests.integration.ingest.conftest import PARTITIONS, Stage
+from tests.chaos.rig import wait_until_committed
+from tests.integration.ingest.stage import (
+    PARTITIONS,
+    Stage,
+    ingest,
+    log_ends,
+    object_count,
+    refusal,
+    s3_client,
+    until,
+    verdict,
+)
 from tests.servers import free_port, process
 
 pytestmark = pytest.mark.servers
-
-
-def client() -> Any:
-    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-
-
-def verdict(stage: Stage, *loads: Load) -> Verdict:
-    return check(client(), stage.bucket, [message for load in loads for message in load.acknowledged])
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Return when it holds; a page that does not answer yet is asked again."""
-
-    def holds() -> bool:
-        try:
-            return condition()
-        except httpx.TransportError:
-            return False
-
-    deadline = monotonic() + seconds
-    while not holds():
-        assert monotonic() < deadline, f"{what}: not within {seconds} s"
-        sleep(0.2)
-
-
-def count(stage: Stage, prefix: str = "crypto_data/2") -> int:
-    return int(client().list_objects_v2(Bucket=stage.bucket, Prefix=prefix)["KeyCount"])
-
-
-def ingest(stage: Stage, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "include.ingest", *arguments],
-        env=os.environ | stage.environment | changes, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
 
 
 def test_sigterm_lands_what_is_there_and_says_so(stage: Stage) -> None:
     load = stage.load(1030, bad_share=0.05)
     consumer = stage.consumer()
     until(lambda: stage.log().count("placed without a commit") == PARTITIONS, "all partitions placed")
-    until(lambda: count(stage) == sum(end // 100 for end in _ends(stage).values()), "the full batches")
+    until(lambda: object_count(stage) == sum(end // 100 for end in log_ends(stage).values()), "the full batches")
     sleep(2)  # the open batches of all partitions are read too
     assert consumer.terminate() == 0
     found = verdict(stage, load)
@@ -89,7 +61,7 @@ def test_kill_and_restart_go_on_without_loss_or_doubles(stage: Stage) -> None:
     loads = [stage.load(700)]
     for age in ("0.3", "0.5", "60"):
         consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS=age, CONSUMER_BATCH_RECORDS="50")
-        until(lambda: count(stage) > 0, "a first batch")
+        until(lambda: object_count(stage) > 0, "a first batch")
         loads.append(stage.load(333, bad_share=0.1))
         sleep(1)
         consumer.kill()
@@ -102,7 +74,7 @@ def test_kill_and_restart_go_on_without_loss_or_doubles(stage: Stage) -> None:
 def test_two_consumers_share_and_hand_over(stage: Stage) -> None:
     first = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
     loads = [stage.load(500)]
-    until(lambda: count(stage) > 0, "a first batch")
+    until(lambda: object_count(stage) > 0, "a first batch")
     second = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="1")
     until(lambda: second.log.exists() and '"assigned"' in second.log.read_text(), "a rebalance")
     loads.append(stage.load(500))
@@ -123,7 +95,7 @@ def test_s3_away_pauses_keeps_memory_bounded_and_loses_nothing(stage: Stage) -> 
             CONSUMER_HTTP_PORT=str(http),
         )  # fmt: skip
         loads = [stage.load(100)]
-        until(lambda: count(stage) > 0, "a first batch")
+        until(lambda: object_count(stage) > 0, "a first batch")
         proxy.weather = Weather(outage=True)
         loads.append(stage.load(20_000))
         until(lambda: _health(http, "").status_code == 503, "not ready")
@@ -205,7 +177,7 @@ def test_s3_away_at_the_end_exits_with_3_and_the_next_one_lands_it(stage: Stage)
             AWS_ENDPOINT_URL=proxy.endpoint, CONSUMER_BATCH_AGE_SECONDS="1", CONSUMER_SHUTDOWN_GRACE_SECONDS="2"
         )
         loads = [stage.load(10)]
-        until(lambda: count(stage) > 0, "a first batch")
+        until(lambda: object_count(stage) > 0, "a first batch")
         proxy.weather = Weather(outage=True)
         loads.append(stage.load(500))
         until(lambda: "PUT failed" in stage.log(), "a PUT that fails")
@@ -232,7 +204,7 @@ def test_bad_messages_are_listed_and_replayed_once(stage: Stage) -> None:
     assert f"{incomplete} dead letters" in chosen.stderr
     assert f"{bad} sent, 0 were" in ingest(stage, "replay", "--yes").stderr
     assert "0 dead letters not replayed" in ingest(stage, "replay", "--yes").stderr
-    ends = _ends(stage)
+    ends = log_ends(stage)
     assert sum(ends.values()) == 200 + bad
     letters = {
         f"{stage.topic}/{one.partition}/{one.offset}": (one.value, one.key, one.headers)
@@ -264,19 +236,19 @@ def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert consumer.terminate() == 0
     ingest(stage, "replay", "--yes")
-    s3 = client()
+    s3 = s3_client()
     for entry in s3.list_objects_v2(Bucket=stage.bucket, Prefix="state/replayed/")["Contents"]:
         marker = json.loads(s3.get_object(Bucket=stage.bucket, Key=entry["Key"])["Body"].read())
         marker["replayed_at"] = None  # as if the process had died between sending and marking
         marker["claimed_at"] = "2026-11-01T00:00:00Z"  # long ago
         s3.put_object(Bucket=stage.bucket, Key=entry["Key"], Body=json.dumps(marker).encode())
     assert f"0 sent, {bad} were on the topic already" in ingest(stage, "replay", "--yes").stderr
-    assert sum(_ends(stage).values()) == 60 + bad
+    assert sum(log_ends(stage).values()) == 60 + bad
 
 
 def test_an_interrupted_replay_goes_on_after_retention_has_passed_it(stage: Stage) -> None:
     bad = _dead_letters(stage)
-    s3, key = client(), f"state/replayed/p{bad.partition:05d}_o{bad.offset:020d}.json"
+    s3, key = s3_client(), f"state/replayed/p{bad.partition:05d}_o{bad.offset:020d}.json"
     marker = {
         "letter": f"{stage.topic}/{bad.partition}/{bad.offset}",
         "log_ends": dict.fromkeys(range(PARTITIONS), 0),
@@ -304,7 +276,7 @@ def test_a_letter_that_kafka_refuses_blocks_no_other_and_is_named(stage: Stage) 
             f"{stage.topic}/{large.partition}/{large.offset}"
         ]
     assert "0 sent, 0 were" in done.stderr
-    assert sum(_ends(stage).values()) == 40 + 2 + 1
+    assert sum(log_ends(stage).values()) == 40 + 2 + 1
 
 
 def _dead_letters(stage: Stage, *values: bytes) -> TopicPartition:
@@ -325,18 +297,6 @@ def _dead_letters(stage: Stage, *values: bytes) -> TopicPartition:
     return places[0]
 
 
-def _ends(stage: Stage) -> dict[int, int]:
-    reader = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": "look"})
-    ends = {n: reader.get_watermark_offsets(TopicPartition(stage.topic, n), timeout=10)[1] for n in range(PARTITIONS)}
-    reader.close()
-    return ends
-
-
-def _refusal(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2, done.stderr
-    return str(json.loads(done.stderr.splitlines()[-1])["reason"])
-
-
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -348,7 +308,7 @@ def _refusal(done: subprocess.CompletedProcess[str]) -> str:
     ],
 )
 def test_wrong_settings_are_refused_by_name(stage: Stage, changes: dict[str, str], named: list[str]) -> None:
-    reason = _refusal(ingest(stage, "consume", **changes))
+    reason = refusal(ingest(stage, "consume", **changes))
     for name in named:
         assert name in reason
 
@@ -358,7 +318,7 @@ def test_an_s3_that_overwrites_what_it_should_only_create_is_refused(stage: Stag
     proxy = FaultProxy((host, int(port)), 1)
     proxy.weather = Weather(unconditional=True)
     try:
-        assert "If-None-Match" in _refusal(ingest(stage, "consume", AWS_ENDPOINT_URL=proxy.endpoint))
+        assert "If-None-Match" in refusal(ingest(stage, "consume", AWS_ENDPOINT_URL=proxy.endpoint))
     finally:
         proxy.close()
 
@@ -366,18 +326,18 @@ def test_an_s3_that_overwrites_what_it_should_only_create_is_refused(stage: Stag
 def test_a_prefix_of_another_contract_is_refused(stage: Stage) -> None:
     stage.load(10)
     stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
-    until(lambda: count(stage) > 0, "a first batch")
+    until(lambda: object_count(stage) > 0, "a first batch")
     assert stage.consumers[0].terminate() == 0
-    assert "suffix='.json'" in _refusal(ingest(stage, "consume", CONSUMER_COMPRESSION="gzip"))
-    assert "resize-cells" in _refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="101"))
+    assert "suffix='.json'" in refusal(ingest(stage, "consume", CONSUMER_COMPRESSION="gzip"))
+    assert "resize-cells" in refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="101"))
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     admin.delete_topics([stage.topic])[stage.topic].result()
     until(lambda: stage.topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
     assert ingest(stage, "create-topic", "--partitions", "4").returncode == 0
-    assert "deleted and recreated" in _refusal(ingest(stage, "consume"))
+    assert "deleted and recreated" in refusal(ingest(stage, "consume"))
 
 
-def test_a_topic_recreated_under_a_running_consumer_ends_it_once_its_offset_is_not_there(stage: Stage) -> None:
+def test_a_recreated_topic_ends_the_consumer_when_its_offset_is_missing(stage: Stage) -> None:
     stage.load(40)
     ours = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
@@ -396,7 +356,7 @@ def test_a_topic_with_the_producers_clock_is_refused_unless_allowed(stage: Stage
     other = f"{stage.topic}-create-time"
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     admin.create_topics([NewTopic(other, 1)])[other].result()
-    assert "CONSUMER_ALLOW_CREATE_TIME" in _refusal(ingest(stage, "consume", KAFKA_TOPIC=other))
+    assert "CONSUMER_ALLOW_CREATE_TIME" in refusal(ingest(stage, "consume", KAFKA_TOPIC=other))
 
 
 def test_a_foreign_commit_is_refused_and_can_be_adopted(stage: Stage) -> None:
@@ -404,13 +364,13 @@ def test_a_foreign_commit_is_refused_and_can_be_adopted(stage: Stage) -> None:
     other = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
     other.commit(offsets=[TopicPartition(stage.topic, 0, 5)], asynchronous=False)
     other.close()
-    assert "adopt" in _refusal(ingest(stage, "consume"))
+    assert "adopt" in refusal(ingest(stage, "consume"))
     assert "nothing changed" in ingest(stage, "adopt").stderr
     assert "adopted" in ingest(stage, "adopt", "--yes").stderr
     consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert consumer.terminate() == 0
-    landed = check(client(), stage.bucket, [m for m in load.acknowledged if m.partition != 0 or m.offset >= 5])
+    landed = check(s3_client(), stage.bucket, [m for m in load.acknowledged if m.partition != 0 or m.offset >= 5])
     assert [error for error in landed.errors if "begins at 5, expected 0" not in error] == []
 
 
@@ -420,7 +380,7 @@ def test_records_deleted_before_they_were_read_stop_their_partition_only(stage: 
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert consumer.terminate() == 0
     more = stage.load(400)
-    ends = _ends(stage)
+    ends = log_ends(stage)
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     at = TopicPartition(stage.topic, 0, ends[0] - 10)
     admin.delete_records([at])[TopicPartition(stage.topic, 0)].result()
@@ -434,28 +394,28 @@ def test_records_deleted_before_they_were_read_stop_their_partition_only(stage: 
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert third.terminate() == 0
     kept = [m for m in (*first.acknowledged, *more.acknowledged) if m.partition != 0]
-    errors = [error for error in check(client(), stage.bucket, kept).errors if "partition 0" not in error]
+    errors = [error for error in check(s3_client(), stage.bucket, kept).errors if "partition 0" not in error]
     assert [error for error in errors if "without a data object" not in error] == []
-    letters = client().list_objects_v2(Bucket=stage.bucket, Prefix="dead_letter/")["Contents"]
+    letters = s3_client().list_objects_v2(Bucket=stage.bucket, Prefix="dead_letter/")["Contents"]
     assert len(letters) == 1
-    (row,) = json.loads(client().get_object(Bucket=stage.bucket, Key=letters[0]["Key"])["Body"].read())
+    (row,) = json.loads(s3_client().get_object(Bucket=stage.bucket, Key=letters[0]["Key"])["Body"].read())
     assert (row["error_class"], row["last_offset"]) == ("gap", ends[0] - 11)
 
 
 def test_adopt_and_resize_refuse_another_topic_than_the_contracts(stage: Stage) -> None:
     stage.load(10)
     stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
-    until(lambda: count(stage) > 0, "a first batch")
+    until(lambda: object_count(stage) > 0, "a first batch")
     assert stage.consumers[0].terminate() == 0
-    before = client().get_object(Bucket=stage.bucket, Key="crypto_data/_contract.json")["Body"].read()
+    before = s3_client().get_object(Bucket=stage.bucket, Key="crypto_data/_contract.json")["Body"].read()
     other = f"{stage.topic}-other"
     assert ingest(stage, "create-topic", KAFKA_TOPIC=other).returncode == 0
     for command in (["adopt", "--yes"], ["resize-cells", "50", "--yes"]):
         refused = ingest(stage, *command, KAFKA_TOPIC=other)
-        assert f"topic='{stage.topic}', this consumer has '{other}'" in _refusal(refused)
+        assert f"topic='{stage.topic}', this consumer has '{other}'" in refusal(refused)
         assert len(refused.stderr.splitlines()) == 1  # no plan
-    assert client().get_object(Bucket=stage.bucket, Key="crypto_data/_contract.json")["Body"].read() == before
-    assert "cell size 0 is not allowed" in _refusal(ingest(stage, "resize-cells", "0", "--yes"))
+    assert s3_client().get_object(Bucket=stage.bucket, Key="crypto_data/_contract.json")["Body"].read() == before
+    assert "cell size 0 is not allowed" in refusal(ingest(stage, "resize-cells", "0", "--yes"))
     assert ingest(stage, "resize-cells", "50", "--yes").returncode == 0
 
 

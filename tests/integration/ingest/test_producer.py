@@ -1,4 +1,4 @@
-"""The producer as a process, against real Kafka and a web source that answers like CoinMarketCap."""
+"""The producer as a process, with real Kafka and a web service that responds like CoinMarketCap."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import TopicPartition
 
 from tests.chaos.rig import ConsumerProcess
-from tests.integration.ingest.conftest import PARTITIONS, Stage
-from tests.integration.ingest.test_consumer import until
+from tests.integration.ingest.stage import PARTITIONS, Stage, until
 from tests.quote_service import CMC, PRICES, QuoteService, quote_service
 from tests.servers import free_port
 
@@ -33,16 +32,16 @@ def producer(stage: Stage, service: QuoteService) -> Iterator[ConsumerProcess]:
         "PRODUCER_COINMARKETCAP_API_KEY": "the-key", "PRODUCER_POLL_SECONDS": "0.3",
         "PRODUCER_HTTP_PORT": str(free_port()),
     }  # fmt: skip
-    made = ConsumerProcess(0, stage.environment | source, stage.folder / "producer.log", command="produce")
-    yield made
-    made.kill()
+    producer = ConsumerProcess(0, stage.environment | source, stage.folder / "producer.log", command="produce")
+    yield producer
+    producer.kill()
 
 
 def messages(stage: Stage) -> list[tuple[bytes, float]]:
-    """Key and price of every message on the topic, by partition and offset."""
+    """Key and price of every message on the topic, in the order of each partition."""
     reader = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": "look", "enable.partition.eof": True})
     reader.assign([TopicPartition(stage.topic, number, 0) for number in range(PARTITIONS)])
-    found, ends = [], 0
+    quotes, ends = [], 0
     while ends < PARTITIONS:
         message = reader.poll(60)
         assert message is not None
@@ -52,9 +51,9 @@ def messages(stage: Stage) -> list[tuple[bytes, float]]:
             key, value = message.key(), message.value()
             assert isinstance(key, bytes)
             assert isinstance(value, bytes)
-            found.append((key, float(json.loads(value)["price"])))
+            quotes.append((key, float(json.loads(value)["price"])))
     reader.close()
-    return found
+    return quotes
 
 
 def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
@@ -65,11 +64,11 @@ def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
     until(lambda: len(messages(stage)) >= len(PRICES), "their quotes")
     assert dict(messages(stage)) == {symbol.encode(): price for symbol, price in PRICES.items()}
     service.status, service.headers = 429, {"Retry-After": "2"}
-    asked = len(service.requests)
-    until(lambda: len(service.requests) > asked, "the poll that is refused")
+    polls = len(service.requests)
+    until(lambda: len(service.requests) > polls, "the poll that is refused")
     refused = monotonic()
-    sleep(0.5)  # a poll that was under way when the status changed
-    asked = len(service.requests)
+    sleep(0.5)  # another poll may have begun before the status changed
+    polls = len(service.requests)
     health = f"http://127.0.0.1:{producer.environment['PRODUCER_HTTP_PORT']}/healthz"
     until(lambda: "429" in httpx.get(health).text, "health says it")
     assert httpx.get(health).status_code == 503
@@ -77,7 +76,7 @@ def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
     service.status, service.headers = 200, {}
     changed = PRICES["BTC"] + 1
     service.body = service.body.replace(str(PRICES["BTC"]).encode(), str(changed).encode())
-    until(lambda: len(service.requests) > asked, "the next poll")
+    until(lambda: len(service.requests) > polls, "the next poll")
     assert monotonic() - refused > 1.4
     sent = len(PRICES) + 1
     until(lambda: len(messages(stage)) == sent, "the changed quote")
@@ -90,7 +89,7 @@ def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
     assert service.requests[0][1]["X-CMC_PRO_API_KEY"] == "the-key"
 
 
-def test_a_key_that_is_refused_ends_it_with_everything_delivered(
+def test_a_refused_api_key_ends_the_producer_after_delivery(
     stage: Stage, service: QuoteService, producer: ConsumerProcess
 ) -> None:
     producer.start()

@@ -1,4 +1,4 @@
-"""Producer and consumer through TLS and SASL, and what they say when they are not let in."""
+"""Producer and consumer use TLS and SASL, and report why a broker refuses them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 
 from include.local import broker
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
-from tests.integration.ingest.conftest import PARTITIONS, Stage
 from tests.integration.ingest.secure import PASSWORD, USER, SecureKafka, secure_kafka
-from tests.integration.ingest.test_consumer import _ends, ingest, until, verdict
+from tests.integration.ingest.stage import PARTITIONS, Stage, ingest, log_ends, until, verdict
 
 pytestmark = pytest.mark.servers
 
@@ -22,15 +21,15 @@ pytestmark = pytest.mark.servers
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     if broker.available_kind()[0] != "kafka":
         pytest.skip("needs Apache Kafka (Java 17 and its jars)")
-    with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as made:
-        yield made
+    with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
+        yield kafka
 
 
 @pytest.fixture
 def stage(secured: SecureKafka, topic: str, bucket: str, s3: str, tmp_path: Path) -> Iterator[Stage]:
-    """As the other tests' stage, but programs come in through the secured listener."""
-    made = Stage(secured.inner, topic, bucket, s3, tmp_path)
-    made.environment |= {
+    """Like the other tests' stage, but the programs use the secured listener."""
+    stage = Stage(secured.inner, topic, bucket, s3, tmp_path)
+    stage.environment |= {
         "KAFKA_BOOTSTRAP_SERVERS": secured.bootstrap,
         "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
         "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
@@ -38,8 +37,8 @@ def stage(secured: SecureKafka, topic: str, bucket: str, s3: str, tmp_path: Path
         "KAFKA_SASL_PASSWORD": PASSWORD,
         "KAFKA_SSL_CA_LOCATION": str(secured.ca),
     }
-    yield made
-    for consumer in made.consumers:
+    yield stage
+    for consumer in stage.consumers:
         consumer.kill()
 
 
@@ -61,22 +60,22 @@ def test_the_producer_sends_through_sasl_and_tls(stage: Stage) -> None:
     producer = ConsumerProcess(0, stage.environment | source, stage.folder / "producer.log", command="produce")
     producer.start()
     try:
-        until(lambda: sum(_ends(stage).values()) >= 6, "quotes on the topic")
+        until(lambda: sum(log_ends(stage).values()) >= 6, "quotes on the topic")
         assert producer.terminate() == 0
     finally:
         producer.signal(signal.SIGKILL)
     last = json.loads(producer.log.read_text().splitlines()[-1])
-    assert (last["delivered"], last["failed"]) == (sum(_ends(stage).values()), 0)
+    assert (last["delivered"], last["failed"]) == (sum(log_ends(stage).values()), 0)
 
 
-def test_who_is_not_let_in_says_why_and_waits(stage: Stage) -> None:
-    kept_out = {
+def test_a_refused_consumer_reports_the_reason_and_waits(stage: Stage) -> None:
+    refused = {
         "Authentication failed": stage.consumer(KAFKA_SASL_PASSWORD="wrong-password"),
         "certificate verify failed": stage.consumer(KAFKA_SSL_CA_LOCATION=""),
     }
-    for said, consumer in kept_out.items():
+    for reason, consumer in refused.items():
         until(lambda log=consumer.log: '"not started yet"' in log.read_text(), "the reason")  # type: ignore[misc]
         waiting = [line for line in consumer.log.read_text().splitlines() if '"not started yet"' in line]
-        assert said in json.loads(waiting[0])["reason"]
+        assert reason in json.loads(waiting[0])["reason"]
         assert consumer.running
     assert "wrong-password" not in stage.log()

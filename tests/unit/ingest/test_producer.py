@@ -49,14 +49,30 @@ def service() -> Iterator[QuoteService]:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, service: QuoteService) -> None:
-    monkeypatch.setenv(
-        "KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}"
-    )  # nothing listens there, unless a test starts a broker
+    # Nothing listens there, unless a test starts a broker.
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     monkeypatch.setenv("PRODUCER_SOURCE", "coingecko")
     monkeypatch.setenv("PRODUCER_COINGECKO_URL", service.url)
     monkeypatch.setenv("PRODUCER_POLL_SECONDS", "0.05")
     monkeypatch.setattr(module, "FLUSH_SECONDS", 2.0)
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+
+
+class Clock:
+    """The producer's clock, which a test can set forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
 
 
 class Run:
@@ -137,33 +153,34 @@ def keys(bootstrap: str, count: int) -> list[object]:
     return [message.key() for message in messages]
 
 
-def stays_alive(run: Run, seconds: float) -> bool:
-    deadline = monotonic() + seconds
-    while run.producer.health().live and monotonic() < deadline:
-        sleep(0.02)
-    return run.producer.health().live
+def assert_waits_in_turns(run: Run, clock: Clock) -> None:
+    """However much time passes, the next turn follows, and the producer is alive."""
+    for _ in range(3):
+        clock.ahead += module.STUCK_SECONDS
+        until(lambda: run.producer.health().live, "the next turn")
 
 
 # --- a waiting producer is alive ---------------------------------------------------
 
 
-def test_a_wait_that_the_source_asks_for_keeps_it_alive(service: QuoteService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 3.0)
+def test_a_wait_that_the_source_asks_for_keeps_it_alive(service: QuoteService, clock: Clock) -> None:
     service.status, service.headers = 429, {"Retry-After": "3600"}
     with running() as run:
         until(lambda: run.says("429"), "health says it")
-        assert stays_alive(run, 4.5)
+        assert_waits_in_turns(run, clock)
         assert len(service.requests) == 1
         assert not run.producer.health().ready
         assert run.end() == EXIT_CLEAN
 
 
-def test_a_wait_for_room_in_the_queue_keeps_it_alive_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 3.0)
+def test_a_wait_for_room_in_the_queue_keeps_it_alive_and_can_be_stopped(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.1)
     monkeypatch.setenv("KAFKA_OPTIONS", '{"queue.buffering.max.messages": 2}')
     with running() as run:
         until(lambda: run.count("sent") == 2, "the queue is full")
-        assert stays_alive(run, 4.5)
+        assert_waits_in_turns(run, clock)
         until(lambda: run.says("Kafka does not answer"), "health says it")
         assert run.count("failed") == 0
         assert run.end() == EXIT_UNDELIVERED
@@ -171,11 +188,10 @@ def test_a_wait_for_room_in_the_queue_keeps_it_alive_and_can_be_stopped(monkeypa
         assert (run.count("sent"), run.count("failed")) == (2, len(coins()) - 2)
 
 
-def test_a_producer_without_a_turn_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 0.3)
+def test_a_producer_without_a_turn_is_not_alive(clock: Clock) -> None:
     producer = Producer(load(), ProducerMetrics())
     assert producer.health().live
-    sleep(0.4)
+    clock.ahead += module.STUCK_SECONDS
     assert not producer.health().live
 
 
@@ -309,7 +325,8 @@ def test_history_waits_for_kafka(bootstrap: str, history: int, monkeypatch: pyte
             assert run.end() == EXIT_CLEAN
 
 
-def test_a_wait_for_kafka_before_the_history_can_be_stopped(history: int) -> None:
+def test_a_wait_for_kafka_before_the_history_can_be_stopped(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.1)
     with running() as run:
         until(lambda: run.says("Kafka does not answer"), "health says it")
         assert run.end() == EXIT_CLEAN
