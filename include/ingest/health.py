@@ -24,12 +24,14 @@ GRACE_SECONDS = 10.0
 class Waiting:
     """Something that is waited for. One thread begins and ends it, any may ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        """`now` is a monotonic clock, in seconds."""
+        self._now = now
         self._state: tuple[float, float, str] | None = None
 
     def begin(self, why: str, grace: float = GRACE_SECONDS) -> None:
         """It is waited for, from the first of these calls on; a problem after `grace` seconds."""
-        self._state = (monotonic() + grace if self._state is None else self._state[0], grace, why)
+        self._state = (self._now() + grace if self._state is None else self._state[0], grace, why)
 
     def end(self) -> None:
         """It has come."""
@@ -41,7 +43,7 @@ class Waiting:
         if state is None:
             return []
         due, grace, why = state
-        late = monotonic() - due
+        late = self._now() - due
         return [f"{why} (for {late + grace:.0f} s)"] if late >= 0 else []
 
 

@@ -20,14 +20,13 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
 from include.ingest import topic
-from include.ingest.commits import commit_now, read_commits
-from include.ingest.listing import ADOPT, list_objects, read_metadata, stretches
+from include.ingest.commits import commit_now, position, read_commits
+from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
-from include.ingest.sink import CONTENT_TYPES
-from include.ingest.starting_offset import MAX_WINDOW_CELLS, Stretch, commit_mark, complete_to, still_given_up
+from include.ingest.starting_offset import MAX_WINDOW_CELLS, OffsetRange, commit_metadata, complete_to, still_skipped
 from include.ingest.store import StoredContract, read_contract, replace_contract
-from include.landing import body
 from include.landing.cells import Cells
+from include.landing.codec import CODECS, Codec
 from include.landing.contract import Contract, ContractError
 from include.landing.dead_letter import gap
 from include.landing.layout import Kind, object_key
@@ -52,7 +51,7 @@ class Landed:
     begin: int
     first: int
     last: int
-    lacks: tuple[Stretch, ...] = ()
+    lacks: tuple[OffsetRange, ...] = ()
     letters: str = ""
     given_up: bool = False
 
@@ -71,11 +70,11 @@ class Plan:
     log_end: int
     landed_to: int | None
     target: int
-    holes: tuple[Stretch, ...] = ()
+    holes: tuple[OffsetRange, ...] = ()
     incomplete: tuple[Landed, ...] = ()
 
     @property
-    def given_up(self) -> list[Stretch]:
+    def given_up(self) -> list[OffsetRange]:
         """All that is given up, in order."""
         return sorted([*self.holes, *(stretch for found in self.incomplete for stretch in found.lacks)])
 
@@ -221,7 +220,7 @@ def _clear_of(target: int, landed: list[Landed], cells: Cells) -> int:
     return target
 
 
-def _holes(landed: list[Landed], done: int, target: int) -> tuple[Stretch, ...]:
+def _holes(landed: list[Landed], done: int, target: int) -> tuple[OffsetRange, ...]:
     """The stretches between `done` and `target` that nothing accounts for."""
     holes = []
     for found in landed:
@@ -234,7 +233,7 @@ def _holes(landed: list[Landed], done: int, target: int) -> tuple[Stretch, ...]:
     return tuple(holes)
 
 
-def _without(there: set[int], first: int, last: int) -> tuple[Stretch, ...]:
+def _without(there: set[int], first: int, last: int) -> tuple[OffsetRange, ...]:
     """The stretches of `first` to `last` that are not in `there`."""
     edges = sorted({first - 1, last + 1} | {offset for offset in there if first <= offset <= last})
     return tuple((before + 1, after - 1) for before, after in pairwise(edges) if after - before > 1)
@@ -265,6 +264,10 @@ class Operator:
         """The contract in force."""
         return self._stored.contract
 
+    @property
+    def _codec(self) -> Codec:
+        return CODECS[self.contract.suffix]
+
     def partitions(self) -> list[int]:
         """The topic's partitions."""
         name = self._settings.kafka.topic
@@ -279,7 +282,7 @@ class Operator:
         """
         at = TopicPartition(self._settings.kafka.topic, partition)
         (found,) = read_commits(self._kafka, [at], SECONDS)
-        ours = found.offset >= 0 and found.metadata == commit_mark(self.contract.topic_id)
+        ours = found.offset >= 0 and found.metadata == commit_metadata(self.contract.topic_id)
         low, high = self._kafka.get_watermark_offsets(at, timeout=SECONDS)
         begin, landed = self._landed(partition, found.offset if ours else None, low)
         return decide(
@@ -298,10 +301,10 @@ class Operator:
         storage = self._settings.storage
         letters = dict(self._keys(storage.dead_letter_prefix, "dead_letter", partition))
         data = dict(self._keys(storage.data_prefix, "crypto_data", partition))
-        alone = stretches(
+        alone = skipped_ranges(
             self._store, self.contract.topic_id, [path for first, path in letters.items() if first not in data]
         )
-        gone = still_given_up(alone, data)
+        gone = still_skipped(alone, data)
         if begin is None and (data or gone):
             begin = complete_to(data.keys(), gone, self.contract.cells_of(partition), low, MAX_WINDOW_CELLS)
         firsts = sorted(data)
@@ -319,13 +322,13 @@ class Operator:
         last = metadata.last_offset
         if not metadata.rejected:
             return Landed(first, first, last)
-        storage, suffix = self._settings.storage, self.contract.suffix
+        storage, codec = self._settings.storage, self._codec
         letters = path.replace(storage.data_prefix, storage.dead_letter_prefix, 1)
         letters = letters.replace("/crypto_data_", "/dead_letter_")
         try:
-            rows = body.decode(bytes(obstore.get(self._store, letters).bytes()), suffix)
+            rows = codec.decode(bytes(obstore.get(self._store, letters).bytes()))
         except (NotFoundError, FileNotFoundError):
-            there = {int(row["_offset"]) for row in body.decode(bytes(obstore.get(self._store, path).bytes()), suffix)}
+            there = {int(row["_offset"]) for row in codec.decode(bytes(obstore.get(self._store, path).bytes()))}
             return Landed(first, first, last, _without(there, first, last), letters)
         return Landed(min([first, *(int(row["_offset"]) for row in rows)]), first, last)
 
@@ -342,9 +345,7 @@ class Operator:
                 self._write_gaps(key, plan.partition, hole, (hole,), time)
             for found in plan.incomplete:
                 self._write_gaps(found.letters, plan.partition, (found.first, found.last), found.lacks, time)
-        mark = commit_mark(self.contract.topic_id)
-        at = TopicPartition(self._settings.kafka.topic, plan.partition, plan.target, mark)
-        commit_now(self._kafka, [at])
+        commit_now(self._kafka, [position(self.contract, plan.partition, plan.target, None)])
 
     def _time_at(self, partition: int, target: int, log_end: int) -> int:
         """Kafka's time (ms) of the record where the partition goes on, now if there is none yet.
@@ -359,14 +360,16 @@ class Operator:
                 return int(message.timestamp()[1])
         return int(datetime.now(UTC).timestamp() * 1000)
 
-    def _write_gaps(self, key: str, partition: int, whole: Stretch, gaps: tuple[Stretch, ...], time: int) -> None:
+    def _write_gaps(
+        self, key: str, partition: int, whole: OffsetRange, gaps: tuple[OffsetRange, ...], time: int
+    ) -> None:
         contract = self.contract
         rows = [gap(contract.topic, partition, *one, time, "given up by an operator (adopt)").to_line() for one in gaps]
         metadata = ObjectMetadata(contract.topic, contract.topic_id, partition, *whole, 0, len(rows), ADOPT)
         try:
             obstore.put(
-                self._store, key, body.encode(rows, contract.suffix), mode="create",
-                attributes=metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]},
+                self._store, key, self._codec.encode(rows), mode="create",
+                attributes=metadata.to_attributes() | {"Content-Type": self._codec.content_type},
                 use_multipart=False,
             )  # fmt: skip
         except AlreadyExistsError as error:

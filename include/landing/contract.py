@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from include.landing.cells import Cells
-from include.landing.layout import Suffix
+from include.landing.codec import Suffix
 
 CONTRACT_VERSION = 1
 KEY_VERSION = 1

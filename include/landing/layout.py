@@ -15,10 +15,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
+
+from include.landing.codec import Suffix
 
 Kind = Literal["crypto_data", "dead_letter"]
-Suffix = Literal[".json", ".json.gz"]
 
 CONTRACT_NAME = "_contract.json"
 """Name of the contract object in the data prefix; Hive and Athena skip names that begin with `_`."""
@@ -28,7 +29,7 @@ MAX_TIMESTAMP_MS = 253_402_300_799_999
 
 _KEY = re.compile(
     r"(?P<y>\d{4})/(?P<m>\d\d)/(?P<d>\d\d)/(?P<kind>crypto_data|dead_letter)_(?P<H>\d\d)-(?P<M>\d\d)-(?P<S>\d\d)"
-    r"_p(?P<partition>\d{5,})_o(?P<offset>\d{20})(?P<suffix>\.json(?:\.gz)?)$"
+    rf"_p(?P<partition>\d{{5,}})_o(?P<offset>\d{{20}})(?P<suffix>{'|'.join(map(re.escape, get_args(Suffix)))})$"
 )
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 import obstore
 from obstore.store import ObjectStore
 
-from include.landing import body
+from include.landing.codec import CODECS, Suffix
 from include.landing.dead_letter import DeadLetter
-from include.landing.layout import ObjectKey, Suffix, parse_key
+from include.landing.layout import ObjectKey, parse_key
 from include.settings import StorageSettings
 
 
@@ -77,7 +77,7 @@ def _rows(content: bytes, suffix: Suffix) -> list[DeadLetter]:
     Raises:
         ValueError: it is no dead-letter object, or its base64 is none.
     """
-    rows = [DeadLetter.from_row(row) for row in body.decode(content, suffix)]
+    rows = [DeadLetter.from_row(row) for row in CODECS[suffix].decode(content)]
     for row in rows:
         row.payload_bytes(), row.key_bytes(), row.header_pairs()
     return rows

@@ -18,9 +18,9 @@ from include.ingest import __main__ as cli
 from include.ingest import console, operate, topic
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.operate import Landed, OperationError, Plan, decide, landed_to
-from include.ingest.starting_offset import Stretch, commit_mark
+from include.ingest.starting_offset import OffsetRange, commit_metadata
 from include.ingest.topic import TOPIC_CONFIG, TopicError, TopicFacts, require_fit
-from include.landing import body
+from include.landing.body import PLAIN
 from include.landing.cells import Cells
 from include.landing.contract import NO_TOPIC_ID, CellSize, Contract
 from include.landing.layout import Kind, object_key
@@ -63,7 +63,7 @@ def test_landed_ranges_are_followed_to_the_first_hole() -> None:
     ],
 )
 def test_where_it_goes_on(
-    committed: int, landed: int | None, low: int, offset: int | None, target: int, holes: tuple[Stretch, ...]
+    committed: int, landed: int | None, low: int, offset: int | None, target: int, holes: tuple[OffsetRange, ...]
 ) -> None:
     there = objects((0, landed - 1)) if landed else []
     found = plan(0 if landed else None, there, (low, 100), offset, committed=committed, ours=False)
@@ -151,7 +151,7 @@ def put(store: Any, kind: Kind, first: int, last: int, rows: list[int], rejected
     metadata = ObjectMetadata("quotes", "id", 0, first, last, len(rows), rejected, "test").to_attributes()
     lines = [b'{"_offset":%d}' % row for row in rows]
     key = object_key(f"{kind}/", kind, 0, first, 0)
-    obstore.put(store, key, body.encode(lines, ".json"), attributes=metadata)
+    obstore.put(store, key, PLAIN.encode(lines), attributes=metadata)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def store() -> Any:
 def kafka(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """A stopped group at offset 0 of a log of 350 to 499."""
     made = MagicMock()
-    made.committed.return_value = [TopicPartition("quotes", 0, 0, commit_mark("id"))]
+    made.committed.return_value = [TopicPartition("quotes", 0, 0, commit_metadata("id"))]
     made.get_watermark_offsets.return_value = (350, 500)
     made.poll.return_value = Message(topic="quotes", partition=0, offset=400, value=b"", timestamp=(2, 86_400_000))
     made.commit.return_value = []
@@ -194,7 +194,7 @@ def test_gap_rows_are_written_once_though_the_commit_fails(store: Any, kafka: Ma
     repeated = ours.plan(0)
     assert (repeated.target, repeated.given_up) == (400, [])
     rows = {
-        entry["path"]: [(row["_offset"], row["last_offset"]) for row in body.decode(found, ".json")]
+        entry["path"]: [(row["_offset"], row["last_offset"]) for row in PLAIN.decode(found)]
         for page in obstore.list(store, prefix="dead_letter/")
         for entry in page
         if "_o00000000000000000305" not in entry["path"]

@@ -29,7 +29,7 @@ from include.ingest.replay.replay import (
     Report,
     UnreadableMarkerError,
 )
-from include.landing import body
+from include.landing.body import PLAIN
 from include.landing.dead_letter import DeadLetter, rejected_message
 from include.landing.layout import object_key
 from include.settings import KafkaSettings, StorageSettings
@@ -299,7 +299,7 @@ def test_an_object_that_holds_no_dead_letters_is_named_and_the_others_are_read(
         content = b"[" + LETTER.to_line().replace(b'="', b'"') + b"]"
     bad = object_key("dead_letter/", "dead_letter", 0, 7, 0)
     obstore.put(store, bad, content)
-    good = bytes(body.encode([rejected(8).to_line()], ".json"))
+    good = bytes(PLAIN.encode([rejected(8).to_line()]))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 8, 0), good)
     unreadable: list[str] = []
     assert [letter.offset for letter in letters(store, STORAGE, Filter(since=date(1970, 1, 1)), unreadable)] == [8]
@@ -314,7 +314,7 @@ def test_the_command_line_names_what_is_not_done_with_status_3(
 ) -> None:
     died(store, replay, timedelta(0))
     rows = [letter.to_line() for letter in (LETTER, rejected(8))]
-    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 7, 0), bytes(body.encode(rows, ".json")))
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 7, 0), bytes(PLAIN.encode(rows)))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 9, 0), b"torn")
     monkeypatch.setattr(console, "open_store", lambda *_: store)
     monkeypatch.setattr(console, "KafkaTopic", lambda _: log)

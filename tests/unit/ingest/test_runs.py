@@ -17,7 +17,7 @@ def message(partition: int, offset: int, epoch: int | None = 1) -> Message:
 
 
 def shape(messages: list[Message]) -> list[tuple[int, int, int | None, int]]:
-    return [(run.partition, run.offset, run.epoch, len(run.values)) for run in cut(messages)]
+    return [(block.partition, block.offset, block.epoch, len(block.values)) for block in cut(messages)]
 
 
 def test_a_run_ends_with_its_partition_its_epoch_and_at_a_hole() -> None:
@@ -39,14 +39,14 @@ def test_a_run_ends_with_its_partition_its_epoch_and_at_a_hole() -> None:
 def test_nothing_is_left_out_or_moved(places: list[tuple[int, int, int]]) -> None:
     messages = [message(*place) for place in places]
     found = [
-        (run.partition, run.offset + index, run.epoch)
-        for run in cut(messages)
-        for index in range(len(run.messages))
+        (block.partition, block.offset + index, block.epoch)
+        for block in cut(messages)
+        for index in range(len(block.messages))
     ]  # fmt: skip
     assert found == places
-    for run in cut(messages):
-        assert run.values == [b"%d" % (run.offset + index) for index in range(len(run.values))]
-        assert run.timestamps == [(run.offset + index) * 10 for index in range(len(run.values))]
+    for block in cut(messages):
+        assert block.values == [b"%d" % (block.offset + index) for index in range(len(block.values))]
+        assert block.timestamps == [(block.offset + index) * 10 for index in range(len(block.values))]
 
 
 def test_events_of_the_client_are_seen() -> None:

@@ -14,10 +14,10 @@ import pytest
 from obstore.store import S3Store
 
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.partition_writer import Created, Lane, Limits, Put, Step
-from include.ingest.rejects import batch_rows
-from include.ingest.sink import Place, Sink
+from include.ingest.partition_writer import Created, Limits, PartitionWriter, Put, Step
+from include.ingest.sink import Destination, Sink
 from include.ingest.store import open_store
+from include.landing.body import PLAIN
 from include.landing.cells import Cells
 from include.landing.contract import CellSize, Contract
 from include.landing.layout import object_key
@@ -26,6 +26,7 @@ from include.settings import AwsSettings, StorageSettings
 from tests.unit.ingest.memory_bucket import Bucket
 
 CONTRACT = Contract("cluster", "quotes", "id", ".json", "read_committed", (CellSize(10, {}),))
+DESTINATION = Destination("crypto_data/", "dead_letter/", CONTRACT, PLAIN, "test")
 
 
 class Gateway:
@@ -84,17 +85,16 @@ def metrics() -> ConsumerMetrics:
 
 @pytest.fixture
 def sink(gateway: Gateway, metrics: ConsumerMetrics) -> Iterator[Sink]:
-    place = Place("crypto_data/", "dead_letter/", CONTRACT, "test")
-    made = Sink(gateway.store, place, lambda put: batch_rows("quotes", put), metrics, 2)
+    made = Sink(gateway.store, DESTINATION, metrics, 2)
     yield made
     made.close()
 
 
 def batch(partition: int = 0) -> Put:
-    lane = Lane("id", partition, 1, 0, Cells.of_size(10), Limits(10, 10**6, 60.0, 4), b"")
-    lane.feed(0, [0], [b"{}"], 1, 0.0)
-    lane.seal("shutdown")
-    (put,) = lane.puts()
+    writer = PartitionWriter("id", partition, 1, 0, Cells.of_size(10), Limits(10, 10**6, 60.0, 4), PLAIN, b"")
+    writer.feed(0, [0], [b"{}"], 1, 0.0)
+    writer.seal("shutdown")
+    (put,) = writer.puts()
     return put
 
 
@@ -122,10 +122,9 @@ def test_dead_letters_that_are_there_are_taken_for_written_only_if_of_this_topic
     metrics: ConsumerMetrics, topic_id: str, is_ours: bool
 ) -> None:
     store: Any = Bucket()
-    place = Place("crypto_data/", "dead_letter/", CONTRACT, "test")
     there = ObjectMetadata("quotes", topic_id, 0, 0, 0, 0, 1, "host:7").to_attributes()
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[\n]", attributes=there)
-    sink = Sink(store, place, lambda _: [], metrics, 1)
+    sink = Sink(store, DESTINATION, metrics, 1)
     data = batch()
     sink.submit(Put(0, data.assignment, Step.DEAD_LETTERS, data.batch))
     done = sink.answers.get(timeout=10)
