@@ -159,8 +159,7 @@ def _are_lines(values: Sequence[bytes]) -> bool:
         b"\n" not in text
         and b"\r" not in text
         and b"[" not in text
-        and min(values, default=b"") >= b"{"
-        and max(values) < b"|"  # the byte after the brace
+        and min(values, default=b"") >= b"{"  # no JSON value begins with a larger byte
         and set(map(_last_byte, values)) == {ord("}")}
     )
 

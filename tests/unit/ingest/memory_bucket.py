@@ -20,13 +20,18 @@ class Pages:
     """Lists a bucket as S3 does, page by page, as slowly as a test wants; `open` lets all listings go on."""
 
     def __init__(self) -> None:
-        self.listings = 0
+        self.prefixes: list[str] = []
         self.open = threading.Event()
         self.failures: list[Exception] = []
         self._list = obstore.list
 
+    @property
+    def listings(self) -> int:
+        """Number of listings; the data follow the dead letters in each."""
+        return self.prefixes.count("dead_letter/")
+
     def list(self, store: Any, prefix: str) -> Iterator[Any]:
-        self.listings += prefix == "dead_letter/"  # each is followed by one of the data
+        self.prefixes.append(prefix)
         yield []
         assert self.open.wait(10)
         if self.failures:

@@ -101,6 +101,11 @@ def test_many_are_checked_like_each_alone(good: list[bytes], rest: list[bytes | 
     assert_checked_like_each_alone([*good, *rest])
 
 
+@pytest.mark.parametrize("value", SPELLINGS)
+def test_two_are_checked_like_each_alone(value: bytes | None) -> None:
+    assert_checked_like_each_alone([message(), value])
+
+
 def test_many_large_ones_are_checked_like_each_alone() -> None:
     assert_checked_like_each_alone([message(note="x" * 300_000)] * (AT_ONCE_BYTES // 300_000 + 1), 2**20)
 
