@@ -1,7 +1,7 @@
 """Dead-letter rows: messages that are not quotes, and holes in the offsets.
 
-A row's object has the same layout, naming and metadata as a data object, under the
-dead-letter prefix. Data and dead letters together have no hole in the offsets.
+Their objects have the same layout, naming and metadata as data objects, under the dead-letter prefix. Data and dead
+letters together have no hole in the offsets.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ ErrorClass = Literal[
     "gap",
 ]
 """`rejected_earlier`: another version of the consumer landed the range without this message.
-`gap`: offsets that hold no message any more (deleted by retention) or never did (transaction markers)."""
+`gap`: offsets without a message, because retention deleted it or because they are transaction markers."""
 MESSAGE_CLASSES: tuple[ErrorClass, ...] = tuple(name for name in get_args(ErrorClass) if name != "gap")
-"""Those of rows that hold a message, so can be replayed."""
+"""The classes of rows that hold a message and can be replayed."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, rename={
     "topic": "_topic", "partition": "_partition", "offset": "_offset", "timestamp": "_timestamp",
 }):  # fmt: skip
-    """One row. Field names on the wire: `_topic`, `_partition`, `_offset`, `_timestamp` (ms), then as below.
+    """One row. Its first fields in S3 are `_topic`, `_partition`, `_offset` and `_timestamp` (ms), then as below.
 
-    `last_offset` is `offset` for a message, the end of the range (inclusive) for a gap.
-    `key` and `payload` are base64, null when absent; `headers` are pairs of name and base64.
+    `last_offset` is `offset` for a message, and the end of the range (inclusive) for a gap. `key` and `payload` are
+    base64, null if absent; `headers` are pairs of name and base64.
     """
 
     topic: str
@@ -51,7 +51,7 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
     payload: str | None
     headers: list[tuple[str, str | None]]
     rejected_at: datetime
-    """When a consumer met it, UTC."""
+    """When a consumer read it, UTC."""
 
     def payload_bytes(self) -> bytes | None:
         """The message's value."""
@@ -74,7 +74,7 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
         """Read a decoded row.
 
         Raises:
-            ValueError: it is no dead letter.
+            ValueError: the row is not a dead letter.
         """
         try:
             letter: DeadLetter = msgspec.convert(row, cls)
@@ -99,9 +99,9 @@ def rejected_message(
     value: bytes | None,
     headers: Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]] | None,
 ) -> DeadLetter:
-    """The row of a message that was refused."""
+    """The row of a rejected message."""
     given = headers.items() if isinstance(headers, Mapping) else headers or ()
-    pairs = [(name, _base64(found.encode() if isinstance(found, str) else found)) for name, found in given]
+    pairs = [(name, _base64(value.encode() if isinstance(value, str) else value)) for name, value in given]
     return DeadLetter(
         topic, partition, offset, timestamp, offset, error_class, error,
         _base64(key), _base64(value), pairs, datetime.now(UTC),
@@ -109,7 +109,7 @@ def rejected_message(
 
 
 def gap(topic: str, partition: int, first: int, last: int, timestamp: int, reason: str) -> DeadLetter:
-    """The row of offsets `first` to `last`, which hold no message; `timestamp` is the next record's."""
+    """The row of offsets `first` to `last`, which have no message; `timestamp` is the next record's."""
     return DeadLetter(
         topic, partition, first, timestamp, last, "gap", reason, None, None, [], datetime.now(UTC)
     )  # fmt: skip

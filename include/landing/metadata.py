@@ -1,4 +1,4 @@
-"""User metadata of a landed object: which range of the topic it holds, typed."""
+"""User metadata of a landed object, typed: the range of the topic that it holds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class MetadataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectMetadata:
-    """What the S3 headers `x-amz-meta-*` of a data or dead-letter object say.
+    """The S3 headers `x-amz-meta-*` of a data or dead-letter object.
 
-    The object accounts for every offset from `first_offset` to `last_offset`, and for a
-    hole in the offsets directly before `first_offset`. `records` are in the data object's
-    array, `rejected` are rows of the dead-letter object (holes included, a row each).
+    The object accounts for every offset from `first_offset` to `last_offset`, and for a hole in the offsets directly
+    before `first_offset`. `records` is the number of rows of the data object, `rejected` that of the dead-letter object
+    (holes included, a row each).
     """
 
     topic: str
@@ -49,24 +49,24 @@ class ObjectMetadata:
         """Read user metadata of the object `key`; names may be in any case.
 
         Raises:
-            MetadataError: a field is missing or no number.
+            MetadataError: a field is missing or not a number.
         """
-        found = {name.lower(): value for name, value in attributes.items()}
-        if found.get("schema") != SCHEMA:
+        fields = {name.lower(): value for name, value in attributes.items()}
+        if fields.get("schema") != SCHEMA:
             raise MetadataError(
-                f"{key} has metadata schema {found.get('schema')!r}, expected {SCHEMA!r}: "
+                f"{key} has metadata schema {fields.get('schema')!r}, expected {SCHEMA!r}: "
                 "it was not landed by this program; move it out of the prefix"
             )
         try:
             return cls(
-                topic=found["topic"],
-                topic_id=found["topic-id"],
-                partition=int(found["partition"]),
-                first_offset=int(found["first-offset"]),
-                last_offset=int(found["last-offset"]),
-                records=int(found["records"]),
-                rejected=int(found["rejected"]),
-                writer=found.get("writer", ""),
+                topic=fields["topic"],
+                topic_id=fields["topic-id"],
+                partition=int(fields["partition"]),
+                first_offset=int(fields["first-offset"]),
+                last_offset=int(fields["last-offset"]),
+                records=int(fields["records"]),
+                rejected=int(fields["rejected"]),
+                writer=fields.get("writer", ""),
             )
         except (KeyError, ValueError) as error:
             raise MetadataError(f"{key} lacks usable metadata ({error!r}): move it out of the prefix") from error

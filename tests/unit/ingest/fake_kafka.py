@@ -62,8 +62,8 @@ class Admin:
         self.questions += 1
         if self.failures:
             raise self.failures.pop(0)
-        found = SimpleNamespace(error=None, partitions=dict.fromkeys(range(4)))
-        return SimpleNamespace(cluster_id="cluster", topics={TOPIC: found} if self.exists else {})
+        described = SimpleNamespace(error=None, partitions=dict.fromkeys(range(4)))
+        return SimpleNamespace(cluster_id="cluster", topics={TOPIC: described} if self.exists else {})
 
     def unreachable(self, error: KafkaException) -> topic.UnreachableError:
         return topic.UnreachableError(f"Kafka is away: {error}")

@@ -327,14 +327,14 @@ class World:
         try:
             plan = operate.decide(
                 0, committed=self.commit, ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
-                begin=begin, landed=sorted(there, key=lambda one: one.first), cells=cells, offset=offset,
+                begin=begin, landed=sorted(there, key=lambda landed: landed.first), cells=cells, offset=offset,
             )  # fmt: skip
         except operate.OperationError as error:
             raise ProtocolError(str(error)) from error
         self.given_up += plan.holes
-        for found in plan.incomplete:
-            self.letters[found.first] = frozenset()
-            self.letters_given_up += found.lacks
+        for incomplete in plan.incomplete:
+            self.letters[incomplete.first] = frozenset()
+            self.letters_given_up += incomplete.lacks
         self.commit, self.metadata = plan.target, commit_metadata(TOPIC_ID)
         if plan.landed_to is None:
             self.promised_from = self.adopted_from = plan.target  # nothing landed: the lake begins there
@@ -470,8 +470,8 @@ def _refused(world: World, setup: Setup, step: tuple[Any, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Outcome of a search: states visited, the violation and its history, states that cannot finish."""
+class Outcome:
+    """Outcome of a search: states visited, the violation and its history, and the states that cannot finish."""
 
     states: int
     violation: str | None
@@ -479,7 +479,7 @@ class Found:
     wedged: int
 
 
-def search(setup: Setup, cap: int = 200_000, *, progress: bool = False) -> Found:
+def search(setup: Setup, cap: int = 200_000, *, progress: bool = False) -> Outcome:
     """Visit every history, shortest first, until a violation, the end, or `cap` states."""
     first = World(setup)
     parents: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[Any, ...]] | None] = {first.shape(): None}
@@ -501,11 +501,11 @@ def search(setup: Setup, cap: int = 200_000, *, progress: bool = False) -> Found
             try:
                 after.check(setup)
             except ViolationError as error:
-                return Found(len(parents), str(error), _history(parents, key), 0)
+                return Outcome(len(parents), str(error), _history(parents, key), 0)
             todo.append(after)
         if len(parents) > cap:
             raise AssertionError(f"more than {cap} states: make the world smaller")
-    return Found(len(parents), None, (), _wedged(setup, edges) if progress else 0)
+    return Outcome(len(parents), None, (), _wedged(setup, edges) if progress else 0)
 
 
 def _history(parents: dict[Any, Any], key: Any) -> tuple[tuple[Any, ...], ...]:
@@ -557,4 +557,4 @@ def wander_until(setup: Setup, seeds: int, length: int) -> str | None:
     return None
 
 
-__all__ = ["Cells", "Found", "Rules", "Setup", "ViolationError", "World", "search", "wander", "wander_until"]
+__all__ = ["Cells", "Outcome", "Rules", "Setup", "ViolationError", "World", "search", "wander", "wander_until"]

@@ -110,7 +110,7 @@ def group(stage: Stage) -> Group:
 # --- a Kafka that does not answer ----------------------------------------------
 
 
-def test_nothing_is_landed_after_an_assignment_until_kafka_describes_the_topic(stage: Stage, group: Group) -> None:
+def test_nothing_is_landed_until_kafka_describes_the_assigned_topic(stage: Stage, group: Group) -> None:
     def script() -> Script:
         stage.admin.failures = [LOADS, LOADS, LOADS]
         yield group.assign(0)
@@ -144,7 +144,7 @@ def test_a_foreign_commit_is_refused(stage: Stage, group: Group) -> None:
     assert group.offsets == {0: 7}
 
 
-def test_a_coordinator_that_loads_at_an_assignment_delays_the_new_partitions_only(stage: Stage, group: Group) -> None:
+def test_a_coordinator_that_loads_delays_the_new_partitions_only(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
         ((start,),) = group.kafka.incremental_assign.call_args.args
@@ -182,7 +182,7 @@ def test_commits_that_come_late_are_not_a_stall(stage: Stage, group: Group) -> N
     assert len(group.clients) == 1
 
 
-def test_a_silence_longer_than_the_session_discards_the_poll_and_joins_again(stage: Stage, group: Group) -> None:
+def test_after_a_silence_longer_than_the_session_it_joins_again(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
         stage.boot += SESSION_SECONDS
@@ -293,9 +293,7 @@ def test_an_end_with_nothing_to_land_asks_nobody(stage: Stage, group: Group) -> 
 @pytest.mark.parametrize(
     "code", [KafkaError._LOG_TRUNCATION, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE]
 )
-def test_records_that_are_not_in_the_log_stop_their_partition_and_name_the_remedy(
-    stage: Stage, group: Group, code: int
-) -> None:
+def test_records_missing_in_the_log_stop_their_partition_with_a_remedy(stage: Stage, group: Group, code: int) -> None:
     def script() -> Script:
         yield group.assign(0, 1)
         yield []
@@ -327,9 +325,7 @@ def test_partitions_that_stop_one_after_another_do_not_delay_the_others(stage: S
     assert stage.play(script()) == EXIT_UNLANDED
 
 
-def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer_and_nothing_is_landed(
-    stage: Stage, group: Group
-) -> None:
+def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0, 1)
         yield []
@@ -368,7 +364,7 @@ def test_a_stopped_partition_that_moves_away_is_our_problem_no_longer(stage: Sta
 # --- commits ---------------------------------------------------------------------
 
 
-def test_a_commit_has_the_leader_epoch_of_its_last_record_and_a_start_returns_it(stage: Stage, group: Group) -> None:
+def test_a_commit_has_its_last_records_leader_epoch_and_a_start_returns_it(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
         yield quotes(0, 5, 6)
@@ -396,9 +392,7 @@ def test_commits_that_kafka_does_not_take_are_a_problem_until_it_takes_one(stage
     assert stage.play(script()) == EXIT_CLEAN
 
 
-def test_commits_that_fail_for_one_partition_are_a_problem_although_another_succeeds(
-    stage: Stage, group: Group
-) -> None:
+def test_commits_that_fail_for_one_partition_of_two_are_a_problem(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0, 1)
         yield []
@@ -417,7 +411,7 @@ def test_commits_that_fail_for_one_partition_are_a_problem_although_another_succ
 # --- health ----------------------------------------------------------------------
 
 
-def test_a_consumer_is_ready_from_its_first_assignment_on_even_an_empty_one(stage: Stage, group: Group) -> None:
+def test_a_consumer_is_ready_from_its_first_assignment_on(stage: Stage, group: Group) -> None:
     def script() -> Script:
         assert "no assignment from the group yet" in stage.problem
         yield group.assign()

@@ -29,7 +29,9 @@ def test_every_metric_of_the_catalogue_is_published_and_nothing_else() -> None:
     metrics.uploaded(99, 0.0421)
     metrics.failed("GenericError")
     data = metric_data(metrics.take_window(), "test", datetime.now(UTC))
-    assert {datum["MetricName"]: datum["Unit"] for datum in data} == {one.name: one.unit for one in CONSUMER_METRICS}
+    assert {datum["MetricName"]: datum["Unit"] for datum in data} == {
+        metric.name: metric.unit for metric in CONSUMER_METRICS
+    }
     values = {datum["MetricName"]: datum.get("Value") for datum in data}
     assert (values["MessagesConsumed"], values["MessagesRejected"], values["UploadErrors"]) == (100, 1, 1)
 
@@ -68,8 +70,9 @@ def test_a_scrape_reads_what_prometheus_itself_would_count(seconds: list[float])
         metrics.uploaded(100, value)
         metrics.landed(101, ["not_json"])
         histogram.observe(value)
-    for one in (one for family in theirs.collect() for one in family.samples if not one.name.endswith("_created")):
-        assert metrics.registry.get_sample_value(one.name, one.labels) == one.value
+    samples = [sample for family in theirs.collect() for sample in family.samples]
+    for sample in (sample for sample in samples if not sample.name.endswith("_created")):
+        assert metrics.registry.get_sample_value(sample.name, sample.labels) == sample.value
     counts = {"messages_landed_total": 101 * len(seconds), "batches_uploaded_total": len(seconds)}
     for name, count in counts.items():
         assert metrics.registry.get_sample_value(f"lakehouse_consumer_{name}") == count
@@ -77,7 +80,7 @@ def test_a_scrape_reads_what_prometheus_itself_would_count(seconds: list[float])
         assert metrics.registry.get_sample_value("lakehouse_consumer_batch_records_bucket", {"le": bound}) == count
 
 
-def test_a_cloudwatch_that_is_away_loses_no_count_and_stops_nobody() -> None:
+def test_a_cloudwatch_that_is_away_loses_no_count_and_delays_nobody() -> None:
     metrics = ConsumerMetrics()
     aws = AwsSettings(endpoint_url="http://127.0.0.1:9")
     publisher = Publisher(metrics, aws, MonitorSettings(), seconds=0.1)
@@ -121,7 +124,7 @@ def test_a_log_line_is_json_with_time_level_and_message(out: io.StringIO) -> Non
     assert line == {"level": "warning", "message": "PUT failed", "component": "consumer", "key": "k", "error": "503"}
 
 
-def test_what_librdkafka_says_is_a_log_line_like_ours(out: io.StringIO) -> None:
+def test_librdkafkas_messages_are_log_lines_like_ours(out: io.StringIO) -> None:
     producer = KafkaProducer({"bootstrap.servers": f"127.0.0.1:{free_port()}", "logger": logs.LIBRDKAFKA})
     deadline = monotonic() + 20
     while not out.getvalue() and monotonic() < deadline:

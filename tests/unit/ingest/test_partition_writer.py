@@ -77,7 +77,7 @@ def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=60), st.integers(400, 6000), st.integers(1, 60))
-def test_a_batch_closed_by_bytes_has_them_and_had_them_not_without_its_last_record(
+def test_a_batch_closed_by_bytes_reaches_the_limit_with_its_last_record(
     sizes: list[int], limit: int, chunk: int
 ) -> None:
     writer = new_writer(cell=1000, records=1000, size=limit)
@@ -108,7 +108,7 @@ def test_one_chunk_is_cut_into_batches_by_bytes() -> None:
     assert sum(counts) == writer.position == 100
 
 
-def test_the_memory_of_records_is_counted_with_what_a_line_costs() -> None:
+def test_the_memory_of_records_is_counted_with_timestamps_and_parts() -> None:
     prefix = PLAIN.prefix("quotes", 3)
     writer = PartitionWriter("id", 0, 1, 10**12, Cells.of_size(1000), Limits(1000, 10**9, 60.0, 4), PLAIN, prefix)
     values = [os.urandom(20).hex().encode() for _ in range(500)]
@@ -121,7 +121,7 @@ def test_the_memory_of_records_is_counted_with_what_a_line_costs() -> None:
     assert held <= writer.buffered <= 1.1 * held
 
 
-def test_the_memory_of_rejects_is_counted_with_keys_headers_and_what_a_row_costs() -> None:
+def test_the_memory_of_rejects_is_counted_with_keys_and_headers() -> None:
     def letter(offset: int) -> DeadLetter:
         headers = [(f"{offset}-{number}", os.urandom(40)) for number in range(20)]
         return rejected_message(

@@ -168,7 +168,7 @@ def test_a_seek_that_fails_is_tried_again(stage: Stage) -> None:
     assert (stage.starts, list(stage.placement.waiting)) == ({0: 0}, [])
 
 
-def test_a_question_that_takes_longer_than_the_pause_is_not_asked_again_at_once(stage: Stage) -> None:
+def test_a_request_that_times_out_is_not_repeated_at_once(stage: Stage) -> None:
     """Otherwise a partition without a leader would leave the others one poll for each of its time-outs."""
 
     def times_out(*_: object, **__: object) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Memory stays bounded, polling goes on, and nothing waits for ever."""
+"""Memory stays bounded, polling goes on, and every wait ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_pause_ends_when_nothing_is_under_way_any_more() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(0, CAP), st.booleans())))
-def test_it_reads_only_below_the_mark_and_never_waits_long_without_an_answer(
+def test_it_reads_only_below_its_limit_and_never_waits_long_for_an_answer(
     steps: list[tuple[float, int, bool]],
 ) -> None:
     pressure, now, waiting = Pressure(CAP), 0.0, None

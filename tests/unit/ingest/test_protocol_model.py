@@ -42,10 +42,10 @@ MANY = max(150, settings().max_examples)  # as many as the profile wants, see te
     ],
 )  # fmt: skip
 def test_every_small_history_lands_every_record_once_and_can_finish(setup: Setup) -> None:
-    found = search(setup, cap=20_000, progress=True)
-    assert found.violation is None, found.history
-    assert found.wedged == 0
-    assert found.states > 100
+    outcome = search(setup, cap=20_000, progress=True)
+    assert outcome.violation is None, outcome.history
+    assert outcome.wedged == 0
+    assert outcome.states > 100
 
 
 class WithoutCells(PartitionWriter):

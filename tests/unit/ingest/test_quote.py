@@ -111,7 +111,7 @@ def test_many_large_ones_are_checked_like_each_alone() -> None:
 
 
 @given(st.data())
-def test_values_that_are_quotes_only_together_are_not_taken(data: st.DataObject) -> None:
+def test_values_that_are_quotes_only_together_are_refused(data: st.DataObject) -> None:
     """The text of several quotes, cut anywhere: what it is as a whole must not count."""
     between = data.draw(st.sampled_from([b",\n", b",", b"\n", b""]))
     quotes = [message(), message(x=[1, {"y": "},\n{"}, {}]), message(note='{"'), message(x={"z": {}, "y": {}})]

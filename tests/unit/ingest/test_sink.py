@@ -1,4 +1,4 @@
-"""What the sink makes of S3's answers, over HTTP: how obstore reports them is its own affair and has changed."""
+"""The sink and S3's answers, over HTTP: obstore may report them in other ways in another version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DESTINATION = Destination("crypto_data/", "dead_letter/", CONTRACT, PLAIN, "test
 
 
 class Gateway:
-    """An S3 that holds nothing: answers each PUT as told, the last answer for ever, and 404 to whatever is read."""
+    """An empty S3. It answers each PUT with the next of `puts`, repeats the last one, and answers 404 to all reads."""
 
     def __init__(self) -> None:
         self.puts: deque[int] = deque([200])
@@ -73,9 +73,9 @@ class Gateway:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    made = Gateway()
-    yield made
-    made.close()
+    gateway = Gateway()
+    yield gateway
+    gateway.close()
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ def metrics() -> ConsumerMetrics:
 
 @pytest.fixture
 def sink(gateway: Gateway, metrics: ConsumerMetrics) -> Iterator[Sink]:
-    made = Sink(gateway.store, DESTINATION, metrics, 2)
-    yield made
-    made.close()
+    sink = Sink(gateway.store, DESTINATION, metrics, 2)
+    yield sink
+    sink.close()
 
 
 def batch(partition: int = 0) -> Put:
@@ -106,7 +106,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("step", Step)
-def test_a_conflict_whose_winner_is_not_there_is_tried_again_and_no_failure(
+def test_a_conflict_without_an_existing_object_is_retried_and_no_failure(
     gateway: Gateway, sink: Sink, metrics: ConsumerMetrics, step: Step
 ) -> None:
     gateway.puts = deque([409, 409, 200])
@@ -118,7 +118,7 @@ def test_a_conflict_whose_winner_is_not_there_is_tried_again_and_no_failure(
 
 
 @pytest.mark.parametrize(("topic_id", "is_ours"), [("id", True), ("before", False)])
-def test_dead_letters_that_are_there_are_taken_for_written_only_if_of_this_topic(
+def test_existing_dead_letters_count_as_written_only_if_of_this_topic(
     metrics: ConsumerMetrics, topic_id: str, is_ours: bool
 ) -> None:
     store: Any = Bucket()
@@ -144,7 +144,7 @@ def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: S
     until(lambda: sink.failing_since is None)
 
 
-def test_a_put_that_is_given_up_fails_no_more(gateway: Gateway, sink: Sink) -> None:
+def test_an_abandoned_put_fails_no_more(gateway: Gateway, sink: Sink) -> None:
     gateway.puts = deque([503])
     first, second = batch(0), batch(1)
     sink.submit(first)

@@ -34,7 +34,7 @@ def test_only_our_own_commits_are_a_start() -> None:
         ([], [(0, 29)], 0, 30),
     ],
 )
-def test_without_a_commit_the_start_lies_before_anything_that_may_be_missing(
+def test_without_a_commit_the_start_is_before_anything_that_may_be_missing(
     landed: list[int], skipped: list[tuple[int, int]], log_start: int, start: int
 ) -> None:
     assert start_without_commit(0, landed, skipped, Cells.of_size(10), log_start) == start
@@ -49,7 +49,7 @@ def test_without_a_commit_the_start_lies_before_anything_that_may_be_missing(
         ([], [(0, 29)], 31, "complete only up to offset 30"),
     ],
 )
-def test_without_a_commit_an_operator_decides_where_something_would_be_lost_or_doubled(
+def test_a_start_that_could_lose_or_double_records_is_left_to_an_operator(
     landed: list[int], skipped: list[tuple[int, int]], log_start: int, text: str
 ) -> None:
     with pytest.raises(ProtocolError, match=f"{text}.*adopt --partition 0"):
