@@ -1,4 +1,4 @@
-"""Every five minutes: measure, publish, check, tell. The grid of this DAG is the alert board."""
+"""In every tick: measure, publish, check, tell. The grid of this DAG is the alert board."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from include.catalogue import CONDITIONS, Condition  # noqa: E402
+from include.catalogue import CONDITIONS, MONITOR_MINUTES, Condition  # noqa: E402
 from include.monitoring.checks.thresholds import VARIABLE  # noqa: E402
 from include.monitoring.checks.verdicts import SOURCES, Source  # noqa: E402
 from include.on_airflow.callbacks import deliver_notices  # noqa: E402
 
-DOC = """
+DOC = f"""
 ### What it does
-Every five minutes it looks at Kafka (lag of the consumer group), at S3 (objects of the last hour, dead letters,
-the layers' states) and at the consumer's metrics in CloudWatch, publishes its own numbers to CloudWatch, and checks
-one condition a task. **Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
+Every {MONITOR_MINUTES} minutes it looks at Kafka (lag of the consumer group), at S3 (objects of the last hour, dead
+letters, the layers' states) and at the consumer's metrics in CloudWatch. Then it publishes its own numbers to
+CloudWatch and checks one condition a task.
+**Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
 The last task, `notify`, keeps the alert state in S3 and turns red in the one run in which something *starts*; its
 callback sends one mail for everything that started, one reminder after `ALERT_REMINDER_HOURS`, one when it is over.
 
@@ -37,7 +38,7 @@ callback sends one mail for everything that started, one reminder after `ALERT_R
 - A `measure_` task is red: its source cannot be read (`docs/runbooks/monitor_blind.md`). Nothing is counted as zero.
 - `publish` is red: CloudWatch does not take the numbers; the checks still work.
 - `notify` is red and no mail came: its log has the mail server's answer (`docs/runbooks/notices_undelivered.md`).
-- Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{"kafka_lag": 5000}`; read in every tick.
+- Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{{"kafka_lag": 5000}}`; read in every tick.
 - To silence one for a while, raise its threshold there; to silence all, pause this DAG (CloudWatch's alarms stay).
 """
 
@@ -47,11 +48,11 @@ with DAG(
     dag_id="pipeline_monitor",
     description="Lag, arrivals, freshness and consumer metrics; one task for each alert condition",
     doc_md=DOC,
-    schedule="*/5 * * * *",
+    schedule=f"*/{MONITOR_MINUTES} * * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=10),
+    dagrun_timeout=timedelta(minutes=2 * MONITOR_MINUTES),
     tags=["lakehouse", "monitoring"],
     default_args={"owner": "data-platform", "retries": 0, "execution_timeout": timedelta(minutes=2)},
 ) as dag:

@@ -29,7 +29,10 @@ ENVIRONMENT = "Environment"
 LAYER = "Layer"
 
 MONITOR_SECONDS = 300
-"""Seconds between two ticks of the monitor [M1]; also the period of what it publishes."""
+"""Seconds between two ticks of the monitor; also the period of what it publishes. Whole minutes that
+divide an hour, since the schedule is a cron expression, and more than one, since two looks may be a minute off."""
+MONITOR_MINUTES = MONITOR_SECONDS // 60
+"""For the schedule and for texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,10 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         publish_seconds=60,
     ),
 )
+(
+    MESSAGES_CONSUMED, BATCHES_UPLOADED, UPLOAD_ERRORS, THROUGHPUT, UPLOAD_DURATION, BATCH_SIZE, MESSAGES_REJECTED,
+) = CONSUMER_METRICS  # fmt: skip
+"""The same, for their publisher."""
 
 MONITOR_METRICS: tuple[Metric, ...] = (
     Metric(
@@ -341,7 +348,8 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             5,
             "missing",
-            "S3 refused or did not answer more than a few PUTs in five minutes. The consumer repeats them.",
+            f"S3 refused or did not answer more than a few PUTs in {MONITOR_MINUTES} minutes. The consumer repeats "
+            "them.",
         ),
         Condition(
             "stale_gold",
@@ -360,8 +368,9 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             3,
             "breaching",
-            "Fewer messages than usual were landed, for 15 minutes on end: the producer, the topic or the consumer "
-            "is in trouble. The threshold is messages in five minutes; 3 is one quote of each asset.",
+            f"Fewer messages than usual were landed, for {3 * MONITOR_MINUTES} minutes on end: the producer, the topic "
+            f"or the consumer is in trouble. The threshold is messages in {MONITOR_MINUTES} minutes; 3 is one quote of "
+            "each asset.",
             periods=3,
         ),
         Condition(
@@ -451,7 +460,8 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             1,
             "breaching",
-            "For 15 minutes no tick of the monitor reached CloudWatch: Airflow or its way to CloudWatch is down.",
+            f"For {3 * MONITOR_MINUTES} minutes no tick of the monitor reached CloudWatch: Airflow or its way to "
+            "CloudWatch is down.",
             periods=3,
             checked=False,
         ),

@@ -25,13 +25,13 @@ from time import sleep
 from benchmarks.landing.figures import (
     goal_table,
     judge,
-    replace_between,
     scaling_figures,
     scenario_table,
     speed_figures,
     speed_table,
 )
 from benchmarks.landing.rig import HERE, PROGRAMS, RUNTIME, Drain, Stage, drain, fill, stage
+from include.generated import Part, renewed
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes the name
 TOPIC, WIDE_TOPIC = "benchmark", "benchmark-4"
@@ -95,7 +95,7 @@ def conditions(options: argparse.Namespace) -> str:
     whose = "the distribution's" if executable.startswith("/usr/bin/") else "built by somebody else"
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} on {len(models)} x {models[0]}, Python {version} ({whose}): "
-        f"{options.messages:,} messages, rounds: {options.rounds}; medians, of peak RSS the largest."
+        f"{options.messages:,} messages, rounds: {options.rounds}; medians, but the largest peak RSS."
     )
 
 
@@ -128,7 +128,7 @@ def main() -> int:
         if "s3-away" in options.scenarios:
             one = s3_away(on, options.messages, options.away_seconds)
             figures["s3_away.peak_rss_mb"] = one.peak_rss_mb
-            named.append((f"S3 away for {options.away_seconds:g} s (the span holds it)", one))
+            named.append((f"S3 away for {options.away_seconds:g} s (within the span)", one))
     judged = judge((HERE / "bounds.toml").read_text(), figures)
     parts = [measured_on, speed_table(raced), *([scenario_table(named)] if named else []), goal_table(judged)]
     print("\n\n".join(parts))
@@ -136,7 +136,8 @@ def main() -> int:
         drains = [one for drains in raced for one in drains] + [one for _, one in named]
         options.json.write_text(json.dumps([asdict(one) for one in drains], indent=2))
     if options.write:
-        options.write.write_text(replace_between(options.write.read_text(), "benchmark", "\n\n".join(parts)))
+        part = Part(options.write.name, "benchmark", lambda: ["", "\n\n".join(parts), ""])
+        options.write.write_text(renewed(options.write.read_text(), part))
     missed = [one.name for one in judged if one.verdict == "MISSED"]
     unmeasured = [one.name for one in judged if one.measured is None]
     print(f"landing: {sum(one.met for one in judged)} goals met, missed: {missed}, not measured: {unmeasured}")

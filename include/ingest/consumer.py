@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from include.ingest import quote, runs
 from include.ingest.commits import commit_now, position
-from include.ingest.health import Health, Waiting
+from include.ingest.health import Pending, ProcessHealth
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Limits, PartitionWriter, ProtocolError, Reason, Step
@@ -121,10 +121,10 @@ class Consumer:
         self._last_commit = 0.0
         self._last_progress = clock()
         self._progress_count = 0
-        self._unassigned = Waiting(clock)
+        self._unassigned = Pending(clock)
         self._unassigned.begin("no assignment from the group yet", grace=0.0)
-        self._uncommitted = Waiting(clock)
-        self._kafka_away = Waiting(clock)
+        self._uncommitted = Pending(clock)
+        self._kafka_away = Pending(clock)
         self._last_connection_error = ""
         self._rejects: Counter[str] = Counter()
 
@@ -559,7 +559,7 @@ class Consumer:
         else:
             self._kafka_away.begin(f"Kafka does not answer ({state}): {self._last_connection_error}")
 
-    def health(self) -> Health:
+    def health(self) -> ProcessHealth:
         """State for /healthz; the health server's threads call it."""
         problems = list(self._stopped.values())
         for pending in (self._unassigned, self._kafka_away, self._placement, self._uncommitted):
@@ -577,4 +577,4 @@ class Consumer:
             "partitions_waiting": sorted(self._placement.waiting),
             "partitions_stopped": sorted(self._stopped),
         }
-        return Health(live, live and not problems, problems, details)
+        return ProcessHealth(live, live and not problems, problems, details)

@@ -19,7 +19,7 @@ from obstore.store import S3Store
 
 from include.ingest import topic
 from include.ingest.commits import ANSWER_SECONDS, commit_now, position, read_commits
-from include.ingest.health import Waiting
+from include.ingest.health import Pending
 from include.ingest.listing import Listing
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
@@ -76,7 +76,7 @@ class Placement:
         self._clock = clock
         self._watchdog = watchdog
         self._log = logger("placement")
-        self._pending = Waiting(clock)
+        self._pending = Pending(clock)
         self._listing: Listing | None = None
         self._retry_at = 0.0
 

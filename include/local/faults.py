@@ -1,4 +1,4 @@
-"""Faults that `make demo-break` puts into the running demo, and how `make demo-fix` takes them out."""
+"""Faults that `make demo-break` causes in the running demo, and how `make demo-fix` removes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from include.catalogue import MONITOR_MINUTES
 from include.local import environment
 from include.local.process_control import ProcessControl
 from include.monitoring.checks.measure import SHORTEST_GRACE
@@ -16,7 +17,7 @@ SOURCE = "PRODUCER_SOURCE"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break the demo; `apply` returns what to expect, in words."""
+    """One way to break the demo. `apply` breaks it and returns the expected effect, in words."""
 
     apply: Callable[[ProcessControl, Path], str]
 
@@ -25,9 +26,9 @@ def _stop_consumer(control: ProcessControl, _: Path) -> str:
     control.stop("consumer")
     return (
         "The consumer is stopped and lag grows. An empty group may be a restart, so it is a fault after "
-        f"{SHORTEST_GRACE.total_seconds() / 60:.0f} minutes: the monitor's first run after that (every five minutes; "
-        "trigger pipeline_monitor to have it sooner) turns red and mails. make demo-mail shows it, make demo-fix "
-        "mends it."
+        f"{SHORTEST_GRACE.total_seconds() / 60:.0f} minutes: the monitor's first run after that (every "
+        f"{MONITOR_MINUTES} minutes; trigger pipeline_monitor to have it sooner) turns red and mails. make demo-mail "
+        "shows it, make demo-fix mends it."
     )
 
 
@@ -52,7 +53,7 @@ FAULTS = {"consumer": Fault(_stop_consumer), "data": Fault(_send_bad_data), "s3"
 
 
 def mend(control: ProcessControl, environment_file: Path) -> str:
-    """Undo every fault; returns what to expect, in words."""
+    """Undo every fault; returns the expected effect, in words."""
     values = environment.read(environment_file)
     if BAD_SHARE in values:
         del values[BAD_SHARE]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENT_AFTER = timedelta(seconds=3 * MONITOR_SECONDS)
+SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
 """As the alarm `monitor_silent`."""
 READS = ("layers", "tests outside the layers", "lag", "alerts")
 

@@ -38,7 +38,7 @@ AWS = "aws_default"
 SMTP_SERVER = "smtp_default"
 
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-"""A tick is five minutes: say soon that a service is down, instead of botocore's minutes of waiting."""
+"""Shorter than a tick of the monitor: a service that is down is reported soon. Botocore waits for minutes."""
 
 _PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
 """Somebody waits for the page, and it renews itself: no second attempt."""

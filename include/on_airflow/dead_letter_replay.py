@@ -56,19 +56,19 @@ def run(params: Mapping[str, Any]) -> Outcome:
     store = _store(settings.storage)
     replayer = Replay(KafkaTopic(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
     report, chosen = Report(), 0
-    letters = choice.letters(store, settings.storage, choice_of(params), report.unreadable)
+    letters = choice.read_dead_letters(store, settings.storage, choice_of(params), report.unreadable)
     for letter in replayer.pending(letters):
         chosen += 1
         if chosen <= PREVIEW:
-            log.info("dead letter %s", " | ".join(choice.table([letter])[0]))
+            log.info("dead letter %s", " | ".join(choice.summary(letter)))
         if not params["dry_run"]:
             replayer.send_into(letter, report)
         if params["limit"] and chosen >= params["limit"]:
             break
     result = "none sent, as this is a dry run" if params["dry_run"] else str(report)
     log.info("dead letters chosen that were not replayed before: %d; %s", chosen, result)
-    if report.left():
-        raise UnfinishedReplayError(f"{report}: {'; '.join(text for _, text in report.left()[:PREVIEW])}")
+    if report.problems():
+        raise UnfinishedReplayError(f"{report}: {'; '.join(text for _, text in report.problems()[:PREVIEW])}")
     return Outcome(chosen, report.sent)
 
 

@@ -1,6 +1,6 @@
 """Keeps the alert state in an Airflow Variable while S3 cannot be read or written.
 
-Without it nobody could be told that S3 is down without being told every five minutes. The
+Without it a mail that S3 is down would be sent again in every tick of the monitor. The
 first tick that reaches S3 again moves what is here into the alert state and deletes the
 Variable.
 """

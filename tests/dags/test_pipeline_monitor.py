@@ -27,7 +27,8 @@ from include.settings import StorageSettings
 from include.state import layer_state
 from include.state.layer_state import LayerState, LayerTests, Run
 from tests import policy_guard
-from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
+from tests.airflow_connections import aws_connection, kafka_connection
+from tests.dags.conftest import DAGS, Mailbox
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers

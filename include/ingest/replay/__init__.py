@@ -1,1 +1,1 @@
-"""Puts chosen dead letters back on their topic, each once."""
+"""Sends chosen dead letters to their topic again, each once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -17,7 +17,7 @@ from include.settings import StorageSettings
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which dead letters: days are inclusive and those of the Kafka timestamp (UTC); None means any."""
+    """Which dead letters are chosen. Days are inclusive and those of the Kafka timestamp (UTC); None means any."""
 
     since: date | None = None
     until: date | None = None
@@ -25,57 +25,59 @@ class Filter:
     partition: int | None = None
     offset: int | None = None
 
-    def takes(self, letter: DeadLetter) -> bool:
-        """Whether a row is chosen. Gaps hold no message and never are."""
+    def matches(self, dead_letter: DeadLetter) -> bool:
+        """Whether a row is chosen. Gaps hold no message, so they never are."""
         return (
-            letter.error_class != "gap"
-            and self.error_class in (None, letter.error_class)
-            and self.partition in (None, letter.partition)
-            and self.offset in (None, letter.offset)
+            dead_letter.error_class != "gap"
+            and self.error_class in (None, dead_letter.error_class)
+            and self.partition in (None, dead_letter.partition)
+            and self.offset in (None, dead_letter.offset)
         )
 
-    def takes_key(self, key: ObjectKey) -> bool:
-        """Whether an object is read at all."""
+    def matches_key(self, key: ObjectKey) -> bool:
+        """Whether an object may hold chosen rows."""
         day = key.time.date()
-        return (
-            (self.since is None or day >= self.since)
-            and (self.until is None or day <= self.until)
-            and self.partition in (None, key.partition)
-        )
+        return (self.since or day) <= day <= (self.until or day) and self.partition in (None, key.partition)
 
 
-def letters(
-    store: ObjectStore, storage: StorageSettings, chosen: Filter, unreadable: list[str]
+def read_dead_letters(
+    store: ObjectStore, storage: StorageSettings, choice: Filter, unreadable: list[str]
 ) -> Iterator[DeadLetter]:
-    """The chosen dead letters, by day, then partition and offset as the keys sort.
+    """The chosen dead letters in the order of their keys: time, partition, offset.
 
-    An object that is none is named in `unreadable`: it keeps nobody from the others.
+    An unreadable object does not stop the others: a text that names it is added to `unreadable`.
     """
-    prefix = storage.dead_letter_prefix
-    offset = f"{prefix}{chosen.since:%Y/%m/%d}" if chosen.since else None
+    for path, suffix in _objects(store, storage.dead_letter_prefix, choice):
+        try:
+            rows = _rows(bytes(obstore.get(store, path).bytes()), suffix)
+        except ValueError as error:
+            unreadable.append(
+                f"s3://{storage.bucket}/{path}: {error}; none of its messages is replayed: "
+                "restore the version that the consumer wrote"
+            )
+        else:
+            yield from filter(choice.matches, rows)
+
+
+def _objects(store: ObjectStore, prefix: str, choice: Filter) -> Iterator[tuple[str, Suffix]]:
+    """Paths of the objects that may hold chosen rows."""
+    offset = f"{prefix}{choice.since:%Y/%m/%d}" if choice.since else None
     for chunk in obstore.list(store, prefix=prefix, offset=offset):
-        for entry in chunk:
-            key = parse_key(entry["path"])
-            if key is None or key.kind != "dead_letter" or not chosen.takes_key(key):
-                if key is not None and chosen.until is not None and key.time.date() > chosen.until:
-                    return  # keys sort by day
+        for path in (entry["path"] for entry in chunk):
+            key = parse_key(path)
+            if key is None:
                 continue
-            try:
-                rows = _rows(bytes(obstore.get(store, entry["path"]).bytes()), key.suffix)
-            except ValueError as error:
-                unreadable.append(
-                    f"s3://{storage.bucket}/{entry['path']}: {error}; none of its messages is replayed: "
-                    "restore the version that the consumer wrote"
-                )
-                continue
-            yield from filter(chosen.takes, rows)
+            if choice.until is not None and key.time.date() > choice.until:
+                return  # keys sort by day
+            if key.kind == "dead_letter" and choice.matches_key(key):
+                yield path, key.suffix
 
 
 def _rows(content: bytes, suffix: Suffix) -> list[DeadLetter]:
     """The dead letters of an object.
 
     Raises:
-        ValueError: it is no dead-letter object, or its base64 is none.
+        ValueError: it is not a dead-letter object, or holds invalid base64.
     """
     rows = [DeadLetter.from_row(row) for row in CODECS[suffix].decode(content)]
     for row in rows:
@@ -83,16 +85,13 @@ def _rows(content: bytes, suffix: Suffix) -> list[DeadLetter]:
     return rows
 
 
-def letter_id(letter: DeadLetter) -> str:
-    """Where a letter came from, as its replay header says."""
-    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+def dead_letter_id(dead_letter: DeadLetter) -> str:
+    """Where a message came from: topic/partition/offset, as its replay header says."""
+    return f"{dead_letter.topic}/{dead_letter.partition}/{dead_letter.offset}"
 
 
-def table(chosen: Sequence[DeadLetter], width: int = 80) -> list[tuple[str, str, str, str]]:
-    """Rows for a listing: place, time, class and the beginning of text and payload."""
-    rows: list[tuple[str, str, str, str]] = []
-    for letter in chosen:
-        time = datetime.fromtimestamp(letter.timestamp / 1000, UTC).isoformat(timespec="seconds")
-        payload = (letter.payload_bytes() or b"").decode(errors="backslashreplace")
-        rows.append((letter_id(letter), time, letter.error_class, f"{letter.error} | {payload}"[:width]))
-    return rows
+def summary(dead_letter: DeadLetter, width: int = 80) -> tuple[str, str, str, str]:
+    """A row of a listing: id, time, class, and the first `width` characters of error text and payload."""
+    time = datetime.fromtimestamp(dead_letter.timestamp / 1000, UTC).isoformat(timespec="seconds")
+    payload = (dead_letter.payload_bytes() or b"").decode(errors="backslashreplace")
+    return dead_letter_id(dead_letter), time, dead_letter.error_class, f"{dead_letter.error} | {payload}"[:width]

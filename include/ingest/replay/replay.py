@@ -1,11 +1,10 @@
-"""Putting chosen dead letters back on their topic.
+"""Sends dead letters to their topic again.
 
-A letter is sent once, by however many replays. Its marker object under the state prefix
-says who claims it, since when, and where the log ended before; it is created before the
-message is sent and completed after the broker acknowledged it. A claim holds for `LEASE`,
-and its message is sent within that or never. After that another replay looks for the
-message on the topic, from those ends on, and if it is not there takes the claim over by
-a conditional PUT, which one of several wins.
+Each dead letter is sent once, however many replays run. Its marker object under the state prefix says who claims it,
+since when, and where the topic ended before. The marker is created before the message is sent, and completed when the
+broker has acknowledged it. A claim holds for `LEASE`; its message is sent within that time or never. After that,
+another replay looks for the message on the topic, from those ends on. If it is not there, the replay takes the claim
+over by a conditional PUT, which succeeds for only one of several replays.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError, PreconditionError
 from obstore.store import ObjectStore
 
-from include.ingest.replay.choice import letter_id
+from include.ingest.replay.choice import dead_letter_id
 from include.landing.dead_letter import DeadLetter
 from include.settings import StorageSettings
 
@@ -32,28 +31,28 @@ if TYPE_CHECKING:
     from obstore import UpdateVersion
 
 CLAIM_TIME = timedelta(seconds=60)
-"""A claim whose PUT took longer is not used: the rest of its lease might not do for sending."""
+"""A claim whose PUT took longer is not used: the rest of its lease may be too short for sending."""
 SEND_TIME = timedelta(seconds=60)
-"""librdkafka gives a message up after this long (`message.timeout.ms`)."""
+"""After this time librdkafka drops a message (`message.timeout.ms`)."""
 LEASE = CLAIM_TIME + SEND_TIME + timedelta(minutes=3)
-"""How long nobody else touches a claimed letter: its message is sent, or given up, in the first two of the five
-minutes; the rest is for clocks that differ and for a request that is still on its way to the broker."""
+"""How long no other replay touches a claimed dead letter. Its message is sent or dropped in the first two of the five
+minutes. The rest is for clocks that differ, and for a request that is still on its way to the broker."""
 CLAIM_TRIES = 5
 CLAIM_RETRY_SECONDS = 0.2
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """State of one letter's replay: `log_ends` are the topic's high watermarks just before it was first sent."""
+    """State of a dead letter's replay. `letter` is its id; `log_ends` are the high watermarks before it was sent."""
 
     letter: str
     log_ends: dict[int, int]
     claimed_at: Annotated[datetime, msgspec.Meta(tz=True)]
     claimed_by: str | None = None
-    """None: nobody any more, or a version that knew no lease."""
+    """None: the claim was given back, or a version without the lease wrote the marker."""
     replayed_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     def held_until(self) -> datetime | None:
-        """The end of the claim's lease, None when nobody holds it."""
+        """The end of the claim's lease, None without a lease that still holds."""
         until = self.claimed_at + LEASE
         return None if self.claimed_by is None or datetime.now(UTC) >= until else until
 
@@ -66,21 +65,21 @@ class StoredMarker:
     e_tag: str | None
 
 
-class RefusedLetterError(RuntimeError):
-    """Kafka does not take this message, whatever it does with others; names the letter and the reason."""
+class RefusedMessageError(RuntimeError):
+    """Kafka refuses this message but may take others; the text names the dead letter and the reason."""
 
 
-class ClaimedLetterError(RuntimeError):
-    """Another replay is at this letter, or died at it; names both, and when to replay again."""
+class ClaimedDeadLetterError(RuntimeError):
+    """Another replay claims this dead letter, or died; the text names both, and when to replay again."""
 
 
 class UnreadableMarkerError(RuntimeError):
-    """The letter's marker is not what was written; names the object and the remedy."""
+    """The dead letter's marker is not readable; the text names the object and the remedy."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What replaying came to: letters sent and already there; what was not done, one text each."""
+    """Result of a replay: counts of messages sent or already on the topic; for each problem a text."""
 
     sent: int = 0
     present: int = 0
@@ -88,8 +87,8 @@ class Report:
     claimed: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
-    def left(self) -> list[tuple[str, str]]:
-        """What was not done: in a word, and which and why."""
+    def problems(self) -> list[tuple[str, str]]:
+        """Each problem: its kind, and its text."""
         return [
             *(("dead letter refused by Kafka", text) for text in self.refused),
             *(("dead letter left to another replay", text) for text in self.claimed),
@@ -97,36 +96,36 @@ class Report:
         ]
 
     def __str__(self) -> str:
-        """The counts; of what was not done, those that are not nought."""
-        named = {
+        """The counts; those of problems only if they are not 0."""
+        problems = {
             "refused": self.refused,
             "left to another replay": self.claimed,
             "unreadable": self.unreadable,
         }
-        rare = "".join(f", {len(texts)} {name}" for name, texts in named.items() if texts)
-        return f"{self.sent} sent, {self.present} were on the topic already{rare}"
+        counts = "".join(f", {len(texts)} {kind}" for kind, texts in problems.items() if texts)
+        return f"{self.sent} sent, {self.present} were on the topic already{counts}"
 
 
 class Topic(Protocol):
     """The topic, as replay needs it."""
 
-    def ends(self, topic: str) -> dict[int, int]:
-        """Each partition's high watermark."""
+    def ends(self, name: str) -> dict[int, int]:
+        """High watermark of each partition."""
 
-    def holds(self, letter: DeadLetter, since: dict[int, int]) -> bool:
-        """Whether the letter's replayed message is on the topic between these ends and the present ones."""
+    def holds(self, dead_letter: DeadLetter, since: dict[int, int]) -> bool:
+        """Whether the replayed message is on the topic between these ends and the present ones."""
 
-    def send(self, letter: DeadLetter) -> None:
+    def send(self, dead_letter: DeadLetter) -> None:
         """Send the message within `SEND_TIME` or never.
 
         Raises:
-            RefusedLetterError: the broker refused this message; it is not on the topic.
+            RefusedMessageError: the broker refused this message; it is not on the topic.
             KafkaException: the broker did not acknowledge it; it may be on the topic.
         """
 
 
 class Replay:
-    """Puts dead letters back on their topic, each once."""
+    """Sends dead letters to their topic again, each once."""
 
     def __init__(self, topic: Topic, storage: StorageSettings, store: ObjectStore, program: str) -> None:
         self._topic = topic
@@ -135,136 +134,138 @@ class Replay:
         self._me = f"{program} on {socket.gethostname()}, process {os.getpid()} ({uuid4().hex[:8]})"
         self._ends: dict[str, dict[int, int]] = {}
 
-    def pending(self, chosen: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
-        """The letters of `chosen` that were not replayed yet; markers are read only where there are any."""
+    def pending(self, dead_letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
+        """Those that were not replayed yet. Only markers that a listing shows are read."""
         prefix = f"{self._storage.state_prefix}replayed/"
         marked = {entry["path"] for chunk in obstore.list(self._store, prefix=prefix) for entry in chunk}
-        for letter in chosen:
-            if self.marker_key(letter) not in marked or not self._is_done(letter):
-                yield letter
+        for dead_letter in dead_letters:
+            if self.marker_key(dead_letter) not in marked or not self._is_complete(dead_letter):
+                yield dead_letter
 
-    def _is_done(self, letter: DeadLetter) -> bool:
+    def _is_complete(self, dead_letter: DeadLetter) -> bool:
         try:
-            found = self._read(letter)
+            stored = self._read(dead_letter)
         except UnreadableMarkerError:
-            return False  # sending it says so
-        return found is not None and found.marker.replayed_at is not None
+            return False  # sending it reports that
+        return stored is not None and stored.marker.replayed_at is not None
 
-    def marker_key(self, letter: DeadLetter) -> str:
-        """Key of a letter's marker."""
-        return f"{self._storage.state_prefix}replayed/p{letter.partition:05d}_o{letter.offset:020d}.json"
+    def marker_key(self, dead_letter: DeadLetter) -> str:
+        """Key of a dead letter's marker."""
+        return f"{self._storage.state_prefix}replayed/p{dead_letter.partition:05d}_o{dead_letter.offset:020d}.json"
 
-    def send_into(self, letter: DeadLetter, report: Report) -> None:
-        """Replay one letter and count it; what concerns this letter alone goes into the report."""
+    def send_into(self, dead_letter: DeadLetter, report: Report) -> None:
+        """Replay one dead letter and report it, with a problem that concerns only this one."""
         try:
-            if self.send(letter):
+            if self.send(dead_letter):
                 report.sent += 1
             else:
                 report.present += 1
-        except RefusedLetterError as error:
+        except RefusedMessageError as error:
             report.refused.append(str(error))
-        except ClaimedLetterError as error:
+        except ClaimedDeadLetterError as error:
             report.claimed.append(str(error))
         except UnreadableMarkerError as error:
             report.unreadable.append(str(error))
 
-    def send(self, letter: DeadLetter) -> bool:
-        """Replay one letter; False when it was on the topic already.
+    def send(self, dead_letter: DeadLetter) -> bool:
+        """Replay one dead letter; False when its message was on the topic already.
 
         Raises:
-            RefusedLetterError: the broker refused this message. It is not on the topic; the next replay tries again.
-            ClaimedLetterError: another replay's lease of it has not ended.
-            UnreadableMarkerError: what became of it before is not known.
-            KafkaException: the broker did not acknowledge it. Its claim stays; a replay after its lease looks for it.
-            GenericError: S3 did not let it be claimed, or took too long; nothing was sent.
+            RefusedMessageError: the broker refused this message. It is not on the topic; the next replay tries again.
+            ClaimedDeadLetterError: the lease of another replay has not ended.
+            UnreadableMarkerError: its marker does not say what an earlier replay did.
+            KafkaException: the broker did not acknowledge it. Its claim stays; a replay after the lease looks for it.
+            GenericError: S3 did not accept the claim, or took too long; nothing was sent.
         """
-        claim = self._claim(letter)
+        claim = self._claim(dead_letter)
         if claim is None:
             return False
-        took = datetime.now(UTC) - claim.marker.claimed_at
-        if took > CLAIM_TIME:
+        duration = datetime.now(UTC) - claim.marker.claimed_at
+        if duration > CLAIM_TIME:
             raise GenericError(
-                f"{letter_id(letter)} is not sent: its claim took {took.total_seconds():.0f} s, "
+                f"{dead_letter_id(dead_letter)} is not sent: its claim took {duration.total_seconds():.0f} s, "
                 f"{CLAIM_TIME.total_seconds():.0f} s are allowed; replay again {LEASE} later, when S3 answers"
             )
         try:
-            self._topic.send(letter)
-        except RefusedLetterError:  # certainly not on the topic up to here: not to be looked for again
-            ends = self._topic.ends(letter.topic)
-            self._write(letter, msgspec.structs.replace(claim.marker, log_ends=ends, claimed_by=None), claim)
+            self._topic.send(dead_letter)
+        except RefusedMessageError:  # it is not on the topic up to these ends, so no replay needs to look there
+            ends = self._topic.ends(dead_letter.topic)
+            self._write(dead_letter, msgspec.structs.replace(claim.marker, log_ends=ends, claimed_by=None), claim)
             raise
-        self._complete(letter, claim)
+        self._complete(dead_letter, claim)
         return True
 
-    def _claim(self, letter: DeadLetter) -> StoredMarker | None:
-        """Our claim of the letter, None when it is on the topic already."""
+    def _claim(self, dead_letter: DeadLetter) -> StoredMarker | None:
+        """Our claim of the dead letter, None when its message is on the topic already."""
         mine: Marker | None = None
         for _ in range(CLAIM_TRIES):
-            found = self._read(letter)
-            if found is not None and found.marker == mine:
-                return found  # the PUT took effect and its answer was lost
-            if found is not None and self._is_settled(letter, found):
+            stored = self._read(dead_letter)
+            if stored is not None and stored.marker == mine:
+                return stored  # the PUT took effect and its answer was lost
+            if stored is not None and self._is_replayed(dead_letter, stored):
                 return None
-            mine = self._new_claim(letter, found)
-            claim = self._write(letter, mine, found)
+            mine = self._new_claim(dead_letter, stored)
+            claim = self._write(dead_letter, mine, stored)
             if claim is not None:
                 return claim
-            sleep(CLAIM_RETRY_SECONDS)  # somebody was faster, or S3 answered 409 and nothing is there
+            sleep(CLAIM_RETRY_SECONDS)  # another replay was faster, or S3 answered 409 without an object there
         raise GenericError(
-            f"{self.marker_key(letter)}: S3 answered {CLAIM_TRIES} times that another write is under way; replay again"
+            f"{self.marker_key(dead_letter)}: S3 answered {CLAIM_TRIES} times that another write is under way; "
+            "replay again"
         )
 
-    def _is_settled(self, letter: DeadLetter, found: StoredMarker) -> bool:
-        """Whether the letter is on the topic. Nobody can send it while we look: the lease has ended.
+    def _is_replayed(self, dead_letter: DeadLetter, stored: StoredMarker) -> bool:
+        """Whether the message is on the topic. The lease has ended, so nobody can send it during the search.
 
         Raises:
-            ClaimedLetterError: the lease has not ended.
+            ClaimedDeadLetterError: the lease has not ended.
         """
-        if found.marker.replayed_at is not None:
+        if stored.marker.replayed_at is not None:
             return True
-        until = found.marker.held_until()
+        until = stored.marker.held_until()
         if until is not None:
-            raise ClaimedLetterError(
-                f"{letter_id(letter)} is being replayed by {found.marker.claimed_by} since "
-                f"{found.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again "
+            raise ClaimedDeadLetterError(
+                f"{dead_letter_id(dead_letter)} is being replayed by {stored.marker.claimed_by} since "
+                f"{stored.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again "
                 f"after {until:%Y-%m-%dT%H:%M:%SZ}"
             )
-        if not self._topic.holds(letter, found.marker.log_ends):
+        if not self._topic.holds(dead_letter, stored.marker.log_ends):
             return False
-        self._complete(letter, found)
+        self._complete(dead_letter, stored)
         return True
 
-    def _new_claim(self, letter: DeadLetter, found: StoredMarker | None) -> Marker:
-        if found is not None:
-            return msgspec.structs.replace(found.marker, claimed_at=datetime.now(UTC), claimed_by=self._me)
-        if letter.topic not in self._ends:  # ends of some letters ago are ends before this one too
-            self._ends[letter.topic] = self._topic.ends(letter.topic)
-        return Marker(letter_id(letter), self._ends[letter.topic], datetime.now(UTC), self._me)
+    def _new_claim(self, dead_letter: DeadLetter, stored: StoredMarker | None) -> Marker:
+        if stored is not None:
+            return msgspec.structs.replace(stored.marker, claimed_at=datetime.now(UTC), claimed_by=self._me)
+        topic = dead_letter.topic
+        if topic not in self._ends:  # read once: earlier ends are also ends before this message
+            self._ends[topic] = self._topic.ends(topic)
+        return Marker(dead_letter_id(dead_letter), self._ends[topic], datetime.now(UTC), self._me)
 
-    def _complete(self, letter: DeadLetter, found: StoredMarker) -> None:
-        """Say that the letter is on the topic. Who else has written meanwhile finds that for himself."""
-        self._write(letter, msgspec.structs.replace(found.marker, replayed_at=datetime.now(UTC)), found)
+    def _complete(self, dead_letter: DeadLetter, stored: StoredMarker) -> None:
+        """Record that the message is on the topic. A replay that wrote meanwhile finds the message by itself."""
+        self._write(dead_letter, msgspec.structs.replace(stored.marker, replayed_at=datetime.now(UTC)), stored)
 
-    def _read(self, letter: DeadLetter) -> StoredMarker | None:
+    def _read(self, dead_letter: DeadLetter) -> StoredMarker | None:
         try:
-            found = obstore.get(self._store, self.marker_key(letter))
+            response = obstore.get(self._store, self.marker_key(dead_letter))
         except (NotFoundError, FileNotFoundError):
             return None
         try:
-            marker = msgspec.json.decode(bytes(found.bytes()), type=Marker)
-        except ValueError as error:  # as msgspec's own errors and bad UTF-8 both are
+            marker = msgspec.json.decode(bytes(response.bytes()), type=Marker)
+        except ValueError as error:  # as msgspec's own errors and invalid UTF-8 both are
             raise UnreadableMarkerError(
-                f"s3://{self._storage.bucket}/{self.marker_key(letter)}: no marker of a replay ({error}); "
-                f"delete it to send {letter_id(letter)}, perhaps a second time"
+                f"s3://{self._storage.bucket}/{self.marker_key(dead_letter)}: not a replay's marker ({error}); "
+                f"delete it to send {dead_letter_id(dead_letter)}, perhaps a second time"
             ) from error
-        return StoredMarker(marker, found.meta["e_tag"])
+        return StoredMarker(marker, response.meta["e_tag"])
 
-    def _write(self, letter: DeadLetter, marker: Marker, over: StoredMarker | None) -> StoredMarker | None:
-        """Write the marker in place of the one that was read; None when S3 says that another write came between."""
-        replacing: UpdateVersion | None = None if over is None else {"e_tag": over.e_tag}
-        key, content = self.marker_key(letter), msgspec.json.encode(marker)
+    def _write(self, dead_letter: DeadLetter, marker: Marker, old: StoredMarker | None) -> StoredMarker | None:
+        """Write the marker in place of the one that was read; None when S3 reports that another write came first."""
+        update: UpdateVersion | None = None if old is None else {"e_tag": old.e_tag}
+        key, content = self.marker_key(dead_letter), msgspec.json.encode(marker)
         try:
-            answer = obstore.put(self._store, key, content, mode=replacing or "create", use_multipart=False)
+            response = obstore.put(self._store, key, content, mode=update or "create", use_multipart=False)
         except (AlreadyExistsError, PreconditionError):  # 412, or 409
             return None
-        return StoredMarker(marker, answer["e_tag"])
+        return StoredMarker(marker, response["e_tag"])

@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Messages in five minutes below which throughput is low; None while there is too little history (`note`)."""
+    """Messages a tick below which throughput is low; None while there is too little history (`note`)."""
 
     value: float | None
     note: str

@@ -5,8 +5,8 @@ offset; a negative committed offset (librdkafka's -1001 for "none") is never a n
 commit before the earliest offset means records were deleted unread, so lag counts from the
 earliest and the rest is reported as lost.
 
-The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over samples of five
-minutes instead of single commits. Burrow sees every commit and calls a partition stopped
+The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over one sample
+a tick instead of single commits. Burrow sees every commit and calls a partition stopped
 when none comes; samples cannot see that, so here STOP means that the group has no members.
 """
 
@@ -18,12 +18,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-SHORTEST_WINDOW = timedelta(minutes=11)
-"""Three ticks of five minutes and a minute's jitter."""
-SHORTEST_STALL = timedelta(minutes=4)
+from include.catalogue import MONITOR_SECONDS
+
+JITTER = timedelta(minutes=1)
+TICK = timedelta(seconds=MONITOR_SECONDS) + JITTER
+"""The longest time between two looks of neighbouring ticks."""
+SHORTEST_WINDOW = timedelta(seconds=2 * MONITOR_SECONDS) + JITTER
+"""Holds the looks of three ticks."""
+SHORTEST_STALL = timedelta(seconds=MONITOR_SECONDS) - JITTER
 """Two looks must be at least this far apart before "it did not move" means anything."""
-TICK = timedelta(minutes=6)
-"""The monitor's five minutes and a minute's jitter."""
 
 
 class Status(StrEnum):

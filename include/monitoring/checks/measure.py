@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, alarm_name
+from include.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, MONITOR_SECONDS, alarm_name
 from include.instants import to_text
 from include.monitoring.alerts import transitions as alert_rules
 from include.monitoring.alerts.store import AlertStore
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHORTEST_GRACE = timedelta(minutes=2)
-UNREAD_MEMORY = timedelta(minutes=66)
+UNREAD_MEMORY = objects.HOUR + lag.TICK
 """How long looks at the oldest unread record are kept: an hour, and a tick that came late."""
 PERIOD = timedelta(minutes=1)
 SETTLE = timedelta(minutes=1)
 """CloudWatch needs a moment to have all of a minute's data."""
-WINDOW = timedelta(minutes=5)
+WINDOW = timedelta(seconds=MONITOR_SECONDS)
 WINDOWS = max(one.periods for one in CONDITIONS.values())
 
 
@@ -145,7 +145,7 @@ def layers(s3: S3Client, store: AlertStore, settings: Settings, now: datetime) -
 
 
 def consumer(client: CloudWatchClient, settings: Settings, now: datetime) -> dict[str, Any]:
-    """The consumer's metrics read back from CloudWatch in windows of five minutes, and the alarms' thresholds.
+    """The consumer's metrics read back from CloudWatch in windows of one tick, and the alarms' thresholds.
 
     `watched` is for how many of the windows, up to now without a break, the monitor's own
     heartbeat is there: a window before that says nothing about the consumer.
