@@ -1,4 +1,4 @@
-"""The Athena rig: the template deployed to the emulator, a Trino over its S3 and Glue, and Athena's API before Trino."""
+"""The Athena rig: the template on the emulator, a Trino over its S3 and Glue, and Athena's API before Trino."""
 
 from __future__ import annotations
 
