@@ -20,9 +20,7 @@ _log = logger("commits")
 def position(contract: Contract, partition: int, offset: int, epoch: int | None) -> TopicPartition:
     """An offset to start at or to commit, with our metadata, and with its leader epoch if that is known."""
     metadata = commit_metadata(contract.topic_id)
-    if epoch is None or epoch < 0:
-        return TopicPartition(contract.topic, partition, offset, metadata)
-    return TopicPartition(contract.topic, partition, offset, metadata, epoch)
+    return TopicPartition(contract.topic, partition, offset, metadata, -1 if epoch is None else epoch)
 
 
 def read_commits(

@@ -6,6 +6,7 @@ written or committed. This module does it, keeps memory bounded, and reacts to r
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection
 from queue import Empty
@@ -13,7 +14,6 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
-import msgspec
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
@@ -58,44 +58,21 @@ EXIT_CLEAN = 0
 EXIT_REFUSED = 2
 EXIT_UNLANDED = 3
 
-Connect = Callable[[dict[str, Any]], KafkaConsumer]
-"""Makes a Kafka client with these callbacks."""
-
 
 class RefusedError(RuntimeError):
     """The consumer must not run like this; the text names the thing, the value and the remedy."""
-
-
-class Coordinator(msgspec.Struct):
-    """librdkafka's connection to the group's coordinator: `state` is `up`, or what librdkafka waits for."""
-
-    state: str
-
-
-class Statistics(msgspec.Struct):
-    """The part of librdkafka's statistics that is used."""
-
-    cgrp: Coordinator
 
 
 class Consumer:
     """One process of the group. `run` returns the exit status."""
 
     def __init__(
-        self,
-        kafka: KafkaSettings,
-        settings: ConsumerSettings,
-        connect: Connect,
-        placement: Placement,
-        sink: Sink,
-        codec: Codec,
-        metrics: ConsumerMetrics,
-        watchdog: Watchdog,
+        self, kafka: KafkaSettings, settings: ConsumerSettings, connect: Callable[[dict[str, Any]], KafkaConsumer],
+        placement: Placement, sink: Sink, codec: Codec, metrics: ConsumerMetrics, watchdog: Watchdog,
         clock: Callable[[], float] = monotonic,
-    ) -> None:
-        """`placement` is open already; `clock` is monotonic, in seconds."""
-        self._topic = kafka.topic
-        self._group = kafka.group
+    ) -> None:  # fmt: skip
+        """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds."""
+        self._topic, self._group = kafka.topic, kafka.group
         self._settings = settings
         self._connect = connect
         self._placement = placement
@@ -106,12 +83,10 @@ class Consumer:
         self._watchdog = watchdog
         self._log = logger("consumer")
         self._limits = Limits(
-            records=settings.batch_records,
-            size_bytes=settings.batch_bytes,
-            age_seconds=settings.batch_age_seconds,
+            records=settings.batch_records, size_bytes=settings.batch_bytes, age_seconds=settings.batch_age_seconds,
             window_cells=WINDOW_CELLS_A_PUT * settings.parallel_puts,
             in_flight=QUEUED_A_THREAD * settings.parallel_puts,
-        )
+        )  # fmt: skip
         self._pressure = Pressure(settings.max_buffer_bytes)
         self._writers: dict[int, PartitionWriter] = {}
         self._stopped: dict[int, str] = {}
@@ -179,10 +154,12 @@ class Consumer:
         if self._may_poll(now):
             busy = any(writer.in_flight for writer in self._writers.values())
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
-            if self._watchdog.was_stalled():
-                self._leave_stalled_session()
-            else:
+            if not self._watchdog.was_stalled():
                 self._take(messages)
+            else:  # the group may have moved on, and the contract may have changed before these messages (rule 12)
+                seconds = self._watchdog.session_seconds
+                self._log.warning("stalled longer than the session, joining again", session_seconds=seconds)
+                self._join_again()
         self._raise_refusal()
         if now - self._last_progress >= PROGRESS_SECONDS:
             self._log_progress(now)
@@ -192,17 +169,8 @@ class Consumer:
         if self._refused is not None:
             raise RefusedError(str(self._refused)) from self._refused
 
-    def _leave_stalled_session(self) -> None:
-        """After a silence longer than the session the group may have moved on: forget everything and join again.
-
-        The messages just consumed are not looked at: the contract may have changed before them (rule 12).
-        """
-        seconds = self._watchdog.session_seconds
-        self._log.warning("stalled longer than the session, joining again", session_seconds=seconds)
-        self._join_again()
-
     def _join_again(self) -> None:
-        """Leave the group, and join it as a new member.
+        """Forget everything, leave the group, and join it as a new member.
 
         A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without a
         callback (librdkafka 2.16). They would be fetched without a writer.
@@ -259,7 +227,7 @@ class Consumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
             number = message.partition()
             partition = -1 if number is None else number
-            self._placement.distrust_contract()  # the topic may be deleted, and another have its name now
+            self._placement.contract_is_fresh = False  # the topic may be deleted, and another have its name now
             self._stop_partition(
                 partition,
                 f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "
@@ -398,15 +366,15 @@ class Consumer:
     def _place(self, *, contract_only: bool = False) -> None:
         """Read the contract again if necessary, and start the partitions whose start is known by now."""
         try:
-            placed = self._placement.place(self._kafka, contract_only=contract_only)
+            starts, stopped = self._placement.place(self._kafka, contract_only=contract_only)
         except (ContractError, TopicError, ProtocolError) as error:
             self._refused = error
             return
-        for start in placed.starts:
+        for start in starts:
             self._open_writer(start)
             if not self._pressure.paused:
                 self._kafka.resume([TopicPartition(start.topic, start.partition)])
-        for partition, reason in placed.stopped.items():
+        for partition, reason in stopped.items():
             self._stop_partition(partition, reason)
         self._metrics.partitions.set(len(self._writers))
 
@@ -518,31 +486,22 @@ class Consumer:
     def _log_statistics(self, done: bool, stopped: dict[int, str]) -> None:
         total = self._metrics.total
         self._log.info(
-            "stopped",
-            everything_landed=done,
-            messages=total.messages,
-            rejected=dict(self._rejects),
-            batches=total.batches,
-            upload_errors=total.errors,
-            seconds=round(total.seconds, 1),
-            messages_per_second=round(total.messages / max(total.seconds, 0.001), 1),
-            stopped_partitions=stopped,
-        )
+            "stopped", everything_landed=done, messages=total.messages, rejected=dict(self._rejects),
+            batches=total.batches, upload_errors=total.errors, seconds=round(total.seconds, 1),
+            messages_per_second=round(total.messages / max(total.seconds, 0.001), 1), stopped_partitions=stopped,
+        )  # fmt: skip
 
     def _log_progress(self, now: float) -> None:
         total = self._metrics.total
         seconds = now - self._last_progress
         self._log.info(
-            "progress",
-            messages=total.messages,
-            batches=total.batches,
-            rejected=total.rejected,
+            "progress", messages=total.messages, batches=total.batches, rejected=total.rejected,
             upload_errors=total.errors,
             messages_per_second=round((total.messages - self._progress_count) / seconds, 1),
             buffered_bytes=sum(writer.buffered for writer in self._writers.values()),
             partitions={number: writer.durable for number, writer in sorted(self._writers.items())},
             paused=self._pressure.paused,
-        )
+        )  # fmt: skip
         self._last_progress, self._progress_count = now, total.messages
 
     def _on_error(self, error: KafkaError) -> None:
@@ -552,7 +511,7 @@ class Consumer:
 
     def _on_statistics(self, statistics: str) -> None:
         """The state of the connection to the group; librdkafka calls it from `consume`."""
-        state = msgspec.json.decode(statistics, type=Statistics).cgrp.state
+        state = json.loads(statistics)["cgrp"]["state"]
         if state == "up":
             self._kafka_away.end()
             self._last_connection_error = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 from typing import Any, Literal, TypeAlias
@@ -68,6 +68,7 @@ class ExistingObject:
     offsets: frozenset[int] | None = None
 
 
+@dataclass(slots=True, eq=False)
 class Part:
     """Records at consecutive offsets, the first at `offset`, with one timestamp (ms) each.
 
@@ -75,12 +76,9 @@ class Part:
     content.
     """
 
-    __slots__ = ("content", "offset", "timestamps")
-
-    def __init__(self, offset: int, timestamps: list[int], content: bytes | None) -> None:
-        self.offset = offset
-        self.timestamps = timestamps
-        self.content = content
+    offset: int
+    timestamps: list[int]
+    content: bytes | None
 
     @property
     def last(self) -> int:
@@ -181,14 +179,12 @@ class Commit:
     epoch: int | None
 
 
+@dataclass(slots=True, eq=False)
 class _Cell:
     """Batches of one cell: the one that is being landed, and the closed ones after it."""
 
-    __slots__ = ("landing", "waiting")
-
-    def __init__(self) -> None:
-        self.landing: Batch | None = None
-        self.waiting: deque[Batch] = deque()
+    landing: Batch | None = None
+    waiting: deque[Batch] = field(default_factory=deque)
 
 
 class PartitionWriter:

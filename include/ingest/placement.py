@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
@@ -38,34 +37,24 @@ LISTING_SECONDS = 0.5
 """How long the loop waits for a listing: that of a prefix with few objects is done by then."""
 
 
-@dataclass(slots=True)
-class Placed:
-    """Partitions that wait no longer: where they start, or why they stop."""
-
-    starts: list[TopicPartition] = field(default_factory=list)
-    stopped: dict[int, str] = field(default_factory=dict)
-
-
 class Placement:
-    """`waiting` are the partitions without a start yet, each with the assignment that brought it."""
+    """`waiting` are the partitions without a start yet, each with the assignment that brought it.
+
+    While `contract_is_fresh` is false, nothing may be landed. Set it to false to have the contract read again.
+    """
 
     contract: Contract
 
     def __init__(
-        self,
-        kafka: KafkaSettings,
-        consumer: ConsumerSettings,
-        storage: StorageSettings,
-        isolation_level: str,
-        admin: topic.Admin,
-        store: S3Store,
-        metrics: ConsumerMetrics,
-        watchdog: Watchdog,
+        self, kafka: KafkaSettings, consumer: ConsumerSettings, storage: StorageSettings, isolation_level: str,
+        admin: topic.Admin, store: S3Store, metrics: ConsumerMetrics, watchdog: Watchdog,
         clock: Callable[[], float] = monotonic,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`store` has a short timeout, since the loop waits for it. `clock` is monotonic, s. Call `open` first."""
         self.waiting: dict[int, int] = {}
         self.contract_is_fresh = True
+        self._starts: list[TopicPartition] = []
+        self._stopped: dict[int, str] = {}
         self._topic = kafka.topic
         self._consumer = consumer
         self._storage = storage
@@ -94,39 +83,24 @@ class Placement:
         return self.contract
 
     def _agree(self) -> Contract:
-        contract = agree(self._store, self._storage.data_prefix, self._wanted(self._facts()))
-        if self._consumer.batch_records > contract.cell_size:
-            raise ContractError(
-                f"CONSUMER_BATCH_RECORDS={self._consumer.batch_records} is more than the prefix's cell size "
-                f"{contract.cell_size}: lower it, or stop the group and run python -m include.ingest resize-cells"
-            )
-        return contract
-
-    def _facts(self) -> topic.TopicFacts:
-        facts = topic.describe(self._admin, self._topic)
+        facts, settings = topic.describe(self._admin, self._topic), self._consumer
         relaxed = topic.require_fit(
-            facts,
-            allow_create_time=self._consumer.allow_create_time,
-            allow_missing_topic_id=self._consumer.allow_missing_topic_id,
+            facts, allow_create_time=settings.allow_create_time, allow_missing_topic_id=settings.allow_missing_topic_id
         )
         if relaxed:
             self._log.warning("guarantees relaxed by settings", relaxed=relaxed)
-        return facts
-
-    def _wanted(self, facts: topic.TopicFacts) -> Contract:
-        """The contract that the settings ask for."""
-        return Contract(
-            cluster_id=facts.cluster_id,
-            topic=facts.topic,
-            topic_id=facts.topic_id,
-            suffix=SUFFIXES[self._consumer.compression],
-            isolation_level=self._isolation_level,
-            cells=(CellSize(self._consumer.batch_records, {}),),
-        )
-
-    def distrust_contract(self) -> None:
-        """Have the contract read again before anything more is landed."""
-        self.contract_is_fresh = False
+        wanted = Contract(
+            cluster_id=facts.cluster_id, topic=facts.topic, topic_id=facts.topic_id,
+            suffix=SUFFIXES[settings.compression], isolation_level=self._isolation_level,
+            cells=(CellSize(settings.batch_records, {}),),
+        )  # fmt: skip
+        contract = agree(self._store, self._storage.data_prefix, wanted)
+        if settings.batch_records > contract.cell_size:
+            raise ContractError(
+                f"CONSUMER_BATCH_RECORDS={settings.batch_records} is more than the prefix's cell size "
+                f"{contract.cell_size}: lower it, or stop the group and run python -m include.ingest resize-cells"
+            )
+        return contract
 
     def _refresh_contract(self) -> None:
         """Rule 1. Other cells than those in use mean that an operator resized them."""
@@ -183,12 +157,7 @@ class Placement:
             self.close()
 
     def _committed(self, kafka: KafkaConsumer, partitions: list[TopicPartition], answer: float) -> list[TopicPartition]:
-        """Where the partitions with a commit start (rule 9).
-
-        Raises:
-            KafkaException: Kafka does not answer.
-            ForeignCommitError: another program made a commit.
-        """
+        """Where the partitions with a commit start (rule 9). Raises like `read_commits` and `start_from_commit`."""
         starts = []
         for commit in read_commits(kafka, partitions, within=0, answer=answer):
             start = start_from_commit(commit.partition, commit.offset, commit.metadata, self.contract.topic_id)
@@ -198,22 +167,25 @@ class Placement:
 
     # --- placing --------------------------------------------------------------
 
-    def place(self, kafka: KafkaConsumer, *, contract_only: bool = False) -> Placed:
+    def place(
+        self, kafka: KafkaConsumer, *, contract_only: bool = False
+    ) -> tuple[list[TopicPartition], dict[int, str]]:
         """Read the contract again if necessary, then place partitions that wait. Call it until `is_done`.
 
-        If S3 or Kafka do not answer, the next attempt comes after a pause.
+        Returns where partitions start, and why others stop. If S3 or Kafka do not answer, the next attempt comes after
+        a pause.
 
         Raises:
             ContractError, TopicError, ProtocolError: the consumer must not go on.
         """
-        placed = Placed()
+        self._starts, self._stopped = [], {}
         if self._clock() < self._retry_at:
-            return placed
+            return [], {}
         self._pending.begin("landing waits")
         try:
             self._refresh_contract()
             if not contract_only:
-                self._place_all(kafka, placed)
+                self._place_all(kafka)
         except (BaseError, OSError) as error:
             self._metrics.failed(type(error).__name__)
             self._not_answered(f"S3 does not answer: {str(error).splitlines()[0]}")
@@ -223,25 +195,25 @@ class Placement:
         self._retry_at = self._clock() + RETRY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._watchdog.awake()
         self._end_if_done()
-        return placed
+        return self._starts, self._stopped
 
     def _not_answered(self, reason: str) -> None:
         self._pending.begin(f"landing waits: {reason}")
         self._log.warning("landing waits", reason=reason)
 
-    def _place_all(self, kafka: KafkaConsumer, placed: Placed) -> None:
+    def _place_all(self, kafka: KafkaConsumer) -> None:
         """Place partitions at their commit, the others by a listing of their objects."""
         waiting = [TopicPartition(self._topic, partition) for partition in sorted(self.waiting)]
         for start in self._committed(kafka, waiting, SHORT_ANSWER_SECONDS):
-            self._begin(kafka, start, placed)
+            self._begin(kafka, start)
         try:
-            self._place_listed(kafka, placed)
+            self._place_listed(kafka)
         finally:
             if not self._is_listed():
                 self.close()
                 self._listing = Listing(self._store, self._storage, self.contract.topic_id, self.waiting)
                 self._listing.wait(LISTING_SECONDS)
-        self._place_listed(kafka, placed)
+        self._place_listed(kafka)
 
     def _is_listed(self) -> bool:
         """Whether the objects of all waiting partitions are listed, or a listing of some of them is under way."""
@@ -250,7 +222,7 @@ class Placement:
         listed = self.waiting.items() & self._listing.assignments.items()
         return len(listed) == len(self.waiting) or (bool(listed) and not self._listing.wait(0))
 
-    def _place_listed(self, kafka: KafkaConsumer, placed: Placed) -> None:
+    def _place_listed(self, kafka: KafkaConsumer) -> None:
         """Place the partitions whose objects are listed."""
         listing = self._listing
         if listing is None:
@@ -266,10 +238,10 @@ class Placement:
         for partition, assignment in list(self.waiting.items()):
             if listing.assignments.get(partition) == assignment:
                 self.waiting[partition] = self.waiting.pop(partition)  # if it fails, others come first next time
-                self._place(kafka, partition, listing, placed)
+                self._place(kafka, partition, listing)
                 self._watchdog.awake()
 
-    def _place(self, kafka: KafkaConsumer, partition: int, listing: Listing, placed: Placed) -> None:
+    def _place(self, kafka: KafkaConsumer, partition: int, listing: Listing) -> None:
         """Start a partition without a commit where S3 says (rule 9); commit that first."""
         at = TopicPartition(self._topic, partition)
         low, _ = kafka.get_watermark_offsets(at, timeout=SHORT_ANSWER_SECONDS)
@@ -278,14 +250,14 @@ class Placement:
             start = start_without_commit(partition, landed, listing.skipped(partition), cells, low)
         except ProtocolError as error:
             del self.waiting[partition]
-            placed.stopped[partition] = str(error)
+            self._stopped[partition] = str(error)
             return
         at = position(self.contract, partition, start, None)
         commit_now(kafka, [at])
-        self._begin(kafka, at, placed)
+        self._begin(kafka, at)
         self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
 
-    def _begin(self, kafka: KafkaConsumer, at: TopicPartition, placed: Placed) -> None:
+    def _begin(self, kafka: KafkaConsumer, at: TopicPartition) -> None:
         kafka.seek(at)
         del self.waiting[at.partition]
-        placed.starts.append(at)
+        self._starts.append(at)

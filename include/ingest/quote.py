@@ -156,9 +156,7 @@ def _are_lines(values: Sequence[bytes]) -> bool:
     """Whether each value is one line from brace to brace, without brackets; an empty one is not."""
     text = b"".join(values)
     return (
-        b"\n" not in text
-        and b"\r" not in text
-        and b"[" not in text
+        not any(byte in text for byte in (b"\n", b"\r", b"["))
         and min(values, default=b"") >= b"{"  # no JSON value begins with a larger byte
         and set(map(_last_byte, values)) == {ord("}")}
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from include.ingest.partition_writer import Batch, Gap, rows_to_land
 from include.ingest.quote import InvalidQuoteError
 from include.ingest.runs import ConsecutiveMessages
@@ -11,6 +9,7 @@ from include.landing.codec import Codec
 from include.landing.dead_letter import DeadLetter, gap, rejected_message
 
 GAP_TEXT = "no record at these offsets: transaction markers, or records deleted before they were read"
+EARLIER_TEXT = "another version of the consumer landed this range without the message; this one accepts it"
 
 
 def message_row(topic: str, messages: ConsecutiveMessages, index: int, error: InvalidQuoteError) -> DeadLetter:
@@ -33,19 +32,12 @@ def batch_rows(topic: str, partition: int, batch: Batch, codec: Codec) -> list[D
         if isinstance(row, Gap):
             rows.append(gap(topic, partition, row.first, row.last, part.timestamps[index], GAP_TEXT))
         elif row is None:
-            rows.append(
-                rejected_message(
-                    topic=topic,
-                    partition=partition,
-                    offset=offset,
-                    timestamp=part.timestamps[index],
-                    error_class="rejected_earlier",
-                    error="another version of the consumer landed this range without the message; this one accepts it",
-                    key=None,
-                    value=None if part.content is None else codec.message(part.content, index),
-                    headers=None,
-                )
-            )
+            value = None if part.content is None else codec.message(part.content, index)
+            message = rejected_message(
+                topic=topic, partition=partition, offset=offset, timestamp=part.timestamps[index],
+                error_class="rejected_earlier", error=EARLIER_TEXT, key=None, value=value, headers=None,
+            )  # fmt: skip
+            rows.append(message)
         else:
             rows.append(row)
     return rows
@@ -53,10 +45,5 @@ def batch_rows(topic: str, partition: int, batch: Batch, codec: Codec) -> list[D
 
 def classes_of(batch: Batch) -> list[str]:
     """The error classes of a batch's dead letters."""
-    return [_class_of(row) for _, row in rows_to_land(batch)]
-
-
-def _class_of(row: Any) -> str:
-    if isinstance(row, Gap):
-        return "gap"
-    return "rejected_earlier" if row is None else str(row.error_class)
+    rows = (row for _, row in rows_to_land(batch))
+    return ["gap" if isinstance(row, Gap) else row.error_class if row else "rejected_earlier" for row in rows]

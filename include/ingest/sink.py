@@ -140,15 +140,9 @@ class Sink:
             parts = batch.contents()
             prefix, records, rejected = destination.data_prefix, batch.accepted(), len(batch.rejects)
         metadata = ObjectMetadata(
-            topic=contract.topic,
-            topic_id=contract.topic_id,
-            partition=put.partition,
-            first_offset=batch.first,
-            last_offset=batch.last,
-            records=records,
-            rejected=rejected,
-            writer=destination.writer,
-        )
+            topic=contract.topic, topic_id=contract.topic_id, partition=put.partition, first_offset=batch.first,
+            last_offset=batch.last, records=records, rejected=rejected, writer=destination.writer,
+        )  # fmt: skip
         key = object_key(prefix, kind, put.partition, batch.first, batch.timestamp, contract.suffix)
         attributes = metadata.to_attributes() | {"Content-Type": destination.codec.content_type}
         return key, destination.codec.encode(parts), attributes

@@ -15,7 +15,7 @@ def boot_clock() -> float:
 
 
 class Watchdog:
-    """`awake` must be called every few seconds, so that a silence longer than the session is a stall."""
+    """The thread calls `awake` every few seconds, so a silence longer than the session is a stall."""
 
     def __init__(self, session_seconds: float, clock: Callable[[], float] = boot_clock) -> None:
         self.session_seconds = session_seconds

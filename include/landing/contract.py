@@ -115,10 +115,4 @@ _REMEDIES: dict[str, str] = {
 
 def summary(contract: Contract) -> dict[str, Any]:
     """The contract for a log line."""
-    return {
-        "topic": contract.topic,
-        "topic_id": contract.topic_id,
-        "cluster_id": contract.cluster_id,
-        "cell_size": contract.cell_size,
-        "suffix": contract.suffix,
-    }
+    return {name: getattr(contract, name) for name in ("topic", "topic_id", "cluster_id", "cell_size", "suffix")}

@@ -14,17 +14,9 @@ from typing import Any, Literal, get_args
 import msgspec
 
 ErrorClass = Literal[
-    "empty",
-    "too_large",
-    "not_utf8",
-    "not_json",
-    "missing_field",
-    "wrong_type",
-    "out_of_range",
-    "reserved_field",
-    "rejected_earlier",
-    "gap",
-]
+    "empty", "too_large", "not_utf8", "not_json", "missing_field", "wrong_type", "out_of_range", "reserved_field",
+    "rejected_earlier", "gap",
+]  # fmt: skip
 """`rejected_earlier`: another version of the consumer landed the range without this message.
 `gap`: offsets without a message, because retention deleted it or because they are transaction markers."""
 MESSAGE_CLASSES: tuple[ErrorClass, ...] = tuple(name for name in get_args(ErrorClass) if name != "gap")

@@ -70,7 +70,7 @@ def parse_key(key: str) -> ObjectKey | None:
     match = _KEY.search(key)
     if match is None:
         return None
-    year, month, day, hour, minute, second = (int(match[name]) for name in ("y", "m", "d", "H", "M", "S"))
+    year, month, day, hour, minute, second = map(int, match.group("y", "m", "d", "H", "M", "S"))
     return ObjectKey(
         kind=match["kind"],  # type: ignore[arg-type]
         time=datetime(year, month, day, hour, minute, second, tzinfo=UTC),

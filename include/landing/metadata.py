@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 SCHEMA = "1"
 
@@ -12,8 +13,7 @@ class MetadataError(ValueError):
     """An object under our prefix does not carry the metadata of the landing contract."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectMetadata:
+class ObjectMetadata(msgspec.Struct, frozen=True, rename="kebab"):
     """The S3 headers `x-amz-meta-*` of a data or dead-letter object.
 
     The object accounts for every offset from `first_offset` to `last_offset`, and for a hole in the offsets directly
@@ -28,21 +28,11 @@ class ObjectMetadata:
     last_offset: int
     records: int
     rejected: int
-    writer: str
+    writer: str = ""
 
     def to_attributes(self) -> dict[str, str]:
         """As user metadata (names without the `x-amz-meta-` prefix)."""
-        return {
-            "topic": self.topic,
-            "topic-id": self.topic_id,
-            "partition": str(self.partition),
-            "first-offset": str(self.first_offset),
-            "last-offset": str(self.last_offset),
-            "records": str(self.records),
-            "rejected": str(self.rejected),
-            "writer": self.writer,
-            "schema": SCHEMA,
-        }
+        return {name: str(value) for name, value in msgspec.to_builtins(self).items()} | {"schema": SCHEMA}
 
     @classmethod
     def from_attributes(cls, key: str, attributes: Mapping[str, str]) -> ObjectMetadata:
@@ -58,15 +48,6 @@ class ObjectMetadata:
                 "it was not landed by this program; move it out of the prefix"
             )
         try:
-            return cls(
-                topic=fields["topic"],
-                topic_id=fields["topic-id"],
-                partition=int(fields["partition"]),
-                first_offset=int(fields["first-offset"]),
-                last_offset=int(fields["last-offset"]),
-                records=int(fields["records"]),
-                rejected=int(fields["rejected"]),
-                writer=fields.get("writer", ""),
-            )
-        except (KeyError, ValueError) as error:
-            raise MetadataError(f"{key} lacks usable metadata ({error!r}): move it out of the prefix") from error
+            return msgspec.convert(fields, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise MetadataError(f"{key} lacks usable metadata ({error}): move it out of the prefix") from error

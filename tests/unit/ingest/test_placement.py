@@ -55,9 +55,9 @@ class Stage:
 
     def place(self, after: float = RETRY_SECONDS) -> None:
         self.time.passes(after)
-        placed = self.placement.place(self.group.kafka)
-        self.starts |= {start.partition: start.offset for start in placed.starts}
-        self.stopped |= placed.stopped
+        starts, stopped = self.placement.place(self.group.kafka)
+        self.starts |= {start.partition: start.offset for start in starts}
+        self.stopped |= stopped
 
     def place_until(self, condition: Callable[[], bool]) -> None:
         deadline = monotonic() + 10
@@ -77,8 +77,12 @@ def stage() -> Stage:
 def test_the_contract_is_read_again_after_an_assignment_with_partitions(stage: Stage) -> None:
     stage.group.has_committed({0: 7})
     before = stage.admin.questions
+
+    def distrust() -> None:
+        stage.placement.contract_is_fresh = False
+
     done = [stage.placement.is_done]
-    for event in (stage.assign, lambda: stage.assign(0), stage.placement.distrust_contract):
+    for event in (stage.assign, lambda: stage.assign(0), distrust):
         event()
         done.append(stage.placement.is_done)
         stage.place()
@@ -90,7 +94,7 @@ def test_the_contract_is_read_again_after_an_assignment_with_partitions(stage: S
 def test_a_contract_that_was_resized_meanwhile_ends_the_consumer(stage: Stage) -> None:
     resized = stage.placement.contract.resized(200, {})
     obstore.put(stage.store, "crypto_data/_contract.json", resized.to_json())
-    stage.placement.distrust_contract()
+    stage.placement.contract_is_fresh = False
     with pytest.raises(ContractError, match="start it again"):
         stage.place()
 
@@ -104,15 +108,15 @@ def test_a_contract_with_smaller_cells_than_our_batches_is_refused(stage: Stage)
 
 def test_a_topic_that_is_gone_ends_the_consumer(stage: Stage) -> None:
     stage.admin.exists = False
-    stage.placement.distrust_contract()
+    stage.placement.contract_is_fresh = False
     with pytest.raises(TopicError, match="not there"):
         stage.place()
 
 
 def test_the_contract_alone_can_be_read_again(stage: Stage) -> None:
     stage.assign(0)
-    placed = stage.placement.place(stage.group.kafka, contract_only=True)
-    assert (placed.starts, list(stage.placement.waiting)) == ([], [0])
+    starts, _ = stage.placement.place(stage.group.kafka, contract_only=True)
+    assert (starts, list(stage.placement.waiting)) == ([], [0])
     assert stage.placement.contract_is_fresh
 
 
