@@ -6,7 +6,6 @@ letters together have no hole in the offsets.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -28,8 +27,7 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
 }):  # fmt: skip
     """One row. Its first fields in S3 are `_topic`, `_partition`, `_offset` and `_timestamp` (ms), then as below.
 
-    `last_offset` is `offset` for a message, and the end of the range (inclusive) for a gap. `key` and `payload` are
-    base64, null if absent; `headers` are pairs of name and base64.
+    `last_offset` is `offset` for a message, and the end of the range (inclusive) for a gap. Bytes are base64 in S3.
     """
 
     topic: str
@@ -39,23 +37,11 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
     last_offset: int
     error_class: ErrorClass
     error: str
-    key: str | None
-    payload: str | None
-    headers: list[tuple[str, str | None]]
+    key: bytes | None
+    payload: bytes | None
+    headers: list[tuple[str, bytes | None]]
     rejected_at: datetime
     """When a consumer read it, UTC."""
-
-    def payload_bytes(self) -> bytes | None:
-        """The message's value."""
-        return None if self.payload is None else base64.b64decode(self.payload)
-
-    def key_bytes(self) -> bytes | None:
-        """The message's key."""
-        return None if self.key is None else base64.b64decode(self.key)
-
-    def header_pairs(self) -> list[tuple[str, bytes | None]]:
-        """The message's headers."""
-        return [(name, None if value is None else base64.b64decode(value)) for name, value in self.headers]
 
     def to_line(self) -> bytes:
         """As one line of a body."""
@@ -75,10 +61,6 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
         return letter
 
 
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()
-
-
 def rejected_message(
     *,
     topic: str,
@@ -93,10 +75,9 @@ def rejected_message(
 ) -> DeadLetter:
     """The row of a rejected message."""
     given = headers.items() if isinstance(headers, Mapping) else headers or ()
-    pairs = [(name, _base64(value.encode() if isinstance(value, str) else value)) for name, value in given]
+    pairs = [(name, text.encode() if isinstance(text, str) else text) for name, text in given]
     return DeadLetter(
-        topic, partition, offset, timestamp, offset, error_class, error,
-        _base64(key), _base64(value), pairs, datetime.now(UTC),
+        topic, partition, offset, timestamp, offset, error_class, error, key, value, pairs, datetime.now(UTC)
     )  # fmt: skip
 
 
