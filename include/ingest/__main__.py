@@ -26,7 +26,8 @@ from prometheus_client import CollectorRegistry
 from include.ingest import console, logs, topic
 from include.ingest.adoption import OperationError
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
-from include.ingest.consumer import kafka_config as consumer_config
+from include.ingest.factory import build_consumer
+from include.ingest.factory import kafka_config as consumer_config
 from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.partition_writer import ProtocolError
@@ -100,7 +101,7 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
     stores = _stores(settings)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_healthz(settings.consumer, metrics.registry, starting.health))
-        consumer = starting.until_ready(lambda: Consumer(settings, *stores, metrics))
+        consumer = starting.until_ready(lambda: build_consumer(settings, *stores, metrics))
         if consumer is None:
             return 0
         if settings.consumer.cloudwatch:

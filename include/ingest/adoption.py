@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from include.ingest.starting_offset import Stretch as OffsetRange
+from include.ingest.starting_offset import OffsetRange
 from include.landing.cells import Cells
 
 

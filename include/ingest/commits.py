@@ -1,4 +1,4 @@
-"""The group's commits: asked for until its coordinator answers, and made with its word waited for."""
+"""Reads and writes the group's committed offsets. Retries while the coordinator loads; commits synchronously."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, TopicPartition
 
 from include.ingest.logs import logger
+from include.ingest.starting_offset import commit_metadata
+from include.landing.contract import Contract
 
 PAUSE_SECONDS = 0.5
 ANSWER_SECONDS = 10.0
@@ -15,14 +17,20 @@ ANSWER_SECONDS = 10.0
 _log = logger("commits")
 
 
+def position(contract: Contract, partition: int, offset: int, epoch: int | None) -> TopicPartition:
+    """An offset to start at or to commit, with our metadata, and with its leader epoch if that is known."""
+    metadata = commit_metadata(contract.topic_id)
+    return TopicPartition(contract.topic, partition, offset, metadata, -1 if epoch is None else epoch)
+
+
 def read_commits(
     kafka: KafkaConsumer, partitions: list[TopicPartition], within: float, answer: float = ANSWER_SECONDS
 ) -> list[TopicPartition]:
-    """What the group has committed of `partitions` (offset -1001: nothing).
+    """The group's commits of `partitions` (offset -1001: no commit).
 
-    A coordinator that has just started or taken over answers NOT_COORDINATOR or that it still loads, sometimes for
-    one partition only; librdkafka hands both on (2.16). So any error is asked about again for `within` seconds; 0 asks
-    once. `answer` is how many seconds each question may take.
+    A coordinator that has just started answers NOT_COORDINATOR or that it still loads, sometimes for one partition
+    only, and librdkafka returns both (2.16). So any error is retried for `within` seconds; 0 asks once. Each request
+    takes at most `answer` seconds.
 
     Raises:
         KafkaException: the last error.
@@ -30,25 +38,25 @@ def read_commits(
     deadline = monotonic() + within
     while True:
         try:
-            found = kafka.committed(partitions, timeout=answer) if partitions else []
-            for at in found:
-                if at.error is not None:
-                    raise KafkaException(at.error)
+            commits = kafka.committed(partitions, timeout=answer) if partitions else []
+            for commit in commits:
+                if commit.error is not None:
+                    raise KafkaException(commit.error)
         except KafkaException as error:
             _log.warning("commits not read yet", error=str(error))
             if monotonic() >= deadline:
                 raise
             sleep(PAUSE_SECONDS)
         else:
-            return found
+            return commits
 
 
 def commit_now(kafka: KafkaConsumer, offsets: list[TopicPartition]) -> None:
-    """Commit and wait for Kafka's word.
+    """Commit and wait for Kafka's answer.
 
     Raises:
         KafkaException: not committed, or not known.
     """
-    for committed in kafka.commit(offsets=offsets, asynchronous=False) or []:
-        if committed.error is not None:
-            raise KafkaException(committed.error)
+    for commit in kafka.commit(offsets=offsets, asynchronous=False) or []:
+        if commit.error is not None:
+            raise KafkaException(commit.error)

@@ -1,222 +1,112 @@
-"""The landing consumer: Kafka in, create-only objects out, commits behind them.
+"""The landing consumer: Kafka in, create-only objects out, then commits.
 
-One loop, one thread for Kafka; PUTs run in the sink's threads. What may be written or
-committed is decided by `protocol.Lane` alone; this module carries it out, keeps memory
-bounded, and reacts to rebalances, signals and faults.
+One loop in one thread talks to Kafka; the sink's threads carry out PUTs. `PartitionWriter` alone decides what may be
+written or committed. This module does it, keeps memory bounded, and reacts to rebalances, signals and faults.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import socket
-import threading
-import time
+import json
 from collections import Counter
+from collections.abc import Callable, Collection
 from queue import Empty
+from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
-import msgspec
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
-from obstore.exceptions import BaseError
-from obstore.store import S3Store
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from include.ingest import quote, runs, topic
-from include.ingest.commits import ANSWER_SECONDS, commit_now, read_commits
+from include.ingest import quote, runs
+from include.ingest.commits import commit_now, position
 from include.ingest.health import Pending, ProcessHealth
-from include.ingest.listing import Listing
-from include.ingest.logs import LIBRDKAFKA, logger
+from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.partition_writer import Created, Gap, Lane, Limits, ProtocolError, Step, rows_to_land
-from include.ingest.pressure import Act, Pressure
-from include.ingest.rejects import batch_rows
-from include.ingest.runs import Run
-from include.ingest.sink import Done, Place, Sink
-from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, commit_mark, start_from_commit, start_without_commit
-from include.ingest.store import agree
-from include.landing.body import line_start
-from include.landing.contract import CellSize, Contract, ContractError, summary
-from include.landing.dead_letter import rejected_message
-from include.settings import Settings
+from include.ingest.partition_writer import Created, Limits, PartitionWriter, ProtocolError, Reason, Step
+from include.ingest.placement import Placement
+from include.ingest.pressure import Decision, Pressure
+from include.ingest.rejects import classes_of, message_row
+from include.ingest.runs import ConsecutiveMessages
+from include.ingest.sink import Done, Sink
+from include.ingest.starting_offset import WINDOW_CELLS_A_PUT
+from include.ingest.topic import TopicError
+from include.ingest.watchdog import Watchdog
+from include.landing.codec import Codec
+from include.landing.contract import ContractError, summary
+from include.settings import ConsumerSettings, KafkaSettings
 
-SESSION_TIMEOUT_MS = 30_000
 POLL_SECONDS = 0.1
 BUSY_POLL_SECONDS = 0.005
-"""The poll's limit while PUTs are under way: librdkafka waits it out for a full chunk, and answers wait with it."""
+"""The poll's limit while PUTs are in flight. librdkafka waits that long for a full chunk, and answers wait with it."""
 CHUNK = 500
 """Messages taken from librdkafka at once: enough to share the work among them, few enough to stay in the caches (a
 thousand cost an eighth more CPU each)."""
 QUEUED_A_THREAD = 2
-"""PUTs of a partition given to the sink for each of its threads. One that is done then finds the next waiting; to
-sleep and be woken for each costs as much as the PUT itself."""
+"""PUTs of a partition for each of the sink's threads. A thread then finds the next PUT waiting: to sleep and to be
+woken for each costs as much as the PUT itself."""
 ANSWERS_SECONDS = 0.005
-"""How long answers gather while the buffer is full: a turn of the loop for each costs more than all they bring."""
+"""How long answers gather while the buffer is full. A turn of the loop for each answer would cost more CPU."""
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
-SETTLE_SECONDS = 2.0
-SETTLE_ANSWER_SECONDS = 2.0
-"""How long the loop waits for Kafka's answer about partitions that wait: the others stand still meanwhile."""
-LISTING_SECONDS = 0.5
-"""How long the loop waits for a listing: that of a prefix with few objects is done by then."""
 THROTTLE_SECONDS = 0.05
-STATISTICS_MS = 5000
-"""How often librdkafka tells how it stands with the group's coordinator, which nothing else does reliably: an error
-event says that something failed, none that it works again."""
+LIVE_SECONDS = 300
+"""A thread that is silent for longer is of no use any more: librdkafka's max.poll.interval.ms."""
 
-LANES_DIFFER = "assigned partitions and lanes differ, joining anew"
+ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining again"
 
 EXIT_CLEAN = 0
 EXIT_REFUSED = 2
 EXIT_UNLANDED = 3
 
 
-def waking_and_sleeping() -> float:
-    """Seconds that go on while the machine is suspended; Python's monotonic clock stands still then.
-
-    Linux calls that clock BOOTTIME; on macOS the system's MONOTONIC is one already.
-    """
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 class RefusedError(RuntimeError):
     """The consumer must not run like this; the text names the thing, the value and the remedy."""
-
-
-def kafka_config(settings: Settings) -> dict[str, Any]:
-    """Settings of librdkafka: ours, then KAFKA_OPTIONS, then what the protocol insists on."""
-    config: dict[str, Any] = {
-        "client.id": f"landing-{socket.gethostname()}",
-        "session.timeout.ms": SESSION_TIMEOUT_MS,
-        "max.poll.interval.ms": 300_000,
-        "isolation.level": "read_committed",
-        "fetch.queue.backoff.ms": 5,  # the default of 1000 stalls a consumer whose queue was full
-        "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.max.bytes": 8 * 2**20,
-        # A fetch is decompressed into the queue at once, whatever its limits: the default of 1 MB of compressed quotes
-        # took 24 MB a partition.
-        "max.partition.fetch.bytes": 2**18,
-        "statistics.interval.ms": STATISTICS_MS,
-    }
-    config |= settings.kafka.client_config()
-    if settings.consumer.group_instance_id:
-        config["group.instance.id"] = settings.consumer.group_instance_id
-    return config | {
-        "group.id": settings.kafka.group,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "partition.assignment.strategy": "cooperative-sticky",
-    }
-
-
-class Coordinator(msgspec.Struct):
-    """How librdkafka stands with the group's coordinator: `state` is `up`, or what it waits for."""
-
-    state: str
-
-
-class Statistics(msgspec.Struct):
-    """What is read of librdkafka's statistics."""
-
-    cgrp: Coordinator
 
 
 class Consumer:
     """One process of the group. `run` returns the exit status."""
 
-    def __init__(self, settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> None:
-        """`control` is the same bucket with a short timeout, for what the loop itself reads."""
+    def __init__(
+        self, kafka: KafkaSettings, settings: ConsumerSettings, connect: Callable[[dict[str, Any]], KafkaConsumer],
+        placement: Placement, sink: Sink, codec: Codec, metrics: ConsumerMetrics, watchdog: Watchdog,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:  # fmt: skip
+        """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds."""
+        self._topic, self._group = kafka.topic, kafka.group
         self._settings = settings
-        self._control = control
+        self._connect = connect
+        self._placement = placement
+        self._sink = sink
+        self._codec = codec
         self._metrics = metrics
+        self._clock = clock
+        self._watchdog = watchdog
         self._log = logger("consumer")
-        self._config = kafka_config(settings) | {
-            "logger": LIBRDKAFKA,
-            "on_commit": self._committed,
-            "error_cb": self._kafka_said,
-            "stats_cb": self._kafka_stands,
-        }
-        self._admin = topic.Admin(settings.kafka.client_config())
         self._limits = Limits(
-            records=settings.consumer.batch_records,
-            size_bytes=settings.consumer.batch_bytes,
-            age_seconds=settings.consumer.batch_age_seconds,
-            window_cells=WINDOW_CELLS_A_PUT * settings.consumer.parallel_puts,
-            in_flight=QUEUED_A_THREAD * settings.consumer.parallel_puts,
-        )
-        self._lanes: dict[int, Lane] = {}
-        self._unplaced: dict[int, int] = {}
+            records=settings.batch_records, size_bytes=settings.batch_bytes, age_seconds=settings.batch_age_seconds,
+            window_cells=WINDOW_CELLS_A_PUT * settings.parallel_puts,
+            in_flight=QUEUED_A_THREAD * settings.parallel_puts,
+        )  # fmt: skip
+        self._pressure = Pressure(settings.max_buffer_bytes)
+        self._writers: dict[int, PartitionWriter] = {}
         self._stopped: dict[int, str] = {}
-        self._listing: Listing | None = None
         self._assignment = 0
-        self._contract_is_fresh = True
-        self._settle_at = 0.0
-        self._pressure = Pressure(settings.consumer.max_buffer_bytes)
         self._refused: Exception | None = None
-        self._terminating = threading.Event()
-        self._last_turn = waking_and_sleeping()
-        self._stalled = False
+        self._terminating = Event()
         self._last_commit = 0.0
-        self._last_progress = monotonic()
+        self._last_progress = clock()
         self._progress_count = 0
-        self._unassigned = Pending()
+        self._unassigned = Pending(clock)
         self._unassigned.begin("no assignment from the group yet", grace=0.0)
-        self._unsettled = Pending()
-        self._uncommitted = Pending()
-        self._kafka_away = Pending()
+        self._uncommitted = Pending(clock)
+        self._kafka_away = Pending(clock)
         self._last_connection_error = ""
         self._rejects: Counter[str] = Counter()
-        self._session_seconds = float(self._config["session.timeout.ms"]) / 1000
-        self._contract = self._agree(self._facts())
-        place = Place(
-            settings.storage.data_prefix,
-            settings.storage.dead_letter_prefix,
-            self._contract,
-            f"{socket.gethostname()}:{os.getpid()}",
-        )
-        self._sink = Sink(
-            store, place, lambda put: batch_rows(settings.kafka.topic, put), metrics, settings.consumer.parallel_puts
-        )
-        self._kafka = KafkaConsumer(self._config)
-
-    # --- start ----------------------------------------------------------------
-
-    def _facts(self) -> topic.TopicFacts:
-        facts = topic.describe(self._admin, self._settings.kafka.topic)
-        relaxed = topic.require_fit(
-            facts,
-            allow_create_time=self._settings.consumer.allow_create_time,
-            allow_missing_topic_id=self._settings.consumer.allow_missing_topic_id,
-        )
-        if relaxed:
-            self._log.warning("guarantees relaxed by settings", relaxed=relaxed)
-        return facts
-
-    def _agree(self, facts: topic.TopicFacts) -> Contract:
-        """Read or create the contract object (rule 1)."""
-        mine = Contract(
-            cluster_id=facts.cluster_id,
-            topic=facts.topic,
-            topic_id=facts.topic_id,
-            suffix=".json.gz" if self._settings.consumer.compression == "gzip" else ".json",
-            isolation_level=str(self._config["isolation.level"]),
-            cells=(CellSize(self._settings.consumer.batch_records, {}),),
-        )
-        contract = agree(self._control, self._settings.storage.data_prefix, mine)
-        if self._settings.consumer.batch_records > contract.cell_size:
-            raise ContractError(
-                f"CONSUMER_BATCH_RECORDS={self._settings.consumer.batch_records} is more than the prefix's cell size "
-                f"{contract.cell_size}: lower it, or stop the group and run python -m include.ingest resize-cells"
-            )
-        return contract
 
     # --- the loop -------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the loop soon; may be called from a signal handler or another thread."""
+        """End the loop soon; a signal handler or another thread may call it."""
         self._terminating.set()
 
     def run(self) -> int:
@@ -225,145 +115,119 @@ class Consumer:
         Raises:
             RefusedError: a commit, contract or topic forbids going on.
         """
-        self._log.info("started", group=self._settings.kafka.group, **summary(self._contract))
-        self._subscribe()
+        self._log.info("started", group=self._group, **summary(self._placement.contract))
+        self._join()
         done = False
         try:
             while not self._terminating.is_set():
                 self._turn()
-            done = self._flush(list(self._lanes.values()), "shutdown", self._settings.consumer.shutdown_grace_seconds)
-            self._commit(list(self._lanes.values()), wait=True)
+            done = self._flush(self._writers.values(), "shutdown", self._settings.shutdown_grace_seconds)
+            self._commit(self._writers.values(), wait=True)
             self._raise_refusal()
         finally:
             stopped = dict(self._stopped)  # leaving the group forgets them
-            self._forget(list(self._lanes))
-            self._end_listing()
+            self._forget(list(self._writers))
+            self._placement.close()
             self._kafka.close()
             self._sink.close()
-            self._statistics(done, stopped)
+            self._log_statistics(done, stopped)
         return EXIT_CLEAN if done and not stopped else EXIT_UNLANDED
 
-    def _subscribe(self) -> None:
-        self._kafka.subscribe(
-            [self._settings.kafka.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
-        self._last_turn = waking_and_sleeping()
+    def _join(self) -> None:
+        """Join the group with a new client."""
+        callbacks = {"on_commit": self._committed, "error_cb": self._on_error, "stats_cb": self._on_statistics}
+        self._kafka = self._connect(callbacks)
+        self._kafka.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._watchdog.restart()
 
     def _turn(self) -> None:
         """One round: answers, PUTs, commits, then records."""
-        now = monotonic()
-        for lane in self._lanes.values():
-            lane.close_old(now)
+        now = self._clock()
+        for writer in self._writers.values():
+            writer.close_old(now)
         self._collect()
         self._dispatch()
         self._commit_if_due(now)
-        if not self._settled:
-            self._settle(now)
-            self._dispatch()  # before the next poll, which may call for another look at the contract
-        if self._settled:
-            self._unsettled.end()
-            self._end_listing()
+        if not self._placement.is_done:
+            self._place()
+            self._dispatch()  # before the next poll, which may ask for the contract to be read again
         if self._may_poll(now):
-            busy = any(lane.in_flight for lane in self._lanes.values())
+            busy = any(writer.in_flight for writer in self._writers.values())
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
-            if not self._was_stalled():
+            if not self._watchdog.was_stalled():
                 self._take(messages)
+            else:  # the group may have moved on, and the contract may have changed before these messages (rule 12)
+                seconds = self._watchdog.session_seconds
+                self._log.warning("stalled longer than the session, joining again", session_seconds=seconds)
+                self._join_again()
         self._raise_refusal()
         if now - self._last_progress >= PROGRESS_SECONDS:
-            self._progress(now)
+            self._log_progress(now)
             self._check_assignment()
 
     def _raise_refusal(self) -> None:
         if self._refused is not None:
             raise RefusedError(str(self._refused)) from self._refused
 
-    def _was_stalled(self) -> bool:
-        """After a silence longer than the session the group may have moved on: give everything up and join anew.
+    def _join_again(self) -> None:
+        """Forget everything, leave the group, and join it as a new member.
 
-        What was just consumed may come from after a change of the contract (rule 12), so
-        it is not even looked at.
+        A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without a
+        callback (librdkafka 2.16). They would be fetched without a writer.
         """
-        self._awake()
-        if not self._stalled:
-            return False
-        self._stalled = False
-        self._log.warning("stalled longer than the session, joining anew", session_seconds=self._session_seconds)
-        self._join_anew()
-        return True
-
-    def _join_anew(self) -> None:
-        """Leave the group as another member than the one that comes back.
-
-        A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without
-        telling (librdkafka 2.16): they would be fetched and belong to no lane.
-        """
-        self._forget([*self._lanes, *self._unplaced, *self._stopped])
-        self._unassigned.begin("no assignment from the group since joining anew")
+        self._forget([*self._writers, *self._placement.waiting, *self._stopped])
+        self._unassigned.begin("no assignment from the group since joining again")
         self._kafka.close()
-        self._kafka = KafkaConsumer(self._config)
-        self._subscribe()
+        self._join()
 
     def _check_assignment(self) -> None:
-        """Lanes are opened and dropped only where librdkafka's assignment is: should they differ, join anew.
+        """Join again if librdkafka's assignment and our partitions differ.
 
-        What is fetched for a partition without a lane is thrown away, and nothing else would tell.
+        Records of a partition without a writer are thrown away, and nothing else would show it.
         """
         assigned = {at.partition for at in self._kafka.assignment()}
-        if not self._lanes.keys() <= assigned <= self._lanes.keys() | self._unplaced.keys() | self._stopped.keys():
-            self._log.error(LANES_DIFFER, assigned=sorted(assigned), lanes=sorted(self._lanes))
-            self._join_anew()
-
-    def _awake(self) -> None:
-        """Note that this thread runs; called at least every few seconds, so that a longer silence is a stall."""
-        now = waking_and_sleeping()
-        self._stalled = self._stalled or now - self._last_turn >= self._session_seconds
-        self._last_turn = now
+        writers = self._writers.keys()
+        if not writers <= assigned <= writers | self._placement.waiting.keys() | self._stopped.keys():
+            self._log.error(ASSIGNMENT_DIFFERS, assigned=sorted(assigned), writers=sorted(writers))
+            self._join_again()
 
     def _take(self, messages: list[Message]) -> None:
         """Validate and feed a chunk of messages."""
-        now = monotonic()
+        now = self._clock()
         if runs.has_errors(messages):
             for message in messages:
                 self._kafka_error(message)
             messages = [message for message in messages if message.error() is None]
-        for run in runs.cut(messages):
-            lane = self._lanes.get(run.partition)
-            if lane is None:
+        for consecutive in runs.cut(messages):
+            writer = self._writers.get(consecutive.partition)
+            if writer is None:
                 continue
             try:
-                self._feed(lane, run, now)
+                self._feed(writer, consecutive, now)
             except ProtocolError as error:
-                self._stop_partition(lane.partition, str(error))
+                self._stop_partition(writer.partition, str(error))
 
-    def _feed(self, lane: Lane, run: Run, now: float) -> None:
-        """Feed a run's quotes as they are, the messages between them that are none as rejects."""
-        bare, errors = quote.check(run.values, self._settings.consumer.max_message_bytes)
+    def _feed(self, writer: PartitionWriter, consecutive: ConsecutiveMessages, now: float) -> None:
+        """Feed the quotes, and each invalid message between them as a reject."""
+        messages, errors = quote.check(consecutive.values, self._settings.max_message_bytes)
+        offset, timestamps, epoch = consecutive.offset, consecutive.timestamps, consecutive.epoch
         begin = 0
-        for end, error in errors.items():
-            lane.feed(run.offset + begin, run.timestamps[begin:end], bare[begin:end], run.epoch, now)
-            self._reject(lane, run, end, error, now)
-            begin = end + 1
-        lane.feed(run.offset + begin, run.timestamps[begin:], bare[begin:], run.epoch, now)
-
-    def _reject(self, lane: Lane, run: Run, index: int, error: quote.InvalidQuoteError, now: float) -> None:
-        """Feed a message that is no quote, with its dead-letter row."""
-        message, offset, timestamp = run.messages[index], run.offset + index, run.timestamps[index]
-        row = rejected_message(
-            topic=self._settings.kafka.topic, partition=run.partition, offset=offset, timestamp=timestamp,
-            error_class=error.error_class, error=str(error), key=_bytes(message.key()), value=run.values[index],
-            headers=message.headers(),
-        )  # fmt: skip
-        lane.reject(offset, timestamp, row, run.epoch, now)
+        for index, error in errors.items():
+            writer.feed(offset + begin, timestamps[begin:index], messages[begin:index], epoch, now)
+            row = message_row(self._topic, consecutive, index, error)
+            writer.reject(offset + index, timestamps[index], row, epoch, now)
+            begin = index + 1
+        writer.feed(offset + begin, timestamps[begin:], messages[begin:], epoch, now)
 
     def _kafka_error(self, message: Message) -> None:
-        """An error event: offset errors stop the partition (rule 10), others are librdkafka's to repeat."""
+        """An error event: offset errors stop the partition (rule 10), librdkafka retries after the others."""
         error = message.error()
         if error is None:
             return
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
             number = message.partition()
             partition = -1 if number is None else number
-            self._contract_is_fresh = False  # the offset may be gone with the topic, and another have its name now
+            self._placement.contract_is_fresh = False  # the topic may be deleted, and another have its name now
             self._stop_partition(
                 partition,
                 f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "
@@ -376,26 +240,26 @@ class Consumer:
             self._log.warning("Kafka reports", error=error.str(), code=error.name())
 
     def _stop_partition(self, partition: int, reason: str) -> None:
-        """Give a partition up until an operator has acted, or the group gives it to another: the others go on."""
+        """Land nothing more of a partition until an operator acts, or the group moves it: the others go on."""
         self._log.error("partition stopped", partition=partition, reason=reason)
         self._forget([partition])
         self._stopped[partition] = reason
         self._metrics.stopped.set(len(self._stopped))
-        self._kafka.pause([TopicPartition(self._settings.kafka.topic, partition)])
+        self._kafka.pause([TopicPartition(self._topic, partition)])
 
     # --- PUTs -----------------------------------------------------------------
 
     def _dispatch(self) -> None:
         """Start every PUT that may start."""
-        if not self._contract_is_fresh:
+        if not self._placement.contract_is_fresh:
             return
-        for lane in self._lanes.values():
-            for put in lane.puts():
+        for writer in self._writers.values():
+            for put in writer.puts():
                 self._sink.submit(put)
-            self._count(lane)
+            self._count(writer)
 
     def _collect(self, wait_seconds: float = 0.0) -> int:
-        """Take the sink's answers, waiting for the first one at most `wait_seconds`; returns how many there were."""
+        """Take the sink's answers; wait for the first at most `wait_seconds`. Returns the number of answers."""
         count = 0
         while True:
             try:
@@ -409,26 +273,26 @@ class Consumer:
     def _answered(self, done: Done) -> None:
         if isinstance(done.answer, Created) and done.put.step is Step.DATA:
             self._metrics.uploaded(done.put.batch.accepted(), done.seconds)
-        lane = self._lanes.get(done.put.partition)
-        if lane is None or lane.assignment != done.put.assignment:
+        writer = self._writers.get(done.put.partition)
+        if writer is None or writer.assignment != done.put.assignment:
             return
         try:
             if done.error is not None:
                 raise done.error
             if done.answer is None:
                 return
-            following = lane.answer(done.put, done.answer)
+            following = writer.answer(done.put, done.answer)
         except ProtocolError as error:
-            self._stop_partition(lane.partition, str(error))
+            self._stop_partition(writer.partition, str(error))
             return
         if following is not None:
             self._sink.submit(following)
-        self._count(lane)
+        self._count(writer)
 
-    def _count(self, lane: Lane) -> None:
+    def _count(self, writer: PartitionWriter) -> None:
         """Count the batches that have become durable."""
-        for batch in lane.take_finished():
-            classes = [error_class(row) for _, row in rows_to_land(batch)]
+        for batch in writer.take_finished():
+            classes = classes_of(batch)
             if classes:
                 self._rejects.update(classes)
             self._metrics.landed(batch.count, classes)
@@ -438,15 +302,15 @@ class Consumer:
     def _commit_if_due(self, now: float) -> None:
         if now - self._last_commit >= COMMIT_SECONDS:
             self._last_commit = now
-            self._commit(self._lanes.values(), wait=False)
+            self._commit(self._writers.values(), wait=False)
 
-    def _commit(self, lanes: Any, *, wait: bool) -> None:
+    def _commit(self, writers: Collection[PartitionWriter], *, wait: bool) -> None:
         """Commit what is durable (rule 8)."""
         offsets = []
-        for lane in lanes:
-            commit = lane.commit()
+        for writer in writers:
+            commit = writer.commit()
             if commit is not None:
-                offsets.append(self._position(lane.partition, commit.offset, commit.epoch))
+                offsets.append(position(self._placement.contract, writer.partition, commit.offset, commit.epoch))
         if not offsets:
             return
         try:
@@ -457,17 +321,11 @@ class Consumer:
         except KafkaException as error:
             self._uncommitted.begin(f"Kafka does not take commits: {error}")
             self._log.warning("commit failed, landed ranges will be found again", error=str(error))
-            for lane in lanes:
-                lane.commit_failed()
-
-    def _position(self, partition: int, offset: int, epoch: int | None) -> TopicPartition:
-        mark = commit_mark(self._contract.topic_id)
-        if epoch is None or epoch < 0:
-            return TopicPartition(self._settings.kafka.topic, partition, offset, mark)
-        return TopicPartition(self._settings.kafka.topic, partition, offset, mark, epoch)
+            for writer in writers:
+                writer.commit_failed()
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """Outcome of a commit, called by librdkafka from `consume`."""
+        """Outcome of a commit; librdkafka calls it from `consume`."""
         refused = False
         for partition in partitions:
             failure = error or partition.error
@@ -475,193 +333,66 @@ class Consumer:
                 refused = True
                 self._uncommitted.begin(f"Kafka does not take commits: {failure}")
                 self._log.warning("commit failed", partition=partition.partition, error=str(failure))
-                lane = self._lanes.get(partition.partition)
-                if lane is not None:
-                    lane.commit_failed()
+                writer = self._writers.get(partition.partition)
+                if writer is not None:
+                    writer.commit_failed()
         if not refused:
             self._uncommitted.end()
 
     # --- assignment -----------------------------------------------------------
 
     def _assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """New partitions: start at our commits (rule 9); the contract is read again before anything is written.
-
-        The group waits meanwhile, so Kafka is asked once. What it does not tell now (a coordinator that loads, say),
-        and partitions without a commit, are left to `_settle`.
-        """
+        """New partitions: open writers where the start is known; the others wait for `_place`."""
         self._assignment += 1
-        self._contract_is_fresh = self._contract_is_fresh and not partitions
-        starts: list[TopicPartition] = []
         try:
-            begun = {start.partition: start for start in self._committed_starts(kafka, partitions, ANSWER_SECONDS)}
-        except KafkaException:  # told by read_commits
-            begun = {}
+            starts = self._placement.assign(kafka, partitions, self._assignment)
         except ProtocolError as error:
             self._refused = error
             return
-        self._awake()
-        for at in partitions:
-            start = begun.get(at.partition)
-            if start is None:
-                self._unplaced[at.partition] = self._assignment
-                starts.append(TopicPartition(at.topic, at.partition, OFFSET_BEGINNING))
-            else:
-                self._open_lane(at.partition, start.offset)
-                starts.append(start)
+        waiting = self._placement.waiting.keys()
+        for start in starts:
+            if start.partition not in waiting:
+                self._open_writer(start)
         kafka.incremental_assign(starts)
-        waiting = starts if self._pressure.paused else [at for at in starts if at.partition in self._unplaced]
-        if waiting:
-            kafka.pause(waiting)
+        unread = starts if self._pressure.paused else [start for start in starts if start.partition in waiting]
+        if unread:
+            kafka.pause(unread)
         self._unassigned.end()
         self._uncommitted.end()
-        self._metrics.partitions.set(len(self._lanes))
-        placed = {at.partition: at.offset for at in starts}
-        self._log.info("assigned", partitions=placed, waiting=sorted(self._unplaced))
+        self._metrics.partitions.set(len(self._writers))
+        offsets = {start.partition: start.offset for start in starts}
+        self._log.info("assigned", partitions=offsets, waiting=sorted(waiting))
 
-    def _committed_starts(
-        self, kafka: KafkaConsumer, partitions: list[TopicPartition], answer: float
-    ) -> list[TopicPartition]:
-        """Where to start the partitions that have a commit (rule 9).
-
-        Raises:
-            KafkaException: Kafka does not tell now.
-            ForeignCommitError: a commit is not ours.
-        """
-        starts = []
-        for found in read_commits(kafka, partitions, within=0, answer=answer):
-            start = start_from_commit(found.partition, found.offset, found.metadata, self._contract.topic_id)
-            if start is not None:
-                starts.append(self._position(found.partition, start, found.leader_epoch))
-        return starts
-
-    def _open_lane(self, partition: int, start: int) -> None:
-        self._lanes[partition] = Lane(
-            self._contract.topic_id,
-            partition,
-            self._assignment,
-            start,
-            self._contract.cells_of(partition),
-            self._limits,
-            line_start(self._settings.kafka.topic, partition),
-        )
-
-    @property
-    def _settled(self) -> bool:
-        """Whether everything that is assigned may be landed."""
-        return self._contract_is_fresh and not self._unplaced
-
-    def _settle(self, now: float, *, place: bool = True) -> None:
-        """Read the contract again and place partitions; repeated until S3 and Kafka answer."""
-        if now < self._settle_at:
-            return
-        self._unsettled.begin("landing waits")
+    def _place(self, *, contract_only: bool = False) -> None:
+        """Read the contract again if necessary, and start the partitions whose start is known by now."""
         try:
-            if not self._contract_is_fresh:
-                self._check_contract()
-            if place:
-                self._place_all()
-        except (BaseError, OSError) as error:
-            self._metrics.failed(type(error).__name__)
-            self._landing_waits(f"S3 does not answer: {str(error).splitlines()[0]}")
-        except (topic.UnreachableError, KafkaException) as error:
-            self._landing_waits(f"Kafka does not answer: {error}")
-        except (ContractError, topic.TopicError, ProtocolError) as error:
+            starts, stopped = self._placement.place(self._kafka, contract_only=contract_only)
+        except (ContractError, TopicError, ProtocolError) as error:
             self._refused = error
-        # From its end on: what does not answer may have taken longer than the pause.
-        self._settle_at = monotonic() + SETTLE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        self._awake()
-
-    def _landing_waits(self, reason: str) -> None:
-        self._unsettled.begin(f"landing waits: {reason}")
-        self._log.warning("landing waits", reason=reason)
-
-    def _check_contract(self) -> None:
-        """Rule 1: read again at each assignment, and when an offset is not there.
-
-        Other cells than those in use mean that somebody resized them.
-        """
-        if self._agree(self._facts()) != self._contract:
-            raise ContractError("the contract object was changed while this consumer ran: start it again")
-        self._contract_is_fresh = True
-
-    def _place_all(self) -> None:
-        """Start the partitions that have no lane yet: at their commit, else where `_place` finds."""
-        name = self._settings.kafka.topic
-        waiting = [TopicPartition(name, partition) for partition in sorted(self._unplaced)]
-        for start in self._committed_starts(self._kafka, waiting, SETTLE_ANSWER_SECONDS):
-            self._begin(start)
-        try:
-            self._place_listed()
-        finally:
-            if not self._is_listed():
-                self._end_listing()
-                self._listing = Listing(self._control, self._settings.storage, self._contract.topic_id, self._unplaced)
-                self._listing.wait(LISTING_SECONDS)
-        self._place_listed()
-
-    def _is_listed(self) -> bool:
-        """Whether what is landed is known of all partitions that wait, or being looked for of some."""
-        if self._listing is None:
-            return not self._unplaced
-        listed = self._unplaced.items() & self._listing.assignments.items()
-        return len(listed) == len(self._unplaced) or (bool(listed) and not self._listing.wait(0))
-
-    def _place_listed(self) -> None:
-        """Place the partitions of which it is known what is landed."""
-        listing = self._listing
-        if listing is None:
             return
-        if not listing.wait(0):
-            self._unsettled.begin("landing waits: what is landed is being listed")
-            return
-        try:
-            listing.check()
-        except (BaseError, OSError):
-            self._listing = None
-            raise
-        for partition, assignment in list(self._unplaced.items()):
-            if listing.assignments.get(partition) == assignment:
-                self._unplaced[partition] = self._unplaced.pop(partition)  # should it fail, others go first next time
-                self._place(partition, listing)
-                self._awake()
+        for start in starts:
+            self._open_writer(start)
+            if not self._pressure.paused:
+                self._kafka.resume([TopicPartition(start.topic, start.partition)])
+        for partition, reason in stopped.items():
+            self._stop_partition(partition, reason)
+        self._metrics.partitions.set(len(self._writers))
 
-    def _end_listing(self) -> None:
-        if self._listing is not None:
-            self._listing.give_up()
-            self._listing = None
-
-    def _place(self, partition: int, listing: Listing) -> None:
-        """Start a partition that has no commit where S3 says (rule 9); commit that first."""
-        at = TopicPartition(self._settings.kafka.topic, partition)
-        low, _ = self._kafka.get_watermark_offsets(at, timeout=SETTLE_ANSWER_SECONDS)
-        landed, cells = listing.first_offsets(partition), self._contract.cells_of(partition)
-        try:
-            start = start_without_commit(partition, landed, listing.given_up(partition), cells, low)
-        except ProtocolError as error:
-            self._stop_partition(partition, str(error))
-            return
-        at = self._position(partition, start, None)
-        commit_now(self._kafka, [at])
-        self._begin(at)
-        self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
-
-    def _begin(self, at: TopicPartition) -> None:
-        """Land a partition that waited, from `at` on."""
-        self._kafka.seek(at)
-        del self._unplaced[at.partition]
-        self._open_lane(at.partition, at.offset)
-        self._metrics.partitions.set(len(self._lanes))
-        if not self._pressure.paused:
-            self._kafka.resume([TopicPartition(at.topic, at.partition)])
+    def _open_writer(self, start: TopicPartition) -> None:
+        contract, partition = self._placement.contract, start.partition
+        self._writers[partition] = PartitionWriter(
+            contract.topic_id, partition, self._assignment, start.offset, contract.cells_of(partition), self._limits,
+            self._codec, self._codec.prefix(self._topic, partition),
+        )  # fmt: skip
 
     def _revoked(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """Land what is there within the time allowed, commit, let go (rule 11)."""
+        """Land what is there within the time allowed, commit, forget the partitions (rule 11)."""
         numbers = [at.partition for at in partitions]
-        lanes = [self._lanes[number] for number in numbers if number in self._lanes]
-        done = self._flush(lanes, "revoked", self._settings.consumer.revoke_flush_seconds)
-        self._commit(lanes, wait=True)
+        writers = [self._writers[number] for number in numbers if number in self._writers]
+        done = self._flush(writers, "revoked", self._settings.revoke_flush_seconds)
+        self._commit(writers, wait=True)
         self._forget(numbers)
-        if not (self._lanes or self._unplaced or self._stopped):
+        if not (self._writers or self._placement.waiting or self._stopped):
             self._unassigned.begin("no assignment from the group since all partitions were revoked")
         self._log.info("revoked", partitions=numbers, flushed=done)
 
@@ -673,124 +404,114 @@ class Consumer:
         self._log.warning("lost", partitions=numbers)
 
     def _forget(self, partitions: list[int]) -> None:
-        """Drop the state of partitions; answers that still come are not listened to."""
+        """Drop the state of partitions. Answers that still come are ignored."""
         for number in partitions:
-            self._unplaced.pop(number, None)
+            self._placement.forget(number)
             self._stopped.pop(number, None)
-            lane = self._lanes.pop(number, None)
-            if lane is not None:
-                lane.sealed = True
-                self._sink.abandon(number, lane.assignment)
-        self._metrics.partitions.set(len(self._lanes))
+            writer = self._writers.pop(number, None)
+            if writer is not None:
+                writer.sealed = True
+                self._sink.abandon(number, writer.assignment)
+        self._metrics.partitions.set(len(self._writers))
         self._metrics.stopped.set(len(self._stopped))
 
-    def _flush(self, lanes: list[Lane], reason: Any, seconds: float) -> bool:
-        """Seal lanes and wait until they are settled, at most `seconds`; returns whether they are."""
-        deadline = monotonic() + seconds
-        for lane in lanes:
-            lane.seal(reason)
+    def _flush(self, writers: Collection[PartitionWriter], reason: Reason, seconds: float) -> bool:
+        """Seal writers and wait until they are flushed, at most `seconds`. Returns whether they are."""
+        deadline = self._clock() + seconds
+        for writer in writers:
+            writer.seal(reason)
         while True:
-            self._collect(0.0)
-            lanes = [lane for lane in lanes if self._lanes.get(lane.partition) is lane]
-            if all(lane.settled for lane in lanes):
+            self._collect()
+            writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
+            if all(writer.flushed for writer in writers):
                 return True
-            left = deadline - monotonic()
+            left = deadline - self._clock()
             if left <= 0 or self._refused is not None:
                 return False
-            if not self._contract_is_fresh and left > seconds / 2:  # a Kafka that is away takes its time to say so
-                self._settle(monotonic(), place=False)
+            if not self._placement.contract_is_fresh and left > seconds / 2:  # Kafka may take long to answer
+                self._place(contract_only=True)
             self._dispatch()
             self._collect(min(left, THROTTLE_SECONDS))
-            self._awake()
+            self._watchdog.awake()
 
     # --- memory ---------------------------------------------------------------
 
     def _may_poll(self, now: float) -> bool:
-        """Keep memory bounded. False when the loop has waited for S3 instead and should look at its answers."""
-        buffered = sum(lane.buffered for lane in self._lanes.values())
+        """Keep memory bounded. False if the loop waited for S3 instead and should look at its answers."""
+        buffered = sum(writer.buffered for writer in self._writers.values())
         self._metrics.buffered_bytes = buffered
-        self._metrics.puts_in_flight = sum(lane.in_flight for lane in self._lanes.values())
+        self._metrics.puts_in_flight = sum(writer.in_flight for writer in self._writers.values())
         if self._pressure.is_tight(buffered):
             self._close_for_memory()
-        act = self._pressure.decide(now, buffered, busy=self._any_busy())
-        if act is Act.PAUSE:
+        decision = self._pressure.decide(now, buffered, busy=self._any_busy())
+        if decision is Decision.PAUSE:
             self._pause()
-        elif act is Act.RESUME:
+        elif decision is Decision.RESUME:
             self._resume()
-        elif act is Act.WAIT:
+        elif decision is Decision.WAIT:
             if self._collect(THROTTLE_SECONDS):
                 self._pressure.answered(now)
                 sleep(ANSWERS_SECONDS)
-            self._awake()
-        return act is not Act.WAIT
+            self._watchdog.awake()
+        return decision is not Decision.WAIT
 
     def _any_busy(self) -> bool:
-        return any(lane.busy for lane in self._lanes.values())
+        return any(writer.busy for writer in self._writers.values())
 
     def _close_for_memory(self) -> None:
-        """When nothing is under way, only open batches hold the memory: close them, or all would wait for ever."""
+        """Close open batches if only they hold the memory: otherwise nothing would free it."""
         if not self._any_busy():
-            for lane in self._lanes.values():
-                lane.close_open("memory")
+            for writer in self._writers.values():
+                writer.close_open("memory")
 
     def _pause(self) -> None:
         self._metrics.paused.set(1)
-        self._kafka.pause([TopicPartition(self._settings.kafka.topic, number) for number in self._lanes])
+        self._kafka.pause([TopicPartition(self._topic, number) for number in self._writers])
         self._log.warning("paused: S3 does not keep up", last_error=self._sink.last_error)
 
     def _resume(self) -> None:
-        """Read on exactly where each lane stands, whatever was thrown away with the pause."""
+        """Read on exactly at each writer's position: librdkafka may have thrown records away with the pause."""
         self._metrics.paused.set(0)
-        name = self._settings.kafka.topic
-        for number, lane in list(self._lanes.items()):
+        for number, writer in list(self._writers.items()):
             try:
-                self._kafka.seek(TopicPartition(name, number, lane.position))
+                self._kafka.seek(TopicPartition(self._topic, number, writer.position))
             except KafkaException as error:
-                self._stop_partition(number, f"partition {number}: seek to {lane.position} failed: {error}")
+                self._stop_partition(number, f"partition {number}: seek to {writer.position} failed: {error}")
                 continue
-            self._kafka.resume([TopicPartition(name, number)])
+            self._kafka.resume([TopicPartition(self._topic, number)])
         self._log.info("resumed")
 
-    # --- end ------------------------------------------------------------------
+    # --- what it reports ------------------------------------------------------
 
-    def _statistics(self, done: bool, stopped: dict[int, str]) -> None:
+    def _log_statistics(self, done: bool, stopped: dict[int, str]) -> None:
         total = self._metrics.total
         self._log.info(
-            "stopped",
-            everything_landed=done,
-            messages=total.messages,
-            rejected=dict(self._rejects),
-            batches=total.batches,
-            upload_errors=total.errors,
-            seconds=round(total.seconds, 1),
-            messages_per_second=round(total.messages / max(total.seconds, 0.001), 1),
-            stopped_partitions=stopped,
-        )
+            "stopped", everything_landed=done, messages=total.messages, rejected=dict(self._rejects),
+            batches=total.batches, upload_errors=total.errors, seconds=round(total.seconds, 1),
+            messages_per_second=round(total.messages / max(total.seconds, 0.001), 1), stopped_partitions=stopped,
+        )  # fmt: skip
 
-    def _progress(self, now: float) -> None:
+    def _log_progress(self, now: float) -> None:
         total = self._metrics.total
         seconds = now - self._last_progress
         self._log.info(
-            "progress",
-            messages=total.messages,
-            batches=total.batches,
-            rejected=total.rejected,
+            "progress", messages=total.messages, batches=total.batches, rejected=total.rejected,
             upload_errors=total.errors,
             messages_per_second=round((total.messages - self._progress_count) / seconds, 1),
-            buffered_bytes=sum(lane.buffered for lane in self._lanes.values()),
-            partitions={number: lane.durable for number, lane in sorted(self._lanes.items())},
+            buffered_bytes=sum(writer.buffered for writer in self._writers.values()),
+            partitions={number: writer.durable for number, writer in sorted(self._writers.items())},
             paused=self._pressure.paused,
-        )
+        )  # fmt: skip
         self._last_progress, self._progress_count = now, total.messages
 
-    def _kafka_said(self, error: KafkaError) -> None:
-        """An error of a connection, called by librdkafka from `consume`; it may be over already."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # says less than what came before it
+    def _on_error(self, error: KafkaError) -> None:
+        """An error of a connection, which may be over already; librdkafka calls it from `consume`."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # says less than the error before it
             self._last_connection_error = error.str()
 
-    def _kafka_stands(self, statistics: str) -> None:
-        """The state of the connection to the group, called by librdkafka from `consume`."""
-        state = msgspec.json.decode(statistics, type=Statistics).cgrp.state
+    def _on_statistics(self, statistics: str) -> None:
+        """The state of the connection to the group; librdkafka calls it from `consume`."""
+        state = json.loads(statistics)["cgrp"]["state"]
         if state == "up":
             self._kafka_away.end()
             self._last_connection_error = ""
@@ -798,32 +519,21 @@ class Consumer:
             self._kafka_away.begin(f"Kafka does not answer ({state}): {self._last_connection_error}")
 
     def health(self) -> ProcessHealth:
-        """State for /healthz; called from the health server's threads."""
+        """State for /healthz; the health server's threads call it."""
         problems = list(self._stopped.values())
-        for waiting in (self._unassigned, self._kafka_away, self._unsettled, self._uncommitted):
-            problems += waiting.problems()
+        for pending in (self._unassigned, self._kafka_away, self._placement, self._uncommitted):
+            problems += pending.problems()
         failing = self._sink.failing_since
         if failing is not None:
-            problems.append(f"S3 has failed for {monotonic() - failing:.0f} s: {self._sink.last_error}")
+            problems.append(f"S3 has failed for {self._clock() - failing:.0f} s: {self._sink.last_error}")
         if self._pressure.paused:
             problems.append("reading is paused until S3 keeps up")
-        silence = waking_and_sleeping() - self._last_turn
-        live = silence < 300
+        silence = self._watchdog.silence
+        live = silence < LIVE_SECONDS
         details = {
             "seconds_since_poll": round(silence, 1),
-            "partitions": sorted(self._lanes),
-            "partitions_waiting": sorted(self._unplaced),
+            "partitions": sorted(self._writers),
+            "partitions_waiting": sorted(self._placement.waiting),
             "partitions_stopped": sorted(self._stopped),
         }
         return ProcessHealth(live, live and not problems, problems, details)
-
-
-def error_class(row: Any) -> str:
-    """The class of a reject: a dead-letter row, a gap, or None for what only an earlier writer rejected."""
-    if isinstance(row, Gap):
-        return "gap"
-    return "rejected_earlier" if row is None else str(row.error_class)
-
-
-def _bytes(value: bytes | str | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

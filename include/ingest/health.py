@@ -24,12 +24,14 @@ GRACE_SECONDS = 10.0
 class Pending:
     """A wait for something. One thread begins and ends it; any thread may read its problems."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """`clock` is monotonic, in seconds."""
+        self._clock = clock
         self._state: tuple[float, float, str] | None = None
 
     def begin(self, why: str, grace: float = GRACE_SECONDS) -> None:
         """The wait begins, unless it has begun already. It is a problem after `grace` seconds."""
-        self._state = (monotonic() + grace if self._state is None else self._state[0], grace, why)
+        self._state = (self._clock() + grace if self._state is None else self._state[0], grace, why)
 
     def end(self) -> None:
         """The wait is over."""
@@ -41,7 +43,7 @@ class Pending:
         if state is None:
             return []
         due, grace, why = state
-        late = monotonic() - due
+        late = self._clock() - due
         return [f"{why} (for {late + grace:.0f} s)"] if late >= 0 else []
 
 

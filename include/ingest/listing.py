@@ -1,6 +1,6 @@
-"""What is landed of partitions without a commit: one look through both prefixes, in a thread of its own.
+"""Lists the landed objects of partitions without a commit, in a thread of its own.
 
-With millions of objects it takes longer than the group waits for a poll.
+It reads both prefixes once. With millions of objects this takes longer than the group waits for a poll.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ import obstore
 from obstore.store import S3Store
 
 from include.ingest.partition_writer import ProtocolError
-from include.ingest.starting_offset import Stretch
+from include.ingest.starting_offset import OffsetRange
 from include.landing.layout import Kind, ObjectKey, parse_key
 from include.landing.metadata import MetadataError, ObjectMetadata
 from include.settings import StorageSettings
 
 ADOPT = "adopt"
-"""The writer of dead letters that stand for what an operator gave up."""
+"""The writer of dead letters for offsets that an operator skipped."""
 
 
 def list_objects(store: S3Store, prefix: str, kind: Kind) -> Iterator[list[tuple[ObjectKey, str]]]:
-    """The objects of a kind, with their keys as they are, in pages."""
+    """The objects of a kind, parsed and as they are, in pages."""
     for chunk in obstore.list(store, prefix=prefix):
         keys = ((parse_key(entry["path"]), entry["path"]) for entry in chunk)
         yield [(key, path) for key, path in keys if key is not None and key.kind == kind]
 
 
 def read_metadata(store: S3Store, path: str) -> ObjectMetadata:
-    """What an object says it holds.
+    """The metadata of an object.
 
     Raises:
-        ProtocolError: it does not say.
+        ProtocolError: the object has no usable metadata.
     """
-    found = obstore.get(store, path, options={"head": True})
+    response = obstore.get(store, path, options={"head": True})
     try:
-        return ObjectMetadata.from_attributes(path, dict(found.attributes))
+        return ObjectMetadata.from_attributes(path, dict(response.attributes))
     except MetadataError as error:
         raise ProtocolError(str(error)) from error
 
 
 def require_topic(path: str, metadata: ObjectMetadata, topic_id: str) -> None:
-    """Refuse dead letters of another topic, or of this one before it was created anew.
+    """Refuse dead letters of another topic, or of this topic before it was recreated.
 
     Raises:
-        ProtocolError: it is of one.
+        ProtocolError: the topic id differs.
     """
     if metadata.topic_id != topic_id:
         raise ProtocolError(
@@ -55,28 +55,28 @@ def require_topic(path: str, metadata: ObjectMetadata, topic_id: str) -> None:
         )
 
 
-def stretches(store: S3Store, topic_id: str, alone: Iterable[str]) -> list[Stretch]:
-    """What `adopt` gave up, by the dead letters that belong to no data object.
+def skipped_ranges(store: S3Store, topic_id: str, paths: Iterable[str]) -> list[OffsetRange]:
+    """The ranges that `adopt` skipped, by the dead letters at `paths`, which have no data object.
 
-    Those of a consumer, whose data object was taken away, are none: they say nothing of what may be skipped.
+    Dead letters of a consumer do not count: their data object was taken away, and its records may not be skipped.
 
     Raises:
-        ProtocolError: an object does not say what it holds, or is of another topic.
+        ProtocolError: an object has no usable metadata, or is of another topic.
     """
-    found = []
-    for path in alone:
+    ranges = []
+    for path in paths:
         metadata = read_metadata(store, path)
         require_topic(path, metadata, topic_id)
         if metadata.writer == ADOPT:
-            found.append((metadata.first_offset, metadata.last_offset))
-    return found
+            ranges.append((metadata.first_offset, metadata.last_offset))
+    return ranges
 
 
 class Listing:
-    """Begins at once. `assignments` are the partitions it looks for, with the assignment that each was waiting in.
+    """Begins at once. `assignments` are the partitions to list, and for each the assignment in which it waits.
 
-    What it finds holds for these only: of a partition that was assigned later, its previous owner may have landed
-    more in the meantime.
+    The result holds only for these assignments: if a partition is assigned again later, its previous owner may have
+    landed more.
     """
 
     def __init__(self, store: S3Store, storage: StorageSettings, topic_id: str, assignments: Mapping[int, int]) -> None:
@@ -85,55 +85,59 @@ class Listing:
         self._store = store
         self._storage = storage
         self._offsets = {partition: array("q") for partition in assignments}
-        self._stretches: dict[int, list[Stretch] | ProtocolError] = {}
+        self._skipped: dict[int, list[OffsetRange] | ProtocolError] = {}
         self._error: Exception | None = None
         self._done = threading.Event()
-        self._given_up = False
+        self._cancelled = False
         threading.Thread(target=self._run, name="listing", daemon=True).start()
 
     def _run(self) -> None:
         try:
-            self._look()
-        except Exception as error:  # noqa: BLE001 - whoever takes the result gets it
+            self._list()
+        except Exception as error:  # noqa: BLE001 - `check` raises it in the loop's thread
             self._error = error
         finally:
             self._done.set()
 
-    def _look(self) -> None:
-        # In the other order, dead letters that another writer lands in between would be taken for given up.
+    def _list(self) -> None:
+        # The dead letters come first. In the other order, those that another writer lands in between would seem to be
+        # without a data object.
         alone: dict[int, dict[int, str]] = {partition: {} for partition in self._offsets}
-        for page in list_objects(self._store, self._storage.dead_letter_prefix, "dead_letter"):
-            if self._given_up:
-                return
-            for key, path in page:
-                if key.partition in alone:
-                    alone[key.partition][key.first_offset] = path
-        for page in list_objects(self._store, self._storage.data_prefix, "crypto_data"):
-            if self._given_up:
-                return
-            for key, _ in page:
-                if key.partition in alone:
-                    self._offsets[key.partition].append(key.first_offset)
-                    alone[key.partition].pop(key.first_offset, None)
-        self._stretches = {partition: self._given_up_of(letters.values()) for partition, letters in alone.items()}
+        for key, path in self._keys(self._storage.dead_letter_prefix, "dead_letter"):
+            alone[key.partition][key.first_offset] = path
+        for key, _ in self._keys(self._storage.data_prefix, "crypto_data"):
+            self._offsets[key.partition].append(key.first_offset)
+            alone[key.partition].pop(key.first_offset, None)
+        self._skipped = {partition: self._skipped_of(paths.values()) for partition, paths in alone.items()}
 
-    def _given_up_of(self, alone: Iterable[str]) -> list[Stretch] | ProtocolError:
-        """The stretches, or what stops this partition; the others go on."""
+    def _keys(self, prefix: str, kind: Kind) -> Iterator[tuple[ObjectKey, str]]:
+        """The keys of the listed partitions.
+
+        Raises:
+            InterruptedError: the listing was cancelled.
+        """
+        for page in list_objects(self._store, prefix, kind):
+            if self._cancelled:
+                raise InterruptedError("the listing was cancelled")
+            yield from ((key, path) for key, path in page if key.partition in self._offsets)
+
+    def _skipped_of(self, paths: Iterable[str]) -> list[OffsetRange] | ProtocolError:
+        """The skipped ranges, or the error that stops this partition and no other."""
         try:
-            return stretches(self._store, self._topic_id, alone)
+            return skipped_ranges(self._store, self._topic_id, paths)
         except ProtocolError as error:
             return error
 
     def wait(self, seconds: float) -> bool:
-        """Whether it is done, after `seconds` at the latest."""
+        """Whether the listing is done, after at most `seconds`."""
         return self._done.wait(seconds)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """End with the next page."""
-        self._given_up = True
+        self._cancelled = True
 
     def check(self) -> None:
-        """Once it is done.
+        """Call this when the listing is done.
 
         Raises:
             BaseError, OSError: S3 did not answer.
@@ -145,13 +149,13 @@ class Listing:
         """First offsets of the partition's data objects, as the keys sort."""
         return self._offsets[partition].tolist()
 
-    def given_up(self, partition: int) -> list[Stretch]:
-        """What `adopt` gave up of the partition.
+    def skipped(self, partition: int) -> list[OffsetRange]:
+        """The ranges of the partition that `adopt` skipped.
 
         Raises:
-            ProtocolError: see `stretches`.
+            ProtocolError: see `skipped_ranges`.
         """
-        found = self._stretches[partition]
-        if isinstance(found, ProtocolError):
-            raise found
-        return found
+        ranges = self._skipped[partition]
+        if isinstance(ranges, ProtocolError):
+            raise ranges
+        return ranges

@@ -19,17 +19,12 @@ from obstore.store import S3Store
 
 from include.ingest import topic
 from include.ingest.adoption import LandedRange, OperationError, Plan, decide, missing_ranges
-from include.ingest.commits import commit_now, read_commits
-from include.ingest.listing import ADOPT, list_objects, read_metadata
-from include.ingest.listing import stretches as skipped_ranges
+from include.ingest.commits import commit_now, position, read_commits
+from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
-from include.ingest.sink import CONTENT_TYPES
-from include.ingest.starting_offset import MAX_WINDOW_CELLS, complete_to
-from include.ingest.starting_offset import Stretch as OffsetRange
-from include.ingest.starting_offset import commit_mark as commit_metadata
-from include.ingest.starting_offset import still_given_up as still_skipped
+from include.ingest.starting_offset import MAX_WINDOW_CELLS, OffsetRange, commit_metadata, complete_to, still_skipped
 from include.ingest.store import StoredContract, read_contract, replace_contract
-from include.landing import body
+from include.landing.codec import CODECS, Codec
 from include.landing.contract import Contract, ContractError
 from include.landing.dead_letter import gap
 from include.landing.layout import Kind, object_key
@@ -127,6 +122,10 @@ class Operator:
         """The contract in force."""
         return self._stored.contract
 
+    @property
+    def _codec(self) -> Codec:
+        return CODECS[self.contract.suffix]
+
     def partitions(self) -> list[int]:
         """The topic's partitions."""
         return sorted(self._kafka.list_topics(self._topic, timeout=SECONDS).topics[self._topic].partitions)
@@ -188,7 +187,7 @@ class Operator:
     def _offsets(self, path: str) -> set[int]:
         """The offsets of an object's rows."""
         content = bytes(obstore.get(self._store, path).bytes())
-        return {int(row["_offset"]) for row in body.decode(content, self.contract.suffix)}
+        return {int(row["_offset"]) for row in self._codec.decode(content)}
 
     def carry_out(self, plan: Plan) -> None:
         """Write the gap rows of what is skipped, then commit with our metadata.
@@ -203,8 +202,7 @@ class Operator:
                 self._write_gaps(key, plan.partition, hole, (hole,), time)
             for part in plan.incomplete:
                 self._write_gaps(part.dead_letters, plan.partition, (part.first, part.last), part.missing, time)
-        metadata = commit_metadata(self.contract.topic_id)
-        commit_now(self._kafka, [TopicPartition(self._topic, plan.partition, plan.target, metadata)])
+        commit_now(self._kafka, [position(self.contract, plan.partition, plan.target, None)])
 
     def _time_at(self, plan: Plan) -> int:
         """Kafka's time (ms) of the record at the target; the present time if there is no such record yet.
@@ -232,8 +230,8 @@ class Operator:
         metadata = ObjectMetadata(contract.topic, contract.topic_id, partition, *whole, 0, len(rows), ADOPT)
         try:
             obstore.put(
-                self._store, key, body.encode(rows, contract.suffix), mode="create",
-                attributes=metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]},
+                self._store, key, self._codec.encode(rows), mode="create",
+                attributes=metadata.to_attributes() | {"Content-Type": self._codec.content_type},
                 use_multipart=False,
             )  # fmt: skip
         except AlreadyExistsError as error:

@@ -1,44 +1,41 @@
 """The landing protocol of one assigned partition, as pure code: no clock, no network.
 
-What a `Lane` decides, and nothing else does: which records make a file, which PUT may
-start, what an answer of S3 means, and which offset may be committed. The consumer feeds
-it and carries out its PUTs; the model checker in tests/unit/ingest drives the very same
-class. The argument for exactly-once is docs/exactly-once.md; the rule numbers below are
-the ones there.
+`PartitionWriter` alone decides which records make a file, which PUT may start, what an answer of S3 means, and which
+offset may be committed. The consumer feeds it and carries out its PUTs. The model checker in tests/unit/ingest drives
+the same class. The argument for exactly-once is docs/exactly-once.md; the rule numbers below are those of that page.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 from typing import Any, Literal, TypeAlias
 
-from include.landing import body
 from include.landing.cells import Cells
+from include.landing.codec import COORDINATES_BYTES, Codec
 from include.landing.dead_letter import DeadLetter
 
 DAY_MS = 86_400_000
 TIMESTAMP_BYTES = 40
-"""What a buffered record costs beside its line: a timestamp and its list slot."""
-COORDINATES_BYTES = 50
-"""What a line has at most beside its start and the bare value: digits of offset and timestamp, and punctuation."""
+"""Memory of a buffered record besides its content: a timestamp and its list slot."""
 PART_BYTES = 250
-"""What a part costs beside its records: three objects and a list slot (measured on CPython 3.11)."""
+"""Memory of a part besides its records: three objects and a list slot (measured on CPython 3.11)."""
 ROW_BYTES, TEXT_BYTES, HEADER_BYTES, GAP_BYTES = 450, 50, 180, 160
-"""What a dead-letter row costs beside its texts, a text and a header beside their characters, and a gap (likewise)."""
+"""Memory of a dead-letter row besides its texts, of a text and a header besides their characters, and of a gap."""
 
 Reason = Literal["records", "bytes", "cell", "day", "age", "memory", "revoked", "shutdown"]
 
 
 class ProtocolError(RuntimeError):
-    """What was found contradicts the protocol's assumptions; the partition must stop."""
+    """An assumption of the protocol does not hold; the partition must stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a batch closes; how many PUTs may be in flight, and how far apart their cells may lie."""
+    """When a batch closes, how many PUTs may be in flight, and how far apart their cells may be."""
 
     records: int
     size_bytes: int
@@ -49,18 +46,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets `first` to `last` (inclusive) that hold no record; stands before the record that follows it."""
+    """Offsets `first` to `last` (inclusive) without a record. It belongs to the record after it."""
 
     first: int
     last: int
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class ExistingObject:
     """An object that exists already under the key of a batch.
 
-    `offsets` are those in its array, needed only when it has rejects: they alone say
-    which records its writer refused.
+    `offsets` are those of its rows. They are needed only if it has rejects: they alone say which records its writer
+    rejected.
     """
 
     topic_id: str
@@ -71,44 +68,42 @@ class Landed:
     offsets: frozenset[int] | None = None
 
 
+@dataclass(slots=True, eq=False)
 class Part:
-    """Records at consecutive offsets, the first at `offset`, one timestamp (ms) each.
+    """Records at consecutive offsets, the first at `offset`, with one timestamp (ms) each.
 
-    `lines` is what the data object gets of them; None where a record was rejected, which
-    is a part of its own.
+    `content` is their part of the data object, as the codec made it. A rejected record is a part by itself, without
+    content.
     """
 
-    __slots__ = ("lines", "offset", "timestamps")
-
-    def __init__(self, offset: int, timestamps: list[int], lines: bytes | None) -> None:
-        self.offset = offset
-        self.timestamps = timestamps
-        self.lines = lines
+    offset: int
+    timestamps: list[int]
+    content: bytes | None
 
     @property
     def last(self) -> int:
         """Offset of the last record."""
         return self.offset + len(self.timestamps) - 1
 
-    def cut(self, last: int) -> tuple[Part, Part]:
-        """The records up to offset `last`, and those behind it; both are some, so none is a reject."""
-        assert self.lines is not None
-        first = last + 1 - self.offset
-        kept, rest = body.cut(self.lines, first)
-        return Part(self.offset, self.timestamps[:first], kept), Part(last + 1, self.timestamps[first:], rest)
+    def cut(self, last: int, codec: Codec) -> tuple[Part, Part]:
+        """The records up to offset `last`, and those after it. Both have some, so the part is not a reject."""
+        assert self.content is not None
+        count = last + 1 - self.offset
+        kept, rest = codec.cut(self.content, count)
+        return Part(self.offset, self.timestamps[:count], kept), Part(last + 1, self.timestamps[count:], rest)
 
 
 class Batch:
-    """A run of records inside one cell, as parts.
+    """The records of one file: consecutive ones of one cell, as parts.
 
-    `begin` is where the previous batch ended: first record's offset, unless a gap stands
-    before it. `first`, `timestamp` (Kafka's, ms; with `first` it makes the key), `last` and
-    `count` are of its records, rejected ones too. `rejects` pairs the offset of a record
-    with its dead-letter row, or with the gap before it. `size` is the memory it holds.
+    `begin` is where the previous batch ended: the offset of the first record, or of the gap before it. `first`, `last`,
+    `count` and `timestamp` (Kafka's, ms; it makes the key together with `first`) are of all records, rejected ones too.
+    `rejects` pairs the offset of a record with its dead-letter row, or with the gap before it. `size` is its memory in
+    bytes. `existing` is the object that another attempt landed under the key.
     """
 
     __slots__ = (
-        "begin", "cell", "count", "day_end", "epoch", "first", "landed", "last", "limit", "opened_at",
+        "begin", "cell", "count", "day_end", "epoch", "existing", "first", "last", "limit", "opened_at",
         "parts", "reason", "rejects", "size", "timestamp",
     )  # fmt: skip
 
@@ -126,21 +121,21 @@ class Batch:
         self.epoch: int | None = None
         self.day_end: float = (timestamp // DAY_MS + 1) * DAY_MS
         self.reason: Reason | None = None
-        self.landed: Landed | None = None
+        self.existing: ExistingObject | None = None
 
     def add(self, parts: list[Part]) -> None:
-        """Append parts behind those that are there."""
+        """Append parts."""
         self.parts += parts
         self.count += sum(len(part.timestamps) for part in parts)
         self.last = parts[-1].last
 
-    def lines(self) -> list[bytes]:
-        """What makes the data object, in order."""
-        return [part.lines for part in self.parts if part.lines is not None]
+    def contents(self) -> list[bytes]:
+        """The parts of the data object, in order."""
+        return [part.content for part in self.parts if part.content is not None]
 
     def accepted(self) -> int:
-        """How many records the data object holds."""
-        return sum(len(part.timestamps) for part in self.parts if part.lines is not None)
+        """Number of records in the data object."""
+        return sum(len(part.timestamps) for part in self.parts if part.content is not None)
 
     def offsets(self) -> list[int]:
         """Every record's offset."""
@@ -173,38 +168,37 @@ class Created:
     """The object did not exist and now holds what was sent."""
 
 
-Answer: TypeAlias = Created | Landed
+Answer: TypeAlias = Created | ExistingObject
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything before `offset` is durable; `epoch` is the leader epoch of the record before it."""
+    """All records before `offset` are durable; `epoch` is the leader epoch of the last of them."""
 
     offset: int
     epoch: int | None
 
 
+@dataclass(slots=True, eq=False)
 class _Cell:
-    """Batches of one cell: the one being landed, and the closed ones behind it."""
+    """Batches of one cell: the one that is being landed, and the closed ones after it."""
 
-    __slots__ = ("flying", "waiting")
-
-    def __init__(self) -> None:
-        self.flying: Batch | None = None
-        self.waiting: deque[Batch] = deque()
+    landing: Batch | None = None
+    waiting: deque[Batch] = field(default_factory=deque)
 
 
-class Lane:
-    """One partition during one assignment. Everything before `start` is durable.
+class PartitionWriter:
+    """Decides about one partition during one assignment. All records before `start` are durable.
 
-    `position` is the next offset wanted from Kafka, `durable` the first offset that is
-    not yet safe in S3, `buffered` the memory held in bytes.
+    `position` is the offset after the last record taken. `durable` is the first offset that is not yet safe in S3.
+    `buffered` is the memory held, in bytes.
     """
 
     def __init__(
-        self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits, line: bytes
-    ) -> None:
-        """`line` is what every line of the partition begins with, see `body.line_start`."""
+        self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits, codec: Codec,
+        prefix: bytes,
+    ) -> None:  # fmt: skip
+        """`prefix` is the codec's for this partition."""
         self.topic_id = topic_id
         self.partition = partition
         self.assignment = assignment
@@ -217,37 +211,40 @@ class Lane:
         self.sealed = False
         self._cells = cells
         self._limits = limits
-        self._line = line
-        self._record_bytes = len(line) + COORDINATES_BYTES + TIMESTAMP_BYTES
+        self._codec = codec
+        self._prefix = prefix
+        self._record_bytes = len(prefix) + COORDINATES_BYTES + TIMESTAMP_BYTES
         self._queue: dict[int, _Cell] = {}
         self._finished: dict[int, tuple[int, int | None]] = {}
-        self._read_up: list[Batch] = []
+        self._completed: list[Batch] = []  # their existing objects are read to the end
         self._uncounted: list[Batch] = []
         self._committed = start
         self._epoch: int | None = None
 
     # --- records in -----------------------------------------------------------
 
-    def feed(self, offset: int, timestamps: list[int], records: list[bytes], epoch: int | None, now: float) -> None:
-        """Take good records, as `body.bare` makes them, at consecutive offsets from `offset` on, of one leader epoch.
+    def feed(
+        self, offset: int, timestamps: list[int], messages: Sequence[bytes], epoch: int | None, now: float
+    ) -> None:
+        """Take valid messages at consecutive offsets from `offset` on, of one leader epoch.
 
-        Offsets below `position` were taken before (Kafka repeats records after a seek) and
-        are left out. `now` is a monotonic time in seconds.
+        A message is a JSON object on one line. Offsets below `position` are left out: they were taken before, and
+        Kafka repeats records after a seek. `now` is a monotonic time in seconds.
         """
-        done, count = max(0, self.position - offset), len(records)
+        done, count = max(0, self.position - offset), len(messages)
         if done >= count:
             return
-        size = sum(map(len, records)) + self._record_bytes * count
+        size = sum(map(len, messages)) + self._record_bytes * count
         while done < count and not self.sealed:
             batch = self._batch_of(offset + done, timestamps[done], now)
-            end = done + self._fitting(batch, timestamps, records, done, size)
+            end = done + self._fitting(batch, timestamps, messages, done, size)
             times = timestamps[done:end]
-            lines = body.join(self._line, self.position, times, records[done:end])
-            self._append(batch, Part(self.position, times, lines), TIMESTAMP_BYTES * len(times) + len(lines), epoch)
+            content = self._codec.join(self._prefix, self.position, times, messages[done:end])
+            self._append(batch, Part(self.position, times, content), TIMESTAMP_BYTES * len(times) + len(content), epoch)
             done = end
 
     def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
-        """Take a record that is none of the data object's: `row` is its dead letter. Otherwise like `feed`."""
+        """Take a record that is not for the data object: `row` is its dead letter. Otherwise like `feed`."""
         if offset < self.position or self.sealed:
             return
         batch = self._batch_of(offset, timestamp, now)
@@ -255,7 +252,7 @@ class Lane:
         self._append(batch, Part(offset, [timestamp], None), TIMESTAMP_BYTES + self._row_size(row), epoch)
 
     def _batch_of(self, offset: int, timestamp: int, now: float) -> Batch:
-        """The batch that takes the record at `offset`, opened where necessary; a hole before it becomes a gap."""
+        """The batch for the record at `offset`, opened if necessary; a hole before the record becomes a gap."""
         batch = self.open
         if batch is None or offset >= batch.limit or timestamp >= batch.day_end:
             batch = self._begin(offset, timestamp, now)
@@ -266,11 +263,11 @@ class Lane:
             self.position = offset
         return batch
 
-    def _fitting(self, batch: Batch, timestamps: list[int], records: list[bytes], at: int, size: int) -> int:
-        """How many records from index `at` on go into `batch`, one at least; all need `size` bytes at most."""
-        count = min(len(records) - at, batch.limit - self.position)
-        if batch.landed is not None:
-            return count  # it ends where the object does that exists
+    def _fitting(self, batch: Batch, timestamps: list[int], messages: Sequence[bytes], at: int, size: int) -> int:
+        """Number of messages from index `at` on that fit into `batch`, at least one; all need at most `size` bytes."""
+        count = min(len(messages) - at, batch.limit - self.position)
+        if batch.existing is not None:
+            return count  # it ends where the existing object ends
         count = min(count, self._limits.records - batch.count)
         times = timestamps[at : at + count]
         if max(times) >= batch.day_end:
@@ -278,13 +275,13 @@ class Lane:
         room = self._limits.size_bytes - batch.size - PART_BYTES
         if size >= room:
             for index in range(count):
-                room -= len(records[at + index]) + self._record_bytes
+                room -= len(messages[at + index]) + self._record_bytes
                 if room <= 0:
                     return index + 1
         return count
 
     def _append(self, batch: Batch, part: Part, size: int, epoch: int | None) -> None:
-        """Add records from `position` on to the open batch, and close it if that fills it."""
+        """Add records from `position` on to the open batch, and close the batch if it is full."""
         batch.add([part])
         batch.size += size + PART_BYTES
         batch.epoch = epoch
@@ -298,10 +295,10 @@ class Lane:
             self.close_open("bytes")
 
     def _begin(self, offset: int, timestamp: int, now: float) -> Batch:
-        """Open the batch of which the record at `offset` is the first (rules 2 and 3)."""
+        """Open the batch whose first record is at `offset` (rules 2 and 3)."""
         if self.open is not None:
-            if self.open.landed is not None:
-                raise self._vanished(self.open.landed, offset)
+            if self.open.existing is not None:
+                raise self._vanished(self.open.existing, offset)
             self.close_open("cell" if offset >= self.open.limit else "day")
         batch = Batch(self.position, offset, timestamp, *self._cell_of(offset), now)
         self.open = batch
@@ -322,44 +319,43 @@ class Lane:
     def close_open(self, reason: Reason) -> None:
         """Close the open batch, if any; its PUT may start when the cell is free.
 
-        A batch whose object exists already (`landed`) ends exactly where that object
-        does, so nothing but its own last record closes it.
+        A batch with an existing object ends exactly where that object ends, so only its own last record closes it.
         """
         batch = self.open
         if batch is None:
             return
-        if batch.landed is None:
+        if batch.existing is None:
             self.open = None
             batch.reason = reason
             self._queue.setdefault(batch.cell, _Cell()).waiting.append(batch)
         elif self.position == batch.limit:
             self.open = None
-            self._read_up.append(batch)
+            self._completed.append(batch)
 
     def close_old(self, now: float) -> None:
-        """Close the open batch when it has reached its age."""
+        """Close the open batch if it has reached the age limit."""
         if self.open is not None and now - self.open.opened_at >= self._limits.age_seconds:
             self.close_open("age")
 
     def seal(self, reason: Reason) -> None:
-        """Take no more records; land what is there (rule 11)."""
+        """Take no more records, and land those that are there (rule 11)."""
         self.close_open(reason)
         self.sealed = True
 
     # --- PUTs out -------------------------------------------------------------
 
     def puts(self) -> list[Put]:
-        """PUTs that may start now; each is given out once.
+        """PUTs that may start now; each is returned once.
 
-        At most one a cell, the first of its cell first (rule 5), at most `window_cells`
-        cells from the first one that is not finished.
+        A cell has at most one at a time, in order (rule 5). The cells are at most `window_cells` from the first cell
+        that is not finished.
         """
         puts: list[Put] = []
-        for batch in self._read_up:
+        for batch in self._completed:
             following = self._after_data(batch)
             if following is not None:
                 puts.append(following)
-        self._read_up.clear()
+        self._completed.clear()
         horizon: float = inf
         for rank, cell in self._queue.items():
             if rank >= horizon or self.in_flight >= self._limits.in_flight:
@@ -367,81 +363,81 @@ class Lane:
             if horizon == inf:
                 horizon = rank + self._limits.window_cells
             for batch in self._startable(cell):
-                cell.flying = batch
+                cell.landing = batch
                 self.in_flight += 1
                 puts.append(Put(self.partition, self.assignment, self._first_step(batch), batch))
         return puts
 
     def _startable(self, cell: _Cell) -> list[Batch]:
-        """What may be sent of a cell: the next batch, once its predecessor is durable (rule 5)."""
-        return [cell.waiting.popleft()] if cell.flying is None and cell.waiting else []
+        """The next batch of a cell, once its predecessor is durable (rule 5)."""
+        return [cell.waiting.popleft()] if cell.landing is None and cell.waiting else []
 
     def _first_step(self, _batch: Batch) -> Step:
-        """The data object first, even an empty one: it alone fixes the range (rules 4 and 7)."""
+        """The data object comes first, even an empty one: it alone fixes the range (rules 4 and 7)."""
         return Step.DATA
 
     # --- answers in -----------------------------------------------------------
 
     def answer(self, put: Put, answer: Answer) -> Put | None:
-        """Take S3's answer to a PUT; returns the PUT that follows it in the same cell, if any.
+        """Take S3's answer to a PUT. Returns the PUT that follows it in the same cell, if any.
 
         Raises:
-            ProtocolError: the object that exists cannot be of this protocol.
+            ProtocolError: a writer of this protocol cannot have made the existing object.
         """
         if not self._is_mine(put):
             return None
         if put.step is Step.DEAD_LETTERS:
             self._finish(put.batch)
             return None
-        if isinstance(answer, Landed):
-            return self._found(put.batch, answer)
+        if isinstance(answer, ExistingObject):
+            return self._take_existing(put.batch, answer)
         return self._after_data(put.batch)
 
     def _is_mine(self, put: Put) -> bool:
         """Whether an answer belongs to this assignment (rule 11)."""
         return put.assignment == self.assignment
 
-    def _found(self, batch: Batch, landed: Landed) -> Put | None:
-        """Another writer, or our own lost answer, landed this key first: its range counts (rule 6)."""
-        self._check(batch, landed)
-        self._take_over(batch, landed.last_offset)
-        batch.landed = landed
-        if landed.rejected == 0:
-            self._release_lines(batch)
-        if batch.last < landed.last_offset:  # wait for the records that it holds and we have not read
-            if self.position > landed.last_offset:
-                raise self._vanished(landed, self.position)
-            batch.limit = landed.last_offset + 1
+    def _take_existing(self, batch: Batch, existing: ExistingObject) -> Put | None:
+        """Another writer, or a PUT of ours whose answer was lost, landed this key first: its range counts (rule 6)."""
+        self._check(batch, existing)
+        self._resize(batch, existing.last_offset)
+        batch.existing = existing
+        if existing.rejected == 0:
+            self._release_content(batch)
+        if batch.last < existing.last_offset:  # wait for the records that it holds and we have not read
+            if self.position > existing.last_offset:
+                raise self._vanished(existing, self.position)
+            batch.limit = existing.last_offset + 1
             batch.day_end = inf
             self.open = batch
             return None
         return self._after_data(batch)
 
-    def _check(self, batch: Batch, landed: Landed) -> None:
-        """Refuse an object that no writer of this protocol can have written here."""
+    def _check(self, batch: Batch, existing: ExistingObject) -> None:
+        """Refuse an object that a writer of this protocol cannot have written here."""
         where = f"partition {self.partition}, offset {batch.first}"
-        if (landed.topic_id, landed.partition) != (self.topic_id, self.partition):
+        if (existing.topic_id, existing.partition) != (self.topic_id, self.partition):
             raise ProtocolError(
-                f"{where}: the object there is of topic id {landed.topic_id}, partition {landed.partition}, expected "
-                f"{self.topic_id}, {self.partition}: the prefix holds another topic's data; use another "
+                f"{where}: the object there is of topic id {existing.topic_id}, partition {existing.partition}, "
+                f"expected {self.topic_id}, {self.partition}: the prefix holds another topic's data; use another "
                 "S3_DATA_PREFIX, S3_DEAD_LETTER_PREFIX and S3_STATE_PREFIX"
             )
         _, end = self._cells.bounds(batch.first)
-        if landed.first_offset != batch.first or not batch.first <= landed.last_offset < end:
+        if existing.first_offset != batch.first or not batch.first <= existing.last_offset < end:
             raise ProtocolError(
-                f"{where}: the object there says it holds {landed.first_offset} to {landed.last_offset}, which is not "
-                f"inside its cell (it ends before {end}): it was not landed under this contract; move it away"
+                f"{where}: the object there says it holds {existing.first_offset} to {existing.last_offset}, which is "
+                f"not inside its cell (it ends before {end}): it was not landed under this contract; move it away"
             )
 
-    def _vanished(self, landed: Landed, offset: int) -> ProtocolError:
+    def _vanished(self, existing: ExistingObject, offset: int) -> ProtocolError:
         return ProtocolError(
-            f"partition {self.partition}: the object of offset {landed.first_offset} ends at offset "
-            f"{landed.last_offset}, but Kafka has no such record (it goes on to {offset}): the log was truncated or "
+            f"partition {self.partition}: the object of offset {existing.first_offset} ends at offset "
+            f"{existing.last_offset}, but Kafka has no such record (it goes on to {offset}): the log was truncated or "
             "compacted; cleanup.policy must be delete and unclean leader election off"
         )
 
-    def _take_over(self, batch: Batch, last: int) -> None:
-        """Move records between `batch` and its successors in the cell so that it ends at `last`, if read that far."""
+    def _resize(self, batch: Batch, last: int) -> None:
+        """Move records between `batch` and its successors in the cell so that it ends at `last`, if they are read."""
         cell = self._queue[batch.cell]
         if batch.last > last:
             cell.waiting.appendleft(self._split(batch, last))
@@ -458,11 +454,11 @@ class Lane:
             self._join(batch, follower)
 
     def _split(self, batch: Batch, last: int) -> Batch:
-        """Cut the records behind `last` off `batch`; they become a batch of their own."""
+        """Cut the records after `last` off `batch`; they become another batch."""
         kept = [part for part in batch.parts if part.last <= last]
         rest = [part for part in batch.parts if part.offset > last]
         if len(kept) + len(rest) < len(batch.parts):
-            head, tail = batch.parts[len(kept)].cut(last)
+            head, tail = batch.parts[len(kept)].cut(last, self._codec)
             kept, rest = [*kept, head], [tail, *rest]
         total = batch.count
         batch.parts, batch.count = [], 0
@@ -485,10 +481,10 @@ class Lane:
         batch.size += follower.size
         batch.epoch = follower.epoch
 
-    def _release_lines(self, batch: Batch) -> None:
-        """Free the bytes of records that are landed already."""
+    def _release_content(self, batch: Batch) -> None:
+        """Free the memory of records that are landed already."""
         for part in batch.parts:
-            part.lines = None
+            part.content = None
         self.buffered -= batch.size
         batch.size = 0
 
@@ -500,12 +496,12 @@ class Lane:
         return None
 
     def _has_rejects(self, batch: Batch) -> bool:
-        return bool(batch.rejects) if batch.landed is None else batch.landed.rejected > 0
+        return bool(batch.rejects) if batch.existing is None else batch.existing.rejected > 0
 
     def _finish(self, batch: Batch) -> None:
         """Data and dead letters are durable: free the cell, move the durable offset if it is contiguous (rule 8)."""
         cell = self._queue[batch.cell]
-        cell.flying = None
+        cell.landing = None
         self.in_flight -= 1
         self.buffered -= batch.size
         if not cell.waiting:
@@ -515,21 +511,21 @@ class Lane:
         self._advance()
 
     def _advance(self) -> None:
-        """Move `durable` over everything that is finished without a hole (rule 8)."""
+        """Move `durable` over all finished batches up to the first hole (rule 8)."""
         while self.durable in self._finished:
             self.durable, self._epoch = self._finished.pop(self.durable)
 
     # --- commits out ----------------------------------------------------------
 
     def commit(self) -> Commit | None:
-        """What may be committed now, if that is more than last time (rule 8)."""
+        """The commit that is possible now, if it is beyond the last one (rule 8)."""
         if self.durable <= self._committed:
             return None
         self._committed = self.durable
         return Commit(self.durable, self._epoch)
 
     def commit_failed(self) -> None:
-        """The last commit did not reach Kafka: offer it again."""
+        """The last commit did not reach Kafka: return it again."""
         self._committed = self.start
 
     # --- state for the loop ---------------------------------------------------
@@ -541,27 +537,27 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Something is under way or waits to be: memory will be freed without reading on."""
-        reading = self.open is not None and self.open.landed is not None
+        """Whether a PUT is in flight or waits: memory will be freed without reading on."""
+        reading = self.open is not None and self.open.existing is not None
         return len(self._queue) > reading
 
     @property
-    def settled(self) -> bool:
-        """Every record taken is durable, or is in an object that only lacks our reading the rest of it."""
+    def flushed(self) -> bool:
+        """Whether each record taken is durable, or is in an existing object whose other records are not read yet."""
         if self.open is None:
             return not self._queue
-        return self.open.landed is not None and self.in_flight == 1 and len(self._queue) == 1
+        return self.open.existing is not None and self.in_flight == 1 and len(self._queue) == 1
 
 
 def rows_to_land(batch: Batch) -> list[tuple[int, Any]]:
     """Offsets and rows of a batch's dead letters: exactly the rejects inside its final range (rule 7).
 
-    When the object existed, its content decides, not our own validation: what it does not
-    hold was rejected by its writer. A row is then None where we would have accepted.
+    If the object existed, its content decides, not our own validation: a record that it does not hold was rejected by
+    its writer. The row is None if we would have accepted that record.
     """
-    if batch.landed is None or batch.landed.offsets is None:
+    if batch.existing is None or batch.existing.offsets is None:
         return list(batch.rejects)
-    rows = dict.fromkeys((offset for offset in batch.offsets() if offset not in batch.landed.offsets), None)
     ours = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
     gaps = [(offset, row) for offset, row in batch.rejects if isinstance(row, Gap)]
-    return sorted([*gaps, *((offset, ours.get(offset)) for offset in rows)], key=lambda pair: pair[0])
+    missing = [(offset, ours.get(offset)) for offset in batch.offsets() if offset not in batch.existing.offsets]
+    return sorted([*gaps, *missing], key=lambda pair: pair[0])

@@ -1,9 +1,9 @@
-"""The message: what a valid quote is, and how a bad one is named.
+"""The message: the rules of a valid quote, and the class of each error.
 
     {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
 
-`id` is CoinMarketCap's (BTC 1, ETH 1027, XRP 52), `price` is in US dollars, `last_updated`
-is ISO 8601 (RFC 3339) with a zone. More fields are allowed and kept.
+`id` is CoinMarketCap's (BTC 1, ETH 1027, XRP 52), `price` is in US dollars, `last_updated` is ISO 8601 (RFC 3339)
+with a zone. More fields are allowed and kept.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from operator import itemgetter
+from typing import Annotated, Any, TypeGuard
 
 import msgspec
 from msgspec import Meta
 
-from include.landing import body
+from include.landing.codec import RESERVED_FIELDS
 from include.landing.dead_letter import ErrorClass
 
 MAX_SYMBOL = 32
@@ -24,14 +25,14 @@ MAX_NAME = 200
 MAX_ID = 2**63 - 1
 """The largest BIGINT of the warehouse."""
 AT_ONCE_BYTES = 2**20
-"""Values of more bytes together are looked at one by one, which takes no memory beside them."""
+"""`check` looks at values one by one if they have more bytes together: it then needs no copy of them."""
 
 _Never = Annotated[int, Meta(gt=1, lt=0)]
-"""A type without values: a message that has the field at all does not decode."""
+"""A type without values: a message that has the field does not decode."""
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One quote of one coin. Its fields cannot make cycles: the collector has no business with it."""
+    """One quote of one coin. Its fields cannot make cycles, so the garbage collector need not track it."""
 
     id: Annotated[int, Meta(ge=1, le=MAX_ID)]
     symbol: Annotated[str, Meta(min_length=1, max_length=MAX_SYMBOL)]
@@ -41,7 +42,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class _Received(Quote, frozen=True, kw_only=True, gc=False):
-    """A quote as it comes from the topic: it must not bring the names that landing adds."""
+    """A quote as it comes from the topic: it must not have the fields that landing adds."""
 
     topic_: _Never = msgspec.field(name="_topic", default=0)
     partition_: _Never = msgspec.field(name="_partition", default=0)
@@ -50,29 +51,29 @@ class _Received(Quote, frozen=True, kw_only=True, gc=False):
 
 
 decode = msgspec.json.Decoder(_Received).decode
-"""Bytes to quote; raises one of `_NOT_A_QUOTE`."""
+"""Bytes to quote; raises one of `_DECODING_ERRORS`."""
 _decode_array = msgspec.json.Decoder(list[_Received]).decode
-_NOT_A_QUOTE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class InvalidQuoteError(ValueError):
-    """A message that is no quote; `error_class` is one of the dead letters' classes."""
+    """The message is not a quote; `error_class` is one of the dead letters' classes."""
 
     def __init__(self, error_class: ErrorClass, text: str) -> None:
         super().__init__(text)
         self.error_class: ErrorClass = error_class
 
 
-_AT = re.compile(r"`\$\.([^`\[.]+)")
+_FIELD = re.compile(r"`\$\.([^`\[.]+)")
 _UNREADABLE_TIME = ("Invalid RFC3339", "timezone")
 
 
 def explain(error: Exception) -> InvalidQuoteError:
-    """Which class of rejection a decoding error is."""
+    """The class of a decoding error."""
     text = str(error)
-    place = _AT.search(text)
-    if place and place[1] in body.RESERVED_FIELDS:
-        return InvalidQuoteError("reserved_field", f"field {place[1]} is reserved for the message's place in Kafka")
+    field = _FIELD.search(text)
+    if field and field[1] in RESERVED_FIELDS:
+        return InvalidQuoteError("reserved_field", f"field {field[1]} is reserved for the message's place in Kafka")
     if isinstance(error, UnicodeDecodeError) or "utf-8" in text.lower():
         return InvalidQuoteError("not_utf8", text)
     if not isinstance(error, msgspec.ValidationError):
@@ -88,7 +89,7 @@ def validate(value: bytes | None, max_bytes: int) -> Quote:
     """The quote in a message's value.
 
     Raises:
-        InvalidQuoteError: it is none; says which class and why.
+        InvalidQuoteError: the value is not a quote; names class and reason.
     """
     if not value:
         raise InvalidQuoteError("empty", "the message has no value")
@@ -99,48 +100,66 @@ def validate(value: bytes | None, max_bytes: int) -> Quote:
     try:
         quote = decode(value)
         _check_utf8(value)
-    except _NOT_A_QUOTE as error:
+    except _DECODING_ERRORS as error:
         raise explain(error) from error
     return quote
 
 
-def check(values: Sequence[bytes | None], max_bytes: int) -> tuple[list[bytes], dict[int, InvalidQuoteError]]:
-    """What `validate` says of each value: as `body.bare` makes it, or empty, and by index, ascending, what is wrong."""
-    found = _bare_if_all_valid(values, max_bytes)
-    if found is not None:
-        return found, {}
-    found, errors = [], {}
+def check(values: Sequence[bytes | None], max_bytes: int) -> tuple[Sequence[bytes], dict[int, InvalidQuoteError]]:
+    """`validate` for many values. Returns each as `one_line`, empty if it is invalid, and the errors by index."""
+    if _are_all_valid(values, max_bytes):
+        return values, {}
+    messages, errors = [], {}
     for index, value in enumerate(values):
         try:
             validate(value, max_bytes)
         except InvalidQuoteError as error:
             errors[index] = error
-        found.append(b"" if value is None or index in errors else body.bare(value))
-    return found, errors
+        messages.append(b"" if value is None or index in errors else one_line(value))
+    return messages, errors
 
 
-def _bare_if_all_valid(values: Sequence[Any], max_bytes: int) -> list[bytes] | None:
-    """Values that are all valid, as `body.bare` makes them, in a few passes; None: look at them one by one.
+_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
-    The values, joined and put in brackets, are an array of as many quotes only if each is one quote. What joins them
-    cannot stand in a string, for its line feed; nor in an object, where no brace follows a comma; nor in another array,
-    as no value holds a bracket. So it stands between elements of the one array, and a value is one of them or several.
+
+def one_line(value: bytes) -> bytes:
+    """A valid JSON object from brace to brace. Line breaks can only be between its tokens; they become spaces."""
+    return value.strip().translate(_LINE_BREAKS)
+
+
+def _are_all_valid(values: Sequence[Any], max_bytes: int) -> TypeGuard[Sequence[bytes]]:
+    r"""Whether all are valid and on one line each, as producers write them. False: look at them one by one.
+
+    Decodes `[v1,\nv2,…]` once instead of each value. This is safe because each value begins with a brace, and
+    `,\n{` cannot occur inside a value: a string holds no line feed, an object has no brace after a comma, and no
+    value holds a bracket, so no array. Each separator is therefore between two elements of the one array, and each
+    value is one element or several. As many elements as values means one each.
     """
     try:
         size = sum(map(len, values))
     except TypeError:  # a message has no value
-        return None
-    if size > AT_ONCE_BYTES or (size > max_bytes and max(map(len, values)) > max_bytes):
-        return None
-    joined = body.BETWEEN.join(values)
-    found = None if b"[" in joined else body.split(joined, len(values))
-    if found is None:
-        return None
+        return False
+    if size > AT_ONCE_BYTES or (size > max_bytes and max(map(len, values)) > max_bytes) or not _are_lines(values):
+        return False
+    joined = b",\n".join(values)
     try:
         _check_utf8(joined)
-        return found if len(_decode_array(b"[%b]" % joined)) == len(found) else None
-    except _NOT_A_QUOTE:
-        return None
+        return len(_decode_array(b"[%b]" % joined)) == len(values)
+    except _DECODING_ERRORS:
+        return False
+
+
+_last_byte = itemgetter(-1)
+
+
+def _are_lines(values: Sequence[bytes]) -> bool:
+    """Whether each value is one line from brace to brace, without brackets; an empty one is not."""
+    text = b"".join(values)
+    return (
+        not any(byte in text for byte in (b"\n", b"\r", b"["))
+        and min(values, default=b"") >= b"{"  # no JSON value begins with a larger byte
+        and set(map(_last_byte, values)) == {ord("}")}
+    )
 
 
 def _check_utf8(value: bytes) -> None:

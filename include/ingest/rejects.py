@@ -1,37 +1,49 @@
-"""The dead-letter rows of a batch's rejects."""
+"""The dead-letter rows of rejected messages, and of holes in the offsets."""
 
 from __future__ import annotations
 
-from include.ingest.partition_writer import Gap, Put, rows_to_land
-from include.landing import body
+from include.ingest.partition_writer import Batch, Gap, rows_to_land
+from include.ingest.quote import InvalidQuoteError
+from include.ingest.runs import ConsecutiveMessages
+from include.landing.codec import Codec
 from include.landing.dead_letter import DeadLetter, gap, rejected_message
 
 GAP_TEXT = "no record at these offsets: transaction markers, or records deleted before they were read"
+EARLIER_TEXT = "another version of the consumer landed this range without the message; this one accepts it"
 
 
-def batch_rows(topic: str, put: Put) -> list[DeadLetter]:
+def message_row(topic: str, messages: ConsecutiveMessages, index: int, error: InvalidQuoteError) -> DeadLetter:
+    """The row of a message that is not a quote."""
+    message = messages.messages[index]
+    key = message.key()
+    return rejected_message(
+        topic=topic, partition=messages.partition, offset=messages.offset + index, timestamp=messages.timestamps[index],
+        error_class=error.error_class, error=str(error), key=key.encode() if isinstance(key, str) else key,
+        value=messages.values[index], headers=message.headers(),
+    )  # fmt: skip
+
+
+def batch_rows(topic: str, partition: int, batch: Batch, codec: Codec) -> list[DeadLetter]:
     """The dead-letter rows of a batch: exactly the rejects inside its final range."""
-    batch = put.batch
     rows: list[DeadLetter] = []
     for offset, row in rows_to_land(batch):
         part = batch.part_of(offset)
         index = offset - part.offset
         if isinstance(row, Gap):
-            rows.append(gap(topic, put.partition, row.first, row.last, part.timestamps[index], GAP_TEXT))
+            rows.append(gap(topic, partition, row.first, row.last, part.timestamps[index], GAP_TEXT))
         elif row is None:
-            rows.append(
-                rejected_message(
-                    topic=topic,
-                    partition=put.partition,
-                    offset=offset,
-                    timestamp=part.timestamps[index],
-                    error_class="rejected_earlier",
-                    error="another version of the consumer landed this range without the message; this one accepts it",
-                    key=None,
-                    value=None if part.lines is None else body.unsplice(body.line(part.lines, index)),
-                    headers=None,
-                )
-            )
+            value = None if part.content is None else codec.message(part.content, index)
+            message = rejected_message(
+                topic=topic, partition=partition, offset=offset, timestamp=part.timestamps[index],
+                error_class="rejected_earlier", error=EARLIER_TEXT, key=None, value=value, headers=None,
+            )  # fmt: skip
+            rows.append(message)
         else:
             rows.append(row)
     return rows
+
+
+def classes_of(batch: Batch) -> list[str]:
+    """The error classes of a batch's dead letters."""
+    rows = (row for _, row in rows_to_land(batch))
+    return ["gap" if isinstance(row, Gap) else row.error_class if row else "rejected_earlier" for row in rows]

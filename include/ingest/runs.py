@@ -1,4 +1,4 @@
-"""Runs: what one poll of Kafka returned, as columns that can be worked on many messages at a time."""
+"""Consecutive messages: what one poll of Kafka returned, as columns, so that one call works on many messages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from confluent_kafka import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ConsecutiveMessages:
     """Messages of one partition at consecutive offsets, the first at `offset`, all of one leader epoch.
 
-    `timestamps` are Kafka's, ms since 1970; `values[i]` is None for a message without one.
+    `timestamps` are Kafka's, ms since 1970; `values[i]` is None for a message without a value.
     """
 
     partition: int
@@ -31,8 +31,8 @@ def has_errors(messages: list[Message]) -> bool:
     return any(map(Message.error, messages))
 
 
-def cut(messages: list[Message]) -> Iterator[Run]:
-    """Cut messages, none of them an error, into runs; their order stays."""
+def cut(messages: list[Message]) -> Iterator[ConsecutiveMessages]:
+    """Cut messages without errors into consecutive ones; their order stays."""
     partitions = list(map(Message.partition, messages))
     if partitions and partitions.count(partitions[0]) == len(partitions):
         yield from _of_partition(partitions[0] or 0, messages)
@@ -44,21 +44,21 @@ def cut(messages: list[Message]) -> Iterator[Run]:
         begin = end
 
 
-def _of_partition(partition: int, messages: list[Message]) -> Iterator[Run]:
+def _of_partition(partition: int, messages: list[Message]) -> Iterator[ConsecutiveMessages]:
     offsets: list[Any] = list(map(Message.offset, messages))
     epoch = messages[0].leader_epoch()
     if messages[-1].leader_epoch() == epoch and offsets == list(range(offsets[0], offsets[0] + len(offsets))):
-        yield _run(partition, offsets[0], epoch, messages)  # epochs only grow with the offset
+        yield _columns(partition, offsets[0], epoch, messages)  # epochs only grow with the offset
         return
     epochs = map(Message.leader_epoch, messages)
     begin = 0
     for (epoch, _), group in groupby(zip(epochs, map(sub, offsets, count()), strict=False)):
         end = begin + len(list(group))
-        yield _run(partition, offsets[begin], epoch, messages[begin:end])
+        yield _columns(partition, offsets[begin], epoch, messages[begin:end])
         begin = end
 
 
-def _run(partition: int, offset: int, epoch: int | None, messages: list[Message]) -> Run:
+def _columns(partition: int, offset: int, epoch: int | None, messages: list[Message]) -> ConsecutiveMessages:
     timestamps = list(map(itemgetter(1), map(Message.timestamp, messages)))
     values: list[Any] = list(map(Message.value, messages))
-    return Run(partition, offset, epoch, timestamps, values, messages)
+    return ConsecutiveMessages(partition, offset, epoch, timestamps, values, messages)

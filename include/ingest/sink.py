@@ -1,19 +1,17 @@
 """The sink: carries out the protocol's PUTs against S3, in threads, until each succeeds.
 
-A PUT is create-only. An object that exists is read (metadata; its offsets too when it has
-rejects) and reported as `Landed`. Failures are repeated with jittered exponential delays
-for as long as the assignment lives; nothing is dropped here.
+A PUT is create-only. If the object exists, the sink reads its metadata (and its offsets if it has rejects) and answers
+with an `ExistingObject`. It retries a failed PUT with jittered exponential delays as long as the assignment lives, and
+drops nothing.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
@@ -22,32 +20,26 @@ from obstore.store import S3Store
 from include.ingest.listing import read_metadata, require_topic
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.partition_writer import Answer, Created, Landed, ProtocolError, Put, Step
-from include.landing import body
+from include.ingest.partition_writer import Answer, Created, ExistingObject, ProtocolError, Put, Step
+from include.ingest.rejects import batch_rows
+from include.landing.codec import Codec
 from include.landing.contract import Contract
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 10.0
-CONTENT_TYPES = {".json": "application/json", ".json.gz": "application/gzip"}
-
-Rows = Callable[[Put], Sequence[Any]]
-"""The dead-letter lines of a PUT's batch, as `DeadLetter` rows."""
 
 
 class NotLandedError(OSError):
-    """S3 refused a PUT for a write of the same key that has not landed, and may yet fail: simply try again.
-
-    obstore reports S3's 409, of which this is true, like 412.
-    """
+    """409: another write of this key is in progress and may still fail, so retry. obstore reports it like a 412."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A PUT's outcome, `seconds` after its first attempt began.
+    """The outcome of a PUT, `seconds` after its first attempt began.
 
-    `answer` is None when it was given up with its assignment; `error` stops the partition.
+    `answer` is None if the PUT was abandoned with its assignment; `error` stops the partition.
     """
 
     put: Put
@@ -57,37 +49,39 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where objects go, and who writes them."""
+class Destination:
+    """The place of the objects, their format, and the name of their writer."""
 
     data_prefix: str
     dead_letter_prefix: str
     contract: Contract
+    codec: Codec
     writer: str
 
 
 class Sink:
-    """Worker threads around one store. `answers` is read by the consumer's loop."""
+    """Worker threads for one store. The consumer's loop reads `answers`."""
 
-    def __init__(self, store: S3Store, place: Place, rows: Rows, metrics: ConsumerMetrics, threads: int) -> None:
+    def __init__(self, store: S3Store, destination: Destination, metrics: ConsumerMetrics, threads: int) -> None:
         self.answers: SimpleQueue[Done] = SimpleQueue()
-        self.place = place
         self.last_error = ""
         self._store = store
-        self._rows = rows
+        self._destination = destination
         self._metrics = metrics
         self._log = logger("sink")
         self._inbox: SimpleQueue[Put | None] = SimpleQueue()
         self._closing = threading.Event()
         self._ended: set[tuple[int, int]] = set()
         self._failing: dict[int, float] = {}
-        self._threads = [threading.Thread(target=self._run, name=f"put-{n}", daemon=True) for n in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._run, name=f"put-{number}", daemon=True) for number in range(threads)
+        ]
         for thread in self._threads:
             thread.start()
 
     @property
     def failing_since(self) -> float | None:
-        """Monotonic time of the first failure, in seconds, of the PUT under way that has failed longest; else None."""
+        """Monotonic time (s) of the first failure of the PUT that has failed longest, None if no PUT fails now."""
         return min(list(self._failing.values()), default=None)
 
     def submit(self, put: Put) -> None:
@@ -95,11 +89,11 @@ class Sink:
         self._inbox.put(put)
 
     def abandon(self, partition: int, assignment: int) -> None:
-        """Stop repeating the PUTs of a partition whose assignment ended."""
+        """Stop retrying the PUTs of a partition whose assignment ended."""
         self._ended.add((partition, assignment))
 
     def close(self) -> None:
-        """Give up everything and end the threads."""
+        """Abandon all PUTs and end the threads."""
         self._closing.set()
         for _ in self._threads:
             self._inbox.put(None)
@@ -111,7 +105,7 @@ class Sink:
                 answer = self._until_done(put)
             except ProtocolError as error:
                 self.answers.put(Done(put, None, error=error))
-            except Exception as error:  # noqa: BLE001 - a thread must not die silently: the partition stops with it
+            except Exception as error:  # noqa: BLE001 - a thread must not die silently: its partition stops
                 self._log.exception("PUT failed unexpectedly", partition=put.partition, first_offset=put.batch.first)
                 self.answers.put(Done(put, None, error=ProtocolError(f"unexpected {type(error).__name__}: {error}")))
             else:
@@ -120,12 +114,12 @@ class Sink:
                 self._failing.pop(threading.get_ident(), None)
 
     def _until_done(self, put: Put) -> Answer | None:
-        """Repeat until the object exists; None when its assignment or this sink ends first."""
-        key, payload, attributes = self._object(put)
+        """Retry until the object exists; None if its assignment or this sink ends first."""
+        key, body, attributes = self._object(put)
         delay = FIRST_DELAY_SECONDS
         while not (self._closing.is_set() or (put.partition, put.assignment) in self._ended):
             try:
-                answer = self._once(put, key, payload, attributes)
+                answer = self._once(put, key, body, attributes)
             except (BaseError, OSError) as error:
                 self._failed(error, key)
                 self._closing.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -135,62 +129,55 @@ class Sink:
         return None
 
     def _object(self, put: Put) -> tuple[str, bytes, dict[str, str]]:
-        """Key, body and metadata of a PUT."""
-        batch, contract = put.batch, self.place.contract
+        """Key, body and attributes of a PUT."""
+        batch, destination, contract = put.batch, self._destination, self._destination.contract
         if put.step is Step.DEAD_LETTERS:
             kind: Kind = "dead_letter"
-            rows = [row.to_line() for row in self._rows(put)]
-            prefix, records, rejected = self.place.dead_letter_prefix, 0, len(rows)
-            payload = body.encode(rows, contract.suffix)
+            parts = [row.to_line() for row in batch_rows(contract.topic, put.partition, batch, destination.codec)]
+            prefix, records, rejected = destination.dead_letter_prefix, 0, len(parts)
         else:
             kind = "crypto_data"
-            prefix, records, rejected = self.place.data_prefix, batch.accepted(), len(batch.rejects)
-            payload = body.encode(batch.lines(), contract.suffix)
+            parts = batch.contents()
+            prefix, records, rejected = destination.data_prefix, batch.accepted(), len(batch.rejects)
         metadata = ObjectMetadata(
-            topic=contract.topic,
-            topic_id=contract.topic_id,
-            partition=put.partition,
-            first_offset=batch.first,
-            last_offset=batch.last,
-            records=records,
-            rejected=rejected,
-            writer=self.place.writer,
-        )
+            topic=contract.topic, topic_id=contract.topic_id, partition=put.partition, first_offset=batch.first,
+            last_offset=batch.last, records=records, rejected=rejected, writer=destination.writer,
+        )  # fmt: skip
         key = object_key(prefix, kind, put.partition, batch.first, batch.timestamp, contract.suffix)
-        attributes = metadata.to_attributes() | {"Content-Type": CONTENT_TYPES[contract.suffix]}
-        return key, payload, attributes
+        attributes = metadata.to_attributes() | {"Content-Type": destination.codec.content_type}
+        return key, destination.codec.encode(parts), attributes
 
-    def _once(self, put: Put, key: str, payload: bytes, attributes: dict[str, str]) -> Answer:
+    def _once(self, put: Put, key: str, body: bytes, attributes: dict[str, str]) -> Answer:
         """One attempt (rule 6).
 
         Raises:
-            NotLandedError: an object was reported that is not there (rule 6).
-            BaseError, OSError: it failed; a PUT answered 404 too, whose bucket is gone.
+            NotLandedError: S3 reports an object that is not there (rule 6).
+            BaseError, OSError: the attempt failed; also a PUT that is answered 404, since its bucket does not exist.
         """
         try:
-            obstore.put(self._store, key, payload, mode="create", attributes=attributes, use_multipart=False)
+            obstore.put(self._store, key, body, mode="create", attributes=attributes, use_multipart=False)
         except AlreadyExistsError:
             try:
                 if put.step is Step.DATA:
                     return self._existing(key)
-                # Its range is fixed by the data object: whoever of this topic wrote it wrote the same rows.
-                require_topic(key, read_metadata(self._store, key), self.place.contract.topic_id)
+                # The data object fixes its range, so every writer of this topic writes the same rows.
+                require_topic(key, read_metadata(self._store, key), self._destination.contract.topic_id)
             except (NotFoundError, FileNotFoundError) as error:  # obstore 0.12 raises the latter
                 raise NotLandedError(key) from error
         return Created()
 
-    def _existing(self, key: str) -> Landed:
-        """What the object that was first holds."""
+    def _existing(self, key: str) -> ExistingObject:
+        """The range of the object that is there, and its offsets if it has rejects."""
         metadata = read_metadata(self._store, key)
         self._metrics.found.inc()
         offsets = None
         if metadata.rejected:
             try:
-                rows = body.decode(bytes(obstore.get(self._store, key).bytes()), self.place.contract.suffix)
+                rows = self._destination.codec.decode(bytes(obstore.get(self._store, key).bytes()))
             except ValueError as error:
                 raise ProtocolError(f"{key}: {error}") from error
             offsets = frozenset(int(row["_offset"]) for row in rows)
-        return Landed(
+        return ExistingObject(
             metadata.topic_id, metadata.partition, metadata.first_offset, metadata.last_offset, metadata.rejected,
             offsets,
         )  # fmt: skip

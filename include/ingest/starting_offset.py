@@ -8,84 +8,88 @@ from typing import TypeAlias
 from include.ingest.partition_writer import ProtocolError
 from include.landing.cells import Cells
 
-MARK = "crypto-lakehouse/1"
-"""Begins the metadata of every commit of ours."""
+OWNER = "crypto-lakehouse/1"
+"""Begins the metadata of every commit of this program."""
 
 
-def commit_mark(topic_id: str) -> str:
-    """The metadata of a commit: whose it is, and of which topic."""
-    return f"{MARK} {topic_id}"
+def commit_metadata(topic_id: str) -> str:
+    """The metadata of our commits: the program that made them, and the topic."""
+    return f"{OWNER} {topic_id}"
 
 
 class ForeignCommitError(ProtocolError):
     """The group has a commit that this program did not make."""
 
 
-Stretch: TypeAlias = tuple[int, int]
-"""First and last offset (inclusive) of what an operator gave up with `adopt`."""
+OffsetRange: TypeAlias = tuple[int, int]
+"""First and last offset (inclusive)."""
 
 WINDOW_CELLS_A_PUT = 4
 """Cells of the window for each PUT in flight, so that one slow PUT does not leave the others idle."""
 MAX_WINDOW_CELLS = WINDOW_CELLS_A_PUT * 64
-"""With the largest CONSUMER_PARALLEL_PUTS: objects may be missing only among the last so many cells."""
+"""The window with the largest CONSUMER_PARALLEL_PUTS: objects may be missing only in this many last cells."""
 
 
 def start_from_commit(partition: int, offset: int, metadata: str | None, topic_id: str) -> int | None:
-    """Where to start after a commit, None when there is none (a negative offset).
+    """Where to start after a commit, None if there is no commit (a negative offset).
 
     Raises:
-        ForeignCommitError: the commit does not bear our mark, so nothing says that all before it is landed.
+        ForeignCommitError: the commit has other metadata than ours, so records before it may not be landed.
     """
     if offset < 0:
         return None
-    if metadata != commit_mark(topic_id):
+    if metadata != commit_metadata(topic_id):
         raise ForeignCommitError(
             f"partition {partition}: the group's commit {offset} has metadata {metadata!r}, expected "
-            f"{commit_mark(topic_id)!r}: it was not made by this program, so records before it may never have been "
+            f"{commit_metadata(topic_id)!r}: it was not made by this program, so records before it may never have been "
             "landed. Use another KAFKA_GROUP, or adopt it with: python -m include.ingest adopt"
         )
     return offset
 
 
-def still_given_up(stretches: Collection[Stretch], landed: Collection[int]) -> list[Stretch]:
-    """Those in which no object begins: another was landed after all, since the commit behind its gap row failed."""
-    return [(first, last) for first, last in stretches if not any(first <= offset <= last for offset in landed)]
+def still_skipped(skipped: Collection[OffsetRange], landed: Collection[int]) -> list[OffsetRange]:
+    """The skipped ranges in which no object begins.
+
+    The other ranges were landed after all: the commit after their gap row failed.
+    """
+    return [(first, last) for first, last in skipped if not any(first <= offset <= last for offset in landed)]
 
 
 def complete_to(
-    landed: Collection[int], given_up: Collection[Stretch], cells: Cells, log_start: int, window_cells: int
+    landed: Collection[int], skipped: Collection[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
     """An offset before which nothing is missing, by S3 alone; the arguments are those of `start_without_commit`.
 
-    A writer goes less than `window_cells` cells beyond the first one that it has not finished. So nothing is missing
-    before an object that begins that many cells before the last one, or more; nor before the end of what was given
-    up. The last such place is the answer. The object after it is none: what lies between may be missing. Where there
-    is no such place, anything may be missing, from the log's start on.
+    A writer goes less than `window_cells` cells beyond the first cell that it has not finished. So nothing is missing
+    before an object that begins at least that many cells before the last object, and nothing before the end of a
+    skipped range. The last such place is the answer. The object after it is not such a place: records between the two
+    may be missing. Without such a place anything may be missing, from the log's start on.
     """
     horizon = cells.rank(max(landed)) - window_cells if landed else -1
     places = [offset for offset in landed if cells.rank(offset) <= horizon]
-    places += [last + 1 for _, last in still_given_up(given_up, landed)]
+    places += [last + 1 for _, last in still_skipped(skipped, landed)]
     return max(places) if places else min([log_start, *landed])
 
 
 def start_without_commit(
     partition: int,
     landed: Collection[int],
-    given_up: Collection[Stretch],
+    skipped: Collection[OffsetRange],
     cells: Cells,
     log_start: int,
     window_cells: int = MAX_WINDOW_CELLS,
 ) -> int:
-    """Where to start without a commit: nothing is missing before it, and nothing behind it is landed a second time.
+    """Where to start without a commit: nothing is missing before it, and nothing after it is landed a second time.
 
-    `landed` are the first offsets of the partition's objects in S3, `given_up` what `adopt` gave up. From an object's
-    beginning and from behind what was given up the keys that exist are formed again, since their writer began there
-    too. From the log's start they are if the first object begins a cell: no batch from before it reaches into it.
+    `landed` are the first offsets of the partition's objects in S3. `skipped` are the ranges that `adopt` skipped.
+    A writer that begins at an object's first offset, or after a skipped range, forms the keys that exist again, since
+    their writer began there too. From the log's start it does so if the first object begins a cell: then no batch from
+    before the object reaches into it.
 
     Raises:
-        ProtocolError: what is missing cannot be read any more, or landing it could land more a second time.
+        ProtocolError: missing records cannot be read any more, or landing them could land others a second time.
     """
-    start = complete_to(landed, given_up, cells, log_start, window_cells)
+    start = complete_to(landed, skipped, cells, log_start, window_cells)
     first = min(landed, default=start)
     adopt = f"see what is missing and go on with python -m include.ingest adopt --partition {partition}"
     if start < log_start:

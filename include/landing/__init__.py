@@ -1,5 +1,5 @@
-"""The landing contract: what a file in the bucket is called, holds and promises.
+"""The landing contract: names, content and guarantees of the files in the bucket (docs/landing-contract.md).
 
-Written by the consumer (`include.ingest`), read by the monitor (`include.monitoring`), the
-warehouse (`include/dbt`) and the tests. Docs: docs/landing-contract.md.
+The consumer (`include.ingest`) writes them; the monitor (`include.monitoring`) and the warehouse (`include/dbt`) read
+them.
 """

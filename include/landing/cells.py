@@ -1,9 +1,8 @@
-"""Cells: the fixed stretches of a partition that no file may cross.
+"""Cells: the fixed offset ranges of a partition that no file may cross.
 
-Two consumers that read the same partition at different times (one crashed, one stalled)
-cut it into files differently; inside a cell files follow one another one at a time, and
-no file crosses a cell's end, so their cuts can never overlap. The size is pinned by the
-contract object, see `include.landing.contract` and docs/exactly-once.md.
+Two consumers that read the same partition at different times (one crashed, one stalled) cut it into files differently.
+Their files cannot overlap: inside a cell one file is written after the other, and no file crosses a cell's end. The
+contract object fixes the size, see `include.landing.contract` and docs/exactly-once.md.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 class Cells:
     """The cells of one partition: from offset `starts[i]` on they hold `sizes[i]` offsets each.
 
-    `starts` ascends from 0. More than one entry means that the size was changed by
-    `resize-cells`; the last cell before a new start is cut short there.
+    `starts` ascends from 0. There are several entries if `resize-cells` has changed the size. The last cell before a
+    new start is cut short there.
     """
 
     starts: tuple[int, ...]
@@ -29,7 +28,7 @@ class Cells:
         return cls((0,), (size,))
 
     def bounds(self, offset: int) -> tuple[int, int]:
-        """First offset of the cell that holds `offset`, and the first offset behind it."""
+        """First offset of the cell that holds `offset`, and the first offset after the cell."""
         span = bisect_right(self.starts, offset) - 1
         start, size = self.starts[span], self.sizes[span]
         first = offset - (offset - start) % size
@@ -39,7 +38,7 @@ class Cells:
         return first, end
 
     def rank(self, offset: int) -> int:
-        """How many cells lie before the one that holds `offset`."""
+        """Number of cells before the cell that holds `offset`."""
         span = bisect_right(self.starts, offset) - 1
         before = 0
         for index in range(span):

@@ -1,9 +1,8 @@
-"""The contract object: what every writer of a prefix must agree on, for ever.
+"""The contract object: facts that all writers of a prefix must agree on.
 
-It is created once (`If-None-Match: *`) by the first consumer and read again at every
-assignment. A writer that differs in any point refuses to start: two topics in one
-prefix, a topic deleted and recreated, gzip switched on across a crash or another cell
-size would each lose or double data without anybody noticing.
+The first consumer creates it once (`If-None-Match: *`); every consumer reads it again at each assignment. A writer
+that differs in any point refuses to start. Two topics in one prefix would lose or double data unnoticed; so would a
+recreated topic, gzip switched on across a crash, or another cell size.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from typing import Any
 import msgspec
 
 from include.landing.cells import Cells
-from include.landing.layout import Suffix
+from include.landing.codec import Suffix
 
 CONTRACT_VERSION = 1
 KEY_VERSION = 1
 """Version of `layout.object_key`; a change of the function needs a new prefix."""
 
 NO_TOPIC_ID = "none"
-"""Topic id on a broker that knows none (CONSUMER_ALLOW_MISSING_TOPIC_ID)."""
+"""Topic id on a broker that has no topic ids (CONSUMER_ALLOW_MISSING_TOPIC_ID)."""
 
 
 class ContractError(RuntimeError):
-    """The prefix belongs to something else than what this writer would land; names both values."""
+    """The prefix belongs to something else than this writer would land; names both values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,9 @@ class Contract:
         return replace(self, cells=(*self.cells, CellSize(size, dict(log_ends))))
 
     def check(self, mine: Contract) -> None:
-        """Compare with what a starting writer would have written.
+        """Compare with `mine`, the contract that a starting writer would create.
 
-        The cell size is not compared: the contract's is used. It only has to be large
-        enough for the writer's batches, which the consumer checks.
+        The cell size is not compared: the writer uses the contract's. The consumer checks that its batches fit.
 
         Raises:
             ContractError: they differ; names field, both values and the remedy.
@@ -90,7 +88,7 @@ class Contract:
         """Read the object's body.
 
         Raises:
-            ContractError: it is no contract.
+            ContractError: the object is not a contract.
         """
         try:
             contract: Contract = msgspec.json.decode(body, type=cls)
@@ -103,7 +101,7 @@ class Contract:
 
 _OTHER_LAYOUT = "use another S3_DATA_PREFIX and S3_DEAD_LETTER_PREFIX"
 _OTHER_OFFSETS = "use another S3_DATA_PREFIX, S3_DEAD_LETTER_PREFIX and S3_STATE_PREFIX"
-"""The state prefix remembers by partition and offset which dead letters were replayed."""
+"""The state prefix holds, by partition and offset, which dead letters were replayed."""
 _REMEDIES: dict[str, str] = {
     "contract_version": "run the version of this program that wrote it",
     "topic": f"{_OTHER_OFFSETS}, one prefix holds one topic",
@@ -117,10 +115,4 @@ _REMEDIES: dict[str, str] = {
 
 def summary(contract: Contract) -> dict[str, Any]:
     """The contract for a log line."""
-    return {
-        "topic": contract.topic,
-        "topic_id": contract.topic_id,
-        "cluster_id": contract.cluster_id,
-        "cell_size": contract.cell_size,
-        "suffix": contract.suffix,
-    }
+    return {name: getattr(contract, name) for name in ("topic", "topic_id", "cluster_id", "cell_size", "suffix")}

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from include.assets import coins
 from include.catalogue import LAYERS
-from include.landing.body import decode
+from include.landing.codec import CODECS
 from include.landing.layout import parse_key
 from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
@@ -145,8 +145,9 @@ class Observer:
 
     def _read(self, name: str) -> int:
         """The offset after a landed file; keeps the file's prices."""
-        landed = self._s3.get_object(Bucket=self._storage.bucket, Key=name)
-        for record in decode(landed["Body"].read(), ".json.gz" if name.endswith(".gz") else ".json"):
+        landed, key = self._s3.get_object(Bucket=self._storage.bucket, Key=name), parse_key(name)
+        assert key is not None  # as `_landed` has seen
+        for record in CODECS[key.suffix].decode(landed["Body"].read()):
             self._prices[record["symbol"]] = record["price"]
         return int(landed["Metadata"]["last-offset"]) + 1
 

@@ -15,7 +15,7 @@ from time import monotonic, sleep
 
 import boto3
 
-from include.ingest.consumer import LANES_DIFFER
+from include.ingest.consumer import ASSIGNMENT_DIFFERS
 from include.ingest.topic import ensure_topic
 from include.local import broker
 from include.settings import KafkaSettings
@@ -115,8 +115,8 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
         verdict = check(s3, bucket, load.acknowledged)
         if missing:
             verdict.errors.append(f"not committed within 120 s: {missing}")
-        if any(LANES_DIFFER in consumer.log.read_text() for consumer in consumers):
-            verdict.errors.append(f"a consumer said: {LANES_DIFFER}")
+        if any(ASSIGNMENT_DIFFERS in consumer.log.read_text() for consumer in consumers):
+            verdict.errors.append(f"a consumer said: {ASSIGNMENT_DIFFERS}")
         if any(exits):
             verdict.errors.append(f"exit statuses {exits}")
         return Outcome(seed, verdict, done, proxy.counts, monotonic() - started)

@@ -19,18 +19,15 @@ import pytest
 # The names of this version. After a change of names only these imports and the class Writer change.
 from include.ingest.listing import Listing, read_metadata
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.partition_writer import Lane as PartitionWriter
-from include.ingest.partition_writer import Limits
+from include.ingest.partition_writer import Limits, PartitionWriter
 from include.ingest.quote import check
-from include.ingest.rejects import batch_rows
 from include.ingest.replay.choice import Filter, dead_letter_id, read_dead_letters
 from include.ingest.replay.kafka_log import REPLAY_HEADER
 from include.ingest.replay.replay import Marker, Replay
-from include.ingest.sink import Place, Sink
-from include.ingest.starting_offset import commit_mark as commit_metadata
-from include.ingest.starting_offset import start_from_commit, start_without_commit
+from include.ingest.sink import Destination, Sink
+from include.ingest.starting_offset import commit_metadata, start_from_commit, start_without_commit
 from include.ingest.store import agree, read_contract, replace_contract
-from include.landing import body
+from include.landing.codec import CODECS
 from include.landing.contract import CellSize, Contract, ContractError
 from include.landing.dead_letter import DeadLetter, rejected_message
 from include.landing.layout import object_key, parse_key
@@ -49,7 +46,7 @@ class Writer:
     """Lands messages of one partition, as the consumer does it."""
 
     def __init__(self, bucket: Any, partition: int, start: int, suffix: Any = ".json") -> None:
-        contract = agree(bucket, "crypto_data/", contract_of(suffix, 10))
+        contract, codec = agree(bucket, "crypto_data/", contract_of(suffix, 10)), CODECS[suffix]
         self._partition = partition
         self._writer = PartitionWriter(
             TOPIC_ID,
@@ -58,10 +55,11 @@ class Writer:
             start,
             contract.cells_of(partition),
             Limits(records=10, size_bytes=4096, age_seconds=60.0, window_cells=4),
-            body.line_start(TOPIC, partition),
+            codec,
+            codec.prefix(TOPIC, partition),
         )
-        place = Place("crypto_data/", "dead_letter/", contract, "consumer-0:17")
-        self._sink = Sink(bucket, place, lambda put: batch_rows(TOPIC, put), ConsumerMetrics(), 1)
+        destination = Destination("crypto_data/", "dead_letter/", contract, codec, "consumer-0:17")
+        self._sink = Sink(bucket, destination, ConsumerMetrics(), 1)
 
     def land(self, messages: Sequence[Message]) -> None:
         """Land the messages, and close the batch after them."""
@@ -77,7 +75,7 @@ class Writer:
             assert done.answer is not None
             following = self._writer.answer(put, done.answer)
             puts += [*([following] if following else []), *self._writer.puts()]
-        assert self._writer.settled
+        assert self._writer.flushed
 
     def _take(self, offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Any) -> None:
         quotes, errors = check([value], 400)
@@ -337,7 +335,7 @@ def test_the_metadata_of_an_object_are_read_and_made_again(name: str, key: str) 
 @pytest.mark.parametrize(("name", "key"), ALL)
 def test_an_object_has_as_many_rows_as_its_metadata_say(name: str, key: str) -> None:
     _, _, first, last, records, rejected, _ = (LANDED | ZIPPED)[key]
-    rows = body.decode(files(name)[key], CONTRACTS[name].suffix)
+    rows = CODECS[CONTRACTS[name].suffix].decode(files(name)[key])
     assert len(rows) == (rejected if key.startswith("dead_letter/") else records)
     assert all(first - 2 <= row["_offset"] <= last for row in rows)  # the largest hole before an object has two
 
@@ -345,7 +343,7 @@ def test_an_object_has_as_many_rows_as_its_metadata_say(name: str, key: str) -> 
 @pytest.mark.parametrize("name", ["plain", "gzip"])
 def test_the_rows_of_a_data_object_are_read(name: str) -> None:
     (key,) = (key for key in files(name) if "crypto_data_20-15-07_p00000" in key)
-    assert body.decode(files(name)[key], CONTRACTS[name].suffix) == [
+    assert CODECS[CONTRACTS[name].suffix].decode(files(name)[key]) == [
         {
             "_topic": "selected_crypto_data",
             "_partition": 0,
@@ -460,12 +458,12 @@ def test_a_listing_finds_objects_and_what_an_operator_gave_up(listing: Listing) 
     assert listing.first_offsets(0) == [4200, 4203, 4206, 4210, 4214]
     assert listing.first_offsets(1) == [99_999_997, 99_999_998, 100_000_000]
     assert listing.first_offsets(2) == [0]
-    assert [listing.given_up(partition) for partition in (0, 1, 2)] == [[], [], [(3, 499)]]
+    assert [listing.skipped(partition) for partition in (0, 1, 2)] == [[], [], [(3, 499)]]
 
 
 def test_a_partition_without_a_commit_starts_after_what_was_given_up(listing: Listing) -> None:
     cells = CONTRACTS["plain"].cells_of(2)
-    start = start_without_commit(2, listing.first_offsets(2), listing.given_up(2), cells, log_start=500)
+    start = start_without_commit(2, listing.first_offsets(2), listing.skipped(2), cells, log_start=500)
     assert start == 500
 
 
@@ -494,9 +492,9 @@ NOT_JSON = DeadLetter(
     last_offset=4203,
     error_class="not_json",
     error="JSON is malformed: invalid character (byte 4)",
-    key="QlRD",
-    payload="bm8gcXVvdGUgYXQgYWxs",
-    headers=[("source", "cHJvYmU="), ("trace", None)],
+    key=b"BTC",
+    payload=b"no quote at all",
+    headers=[("source", b"probe"), ("trace", None)],
     rejected_at=at("2025-11-23T20:15:09.251430"),
 )
 GAPS = {
@@ -545,20 +543,20 @@ def test_dead_letters_of_every_class_are_read(bucket: Bucket, settings: Any) -> 
 def test_a_dead_letter_keeps_the_message(bucket: Bucket, settings: Any) -> None:
     letter = dead_letters(bucket, settings)[4203]
     assert letter == NOT_JSON
-    assert (letter.payload_bytes(), letter.key_bytes()) == (b"no quote at all", b"BTC")
-    assert letter.header_pairs() == [("source", b"probe"), ("trace", None)]
+    assert (letter.payload, letter.key) == (b"no quote at all", b"BTC")
+    assert letter.headers == [("source", b"probe"), ("trace", None)]
 
 
 @pytest.mark.parametrize("key", GAPS)
 def test_a_gap_is_read(key: str) -> None:
-    assert DeadLetter.from_row(body.decode(files("plain")[key], ".json")[0]) == GAPS[key]
+    assert DeadLetter.from_row(CODECS[".json"].decode(files("plain")[key])[0]) == GAPS[key]
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, key in ALL if key.startswith("dead_letter/")])
 def test_dead_letters_are_written_back_byte_for_byte(name: str, key: str) -> None:
-    data, suffix = files(name)[key], CONTRACTS[name].suffix
-    lines = [DeadLetter.from_row(row).to_line() for row in body.decode(data, suffix)]
-    assert unzipped({key: body.encode(lines, suffix)}) == unzipped({key: data})
+    data, codec = files(name)[key], CODECS[CONTRACTS[name].suffix]
+    lines = [DeadLetter.from_row(row).to_line() for row in codec.decode(data)]
+    assert unzipped({key: codec.encode(lines)}) == unzipped({key: data})
 
 
 class Topic:

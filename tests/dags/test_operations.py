@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
-from include.landing import body
+from include.landing.body import PLAIN
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import object_key
 from tests.airflow_connections import aws_connection, kafka_connection
@@ -80,7 +80,7 @@ def test_dead_letters_are_listed_then_replayed_once_each(
             for number, value in enumerate(values)
         ]
         key = object_key("dead_letter/", "dead_letter", 0, first, now)
-        content = body.encode([dead_letter.to_line() for dead_letter in dead_letters], ".json")
+        content = PLAIN.encode([dead_letter.to_line() for dead_letter in dead_letters])
         boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=bytes(content))
 
     def run_of(**params: Any) -> tuple[str, dict[str, int] | None]:

@@ -17,7 +17,8 @@ from typing import Any
 import obstore
 from obstore.store import S3Store
 
-from include.landing.body import bare, encode, join, line_start
+from include.ingest.quote import one_line
+from include.landing.body import PLAIN
 from include.landing.dead_letter import ErrorClass, rejected_message
 from include.landing.layout import object_key
 
@@ -54,7 +55,8 @@ class Message:
 
     def record(self) -> bytes:
         """The landed line: the coordinates, then the payload."""
-        return join(line_start(TOPIC, self.partition), self.offset, [self.timestamp_ms], [bare(self.payload)])
+        prefix = PLAIN.prefix(TOPIC, self.partition)
+        return PLAIN.join(prefix, self.offset, [self.timestamp_ms], [one_line(self.payload)])
 
     def dead_letter(self) -> bytes:
         """The line of a refused message."""
@@ -113,10 +115,10 @@ class LandedTopic:
             first = batch[0]
             place = (first.partition, first.offset, first.timestamp_ms)
             good = [message.record() for message in batch if message.error is None]
-            yield object_key("crypto_data/", "crypto_data", *place), encode(good, ".json")
+            yield object_key("crypto_data/", "crypto_data", *place), PLAIN.encode(good)
             dead_letters = [message.dead_letter() for message in batch if message.error is not None]
             if dead_letters:
-                yield object_key("dead_letter/", "dead_letter", *place), encode(dead_letters, ".json")
+                yield object_key("dead_letter/", "dead_letter", *place), PLAIN.encode(dead_letters)
 
     def land(self, store: S3Store, partitions: set[int] | None = None) -> list[str]:
         """Land the messages that have not landed yet; returns the keys."""

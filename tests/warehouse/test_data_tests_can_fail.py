@@ -19,7 +19,7 @@ from typing import Any
 import obstore
 import pytest
 
-from include.landing.body import encode
+from include.landing.body import PLAIN
 from tests.warehouse.landed_topic import open_bucket
 from tests.warehouse.warehouse import Result, Warehouse, reported
 
@@ -70,7 +70,7 @@ def landed(warehouse: Warehouse, damages: Iterable[Break]) -> Iterator[None]:
     keys = [warehouse.query(damage.lands)[0][0].split("/", 3)[3] for damage in damages if damage.lands]
     store = open_bucket(warehouse.bucket, warehouse.endpoint)
     for key in keys:
-        obstore.put(store, key, encode([], ".json"))
+        obstore.put(store, key, PLAIN.encode([]))
     try:
         yield
     finally:
@@ -316,7 +316,7 @@ def test_a_file_that_landed_after_the_last_load_is_no_fault(
     newest = warehouse.query(f"select max_by(source_file, kafka_offset) from {RAW}")[0][0]
     earlier = re.sub(r"(?<=_o)\d+", lambda offset: f"{int(offset[0]) - 1:020}", newest).split("/", 3)[3]
     store = open_bucket(warehouse.bucket, warehouse.endpoint)
-    obstore.put(store, earlier, encode([b'{"_topic": "late"}'], ".json"))
+    obstore.put(store, earlier, PLAIN.encode([b'{"_topic": "late"}']))
     try:
         results = warehouse.dbt("test", "--select", "assert_bronze_has_each_line_of_its_files", *WHOLE_FILES)
     finally:

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 import obstore
 from obstore.store import ObjectStore
 
-from include.landing import body
+from include.landing.codec import CODECS, Suffix
 from include.landing.dead_letter import DeadLetter
-from include.landing.layout import ObjectKey, Suffix, parse_key
+from include.landing.layout import ObjectKey, parse_key
 from include.settings import StorageSettings
 
 
@@ -79,10 +79,7 @@ def _rows(content: bytes, suffix: Suffix) -> list[DeadLetter]:
     Raises:
         ValueError: it is not a dead-letter object, or holds invalid base64.
     """
-    rows = [DeadLetter.from_row(row) for row in body.decode(content, suffix)]
-    for row in rows:
-        row.payload_bytes(), row.key_bytes(), row.header_pairs()
-    return rows
+    return [DeadLetter.from_row(row) for row in CODECS[suffix].decode(content)]
 
 
 def dead_letter_id(dead_letter: DeadLetter) -> str:
@@ -93,5 +90,5 @@ def dead_letter_id(dead_letter: DeadLetter) -> str:
 def summary(dead_letter: DeadLetter, width: int = 80) -> tuple[str, str, str, str]:
     """A row of a listing: id, time, class, and the first `width` characters of error text and payload."""
     time = datetime.fromtimestamp(dead_letter.timestamp / 1000, UTC).isoformat(timespec="seconds")
-    payload = (dead_letter.payload_bytes() or b"").decode(errors="backslashreplace")
+    payload = (dead_letter.payload or b"").decode(errors="backslashreplace")
     return dead_letter_id(dead_letter), time, dead_letter.error_class, f"{dead_letter.error} | {payload}"[:width]

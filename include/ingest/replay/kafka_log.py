@@ -57,14 +57,10 @@ class KafkaTopic:
             if error is not None:
                 failures.append(error)
 
-        headers: list[tuple[str, str | bytes | None]] = [*dead_letter.header_pairs(), _replay_header(dead_letter)]
+        headers: list[tuple[str, str | bytes | None]] = [*dead_letter.headers, _replay_header(dead_letter)]
         try:
             self._producer.produce(
-                dead_letter.topic,
-                dead_letter.payload_bytes(),
-                dead_letter.key_bytes(),
-                headers=headers,
-                on_delivery=delivered,
+                dead_letter.topic, dead_letter.payload, dead_letter.key, headers=headers, on_delivery=delivered
             )
         except KafkaException as error:  # librdkafka refuses a message above its message.max.bytes
             failures.append(error.args[0])

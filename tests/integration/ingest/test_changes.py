@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from include.ingest import consumer
+from include.ingest.factory import build_consumer
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.store import open_store
 from include.settings import load as load_settings
@@ -136,7 +137,7 @@ def test_a_group_with_expired_commits_continues_from_landed_files(stage: Stage) 
     assert verdict(stage, *loads).errors == []
 
 
-def test_a_partition_that_is_assigned_and_forgotten_is_joined_anew(
+def test_a_partition_that_is_assigned_and_forgotten_is_joined_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in (stage.environment | {"CONSUMER_BATCH_AGE_SECONDS": "0.5"}).items():
@@ -144,15 +145,15 @@ def test_a_partition_that_is_assigned_and_forgotten_is_joined_anew(
     monkeypatch.setattr(consumer, "PROGRESS_SECONDS", 1.0)
     settings = load_settings()
     store = open_store(settings.storage, settings.aws)
-    ours = consumer.Consumer(settings, store, store, ConsumerMetrics())
+    ours = build_consumer(settings, store, store, ConsumerMetrics())
     thread = Thread(target=ours.run, daemon=True)
     thread.start()
     loads = [stage.load(400)]
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
-    ours._lanes = {number: lane for number, lane in ours._lanes.items() if number > 0}  # as if 0 was never told of
+    ours._writers = {number: writer for number, writer in ours._writers.items() if number > 0}  # 0 is forgotten
     loads.append(stage.load(400))
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     ours.stop()
     thread.join(30)
-    assert consumer.LANES_DIFFER in capsys.readouterr().out
+    assert consumer.ASSIGNMENT_DIFFERS in capsys.readouterr().out
     assert verdict(stage, *loads).errors == []

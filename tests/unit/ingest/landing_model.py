@@ -1,15 +1,13 @@
 """A small world around the real protocol code, searched for histories that lose or double a record.
 
-One partition, two writers. Every step is atomic: the log grows, a writer is assigned,
-reads one record, closes its batch, S3 carries out one PUT (which may arrive long after
-its writer is gone), a commit, and the faults: crash, stall (the group moves on, the
-writer does not know), graceful revocation, a lost answer, a commit of who is no longer the
-owner, the commits' end. `search` visits every history up to the given numbers of faults;
-`wander` takes seeded random ones through larger worlds.
+There are one partition and two writers. Every step is atomic: the log grows; a writer is assigned, reads one record,
+closes its batch or commits; S3 carries out one PUT, perhaps long after its writer ended. The faults are a crash, a
+stall (the group moves on, and the writer does not know), a graceful revocation, a lost answer, a commit of a former
+owner, and the end of all commits. `search` visits every history up to the given numbers of faults. `wander` takes
+seeded random ones through larger worlds.
 
-The writers are `include.ingest.partition_writer.Lane`, start where `start_from_commit` or
-`start_without_commit` says, and agree on `include.landing.contract.Contract`; only
-Kafka and S3 are modelled.
+The writers are `include.ingest.partition_writer.PartitionWriter`. They start where `start_from_commit` or
+`start_without_commit` says, and agree on `include.landing.contract.Contract`. Only Kafka and S3 are modelled.
 """
 
 from __future__ import annotations
@@ -24,11 +22,11 @@ from include.ingest import adoption
 from include.ingest.partition_writer import (
     Batch,
     Created,
+    ExistingObject,
     Gap,
-    Landed,
-    Lane,
     Limits,
     Part,
+    PartitionWriter,
     ProtocolError,
     Put,
     Step,
@@ -37,11 +35,12 @@ from include.ingest.partition_writer import (
 )
 from include.ingest.starting_offset import (
     ForeignCommitError,
-    commit_mark,
+    commit_metadata,
     complete_to,
     start_from_commit,
     start_without_commit,
 )
+from include.landing.body import PLAIN, JsonArray
 from include.landing.cells import Cells
 from include.landing.contract import CellSize, Contract, ContractError
 
@@ -51,14 +50,14 @@ MINE = Contract("cluster", "t", TOPIC_ID, ".json", "read_committed", (CellSize(2
 
 @dataclass(frozen=True)
 class Rules:
-    """What the world around the lane does by the rules; each may be switched off."""
+    """The rules of the world around the writer; each may be switched off."""
 
-    lane: type[Lane] = Lane
+    writer: type[PartitionWriter] = PartitionWriter
     check_contract: bool = True
     key_from_record: bool = True
     create_only: bool = True
     content_decides: bool = True
-    check_mark: bool = True
+    check_metadata: bool = True
     reset_is_error: bool = True
     place: Callable[..., int] = start_without_commit
     resize_needs_stop: bool = True
@@ -104,7 +103,7 @@ class World:
         self.high = setup.log_at_start
         self.low = 0
         self.commit = -1
-        self.mark: str | None = None
+        self.metadata: str | None = None
         self.promised_from = self.adopted_from = 0
         self.given_up: list[tuple[int, int]] = []
         self.letters_given_up: list[tuple[int, int]] = []
@@ -112,7 +111,7 @@ class World:
         self.contract: Contract | None = None
         self.data: dict[tuple[int, str], tuple[int, frozenset[int], int]] = {}
         self.letters: dict[int, frozenset[int]] = {}
-        self.lanes: list[Lane | None] = [None, None]
+        self.writers: list[PartitionWriter | None] = [None, None]
         self.net: list[tuple[int, Put]] = []
         self.assignments = 0
         self.faults = {
@@ -133,11 +132,11 @@ class World:
     def steps(self, setup: Setup) -> Iterator[tuple[Any, ...]]:
         if self.high < setup.log:
             yield ("grow",)
-        for number, lane in enumerate(self.lanes):
-            yield from self._writer_steps(setup, number, lane)
+        for number, writer in enumerate(self.writers):
+            yield from self._writer_steps(setup, number, writer)
         seen = set()
-        for index, (writer, put) in enumerate(self.net):
-            shape = (writer, self._put_shape(writer, put))
+        for index, (number, put) in enumerate(self.net):
+            shape = (number, self._put_shape(number, put))
             if shape not in seen:
                 seen.add(shape)
                 yield ("put", index)
@@ -147,7 +146,7 @@ class World:
         if self.faults["retain"] and self.low + 1 < self.high:
             yield ("retain", self.low + 1)
         if self.faults["resize"] and self.contract and (self.owner is None or not setup.rules.resize_needs_stop):
-            stopped = all(lane is None for lane in self.lanes)
+            stopped = all(writer is None for writer in self.writers)
             if stopped or not setup.rules.resize_needs_stop:
                 yield ("resize",)
 
@@ -158,43 +157,43 @@ class World:
             yield from (("foreign", offset) for offset in range(1, self.high))
         if self.faults["expire"] and self.commit >= 0 and self._may_expire(setup):
             yield ("expire",)
-        if self.faults["adopt"] and self.contract and not self.net and self.lanes == [None, None]:
+        if self.faults["adopt"] and self.contract and not self.net and self.writers == [None, None]:
             yield from (("adopt", offset) for offset in (None, *range(self.low, self.high + 1)))
 
     def _may_expire(self, setup: Setup) -> bool:
         """Where the start may move (retention, `adopt`), no PUT outlives the commits."""
-        return not (setup.retention or setup.adoptions) or (not self.net and self.lanes == [None, None])
+        return not (setup.retention or setup.adoptions) or (not self.net and self.writers == [None, None])
 
-    def _writer_steps(self, setup: Setup, number: int, lane: Lane | None) -> Iterator[tuple[Any, ...]]:
-        if lane is None:
+    def _writer_steps(self, setup: Setup, number: int, writer: PartitionWriter | None) -> Iterator[tuple[Any, ...]]:
+        if writer is None:
             if self.owner is None:
                 yield ("assign", number)
             return
-        if not lane.sealed and self._next(setup, lane) is not None:
+        if not writer.sealed and self._next(setup, writer) is not None:
             yield ("read", number)
-        if lane.open is not None and lane.open.landed is None:
+        if writer.open is not None and writer.open.existing is None:
             yield ("age", number)
         if self.faults["crash"]:
             yield ("crash", number)
         if self.owner == number:
-            yield from self._owner_steps(number, lane)
+            yield from self._owner_steps(number, writer)
         else:
             yield ("wake", number)
-            if self.faults["late_commit"] and lane.durable != self.commit:
+            if self.faults["late_commit"] and writer.durable != self.commit:
                 yield ("late_commit", number)
 
-    def _owner_steps(self, number: int, lane: Lane) -> Iterator[tuple[Any, ...]]:
-        if lane.durable > max(self.commit, 0):
+    def _owner_steps(self, number: int, writer: PartitionWriter) -> Iterator[tuple[Any, ...]]:
+        if writer.durable > max(self.commit, 0):
             yield ("commit", number)
         if self.faults["stall"]:
             yield ("stall", number)
-        if self.faults["revoke"] and not lane.sealed:
+        if self.faults["revoke"] and not writer.sealed:
             yield ("seal", number)
-        if lane.sealed:
+        if writer.sealed:
             yield ("release", number)
 
-    def _next(self, setup: Setup, lane: Lane) -> int | None:
-        offset = lane.position
+    def _next(self, setup: Setup, writer: PartitionWriter) -> int | None:
+        offset = writer.position
         while offset in setup.holes:
             offset += 1
         return offset if self.low <= offset < self.high else None
@@ -222,14 +221,14 @@ class World:
             contract = self.contract
         try:
             start = start_from_commit(
-                0, self.commit, self.mark if setup.rules.check_mark else commit_mark(TOPIC_ID), TOPIC_ID
+                0, self.commit, self.metadata if setup.rules.check_metadata else commit_metadata(TOPIC_ID), TOPIC_ID
             )
         except ForeignCommitError:
             return
         if start is None:
             landed = [first for first, _ in self.data]
             start = setup.rules.place(0, landed, self.given_up, contract.cells_of(0), self.low, setup.window)
-            self.commit, self.mark = start, commit_mark(TOPIC_ID)  # the start is committed first
+            self.commit, self.metadata = start, commit_metadata(TOPIC_ID)  # the start is committed first
             # What was deleted before anything landed leaves no trace.
             begins = [first for first, _ in self.given_up] or [self.low]
             self.promised_from = max(self.adopted_from, min([*landed, *begins]))
@@ -240,83 +239,83 @@ class World:
         self.owner = number
         self.assignments += 1
         limits = Limits(setup.batch, 10**9, 60.0, setup.window)
-        lane = setup.rules.lane(TOPIC_ID, 0, self.assignments, start, contract.cells_of(0), limits, b"")
-        lane.suffix = contract.suffix  # type: ignore[attr-defined]
-        self.lanes[number] = lane
+        writer = setup.rules.writer(TOPIC_ID, 0, self.assignments, start, contract.cells_of(0), limits, PLAIN, b"")
+        writer.suffix = contract.suffix  # type: ignore[attr-defined]
+        self.writers[number] = writer
 
     def _do_read(self, setup: Setup, number: int) -> None:
-        lane = self.lanes[number]
-        assert lane is not None
-        offset = self._next(setup, lane)
+        writer = self.writers[number]
+        assert writer is not None
+        offset = self._next(setup, writer)
         assert offset is not None
         if offset in (setup.rejects if number == 0 or setup.other_rejects is None else setup.other_rejects):
-            lane.reject(offset, 0, f"bad {offset}", None, 0.0)
+            writer.reject(offset, 0, f"bad {offset}", None, 0.0)
         else:
-            lane.feed(offset, [0], [b"%d" % offset], None, 0.0)
+            writer.feed(offset, [0], [b"{}"], None, 0.0)
         self._send(number)
 
     def _do_age(self, setup: Setup, number: int) -> None:
-        lane = self.lanes[number]
-        assert lane is not None
-        lane.close_open("age")
+        writer = self.writers[number]
+        assert writer is not None
+        writer.close_open("age")
         self._send(number)
 
     def _send(self, number: int) -> None:
-        lane = self.lanes[number]
-        if lane is not None:
-            self.net += [(number, put) for put in lane.puts()]
+        writer = self.writers[number]
+        if writer is not None:
+            self.net += [(number, put) for put in writer.puts()]
 
     def _do_commit(self, setup: Setup, number: int) -> None:
-        lane = self.lanes[number]
-        assert lane is not None
-        self.commit, self.mark = max(self.commit, lane.durable), commit_mark(TOPIC_ID)
+        writer = self.writers[number]
+        assert writer is not None
+        self.commit, self.metadata = max(self.commit, writer.durable), commit_metadata(TOPIC_ID)
 
     def _do_late_commit(self, setup: Setup, number: int) -> None:
         """A writer that is no longer the owner commits all the same; the commit may go backwards."""
         self.faults["late_commit"] -= 1
-        lane = self.lanes[number]
-        assert lane is not None
-        self.commit, self.mark = lane.durable, commit_mark(TOPIC_ID)
+        writer = self.writers[number]
+        assert writer is not None
+        self.commit, self.metadata = writer.durable, commit_metadata(TOPIC_ID)
 
     def _do_stall(self, setup: Setup, number: int) -> None:
         self.faults["stall"] -= 1
         self.owner = None
 
     def _do_wake(self, setup: Setup, number: int) -> None:
-        self.lanes[number] = None
+        self.writers[number] = None
 
     def _do_crash(self, setup: Setup, number: int) -> None:
         self.faults["crash"] -= 1
         if self.owner == number:
             self.owner = None
-        self.lanes[number] = None
+        self.writers[number] = None
 
     def _do_seal(self, setup: Setup, number: int) -> None:
         self.faults["revoke"] -= 1
-        lane = self.lanes[number]
-        assert lane is not None
-        lane.seal("revoked")
+        writer = self.writers[number]
+        assert writer is not None
+        writer.seal("revoked")
         self._send(number)
 
     def _do_release(self, setup: Setup, number: int) -> None:
         self._do_commit(setup, number)
         self.owner = None
-        self.lanes[number] = None
+        self.writers[number] = None
 
     def _do_foreign(self, setup: Setup, offset: int) -> None:
         self.faults["foreign"] -= 1
-        self.commit, self.mark = offset, "somebody else"
+        self.commit, self.metadata = offset, "somebody else"
 
     def _do_expire(self, setup: Setup) -> None:
         self.faults["expire"] -= 1
-        self.commit, self.mark = -1, None
+        self.commit, self.metadata = -1, None
 
     def _do_adopt(self, setup: Setup, offset: int | None) -> None:
         self.faults["adopt"] -= 1
         assert self.contract is not None
         cells = self.contract.cells_of(0)
         firsts = [first for first, _ in self.data]
-        begin = self.commit if self.mark == commit_mark(TOPIC_ID) else None
+        begin = self.commit if self.metadata == commit_metadata(TOPIC_ID) else None
         if begin is None and (firsts or self.given_up):
             begin = complete_to(firsts, self.given_up, cells, self.low, setup.window)
         there = [
@@ -328,16 +327,16 @@ class World:
         ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.given_up]  # fmt: skip
         try:
             plan = adoption.decide(
-                0, committed=self.commit, ours=self.mark == commit_mark(TOPIC_ID), log=(self.low, self.high),
-                begin=begin, landed=sorted(there, key=lambda one: one.first), cells=cells, offset=offset,
+                0, committed=self.commit, ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
+                begin=begin, landed=sorted(there, key=lambda landed: landed.first), cells=cells, offset=offset,
             )  # fmt: skip
         except adoption.OperationError as error:
             raise ProtocolError(str(error)) from error
         self.given_up += plan.holes
-        for found in plan.incomplete:
-            self.letters[found.first] = frozenset()
-            self.letters_given_up += found.missing
-        self.commit, self.mark = plan.target, commit_mark(TOPIC_ID)
+        for incomplete in plan.incomplete:
+            self.letters[incomplete.first] = frozenset()
+            self.letters_given_up += incomplete.missing
+        self.commit, self.metadata = plan.target, commit_metadata(TOPIC_ID)
         if plan.landed_to is None:
             self.promised_from = self.adopted_from = plan.target  # nothing landed: the lake begins there
 
@@ -362,15 +361,15 @@ class World:
         """S3 carries the PUT out and answers, if anybody listens."""
         number, put = self.net.pop(index)
         answer = self._store(setup, number, put)
-        lane = self.lanes[number]
-        if lane is None:
+        writer = self.writers[number]
+        if writer is None:
             return
-        following = lane.answer(put, answer)
+        following = writer.answer(put, answer)
         if following is not None:
             self.net.append((number, following))
         self._send(number)
 
-    def _store(self, setup: Setup, number: int, put: Put) -> Created | Landed:
+    def _store(self, setup: Setup, number: int, put: Put) -> Created | ExistingObject:
         batch = put.batch
         if put.step is Step.DEAD_LETTERS:
             letters = rows_to_land(batch) if setup.rules.content_decides else batch.rejects
@@ -381,13 +380,13 @@ class World:
             return Created()
         tag = ".json" if setup.rules.key_from_record else f"{number}.{put.assignment}"
         if setup.other_suffix:
-            tag = str(getattr(self.lanes[number], "suffix", ".json.gz" if number else ".json"))
+            tag = str(getattr(self.writers[number], "suffix", ".json.gz" if number else ".json"))
         key = (batch.first, tag)
         if key in self.data and setup.rules.create_only:
             last, offsets, rejected = self.data[key]
-            return Landed(TOPIC_ID, 0, batch.first, last, rejected, offsets if rejected else None)
+            return ExistingObject(TOPIC_ID, 0, batch.first, last, rejected, offsets if rejected else None)
         good = frozenset(
-            offset for part in batch.parts if part.lines is not None for offset in range(part.offset, part.last + 1)
+            offset for part in batch.parts if part.content is not None for offset in range(part.offset, part.last + 1)
         )
         self.data[key] = (batch.last, good, len(batch.rejects))
         return Created()
@@ -408,7 +407,7 @@ class World:
                 raise ViolationError(
                     f"record {offset} is there {count} times: data {self.data}, letters {self.letters}, gaps {given_up}"
                 )
-        if self.mark != commit_mark(TOPIC_ID) and setup.rules.check_mark:
+        if self.metadata != commit_metadata(TOPIC_ID) and setup.rules.check_metadata:
             return  # a foreign commit is refused: nobody goes on behind it
         for offset in range(self.promised_from, self.commit):
             if offset in setup.holes:
@@ -425,39 +424,39 @@ class World:
 
     # --- identity of states ---------------------------------------------------
 
-    def _put_shape(self, writer: int, put: Put) -> tuple[Any, ...]:
-        lane = self.lanes[writer]
-        heard = lane is not None and lane.assignment == put.assignment
-        kept = 0 if lane is None else 1 if heard else 2
+    def _put_shape(self, number: int, put: Put) -> tuple[Any, ...]:
+        writer = self.writers[number]
+        heard = writer is not None and writer.assignment == put.assignment
+        kept = 0 if writer is None else 1 if heard else 2
         return (kept, put.step is Step.DATA, _batch_shape(put.batch))
 
     def shape(self) -> tuple[Any, ...]:
         return (
-            self.high, self.low, self.commit, self.mark, self.promised_from, self.adopted_from, self.owner,
+            self.high, self.low, self.commit, self.metadata, self.promised_from, self.adopted_from, self.owner,
             tuple(sorted((key, value[0], value[1], value[2]) for key, value in self.data.items())),
             tuple(sorted(self.letters.items())),
-            tuple(None if lane is None else _lane_shape(lane) for lane in self.lanes),
-            tuple(sorted((writer, self._put_shape(writer, put)) for writer, put in self.net)),
+            tuple(None if writer is None else _writer_shape(writer) for writer in self.writers),
+            tuple(sorted((number, self._put_shape(number, put)) for number, put in self.net)),
             tuple(self.faults.values()), tuple(self.given_up), tuple(self.letters_given_up),
             self.contract and tuple((entry.size, tuple(entry.starts.items())) for entry in self.contract.cells),
         )  # fmt: skip
 
 
 def _batch_shape(batch: Batch) -> tuple[Any, ...]:
-    landed = None if batch.landed is None else (batch.landed.last_offset, batch.landed.rejected)
+    landed = None if batch.existing is None else (batch.existing.last_offset, batch.existing.rejected)
     return (batch.begin, tuple(batch.offsets()), batch.limit, str(landed))
 
 
-def _lane_shape(lane: Lane) -> tuple[Any, ...]:
+def _writer_shape(writer: PartitionWriter) -> tuple[Any, ...]:
     queue = tuple(
-        (rank, None if cell.flying is None else _batch_shape(cell.flying), tuple(_batch_shape(b) for b in cell.waiting))
-        for rank, cell in lane._queue.items()
+        (rank, cell.landing and _batch_shape(cell.landing), tuple(_batch_shape(batch) for batch in cell.waiting))
+        for rank, cell in writer._queue.items()
     )
-    opened = None if lane.open is None else _batch_shape(lane.open)
-    return (lane.start, lane.position, lane.durable, lane.sealed, opened, queue, tuple(sorted(lane._finished)))
+    opened, finished = writer.open and _batch_shape(writer.open), tuple(sorted(writer._finished))
+    return (writer.start, writer.position, writer.durable, writer.sealed, opened, queue, finished)
 
 
-_VALUES = {type(None), bool, int, float, str, bytes, frozenset, Cells, Gap, Landed, Limits, Step}
+_VALUES = {type(None), bool, int, float, str, bytes, frozenset, Cells, ExistingObject, Gap, JsonArray, Limits, Step}
 """Types whose objects never change, so that copies share them."""
 _SLOTS = {kind: kind.__slots__ for kind in (Batch, Part, Put, _Cell)}
 
@@ -468,16 +467,16 @@ def _copy(world: World, step: tuple[Any, ...]) -> World:
     copied.__dict__ = {
         name: value.copy() if type(value) in {list, dict} else value for name, value in vars(world).items()
     }
-    if step[0] in {"read", "age", "seal", "put"}:  # every other step at most replaces a lane
-        writer = world.net[step[1]][0] if step[0] == "put" else step[1]
+    if step[0] in {"read", "age", "seal", "put"}:  # every other step at most replaces a writer
+        changed = world.net[step[1]][0] if step[0] == "put" else step[1]
         copies: dict[int, Any] = {}
-        copied.lanes[writer] = _deep_copy(world.lanes[writer], copies)
-        copied.net = [(number, _deep_copy(put, copies) if number == writer else put) for number, put in world.net]
+        copied.writers[changed] = _deep_copy(world.writers[changed], copies)
+        copied.net = [(number, _deep_copy(put, copies) if number == changed else put) for number, put in world.net]
     return copied
 
 
 def _deep_copy(value: Any, copies: dict[int, Any]) -> Any:
-    """`copy.deepcopy` for what a lane is made of; the search spends half of its time here."""
+    """`copy.deepcopy` for the parts of a writer; the search spends half of its time here."""
     kind = type(value)
     if kind in _VALUES:
         return value
@@ -504,8 +503,8 @@ def _refused(world: World, setup: Setup, step: tuple[Any, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Outcome of a search: states visited, the violation and its history, states that cannot finish."""
+class Outcome:
+    """Outcome of a search: states visited, the violation and its history, and the states that cannot finish."""
 
     states: int
     violation: str | None
@@ -513,7 +512,7 @@ class Found:
     wedged: int
 
 
-def search(setup: Setup, cap: int = 200_000, *, progress: bool = False) -> Found:
+def search(setup: Setup, cap: int = 200_000, *, progress: bool = False) -> Outcome:
     """Visit every history, shortest first, until a violation, the end, or `cap` states."""
     first = World(setup)
     parents: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[Any, ...]] | None] = {first.shape(): None}
@@ -535,12 +534,12 @@ def search(setup: Setup, cap: int = 200_000, *, progress: bool = False) -> Found
             try:
                 after.check(setup)
             except ViolationError as error:
-                return Found(len(parents), str(error), _history(parents, key), 0)
+                return Outcome(len(parents), str(error), _history(parents, key), 0)
             todo.append(after)
         assert world.shape() == shape, "a step changed the world that it began in: see _copy"
         if len(parents) > cap:
             raise AssertionError(f"more than {cap} states: make the world smaller")
-    return Found(len(parents), None, (), _wedged(setup, edges) if progress else 0)
+    return Outcome(len(parents), None, (), _wedged(setup, edges) if progress else 0)
 
 
 def _history(parents: dict[Any, Any], key: Any) -> tuple[tuple[Any, ...], ...]:
@@ -587,4 +586,4 @@ def wander_until(setup: Setup, seeds: int, length: int) -> str | None:
     return None
 
 
-__all__ = ["Cells", "Found", "Rules", "Setup", "ViolationError", "World", "search", "wander", "wander_until"]
+__all__ = ["Cells", "Outcome", "Rules", "Setup", "ViolationError", "World", "search", "wander", "wander_until"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import obstore
 from obstore.store import MemoryStore
 
 
@@ -9,3 +14,26 @@ class Bucket(MemoryStore):
     """The guard of our IAM policies asks for its name."""
 
     config = {"bucket": "bucket"}  # noqa: RUF012 - as S3Store has it
+
+
+class Pages:
+    """Lists a bucket as S3 does, page by page, as slowly as a test wants; `open` lets all listings go on."""
+
+    def __init__(self) -> None:
+        self.prefixes: list[str] = []
+        self.open = threading.Event()
+        self.failures: list[Exception] = []
+        self._list = obstore.list
+
+    @property
+    def listings(self) -> int:
+        """Number of listings; the data follow the dead letters in each."""
+        return self.prefixes.count("dead_letter/")
+
+    def list(self, store: Any, prefix: str) -> Iterator[Any]:
+        self.prefixes.append(prefix)
+        yield []
+        assert self.open.wait(10)
+        if self.failures:
+            raise self.failures.pop(0)
+        yield from self._list(store, prefix=prefix)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ingest.adoption import LandedRange, OperationError, Plan, decide, landed_to
-from include.ingest.starting_offset import Stretch as OffsetRange
+from include.ingest.starting_offset import OffsetRange
 from include.landing.cells import Cells
 
 CELLS = Cells.of_size(100)

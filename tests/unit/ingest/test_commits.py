@@ -1,4 +1,4 @@
-"""Asking for commits while the group's coordinator moves, which no test can make a broker do on purpose."""
+"""Reading commits while the group's coordinator moves, which no test can make a broker do on purpose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def partition_fails() -> list[MagicMock]:
     return [MagicMock(error=None, offset=5), MagicMock(error=MOVES, offset=-1001)]
 
 
-def test_an_error_of_the_answer_or_of_one_partition_is_asked_about_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_answer_or_of_one_partition_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commits, "PAUSE_SECONDS", 0.0)
     kafka = MagicMock()
     kafka.committed.side_effect = [KafkaException(MOVES), partition_fails(), PLACES]
@@ -27,7 +27,7 @@ def test_an_error_of_the_answer_or_of_one_partition_is_asked_about_again(monkeyp
     assert kafka.committed.call_count == 3
 
 
-def test_the_last_error_is_told_when_time_is_up() -> None:
+def test_the_last_error_is_raised_when_time_is_up() -> None:
     kafka = MagicMock()
     kafka.committed.side_effect = lambda *_, **__: partition_fails()
     with pytest.raises(KafkaException, match="NOT_COORDINATOR"):
@@ -35,7 +35,7 @@ def test_the_last_error_is_told_when_time_is_up() -> None:
     assert kafka.committed.call_count == 1
 
 
-def test_no_partitions_need_no_question() -> None:
+def test_no_partitions_need_no_request() -> None:
     kafka = MagicMock()
     assert read_commits(kafka, [], 60) == []
     kafka.committed.assert_not_called()

@@ -15,9 +15,9 @@ from include.ingest import __main__ as program
 from include.ingest import console, operate, topic
 from include.ingest.adoption import OperationError
 from include.ingest.logs import LIBRDKAFKA
-from include.ingest.starting_offset import commit_mark as commit_metadata
+from include.ingest.starting_offset import commit_metadata
 from include.ingest.topic import TOPIC_CONFIG, TopicFacts
-from include.landing import body
+from include.landing.body import PLAIN
 from include.landing.contract import NO_TOPIC_ID, CellSize, Contract
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
@@ -33,7 +33,7 @@ def put(store: Any, kind: Kind, first: int, last: int, rows: list[int], rejected
     metadata = ObjectMetadata("quotes", "id", 0, first, last, len(rows), rejected, "test").to_attributes()
     lines = [b'{"_offset":%d}' % row for row in rows]
     key = object_key(f"{kind}/", kind, 0, first, 0)
-    obstore.put(store, key, body.encode(lines, ".json"), attributes=metadata)
+    obstore.put(store, key, PLAIN.encode(lines), attributes=metadata)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def gap_rows(store: Any) -> dict[str, list[tuple[int, int]]]:
     paths = [entry["path"] for page in obstore.list(store, prefix="dead_letter/") for entry in page]
     contents = {path: bytes(obstore.get(store, path).bytes()) for path in paths}
     return {
-        path: [(row["_offset"], row["last_offset"]) for row in body.decode(content, ".json")]
+        path: [(row["_offset"], row["last_offset"]) for row in PLAIN.decode(content)]
         for path, content in contents.items()
         if "_o00000000000000000305" not in path
     }

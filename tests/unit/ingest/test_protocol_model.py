@@ -1,6 +1,6 @@
 """The protocol under every small history, and the proof that each of its rules is needed.
 
-Each `Without...` lane switches off exactly one rule of docs/exactly-once.md by overriding
+Each `Without...` writer switches off exactly one rule of docs/exactly-once.md by overriding
 the one method that carries it; the search must then find a record lost or doubled.
 """
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.ingest.partition_writer import Batch, Landed, Lane, ProtocolError, Put, Step, _Cell
-from include.ingest.starting_offset import Stretch, complete_to, start_without_commit
+from include.ingest.partition_writer import Batch, ExistingObject, PartitionWriter, ProtocolError, Put, Step, _Cell
+from include.ingest.starting_offset import OffsetRange, complete_to, start_without_commit
 from include.landing.cells import Cells
 from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander_until
 
@@ -42,27 +42,27 @@ MANY = max(150, settings().max_examples)  # as many as the profile wants, see te
     ],
 )  # fmt: skip
 def test_every_small_history_lands_every_record_once_and_can_finish(setup: Setup) -> None:
-    found = search(setup, cap=20_000, progress=True)
-    assert found.violation is None, found.history
-    assert found.wedged == 0
-    assert found.states > 100
+    outcome = search(setup, cap=20_000, progress=True)
+    assert outcome.violation is None, outcome.history
+    assert outcome.wedged == 0
+    assert outcome.states > 100
 
 
-class WithoutCells(Lane):
+class WithoutCells(PartitionWriter):
     """Rule 2 off: a batch is bounded by nothing but its size, several are in flight."""
 
     def _cell_of(self, offset: int) -> tuple[int, int]:
         return offset, 10**9
 
 
-class WithoutDataForEmptyRanges(Lane):
+class WithoutDataForEmptyRanges(PartitionWriter):
     """Rule 4 off: a range of rejects only gets no data object."""
 
     def _first_step(self, batch: Batch) -> Step:
-        return Step.DATA if batch.lines() else Step.DEAD_LETTERS
+        return Step.DATA if batch.contents() else Step.DEAD_LETTERS
 
 
-class WithoutOneInFlight(Lane):
+class WithoutOneInFlight(PartitionWriter):
     """Rule 5 off: all batches of a cell are sent at once."""
 
     def _startable(self, cell):  # type: ignore[no-untyped-def]
@@ -70,23 +70,23 @@ class WithoutOneInFlight(Lane):
         cell.waiting.clear()
         return batches
 
-    def _found(self, batch: Batch, landed: Landed) -> Put | None:
+    def _take_existing(self, batch: Batch, existing: ExistingObject) -> Put | None:
         self._queue.setdefault(batch.cell, _Cell())
-        return super()._found(batch, landed)
+        return super()._take_existing(batch, existing)
 
     def _finish(self, batch: Batch) -> None:
         self._queue.setdefault(batch.cell, _Cell())
         super()._finish(batch)
 
 
-class WithoutReadingTheLastOffset(Lane):
+class WithoutReadingTheLastOffset(PartitionWriter):
     """Rule 6 off: "exists already" is taken for "mine is landed"."""
 
-    def _found(self, batch: Batch, landed: Landed) -> Put | None:
+    def _take_existing(self, batch: Batch, existing: ExistingObject) -> Put | None:
         return self._after_data(batch)
 
 
-class DeadLettersFirst(Lane):
+class DeadLettersFirst(PartitionWriter):
     """Rule 7 off: the dead letters of a batch are written before its data fixes the range."""
 
     def _first_step(self, batch: Batch) -> Step:
@@ -97,8 +97,8 @@ class DeadLettersFirst(Lane):
             return None
         if put.step is Step.DEAD_LETTERS:
             return Put(self.partition, self.assignment, Step.DATA, put.batch)
-        if isinstance(answer, Landed):
-            return self._found(put.batch, answer)
+        if isinstance(answer, ExistingObject):
+            return self._take_existing(put.batch, answer)
         self._finish(put.batch)
         return None
 
@@ -106,21 +106,21 @@ class DeadLettersFirst(Lane):
         return False
 
 
-class NoDeadLettersForFoundObjects(Lane):
+class NoDeadLettersForFoundObjects(PartitionWriter):
     """Rule 7 off: whoever finds the object leaves its dead letters to the other."""
 
     def _has_rejects(self, batch: Batch) -> bool:
-        return batch.landed is None and bool(batch.rejects)
+        return batch.existing is None and bool(batch.rejects)
 
 
-class CommitBeyondHoles(Lane):
+class CommitBeyondHoles(PartitionWriter):
     """Rule 8 off: what is finished is committed, whatever is still under way before it."""
 
     def _advance(self) -> None:
         self.durable = max(end for end, _ in self._finished.values())
 
 
-class CommitBeforeDeadLetters(Lane):
+class CommitBeforeDeadLetters(PartitionWriter):
     """Rule 8 off: the data object alone allows the commit."""
 
     def _after_data(self, batch: Batch) -> Put | None:
@@ -131,18 +131,18 @@ class CommitBeforeDeadLetters(Lane):
         return following
 
 
-class UntaggedAnswers(Lane):
+class UntaggedAnswers(PartitionWriter):
     """Rule 11 off: an answer of an earlier assignment is taken for one of this."""
 
     def answer(self, put, answer):  # type: ignore[no-untyped-def]
         cell = self._queue.get(put.batch.cell)
-        if cell is None or cell.flying is None:
+        if cell is None or cell.landing is None:
             return None
-        return super().answer(Put(self.partition, self.assignment, put.step, cell.flying), answer)
+        return super().answer(Put(self.partition, self.assignment, put.step, cell.landing), answer)
 
 
 def first_of_the_last_cells(
-    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+    partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
     """Rule 9 off: start at the first landed object of the last cells, whatever failed before it."""
     if not landed:
@@ -152,24 +152,24 @@ def first_of_the_last_cells(
 
 
 def whatever_the_window(
-    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+    partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
     """Rule 9 off: count cells as complete that the window reaches."""
-    return start_without_commit(partition, landed, given_up, cells, log_start, window_cells - 2)
+    return start_without_commit(partition, landed, skipped, cells, log_start, window_cells - 2)
 
 
 def past_what_retention_took(
-    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+    partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
     """Rule 9 off: go on at the log's start, whatever before it has not landed."""
-    return max(log_start, complete_to(landed, given_up, cells, log_start, window_cells))
+    return max(log_start, complete_to(landed, skipped, cells, log_start, window_cells))
 
 
 def before_an_object_inside_a_cell(
-    partition: int, landed: list[int], given_up: list[Stretch], cells: Cells, log_start: int, window_cells: int
+    partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
     """Rule 9 off: go on from the log's start up to a first object that begins inside a cell."""
-    start = complete_to(landed, given_up, cells, log_start, window_cells)
+    start = complete_to(landed, skipped, cells, log_start, window_cells)
     if start < log_start:
         raise ProtocolError("what is missing cannot be read any more")
     return start
@@ -208,7 +208,7 @@ SWITCHED_OFF = [
     pytest.param(
         Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit behind dead letters"
     ),
-    pytest.param(Setup(rules=Rules(check_mark=False), foreign_commits=1), id="9 our commits only"),
+    pytest.param(Setup(rules=Rules(check_metadata=False), foreign_commits=1), id="9 our commits only"),
     pytest.param(Setup(rules=Rules(place=first_of_the_last_cells), crashes=1, expiries=1), id="9 start without commit"),
     pytest.param(
         Setup(rules=Rules(place=whatever_the_window), crashes=1, expiries=1, cell=1), id="9 the window's reach"

@@ -1,4 +1,4 @@
-"""What is a valid message, and which class a bad one gets."""
+"""The rules of a valid message, and the class of each error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingest.quote import AT_ONCE_BYTES, InvalidQuoteError, check, validate
-from include.landing import body
+from include.ingest.quote import AT_ONCE_BYTES, InvalidQuoteError, check, one_line, validate
 
 GOOD = {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
 
@@ -76,13 +75,14 @@ def test_invalid(value: bytes | None, error_class: str) -> None:
 SPELLINGS = [
     message(), message(name="Bitcoin \u20bf"), message(name="\u20bf").replace(b"\\u20bf", "\u20bf".encode()),
     message(note="x").replace(b'"x"', b'"\xff"'), message(name="x" * 500), message(note="x" * 500), message(price=0),
-    message(_offset=1), None, b"", b"{", b"\xff\xfe", b"[" * 5000,
+    message(_offset=1), None, b"", b"{", b"\xff\xfe", b"[" * 5000, b" " + message(), message() + b" ",
+    message().replace(b", ", b",\n"), message().replace(b", ", b",\r"), message(x=[1]),
 ]  # fmt: skip
 
 
 def assert_checked_like_each_alone(values: list[bytes | None], max_bytes: int = 400) -> None:
-    bare, errors = check(values, max_bytes)
-    assert len(bare) == len(values)
+    messages, errors = check(values, max_bytes)
+    assert len(messages) == len(values)
     assert list(errors) == sorted(errors)
     for index, value in enumerate(values):
         if index in errors:
@@ -91,7 +91,7 @@ def assert_checked_like_each_alone(values: list[bytes | None], max_bytes: int = 
             assert (errors[index].error_class, str(errors[index])) == (refused.value.error_class, str(refused.value))
         else:
             validate(value, max_bytes)
-            assert bare[index] == body.bare(value or b"")
+            assert messages[index] == one_line(value or b"")
 
 
 @given(
@@ -101,12 +101,17 @@ def test_many_are_checked_like_each_alone(good: list[bytes], rest: list[bytes | 
     assert_checked_like_each_alone([*good, *rest])
 
 
+@pytest.mark.parametrize("value", SPELLINGS)
+def test_two_are_checked_like_each_alone(value: bytes | None) -> None:
+    assert_checked_like_each_alone([message(), value])
+
+
 def test_many_large_ones_are_checked_like_each_alone() -> None:
     assert_checked_like_each_alone([message(note="x" * 300_000)] * (AT_ONCE_BYTES // 300_000 + 1), 2**20)
 
 
 @given(st.data())
-def test_values_that_are_quotes_only_together_are_not_taken(data: st.DataObject) -> None:
+def test_values_that_are_quotes_only_together_are_refused(data: st.DataObject) -> None:
     """The text of several quotes, cut anywhere: what it is as a whole must not count."""
     between = data.draw(st.sampled_from([b",\n", b",", b"\n", b""]))
     quotes = [message(), message(x=[1, {"y": "},\n{"}, {}]), message(note='{"'), message(x={"z": {}, "y": {}})]

@@ -1,4 +1,4 @@
-"""A poll's messages are cut where partition, leader epoch or the sequence of offsets changes."""
+"""A poll's messages are cut where the partition, the leader epoch or the sequence of offsets changes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def message(partition: int, offset: int, epoch: int | None = 1) -> Message:
 
 
 def shape(messages: list[Message]) -> list[tuple[int, int, int | None, int]]:
-    return [(run.partition, run.offset, run.epoch, len(run.values)) for run in cut(messages)]
+    return [(block.partition, block.offset, block.epoch, len(block.values)) for block in cut(messages)]
 
 
-def test_a_run_ends_with_its_partition_its_epoch_and_at_a_hole() -> None:
+def test_a_block_ends_with_its_partition_with_its_epoch_and_at_a_hole() -> None:
     assert shape([message(0, 5), message(0, 6), message(1, 7), message(0, 7)]) == [
         (0, 5, 1, 2),
         (1, 7, 1, 1),
@@ -38,15 +38,15 @@ def test_a_run_ends_with_its_partition_its_epoch_and_at_a_hole() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6), st.integers(1, 2))))
 def test_nothing_is_left_out_or_moved(places: list[tuple[int, int, int]]) -> None:
     messages = [message(*place) for place in places]
-    found = [
-        (run.partition, run.offset + index, run.epoch)
-        for run in cut(messages)
-        for index in range(len(run.messages))
+    read = [
+        (block.partition, block.offset + index, block.epoch)
+        for block in cut(messages)
+        for index in range(len(block.messages))
     ]  # fmt: skip
-    assert found == places
-    for run in cut(messages):
-        assert run.values == [b"%d" % (run.offset + index) for index in range(len(run.values))]
-        assert run.timestamps == [(run.offset + index) * 10 for index in range(len(run.values))]
+    assert read == places
+    for block in cut(messages):
+        assert block.values == [b"%d" % (block.offset + index) for index in range(len(block.values))]
+        assert block.timestamps == [(block.offset + index) * 10 for index in range(len(block.values))]
 
 
 def test_events_of_the_client_are_seen() -> None:

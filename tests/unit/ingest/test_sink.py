@@ -1,4 +1,4 @@
-"""What the sink makes of S3's answers, over HTTP: how obstore reports them is its own affair and has changed."""
+"""The sink and S3's answers, over HTTP: obstore may report them in other ways in another version."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from obstore.store import S3Store
 
 from include.ingest.metrics import ConsumerMetrics
-from include.ingest.partition_writer import Created, Lane, Limits, Put, Step
-from include.ingest.rejects import batch_rows
-from include.ingest.sink import Place, Sink
+from include.ingest.partition_writer import Created, Limits, PartitionWriter, Put, Step
+from include.ingest.sink import Destination, Sink
 from include.ingest.store import open_store
+from include.landing.body import PLAIN
 from include.landing.cells import Cells
 from include.landing.contract import CellSize, Contract
 from include.landing.layout import object_key
@@ -26,10 +26,11 @@ from include.settings import AwsSettings, StorageSettings
 from tests.unit.ingest.memory_bucket import Bucket
 
 CONTRACT = Contract("cluster", "quotes", "id", ".json", "read_committed", (CellSize(10, {}),))
+DESTINATION = Destination("crypto_data/", "dead_letter/", CONTRACT, PLAIN, "test")
 
 
 class Gateway:
-    """An S3 that holds nothing: answers each PUT as told, the last answer for ever, and 404 to whatever is read."""
+    """An empty S3. It answers each PUT with the next of `puts`, repeats the last one, and answers 404 to all reads."""
 
     def __init__(self) -> None:
         self.puts: deque[int] = deque([200])
@@ -72,9 +73,9 @@ class Gateway:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    made = Gateway()
-    yield made
-    made.close()
+    gateway = Gateway()
+    yield gateway
+    gateway.close()
 
 
 @pytest.fixture
@@ -84,17 +85,16 @@ def metrics() -> ConsumerMetrics:
 
 @pytest.fixture
 def sink(gateway: Gateway, metrics: ConsumerMetrics) -> Iterator[Sink]:
-    place = Place("crypto_data/", "dead_letter/", CONTRACT, "test")
-    made = Sink(gateway.store, place, lambda put: batch_rows("quotes", put), metrics, 2)
-    yield made
-    made.close()
+    sink = Sink(gateway.store, DESTINATION, metrics, 2)
+    yield sink
+    sink.close()
 
 
 def batch(partition: int = 0) -> Put:
-    lane = Lane("id", partition, 1, 0, Cells.of_size(10), Limits(10, 10**6, 60.0, 4), b"")
-    lane.feed(0, [0], [b"{}"], 1, 0.0)
-    lane.seal("shutdown")
-    (put,) = lane.puts()
+    writer = PartitionWriter("id", partition, 1, 0, Cells.of_size(10), Limits(10, 10**6, 60.0, 4), PLAIN, b"")
+    writer.feed(0, [0], [b"{}"], 1, 0.0)
+    writer.seal("shutdown")
+    (put,) = writer.puts()
     return put
 
 
@@ -106,7 +106,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("step", Step)
-def test_a_conflict_whose_winner_is_not_there_is_tried_again_and_no_failure(
+def test_a_conflict_without_an_existing_object_is_retried_and_no_failure(
     gateway: Gateway, sink: Sink, metrics: ConsumerMetrics, step: Step
 ) -> None:
     gateway.puts = deque([409, 409, 200])
@@ -118,14 +118,13 @@ def test_a_conflict_whose_winner_is_not_there_is_tried_again_and_no_failure(
 
 
 @pytest.mark.parametrize(("topic_id", "is_ours"), [("id", True), ("before", False)])
-def test_dead_letters_that_are_there_are_taken_for_written_only_if_of_this_topic(
+def test_existing_dead_letters_count_as_written_only_if_of_this_topic(
     metrics: ConsumerMetrics, topic_id: str, is_ours: bool
 ) -> None:
     store: Any = Bucket()
-    place = Place("crypto_data/", "dead_letter/", CONTRACT, "test")
     there = ObjectMetadata("quotes", topic_id, 0, 0, 0, 0, 1, "host:7").to_attributes()
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[\n]", attributes=there)
-    sink = Sink(store, place, lambda _: [], metrics, 1)
+    sink = Sink(store, DESTINATION, metrics, 1)
     data = batch()
     sink.submit(Put(0, data.assignment, Step.DEAD_LETTERS, data.batch))
     done = sink.answers.get(timeout=10)
@@ -145,7 +144,7 @@ def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: S
     until(lambda: sink.failing_since is None)
 
 
-def test_a_put_that_is_given_up_fails_no_more(gateway: Gateway, sink: Sink) -> None:
+def test_an_abandoned_put_fails_no_more(gateway: Gateway, sink: Sink) -> None:
     gateway.puts = deque([503])
     first, second = batch(0), batch(1)
     sink.submit(first)

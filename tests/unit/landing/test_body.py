@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.landing import body
+from include.ingest.quote import one_line
+from include.landing.body import GZIP, PLAIN, JsonArray
+from include.landing.codec import RESERVED_FIELDS
 
 VALUES = st.dictionaries(
-    st.text(min_size=1).filter(lambda name: name not in body.RESERVED_FIELDS),
+    st.text(min_size=1).filter(lambda name: name not in RESERVED_FIELDS),
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.lists(st.text(), max_size=3),
     min_size=1,
     max_size=5,
@@ -37,23 +39,23 @@ def spliced(start: bytes, offset: int, time: int, value: bytes) -> bytes:
 @given(messages(), st.integers(0, 2**62), st.integers(0, 2**41))
 def test_a_line_holds_coordinates_and_the_object(message: tuple[dict[str, object], bytes], at: int, time: int) -> None:
     value, raw = message
-    line = body.join(body.line_start("t", 3), at, [time], [body.bare(raw)])
+    line = PLAIN.join(PLAIN.prefix("t", 3), at, [time], [one_line(raw)])
     assert b"\n" not in line
     assert b"\r" not in line
-    assert json.loads(body.unsplice(line)) == value
+    assert json.loads(PLAIN.message(line, 0)) == value
     assert json.loads(line) == {"_topic": "t", "_partition": 3, "_offset": at, "_timestamp": time} | value
 
 
-@given(st.lists(messages(), max_size=4), st.sampled_from([".json", ".json.gz"]))
+@given(st.lists(messages(), max_size=4), st.sampled_from([PLAIN, GZIP]))
 def test_a_body_reads_back_and_is_a_function_of_its_lines(
-    found: list[tuple[dict[str, object], bytes]], suffix: str
+    objects: list[tuple[dict[str, object], bytes]], codec: JsonArray
 ) -> None:
-    start = body.line_start("t", 0)
-    lines = [spliced(start, index, 0, raw) for index, (_, raw) in enumerate(found)]
-    encoded = body.encode(lines, suffix)  # type: ignore[arg-type]
-    assert encoded == body.encode(lines, suffix)  # type: ignore[arg-type]
-    rows = body.decode(encoded, suffix)  # type: ignore[arg-type]
-    assert [{k: v for k, v in row.items() if k not in body.RESERVED_FIELDS} for row in rows] == [v for v, _ in found]
+    prefix = codec.prefix("t", 0)
+    lines = [spliced(prefix, index, 0, raw) for index, (_, raw) in enumerate(objects)]
+    encoded = codec.encode(lines)
+    assert encoded == codec.encode(lines)
+    rows = codec.decode(encoded)
+    assert [{k: v for k, v in row.items() if k not in RESERVED_FIELDS} for row in rows] == [v for v, _ in objects]
 
 
 @given(
@@ -69,43 +71,36 @@ def test_a_body_reads_back_and_is_a_function_of_its_lines(
 def test_many_records_make_the_body_that_their_lines_make(
     values: list[bytes], at: int, times: list[int], at_once: bool
 ) -> None:
-    start = body.line_start("t", 0)
+    prefix = PLAIN.prefix("t", 0)
     timestamps = [times[0] if at_once else time for time in times][: len(values)]
-    lines = [spliced(start, at + index, timestamps[index], value) for index, value in enumerate(values)]
-    joined = body.join(start, at, timestamps, list(map(body.bare, values)))
-    assert body.encode([joined], ".json") == body.encode(lines, ".json")
-    assert body.split(body.BETWEEN.join(values), len(values)) in (None, list(map(body.bare, values)))
+    lines = [spliced(prefix, at + index, timestamps[index], value) for index, value in enumerate(values)]
+    joined = PLAIN.join(prefix, at, timestamps, list(map(one_line, values)))
+    assert PLAIN.encode([joined]) == PLAIN.encode(lines)
     for first in range(1, len(values)):
-        assert body.cut(joined, first) == (b",\n".join(lines[:first]), b",\n".join(lines[first:]))
-        assert body.line(joined, first) == lines[first]
-
-
-def test_values_on_a_line_each_are_split_and_others_are_not() -> None:
-    assert body.split(b'{"a":1},\n{"b":{}},\n{"c":"}"}', 3) == [b'"a":1', b'"b":{}', b'"c":"}"']
-    for joined, count in [(b'{"a":1} ,\n{"b":1}', 2), (b'{"a":1},\n{"b":1}', 1), (b'{"a":\r1}', 1), (b'{"a":\n1}', 1)]:
-        assert body.split(joined, count) is None
+        assert PLAIN.cut(joined, first) == (b",\n".join(lines[:first]), b",\n".join(lines[first:]))
+        assert PLAIN.message(joined, first) == one_line(values[first])
 
 
 def test_a_plain_body_has_one_record_a_line() -> None:
-    lines = body.join(body.line_start("t", 0), 7, [5, 5], [b'"id":1', b'"id":1'])
-    assert body.encode([lines], ".json").decode().splitlines() == [
+    lines = PLAIN.join(PLAIN.prefix("t", 0), 7, [5, 5], [b'{"id":1}', b'{"id":1}'])
+    assert PLAIN.encode([lines]).decode().splitlines() == [
         "[",
         '{"_topic":"t","_partition":0,"_offset":7,"_timestamp":5,"id":1},',
         '{"_topic":"t","_partition":0,"_offset":8,"_timestamp":5,"id":1}',
         "]",
     ]
-    assert body.encode([], ".json") == b"[]\n"
+    assert PLAIN.encode([]) == b"[]\n"
 
 
 def test_numbers_keep_their_digits() -> None:
     value = b'{"price":64123.1200, "big":12345678901234567890.10}'
-    line = body.join(body.line_start("t", 0), 0, [0], [body.bare(value)])
+    line = PLAIN.join(PLAIN.prefix("t", 0), 0, [0], [value])
     assert b"64123.1200" in line
     assert b"12345678901234567890.10" in line
 
 
 @pytest.mark.parametrize("broken", [b"{", b'{"a":1}', b"\x1f\x8b"])
-def test_what_is_no_landed_object_is_refused(broken: bytes) -> None:
+def test_a_body_of_another_format_is_refused(broken: bytes) -> None:
     with pytest.raises(ValueError, match="not a landed object"):
-        body.decode(broken, ".json")
+        PLAIN.decode(broken)
     assert msgspec.json.decode(b"[]") == []

@@ -49,7 +49,7 @@ def test_a_broken_contract_is_refused(broken: bytes) -> None:
 @given(
     st.integers(1, 50), st.lists(st.tuples(st.integers(0, 500), st.integers(1, 50)), max_size=3), st.integers(0, 600)
 )
-def test_cells_tile_the_offsets(size: int, resizes: list[tuple[int, int]], offset: int) -> None:
+def test_cells_cover_the_offsets(size: int, resizes: list[tuple[int, int]], offset: int) -> None:
     contract = replace(CONTRACT, cells=(CellSize(size, {}),))
     end = 0
     for more, new in resizes:
@@ -63,7 +63,7 @@ def test_cells_tile_the_offsets(size: int, resizes: list[tuple[int, int]], offse
     assert (cells.rank(0), cells.bounds(0)[0]) == (0, 0)
 
 
-def test_a_resize_leaves_what_lies_before_it_alone() -> None:
+def test_a_resize_does_not_change_the_cells_before_it() -> None:
     cells = CONTRACT.resized(30, {0: 250}).cells_of(0)
     assert [cells.bounds(offset) for offset in (0, 199, 249, 250, 280)] == [
         (0, 100), (100, 200), (200, 250), (250, 280), (280, 310),

@@ -19,20 +19,22 @@ OFFSETS = st.integers(0, 10**19)
 )
 def test_a_key_reads_back(partition: int, offset: int, time: int, kind: str, suffix: str) -> None:
     key = object_key("any/prefix/", kind, partition, offset, time, suffix)  # type: ignore[arg-type]
-    found = parse_key(key)
-    assert found is not None
-    assert (found.kind, found.partition, found.first_offset, found.suffix) == (kind, partition, offset, suffix)
-    assert found.time == instant(time)
+    parsed = parse_key(key)
+    assert parsed is not None
+    assert (parsed.kind, parsed.partition, parsed.first_offset, parsed.suffix) == (kind, partition, offset, suffix)
+    assert parsed.time == instant(time)
 
 
 @given(st.tuples(PARTITIONS, OFFSETS), st.tuples(PARTITIONS, OFFSETS), TIMES)
-def test_different_beginnings_have_different_keys(one: tuple[int, int], other: tuple[int, int], time: int) -> None:
-    same = object_key("p/", "crypto_data", *one, time) == object_key("p/", "crypto_data", *other, time)
-    assert same == (one == other)
+def test_batches_that_begin_differently_have_different_keys(
+    first: tuple[int, int], other: tuple[int, int], time: int
+) -> None:
+    same = object_key("p/", "crypto_data", *first, time) == object_key("p/", "crypto_data", *other, time)
+    assert same == (first == other)
 
 
 @given(st.integers(0, MAX_TIMESTAMP_MS), st.integers(0, MAX_TIMESTAMP_MS))
-def test_start_after_skips_exactly_what_is_older(time: int, since: int) -> None:
+def test_start_after_skips_exactly_the_older_keys(time: int, since: int) -> None:
     moment = datetime.fromtimestamp(since // 1000, UTC)
     listed = object_key("p/", "crypto_data", 0, 0, time) > start_after("p/", "crypto_data", moment)
     assert listed == (instant(time) >= moment)

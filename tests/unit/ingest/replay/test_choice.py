@@ -8,7 +8,7 @@ import obstore
 import pytest
 
 from include.ingest.replay.choice import Filter, read_dead_letters
-from include.landing import body
+from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.settings import StorageSettings
 from tests.unit.ingest.memory_bucket import Bucket
@@ -24,7 +24,7 @@ def test_an_unreadable_object_is_named_and_the_others_are_read(content: bytes | 
     store = Bucket()
     bad = object_key("dead_letter/", "dead_letter", 0, 7, 0)
     obstore.put(store, bad, content)
-    good = bytes(body.encode([rejected(8).to_line()], ".json"))
+    good = bytes(PLAIN.encode([rejected(8).to_line()]))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 8, 0), good)
     unreadable: list[str] = []
     dead_letters = list(read_dead_letters(store, STORAGE, Filter(since=date(1970, 1, 1)), unreadable))
@@ -49,6 +49,6 @@ def test_an_unreadable_object_is_named_and_the_others_are_read(content: bytes | 
 def test_a_filter_chooses_by_inclusive_days_offset_and_class(choice: Filter, offsets: list[int]) -> None:
     store = Bucket()
     for day in range(3):
-        content = bytes(body.encode([rejected(day).to_line()], ".json"))
+        content = bytes(PLAIN.encode([rejected(day).to_line()]))
         obstore.put(store, object_key("dead_letter/", "dead_letter", 0, day, day * 86_400_000), content)
     assert [dead_letter.offset for dead_letter in read_dead_letters(store, STORAGE, choice, [])] == offsets

@@ -27,7 +27,7 @@ from include.ingest.replay.replay import (
     Report,
     UnreadableMarkerError,
 )
-from include.landing import body
+from include.landing.body import PLAIN
 from include.landing.dead_letter import DeadLetter
 from include.landing.layout import object_key
 from include.settings import StorageSettings
@@ -284,7 +284,7 @@ def test_the_command_line_names_problems_and_returns_3(
 ) -> None:
     leave_claim(store, replay, timedelta(0))
     rows = [dead_letter.to_line() for dead_letter in (DEAD_LETTER, rejected(8))]
-    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 7, 0), bytes(body.encode(rows, ".json")))
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 7, 0), bytes(PLAIN.encode(rows)))
     obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 9, 0), b"torn")
     monkeypatch.setattr(console, "open_store", lambda *_: store)
     monkeypatch.setattr(console, "KafkaTopic", lambda _: topic)

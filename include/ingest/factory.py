@@ -1,0 +1,74 @@
+"""Makes a consumer with its clients, from the settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from confluent_kafka import Consumer as KafkaConsumer
+from obstore.store import S3Store
+
+from include.ingest import topic
+from include.ingest.consumer import Consumer
+from include.ingest.logs import LIBRDKAFKA
+from include.ingest.metrics import ConsumerMetrics
+from include.ingest.placement import Placement
+from include.ingest.sink import Destination, Sink
+from include.ingest.watchdog import Watchdog
+from include.landing.codec import CODECS
+from include.settings import Settings
+
+SESSION_TIMEOUT_MS = 30_000
+STATISTICS_MS = 5000
+"""How often librdkafka reports its connection to the group's coordinator. Nothing else does so reliably: an error
+event says that something failed, no event says that it works again."""
+
+
+def kafka_config(settings: Settings) -> dict[str, Any]:
+    """Settings of librdkafka: ours, then KAFKA_OPTIONS, then those that the protocol needs."""
+    config: dict[str, Any] = {
+        "client.id": f"landing-{socket.gethostname()}",
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        "max.poll.interval.ms": 300_000,
+        "isolation.level": "read_committed",
+        "fetch.queue.backoff.ms": 5,  # the default of 1000 stalls a consumer whose queue was full
+        "queued.min.messages": 20_000,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.max.bytes": 8 * 2**20,
+        # A fetch is decompressed into the queue at once, whatever its limits: the default of 1 MB of compressed quotes
+        # took 24 MB a partition.
+        "max.partition.fetch.bytes": 2**18,
+        "statistics.interval.ms": STATISTICS_MS,
+    }
+    config |= settings.kafka.client_config()
+    if settings.consumer.group_instance_id:
+        config["group.instance.id"] = settings.consumer.group_instance_id
+    return config | {
+        "group.id": settings.kafka.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+
+
+def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> Consumer:
+    """A consumer that agrees with the contract object. `control` is the bucket with a short timeout, for the loop.
+
+    Raises:
+        ContractError, TopicError, obstore.exceptions.BaseError: see `Placement.open`.
+    """
+    config = kafka_config(settings)
+    kafka, consumer, storage = settings.kafka, settings.consumer, settings.storage
+    watchdog = Watchdog(float(config["session.timeout.ms"]) / 1000)
+    admin, isolation = topic.Admin(kafka.client_config()), str(config["isolation.level"])
+    placement = Placement(kafka, consumer, storage, isolation, admin, control, metrics, watchdog)
+    contract = placement.open()
+    codec, writer = CODECS[contract.suffix], f"{socket.gethostname()}:{os.getpid()}"
+    destination = Destination(storage.data_prefix, storage.dead_letter_prefix, contract, codec, writer)
+    sink = Sink(store, destination, metrics, consumer.parallel_puts)
+    return Consumer(
+        kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
+        codec, metrics, watchdog,
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""A Kafka for the consumer's tests: no broker loads its groups or refuses a commit at the moment a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from include.ingest import topic
+from include.ingest.starting_offset import commit_metadata
+from tests.unit.ingest.test_quote import message as value
+
+TOPIC = "crypto-quotes"
+TOPIC_ID = "id"
+LOADS = KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
+NO_LEADER = KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+
+
+def places(*partitions: int) -> list[TopicPartition]:
+    return [TopicPartition(TOPIC, partition) for partition in partitions]
+
+
+def quotes(partition: int, *offsets: int) -> list[Message]:
+    return [
+        Message(topic=TOPIC, partition=partition, offset=at, value=value(), timestamp=(2, 0), leader_epoch=1)
+        for at in offsets
+    ]
+
+
+def gone(partition: int, code: int = KafkaError.OFFSET_OUT_OF_RANGE) -> Message:
+    """The event that an offset of the partition is not in the log."""
+    return Message(topic=TOPIC, partition=partition, error=KafkaError(code))
+
+
+class Time:
+    """A monotonic clock that also goes on when a test says so."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+
+    def __call__(self) -> float:
+        return monotonic() + self._passed
+
+    def passes(self, seconds: float) -> None:
+        self._passed += seconds
+
+
+class Admin:
+    """`topic.Admin` of one topic; `failures` are raised by the next questions."""
+
+    def __init__(self) -> None:
+        self.exists = True
+        self.topic_id = TOPIC_ID
+        self.failures: list[KafkaException] = []
+        self.questions = 0
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        self.questions += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        described = SimpleNamespace(error=None, partitions=dict.fromkeys(range(4)))
+        return SimpleNamespace(cluster_id="cluster", topics={TOPIC: described} if self.exists else {})
+
+    def unreachable(self, error: KafkaException) -> topic.UnreachableError:
+        return topic.UnreachableError(f"Kafka is away: {error}")
+
+    def describe_topics(self, _topics: object, request_timeout: float) -> dict[str, Any]:
+        return {TOPIC: MagicMock(result=lambda: SimpleNamespace(topic_id=self.topic_id))}
+
+    def describe_configs(self, resources: list[Any], request_timeout: float) -> dict[Any, Any]:
+        entries = {name: SimpleNamespace(value=value) for name, value in topic.TOPIC_CONFIG.items()}
+        return {resources[0]: MagicMock(result=lambda: entries)}
+
+
+class Group:
+    """The consumer group as a client sees it: commits, assignments, and what each poll brings."""
+
+    def __init__(self) -> None:
+        self.commits: dict[int, TopicPartition] = {}
+        self.failures: list[Exception] = []  # of the next questions for commits
+        self.poll: Callable[[], list[Message]] = list
+        self.clients: list[MagicMock] = []
+        self.callbacks: dict[str, Any] = {}
+        self._assigned: dict[int, TopicPartition] = {}
+
+    @property
+    def kafka(self) -> MagicMock:
+        """The client in use."""
+        return self.clients[-1]
+
+    @property
+    def offsets(self) -> dict[int, int]:
+        """The committed offset of each partition."""
+        return {number: commit.offset for number, commit in self.commits.items()}
+
+    def has_committed(self, offsets: dict[int, int]) -> None:
+        metadata = commit_metadata(TOPIC_ID)
+        self.commits |= {number: TopicPartition(TOPIC, number, at, metadata) for number, at in offsets.items()}
+
+    def connect(self, callbacks: dict[str, Any]) -> MagicMock:
+        client = MagicMock()
+        client.committed.side_effect = self._committed
+        client.commit.side_effect = self._commit
+        client.consume.side_effect = lambda *_: self.poll()
+        client.get_watermark_offsets.return_value = (0, 1000)
+        client.incremental_assign.side_effect = self._take
+        client.assignment.side_effect = lambda: list(self._assigned.values())
+        client.subscribe.side_effect = lambda _, **rebalance: self.callbacks.update(rebalance)
+        self.callbacks = dict(callbacks)
+        self._assigned = {}
+        self.clients.append(client)
+        return client
+
+    def assign(self, *partitions: int) -> list[Message]:
+        """As librdkafka does inside a poll."""
+        self.callbacks["on_assign"](self.kafka, places(*partitions))
+        return []
+
+    def revoke(self, *partitions: int) -> list[Message]:
+        return self._take_away("on_revoke", partitions)
+
+    def lose(self, *partitions: int) -> list[Message]:
+        return self._take_away("on_lost", partitions)
+
+    def _take(self, starts: list[TopicPartition]) -> None:
+        self._assigned |= {start.partition: start for start in starts}
+
+    def _take_away(self, callback: str, partitions: tuple[int, ...]) -> list[Message]:
+        for number in partitions:
+            self._assigned.pop(number, None)
+        self.callbacks[callback](self.kafka, places(*partitions))
+        return []
+
+    def _committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.failures:
+            raise self.failures.pop(0)
+        return [self.commits.get(at.partition, at) for at in partitions]
+
+    def _commit(self, offsets: list[TopicPartition], **_: object) -> list[TopicPartition]:
+        self.commits |= {at.partition: at for at in offsets}
+        return offsets
