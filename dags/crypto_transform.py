@@ -83,7 +83,7 @@ def new_data() -> bool:
         asked = run_parameters.of_run(context)
         if asked.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(asked.select))
-    except run_parameters.ParameterError as error:
+    except run_parameters.RunParameterError as error:
         raise AirflowFailException(str(error)) from error  # another attempt would be refused as well
     found, seen = gate.look(s3_client(), load_group(StorageSettings))
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
@@ -93,12 +93,14 @@ def new_data() -> bool:
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="none_skipped")
 def record_layer(layer: Layer) -> dict[str, Any]:
     """Leave the layer's rows, newest quote and test results in S3, also when a test has failed."""
+    import msgspec
     from airflow.sdk.exceptions import AirflowSkipException
 
     from include.on_airflow import test_results
     from include.on_airflow.connections import s3_client
     from include.settings import AlertSettings, StorageSettings
-    from include.state.layer_state import Run
+    from include.state.dbt_tests import DbtTests
+    from include.state.layer_state import DagRunRef
     from include.transform import gate
 
     context = get_current_context()
@@ -111,15 +113,15 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     asked = run_parameters.of_run(context)
     if asked.select and sum(results is not None for results in pushed) < len(dbt_tasks):
         raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
-    built_by = Run.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
-    tests = [test for results in pushed if results for test in results]
+    built_by = DagRunRef.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
+    tests = [msgspec.convert(results, DbtTests) for results in pushed if results is not None]
     scanned = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.SCANNED)
     state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
     if layer == "bronze" and not asked.select:  # or later layers would never be offered what bronze took
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
-    return state.to_json()
+    return dict(msgspec.to_builtins(state))
 
 
 def run_is_late(context: dict[str, Any]) -> None:

@@ -36,14 +36,14 @@ def advance(seen: Seen, keys: list[str]) -> Seen:
 
 def read_seen(s3: S3Client, storage: StorageSettings) -> Seen:
     """What the last successful bronze was offered; empty before the first."""
-    found = json_object.read(s3, storage.bucket, storage.state_prefix + STATE)
-    return {} if found is None else {int(partition): key for partition, key in found[0]["seen"].items()}
+    remedy = "delete it, and bronze is offered every file again"
+    stored = json_object.read(s3, storage.bucket, storage.state_prefix + STATE, dict[str, Seen], remedy)
+    return stored[0]["seen"] if stored else {}
 
 
 def write_seen(s3: S3Client, storage: StorageSettings, seen: Seen) -> None:
     """Remember what bronze was offered and took."""
-    content = {"seen": {str(partition): key for partition, key in seen.items()}}
-    json_object.write(s3, storage.bucket, storage.state_prefix + STATE, content)
+    json_object.write(s3, storage.bucket, storage.state_prefix + STATE, {"seen": seen})
 
 
 def look(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:

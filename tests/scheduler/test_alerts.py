@@ -349,7 +349,7 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     # The part of the Variable that can be used is in force, and the other part is told.
     assert "its CloudWatch alarm is set to 0, the monitor to 1000" in watched.log_of("check_dead_letters")
     assert silenced.facts["Over at"]
-    assert "'kafka_lagg' is no condition" in watched.one("start", "monitor_blind", "thresholds").text
+    assert "'kafka_lagg' is not a condition" in watched.one("start", "monitor_blind", "thresholds").text
     watched.set_thresholds({"dead_letters": 1000})
     watched.one("recovery", "run_late", TRANSFORM)
     watched.one("recovery", "task_failed", f"{TRANSFORM} / new_data")
