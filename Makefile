@@ -84,7 +84,7 @@ demo-clean: .venv/.made ## stop the demo and remove its data
 
 # --- AWS ---------------------------------------------------------------------
 
-.PHONY: deploy deploy-local destroy template
+.PHONY: deploy deploy-local destroy
 deploy: .venv/.made ## create the AWS stack or bring it up to date (ARGS="--yes --parameter NAME=VALUE")
 	@$(PY) -m include.aws deploy $(ARGS)
 
@@ -95,9 +95,6 @@ deploy-local: .venv/.made ## the same on the emulator of a running demo
 destroy: .venv/.made ## delete the AWS stack; bucket and Glue database stay (ARGS="--delete-data BUCKET": they go too)
 	@$(PY) -m include.aws destroy $(ARGS)
 
-template: .venv/.made ## rewrite what the AWS template and docs/aws.md take from catalogue and permissions
-	@$(PY) -m include.aws render
-
 # --- checks ------------------------------------------------------------------
 
 MANIFEST := include/dbt/target/manifest.json
@@ -107,19 +104,22 @@ $(MANIFEST): .venv/.made $(shell find include/dbt -name target -prune -o -name l
 	@touch $@
 
 .PHONY: lint
-lint: env $(MANIFEST) ## ruff, mypy, shellcheck, sqlfluff, dbt's own warnings, dbt-bouncer
+lint: env $(MANIFEST) ## ruff, mypy, generated parts, shellcheck, sqlfluff, dbt's own warnings, dbt-bouncer, prose
 	@.venv/bin/ruff check .
+	@$(PY) -m include.generated --check
 	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck .ci/run include/local/*.sh include/local/kafka/*.sh
 	@.venv/bin/sqlfluff lint include/dbt/models include/dbt/tests include/dbt/analyses include/dbt/snapshots --disable-progress-bar
 	@.venv/bin/dbt-bouncer run --config-file include/dbt/dbt-bouncer.yml --show-all-failures
+	@$(PY) -m tests.prose
 
 PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind. Two at once, since a
 # suite waits for its servers half of the time; the long ones begin first, the rest fills up beside them.
-SUITES := unit integration athena scheduler packaging warehouse dags aws chaos
+SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
@@ -172,12 +172,12 @@ bench-warehouse: env .local/bench/versitygw ## dbt build of a day of quotes, and
 	@TMPDIR=$(wildcard /dev/shm) $(PY) -m benchmarks.warehouse.run
 
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
-	@$(PY) -m benchmarks.landing --write docs/ingest.md
+	@$(PY) -m benchmarks.landing --write benchmarks/README.md
 
 .PHONY: screenshots
 screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)
 	@$(PY) -m include.local.screenshots
 
-.PHONY: settings-reference
-settings-reference: .venv/.made ## write docs/settings.md from include/settings.py
-	@$(PY) -m include.settings_reference
+.PHONY: generate
+generate: .venv/.made ## write the generated parts of docs and AWS template (CHECK=1: only compare)
+	@$(PY) -m include.generated $(if $(CHECK),--check)

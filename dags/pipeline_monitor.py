@@ -17,19 +17,18 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from include.catalogue import CONDITIONS, MONITOR_SECONDS  # noqa: E402
+from include.catalogue import CONDITIONS, MONITOR_MINUTES  # noqa: E402
 from include.monitoring.checks.judge import Verdict  # noqa: E402
 from include.monitoring.checks.measurements import SOURCES, Measurements, Source  # noqa: E402
 from include.monitoring.checks.thresholds import VARIABLE  # noqa: E402
 from include.on_airflow.callbacks import deliver_notices  # noqa: E402
 
-MINUTES = MONITOR_SECONDS // 60
-
 DOC = f"""
 ### What it does
-Every {MINUTES} minutes it looks at Kafka (lag of the consumer group), at S3 (objects of the last hour, dead letters,
-the layers' states) and at the consumer's metrics in CloudWatch. It publishes its own numbers to CloudWatch, and checks
-one condition a task. **Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
+Every {MONITOR_MINUTES} minutes it measures Kafka (lag of the consumer group), S3 (objects of the last hour, dead
+letters, the layers' states) and the consumer's metrics in CloudWatch. Then it publishes its own numbers to
+CloudWatch and checks one condition a task.
+**Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
 The last task, `notify`, keeps the alert state in S3 and turns red in the one run in which something *starts*. Its
 callback sends one mail for everything that started, one reminder after `ALERT_REMINDER_HOURS`, one when it is over.
 
@@ -57,11 +56,11 @@ with DAG(
     dag_id="pipeline_monitor",
     description="Lag, arrivals, freshness and consumer metrics; one task for each alert condition",
     doc_md=DOC,
-    schedule=f"*/{MINUTES} * * * *",
+    schedule=f"*/{MONITOR_MINUTES} * * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=10),
+    dagrun_timeout=timedelta(minutes=2 * MONITOR_MINUTES),
     tags=["lakehouse", "monitoring"],
     default_args={"owner": "data-platform", "retries": 0, "execution_timeout": timedelta(minutes=2)},
 ) as dag:

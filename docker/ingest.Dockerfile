@@ -18,11 +18,11 @@ COPY include/aws include/aws
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin lakehouse
 USER 10001
 
-# The consumer's; a producer sets HEALTH_PORT to its own (PRODUCER_HTTP_PORT).
+# The consumer's port. A producer sets HEALTH_PORT to its own port (PRODUCER_HTTP_PORT).
 ENV HEALTH_PORT=9308
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ['HEALTH_PORT']}/healthz/live\", timeout=3)"]
 
-# No shell in between: TERM reaches the program, which lands what it holds before it ends.
+# Without a shell between, TERM reaches the program, which lands what it holds before it ends.
 ENTRYPOINT ["python", "-m", "include.ingest"]
 CMD ["consume"]

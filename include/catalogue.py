@@ -29,7 +29,13 @@ ENVIRONMENT = "Environment"
 LAYER = "Layer"
 
 MONITOR_SECONDS = 300
-"""Seconds between two runs of the monitor; also the period of the numbers that it publishes."""
+"""Seconds between two runs of the monitor; also the period of the numbers that it publishes.
+
+The schedule is a cron expression, so these are whole minutes that divide an hour. Two measurements may be a minute
+closer than that, so they are more than one minute.
+"""
+MONITOR_MINUTES = MONITOR_SECONDS // 60
+"""For the schedule and for texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +297,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Maximum",
         "monitor",
         "The number of sources (Kafka, S3, the layer states, CloudWatch, the Variable monitor_thresholds) that could "
-        "not be read in this run. If CloudWatch refuses the numbers it cannot be counted: MonitorHeartbeat is missing.",
+        "not be read in this run. If CloudWatch refuses the numbers, MonitorHeartbeat is missing instead.",
     ),
     Metric(
         "UndeliveredNotices",
@@ -341,7 +347,8 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             5,
             "missing",
-            "S3 refused or did not answer more than a few PUTs in five minutes. The consumer repeats them.",
+            f"S3 refused or did not answer more than a few PUTs in {MONITOR_MINUTES} minutes. The consumer repeats "
+            "them.",
         ),
         Condition(
             "stale_gold",
@@ -360,8 +367,9 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             3,
             "breaching",
-            "Fewer messages than usual were landed for 15 minutes: the producer, the topic or the consumer has a "
-            "fault. The threshold is messages in five minutes; 3 is one quote of each asset.",
+            f"Fewer messages than usual were landed for {3 * MONITOR_MINUTES} minutes: the producer, the topic or the "
+            f"consumer has a fault. The threshold is messages in {MONITOR_MINUTES} minutes; 3 is one quote of each "
+            "asset.",
             periods=3,
         ),
         Condition(
@@ -451,7 +459,8 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             1,
             "breaching",
-            "For 15 minutes no run of the monitor reached CloudWatch: Airflow or its connection to CloudWatch is down.",
+            f"For {3 * MONITOR_MINUTES} minutes no run of the monitor reached CloudWatch: Airflow or its connection to "
+            "CloudWatch is down.",
             periods=3,
             checked=False,
         ),

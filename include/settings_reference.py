@@ -1,34 +1,27 @@
-"""Writes docs/settings.md from the settings tree: `make settings-reference` (`--check`: only compare)."""
+"""The tables of docs/settings.md, which `make generate` writes from the settings tree."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from include import settings
+from include import settings as tree
 from include.settings import PROJECT_ROOT
-
-PAGE = PROJECT_ROOT / "docs" / "settings.md"
-HEAD = """# Settings
-
-Every program reads its settings from the environment, once, at its start. A value that cannot be used is refused with
-the variable's name. This page is made from `include/settings.py` by `make settings-reference`.
-"""
 
 
 def groups() -> list[type[BaseSettings]]:
     """The groups of the tree in its order, then those of the laptop stack."""
-    tree = list(get_type_hints(settings.Settings).values())
+    members = list(get_type_hints(tree.Settings).values())
     rest = [
         value
-        for value in vars(settings).values()
-        if isinstance(value, type) and issubclass(value, BaseSettings) and value not in [BaseSettings, *tree]
+        for value in vars(tree).values()
+        if isinstance(value, type) and issubclass(value, BaseSettings) and value not in [BaseSettings, *members]
     ]
-    return [*tree, *rest]
+    return [*members, *rest]
 
 
 def allowed(annotation: Any) -> str:
@@ -62,31 +55,13 @@ def default(field: FieldInfo) -> str:
     return f"`{text.lower() if isinstance(value, bool) else text}`"
 
 
-def page() -> str:
-    """The whole page as Markdown."""
-    parts = [HEAD]
+def settings() -> Iterator[str]:
+    """A heading and a table for each group."""
     for group in groups():
         prefix = str(group.model_config.get("env_prefix", ""))
-        parts.append(f"\n## {prefix}*\n\n{(group.__doc__ or '').splitlines()[0]}\n")
-        parts.append("| variable | default | values | meaning |\n|---|---|---|---|")
-        parts += [
-            f"| `{prefix}{name.upper()}` | {default(field)} | {allowed(field.annotation)}{bounds(field)} "
-            f"| {field.description} |"
-            for name, field in group.model_fields.items()
-        ]
-    return "\n".join(parts) + "\n"
-
-
-def main() -> int:
-    """Write the page, or with `--check` say whether it is up to date."""
-    if "--check" in sys.argv:
-        if PAGE.read_text() == page():
-            return 0
-        sys.stderr.write("docs/settings.md is not up to date: run make settings-reference\n")
-        return 1
-    PAGE.write_text(page())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        yield from ("", f"## {prefix}*", "", (group.__doc__ or "").splitlines()[0], "")
+        yield "| variable | default | values | meaning |"
+        yield "|---|---|---|---|"
+        for name, field in group.model_fields.items():
+            values = allowed(field.annotation) + bounds(field)
+            yield f"| `{prefix}{name.upper()}` | {default(field)} | {values} | {field.description} |"

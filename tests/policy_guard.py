@@ -22,8 +22,7 @@ from typing import Any
 import botocore.client
 import obstore
 
-from include.aws.document import parse
-from include.aws.render import TEMPLATE
+from include.aws.document import TEMPLATE, parse
 from include.settings import PROJECT_ROOT
 from tests.aws.api_calls import IAM_NAMES, OBSTORE
 

@@ -1,1 +1,1 @@
-"""How fast the landing is, and what its guarantees cost: see docs/ingest.md."""
+"""How fast the landing is, and what its guarantees cost: see benchmarks/README.md."""

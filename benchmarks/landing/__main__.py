@@ -25,13 +25,13 @@ from time import sleep
 from benchmarks.landing.figures import (
     goal_table,
     judge,
-    replace_between,
     scaling_figures,
     scenario_table,
     speed_figures,
     speed_table,
 )
 from benchmarks.landing.rig import HERE, PROGRAMS, RUNTIME, Drain, Stage, drain, fill, stage
+from include.generated import Part, renewed
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes the name
 TOPIC, WIDE_TOPIC = "benchmark", "benchmark-4"
@@ -136,7 +136,8 @@ def main() -> int:
         drains = [one for drains in raced for one in drains] + [one for _, one in named]
         options.json.write_text(json.dumps([asdict(one) for one in drains], indent=2))
     if options.write:
-        options.write.write_text(replace_between(options.write.read_text(), "benchmark", "\n\n".join(parts)))
+        part = Part(options.write.name, "benchmark", lambda: ["", "\n\n".join(parts), ""])
+        options.write.write_text(renewed(options.write.read_text(), part))
     missed = [one.name for one in judged if one.verdict == "MISSED"]
     unmeasured = [one.name for one in judged if one.measured is None]
     print(f"landing: {sum(one.met for one in judged)} goals met, missed: {missed}, not measured: {unmeasured}")

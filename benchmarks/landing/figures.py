@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -140,16 +139,3 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
     return "\n".join(lines)
-
-
-def replace_between(text: str, marker: str, content: str) -> str:
-    """The text with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced.
-
-    Raises:
-        ValueError: the markers are not there.
-    """
-    found = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
-    changed, count = found.subn(lambda match: f"{match[1]}\n{content}\n\n{match[2]}", text)
-    if count != 1:
-        raise ValueError(f"no markers <!-- {marker} --> and <!-- /{marker} -->")
-    return changed

@@ -7,10 +7,9 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from include.aws import deploy as d
-from include.aws import reference, render
-from include.aws.document import compact
-from include.aws.parameters import ParameterError
+from include.aws import deploy
+from include.aws.document import TEMPLATE, compact
+from include.aws.parameters import StackParameterError
 from include.settings import SettingsError
 
 
@@ -19,9 +18,9 @@ def _say(text: object) -> None:
     sys.stdout.flush()
 
 
-def _asked(question: str) -> bool:
+def _confirmed(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise d.DeployError("nobody can be asked here (no terminal): add --yes")
+        raise deploy.DeployError("nobody can be asked here (no terminal): add --yes")
     return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
 
@@ -33,20 +32,20 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    def confirm(changes: list[d.Change]) -> bool:
+    def confirm(changes: list[deploy.Change]) -> bool:
         _say(f"Stack {options.stack} would change:")
         for change in changes:
             _say(f"  {change}")
-        return options.yes or _asked("Go on?")
+        return options.yes or _confirmed("Go on?")
 
-    done = d.deploy(dict(options.parameter), stack=options.stack, confirm=confirm, progress=_say)
-    for note in done.notes:
+    deployment = deploy.deploy(dict(options.parameter), stack=options.stack, confirm=confirm, progress=_say)
+    for note in deployment.notes:
         _say(f"Note: {note}")
-    _say("" if done.changed else f"No change: stack {done.stack} is as the template has it.")
+    _say("" if deployment.changed else f"No change: stack {deployment.stack} matches the template.")
     _say("# Settings of this stack:")
-    for name, value in done.settings.items():
+    for name, value in deployment.settings.items():
         _say(f"{name}={value}")
-    others = {name: value for name, value in done.outputs.items() if value not in done.settings.values()}
+    others = {name: value for name, value in deployment.outputs.items() if value not in deployment.settings.values()}
     _say("# For people:")
     for name, value in others.items():
         _say(f"# {name}: {value}")
@@ -54,60 +53,47 @@ def _deploy(options: argparse.Namespace) -> int:
 
 
 def _destroy(options: argparse.Namespace) -> int:
-    kept = (
+    scope = (
         f"with ALL DATA in bucket {options.delete_data} and its Glue databases"
         if options.delete_data
         else "(bucket and database stay)"
     )
-    if not options.yes and not _asked(f"Delete stack {options.stack} {kept}?"):
-        raise d.DeployError(f"not confirmed: stack {options.stack} is as it was")
-    there = d.destroy(stack=options.stack, delete_data_of=options.delete_data, progress=_say)
-    _say(f"Stack {options.stack} is deleted." if there else f"There is no stack {options.stack}.")
+    if not options.yes and not _confirmed(f"Delete stack {options.stack} {scope}?"):
+        raise deploy.DeployError(f"not confirmed: stack {options.stack} is unchanged")
+    existed = deploy.destroy(stack=options.stack, delete_data_of=options.delete_data, progress=_say)
+    _say(f"Stack {options.stack} is deleted." if existed else f"There is no stack {options.stack}.")
     return 0
 
 
 def _render(options: argparse.Namespace) -> int:
-    if options.compact:
-        _say(compact(render.TEMPLATE.read_text()))
-        return 0
-    if options.check:
-        stale = [
-            path.name
-            for path, current in ((render.TEMPLATE, render.is_current()), (reference.GUIDE, reference.is_current()))
-            if not current
-        ]
-        if stale:
-            sys.stderr.write(f"out of date: {', '.join(stale)}; run python -m include.aws render\n")
-        return 1 if stale else 0
-    for path, changed in ((render.TEMPLATE, render.write()), (reference.GUIDE, reference.write())):
-        _say(f"{path.name} {'is rewritten' if changed else 'was up to date'}.")
+    template = TEMPLATE.read_text()
+    _say(compact(template) if options.compact else template)
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked (nothing to do included)."""
+    """Run one command; 0 when it succeeded, also when there was nothing to do."""
     parser = argparse.ArgumentParser(prog="python -m include.aws", description="The AWS side of the lakehouse.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    deploy = commands.add_parser("deploy", help="create the stack or bring it up to date")
-    deploy.add_argument("--stack", default=d.DEFAULT_STACK)
-    deploy.add_argument("--yes", action="store_true", help="do not ask")
-    deploy.add_argument(
+    deploying = commands.add_parser("deploy", help="create the stack or bring it up to date")
+    deploying.add_argument("--stack", default=deploy.DEFAULT_STACK)
+    deploying.add_argument("--yes", action="store_true", help="do not ask")
+    deploying.add_argument(
         "--parameter", type=_parameter, action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
     )
-    deploy.set_defaults(run=_deploy)
+    deploying.set_defaults(run=_deploy)
 
-    destroy = commands.add_parser("destroy", help="delete the stack; the data stays")
-    destroy.add_argument("--stack", default=d.DEFAULT_STACK)
-    destroy.add_argument("--yes", action="store_true", help="do not ask")
-    destroy.add_argument(
-        "--delete-data", metavar="BUCKET", help="delete this bucket with all data in it too; it must be the stack's"
+    destroying = commands.add_parser("destroy", help="delete the stack; the data stays")
+    destroying.add_argument("--stack", default=deploy.DEFAULT_STACK)
+    destroying.add_argument("--yes", action="store_true", help="do not ask")
+    destroying.add_argument(
+        "--delete-data", metavar="BUCKET", help="also delete this bucket with all its data; it must be the stack's"
     )
-    destroy.set_defaults(run=_destroy)
+    destroying.set_defaults(run=_destroy)
 
-    rendering = commands.add_parser("render", help="rewrite what template and guide take from elsewhere")
-    rendering.add_argument("--check", action="store_true", help="change nothing; exit 1 when out of date")
-    rendering.add_argument("--compact", action="store_true", help="change nothing; print the template as short JSON")
+    rendering = commands.add_parser("render", help="print the template")
+    rendering.add_argument("--compact", action="store_true", help="as JSON without comments and spaces")
     rendering.set_defaults(run=_render)
 
     options = parser.parse_args(arguments)
@@ -115,15 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options))
     except NoCredentialsError:
         sys.stderr.write("No AWS credentials: log in (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID\n")
-    except (
-        d.DeployError,
-        ParameterError,
-        SettingsError,
-        render.TemplateError,
-        reference.GuideError,
-        BotoCoreError,
-        ClientError,
-    ) as error:
+    except (deploy.DeployError, StackParameterError, SettingsError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
     return 1
 

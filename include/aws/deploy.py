@@ -1,9 +1,9 @@
-"""Deploy the template, and take it down without taking the data.
+"""Deploy the template, and delete the stack without its data.
 
-    python -m include.aws deploy      what would change, a question, then each resource as it happens
-    python -m include.aws destroy     everything but the bucket, its policy and the Glue database
+    python -m include.aws deploy      shows the changes, asks, then reports each resource
+    python -m include.aws destroy     deletes all but the bucket, its policy and the Glue database
 
-As a function: `deploy(progress=print)` asks nothing and returns the outputs.
+The function `deploy(progress=print)` does not ask and returns the outputs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 from botocore.exceptions import ClientError
 
-from include.aws import parameters as p
-from include.aws.document import compact
-from include.aws.render import TEMPLATE
+from include.aws.document import TEMPLATE, compact
+from include.aws.parameters import Declared, as_settings, chosen, from_settings, is_emulator
 from include.catalogue import LAYERS
 from include.settings import Settings, load
 
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 
 DEFAULT_STACK = "crypto-lakehouse"
 SCHEMAS = (*LAYERS, "monitoring", "reference", "test_failures")
-"""What dbt appends to the database's name, one database each (`+schema` in dbt_project.yml; a test compares)."""
+"""dbt's suffixes of the database's name, one database each (`+schema` in dbt_project.yml; a test compares)."""
 MAX_TEMPLATE_BYTES = 51_200
-"""What CloudFormation takes in the request itself; a longer one would have to be in a bucket first."""
+"""CloudFormation's limit for a template in the request. A longer template would need a bucket first."""
 
 _TIMEOUT_SECONDS = 1800.0
 _REPLACEMENT: dict[str, Literal["no", "perhaps", "yes"]] = {"True": "yes", "Conditional": "perhaps"}
@@ -38,12 +37,12 @@ _NOTHING_THERE = frozenset({"REVIEW_IN_PROGRESS"})
 
 
 class DeployError(RuntimeError):
-    """A deployment that cannot go on; the text names the resource, the reason and the remedy."""
+    """The deployment cannot continue; the text names the resource, the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of a change set: what would happen to one resource."""
+    """One line of a change set: the planned change of one resource."""
 
     action: str
     resource: str
@@ -56,8 +55,8 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened to one resource."""
+class StackEvent:
+    """One event of one resource."""
 
     resource: str
     kind: str
@@ -70,10 +69,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a deployment came to.
+    """Result of a deployment.
 
-    `outputs` are the stack's outputs by name, `settings` the environment variables that the
-    programs need to use this stack, `notes` what the caller should know.
+    `outputs` are the stack's outputs by name. `settings` are the environment variables that the programs need to use
+    this stack. `notes` are remarks for the caller.
     """
 
     stack: str
@@ -85,24 +84,24 @@ class Deployment:
 
 
 Confirm = Callable[[list[Change]], bool]
-Progress = Callable[[Step], None]
+Progress = Callable[[StackEvent], None]
 
 
 def _agree(_changes: list[Change]) -> bool:
     return True
 
 
-def _silent(_step: Step) -> None:
+def _silent(_event: StackEvent) -> None:
     return None
 
 
 class Deployer:
-    """One stack, and the calls about it."""
+    """The AWS calls about one stack."""
 
     def __init__(self, stack: str, settings: Settings) -> None:
         self.stack = stack
         self.settings = settings
-        self.emulated = p.is_emulator(settings.aws.endpoint_url)
+        self.emulated = is_emulator(settings.aws.endpoint_url)
         self._session = boto3.Session(region_name=settings.aws.default_region)
         self._poll_seconds = 0.1 if self.emulated else 2.0
         self._cloudformation: CloudFormationClient = self._session.client(
@@ -110,7 +109,7 @@ class Deployer:
         )
 
     def describe(self) -> dict[str, Any] | None:
-        """The stack as CloudFormation has it, or None when there is none."""
+        """The stack as CloudFormation has it, or None when it does not exist."""
         try:
             stacks = self._cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
         except ClientError as error:
@@ -125,14 +124,16 @@ class Deployer:
         new = stack is None
         template = compact(TEMPLATE.read_text())
         if len(template.encode()) > MAX_TEMPLATE_BYTES:
-            raise DeployError(f"{TEMPLATE.name} is larger than {MAX_TEMPLATE_BYTES} bytes, which CloudFormation takes")
+            raise DeployError(f"{TEMPLATE.name} is larger than CloudFormation's limit of {MAX_TEMPLATE_BYTES} bytes")
         existing, notes = self._already_there(stack, given)
-        values = p.chosen(
+        values = chosen(
             self._declared(TemplateBody=template),
             given=given,
-            computed=p.from_settings(self.settings) | existing | {"Emulated": str(self.emulated).lower()},
+            computed=from_settings(self.settings) | existing | {"Emulated": str(self.emulated).lower()},
             deployed=_deployed_parameters(stack),
-            deployed_defaults={} if new else {d.name: d.default for d in self._declared(StackName=self.stack)},
+            deployed_defaults={}
+            if new
+            else {parameter.name: parameter.default for parameter in self._declared(StackName=self.stack)},
         )
         change_set = self._make_change_set(template, values, new)
         if change_set is None:
@@ -140,7 +141,7 @@ class Deployer:
         changes = [_change(entry) for entry in change_set["Changes"]]
         if not confirm(changes):
             self._abandon(change_set["ChangeSetId"], new)
-            raise DeployError(f"not confirmed: stack {self.stack} is as it was")
+            raise DeployError(f"not confirmed: stack {self.stack} is unchanged")
         last = self._last_event()
         self._cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"], StackName=self.stack)
         self._follow(last, progress, wanted={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
@@ -151,14 +152,14 @@ class Deployer:
         stack = self.describe()
         if stack is None:
             return False
-        name = stack["StackId"]  # a deleted stack is found by its id only
+        name = stack["StackId"]  # CloudFormation finds a deleted stack only by its id
         last = self._last_event()
         self._cloudformation.delete_stack(StackName=name)
         self._follow(last, progress, wanted={"DELETE_COMPLETE"}, stack=name)
         return True
 
     def data_places(self) -> tuple[str, str]:
-        """Bucket and database of the stack, or, when it is gone, of the settings."""
+        """Bucket and database of the stack, or of the settings when the stack is gone."""
         values = _deployed_parameters(self.describe())
         return (
             values.get("BucketName", self.settings.storage.bucket),
@@ -166,10 +167,10 @@ class Deployer:
         )
 
     def has_bucket(self, name: str) -> bool:
-        """Whether there is this bucket.
+        """Whether this bucket exists.
 
         Raises:
-            DeployError: it is in another region, or another account's.
+            DeployError: the bucket is in another region, or belongs to another account.
         """
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
         try:
@@ -184,7 +185,7 @@ class Deployer:
                     "in the world, so choose another with S3_BUCKET"
                 ) from error
             raise
-        if region != s3.meta.region_name:  # boto3 would follow it there; the consumer and Athena do not
+        if region != s3.meta.region_name:  # boto3 would use the other region; the consumer and Athena would not
             raise DeployError(
                 f"bucket {name} is in {region}, this deployment is for {s3.meta.region_name}: "
                 "choose another with S3_BUCKET, or set AWS_DEFAULT_REGION"
@@ -192,39 +193,39 @@ class Deployer:
         return True
 
     def delete_data(self, bucket: str, progress: Progress) -> int:
-        """Delete a bucket with every version of every object in it; how many versions that were."""
+        """Delete a bucket with every version of every object in it; returns the number of versions."""
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
         deleted = 0
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            versions: list[Any] = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+            entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            versions: list[Any] = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
             if not versions:
                 continue
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
-            if errors := answer.get("Errors"):
+            response = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
+            if errors := response.get("Errors"):
                 first = errors[0]
                 raise DeployError(f"s3://{bucket}/{first.get('Key')} was not deleted: {first.get('Message')}")
             deleted += len(versions)
         s3.delete_bucket(Bucket=bucket)
-        progress(Step("Bucket", "AWS::S3::Bucket", "DELETE_COMPLETE", f"{bucket}, {deleted} versions of objects"))
+        progress(StackEvent("Bucket", "AWS::S3::Bucket", "DELETE_COMPLETE", f"{bucket}, {deleted} versions of objects"))
         return deleted
 
     def delete_databases(self, database: str, progress: Progress) -> None:
-        """Delete the Glue database and those that dbt has made beside it; another's NAME_prod is none of these."""
+        """Delete the Glue database and dbt's databases beside it, but not another environment's NAME_prod."""
         glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
         ours = {database, *(f"{database}_{schema}" for schema in SCHEMAS)}
         for page in glue.get_paginator("get_databases").paginate():
-            for name in [found["Name"] for found in page["DatabaseList"] if found["Name"] in ours]:
+            for name in [entry["Name"] for entry in page["DatabaseList"] if entry["Name"] in ours]:
                 glue.delete_database(Name=name)
-                progress(Step("Database", "AWS::Glue::Database", "DELETE_COMPLETE", name))
+                progress(StackEvent("Database", "AWS::Glue::Database", "DELETE_COMPLETE", name))
 
-    # ---- what the public methods are made of
+    # ---- parts of the public methods
 
     def _deployable(self) -> dict[str, Any] | None:
-        """The stack if it can be updated, None if it has to be created.
+        """The stack if it can be updated, None if it must be created.
 
         Raises:
-            DeployError: it is in a state that neither can start from.
+            DeployError: the stack's state allows neither.
         """
         stack = self.describe()
         if stack is None or stack["StackStatus"] in _NOTHING_THERE:
@@ -234,7 +235,7 @@ class Deployer:
             raise DeployError(f"stack {self.stack} is in {status}: wait until that is over, then deploy again")
         if status == "UPDATE_ROLLBACK_FAILED":
             raise DeployError(
-                f"stack {self.stack} is in {status}: mend what its last event names, then "
+                f"stack {self.stack} is in {status}: repair what its last event names, then "
                 f"aws cloudformation continue-update-rollback --stack-name {self.stack}, then deploy again"
             )
         if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
@@ -244,34 +245,34 @@ class Deployer:
             )
         return stack
 
-    def _declared(self, **source: str) -> list[p.Declared]:
+    def _declared(self, **source: str) -> list[Declared]:
         summary = self._cloudformation.get_template_summary(**source)  # type: ignore[arg-type]
         return [
-            p.Declared(parameter["ParameterKey"], parameter.get("DefaultValue")) for parameter in summary["Parameters"]
+            Declared(parameter["ParameterKey"], parameter.get("DefaultValue")) for parameter in summary["Parameters"]
         ]
 
     def _already_there(
         self, stack: dict[str, Any] | None, given: Mapping[str, str]
     ) -> tuple[dict[str, str], list[str]]:
-        """CreateBucket and CreateDatabase: false for what exists outside this stack.
+        """CreateBucket and CreateDatabase: false for a bucket or database that exists outside this stack.
 
-        `destroy` leaves both behind, so this is how a stack comes back to its data.
+        `destroy` keeps both, so a new stack finds its data like this.
         """
-        names = p.from_settings(self.settings) | dict(given)
+        names = from_settings(self.settings) | dict(given)
         deployed = _deployed_parameters(stack)
-        found: dict[str, str] = {}
+        flags: dict[str, str] = {}
         notes: list[str] = []
         for flag, parameter, look in (
             ("CreateBucket", "BucketName", self._look_for_bucket),
             ("CreateDatabase", "DatabaseName", self._look_for_database),
         ):
             if flag in deployed and deployed.get(parameter) == names[parameter]:
-                found[flag] = deployed[flag]
-            else:  # a new stack, or one that gets another bucket or database
-                there, said = look(names)
-                found[flag] = str(not there).lower()
-                notes += said
-        return found, notes
+                flags[flag] = deployed[flag]
+            else:  # the stack is new, or gets another bucket or database
+                exists, remarks = look(names)
+                flags[flag] = str(not exists).lower()
+                notes += remarks
+        return flags, notes
 
     def _look_for_bucket(self, names: Mapping[str, str]) -> tuple[bool, list[str]]:
         bucket = names["BucketName"]
@@ -287,11 +288,11 @@ class Deployer:
         return True, [f"Glue database {database} exists: it is used as it is"]
 
     def _weaknesses(self, bucket: str, data_prefix: str) -> list[str]:
-        """What a bucket made elsewhere lacks of what ours has."""
+        """Protections of the template's bucket that a bucket made elsewhere lacks."""
         s3 = self._session.client("s3", endpoint_url=self.settings.aws.endpoint_url)
-        found = []
+        notes = []
         if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-            found.append(f"bucket {bucket} keeps no old versions: switch versioning on")
+            notes.append(f"bucket {bucket} keeps no old versions: switch versioning on")
         try:
             blocked = set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
         except ClientError as error:
@@ -299,7 +300,7 @@ class Deployer:
                 raise
             blocked = {False}
         if blocked != {True}:
-            found.append(f"bucket {bucket} does not block all public access: block it")
+            notes.append(f"bucket {bucket} does not block all public access: block it")
         try:
             policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
         except ClientError as error:
@@ -307,13 +308,13 @@ class Deployer:
                 raise
             policy = ""
         if "aws:SecureTransport" not in policy:
-            found.append(f"bucket {bucket} has no policy that refuses plain HTTP: see BucketPolicy in {TEMPLATE.name}")
+            notes.append(f"bucket {bucket} has no policy that refuses plain HTTP: see BucketPolicy in {TEMPLATE.name}")
         if "s3:if-none-match" not in policy or f"{bucket}/{data_prefix}" not in policy:
-            found.append(
+            notes.append(
                 f"bucket {bucket} has no policy that refuses to overwrite what is landed under {data_prefix}: "
                 f"see BucketPolicy in {TEMPLATE.name}"
             )
-        return found
+        return notes
 
     def _has_database(self, name: str) -> bool:
         glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
@@ -324,8 +325,8 @@ class Deployer:
         return True
 
     def _make_change_set(self, template: str, values: Mapping[str, str], new: bool) -> dict[str, Any] | None:
-        """A change set that is ready to be executed, or None when nothing would change."""
-        made = self._cloudformation.create_change_set(
+        """A change set that can be executed, or None when nothing would change."""
+        created = self._cloudformation.create_change_set(
             StackName=self.stack,
             ChangeSetName=f"deploy-{uuid.uuid4().hex[:12]}",
             ChangeSetType="CREATE" if new else "UPDATE",
@@ -335,12 +336,12 @@ class Deployer:
         )
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while True:
-            change_set = self._change_set(made["Id"])
+            change_set = self._change_set(created["Id"])
             if change_set["Status"] == "CREATE_COMPLETE":
                 return change_set
             if change_set["Status"] == "FAILED":
                 reason = change_set.get("StatusReason", "")
-                self._abandon(made["Id"], new)
+                self._abandon(created["Id"], new)
                 if "didn't contain changes" in reason or "No updates are to be performed" in reason:
                     return None
                 raise DeployError(f"CloudFormation refused the change set for {self.stack}: {reason}")
@@ -362,15 +363,15 @@ class Deployer:
         return dict(page) | {"Changes": changes}
 
     def _abandon(self, change_set: str, new: bool) -> None:
-        """Leave nothing behind: a change set for a new stack has made an empty one."""
+        """Delete the change set, and the empty stack that a change set for a new stack creates."""
         self._cloudformation.delete_change_set(ChangeSetName=change_set, StackName=self.stack)
         if new:
             self._cloudformation.delete_stack(StackName=self.stack)
 
     def _events_since(self, last: str | None, stack: str) -> list[dict[str, Any]]:
-        """Events after the one called `last` (None: all), oldest first.
+        """Events after the event id `last` (None: all), oldest first.
 
-        CloudFormation lists the newest first, so an old stack's history is not read.
+        CloudFormation lists the newest first, so the history of an old stack is not read.
         """
         events: list[dict[str, Any]] = []
         for page in self._cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
@@ -381,26 +382,26 @@ class Deployer:
         return events[::-1]
 
     def _last_event(self) -> str | None:
-        answer = self._cloudformation.describe_stack_events(StackName=self.stack)
-        return answer["StackEvents"][0]["EventId"] if answer["StackEvents"] else None
+        events = self._cloudformation.describe_stack_events(StackName=self.stack)["StackEvents"]
+        return events[0]["EventId"] if events else None
 
     def _follow(self, last: str | None, progress: Progress, wanted: set[str], stack: str | None = None) -> None:
-        """Report each event until the stack has come to rest.
+        """Report each event until the stack is in a final state.
 
         Raises:
-            DeployError: it came to rest elsewhere than wanted; names the first resource that failed.
+            DeployError: the final state is not a wanted state; names the first resource that failed.
         """
         name = stack or self.stack
-        first_failure: Step | None = None
+        first_failure: StackEvent | None = None
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while True:
             status = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
-            for event in self._events_since(last, name):
-                last = event["EventId"]
-                step = _step(event)
-                progress(step)
-                if first_failure is None and step.status.endswith("_FAILED"):
-                    first_failure = step
+            for entry in self._events_since(last, name):
+                last = entry["EventId"]
+                event = _event(entry)
+                progress(event)
+                if first_failure is None and event.status.endswith("_FAILED"):
+                    first_failure = event
             if status in wanted:
                 return
             if not status.endswith("_IN_PROGRESS"):
@@ -414,19 +415,22 @@ class Deployer:
         stack = self.describe()
         if stack is None:
             raise DeployError(f"stack {self.stack} is gone: somebody deleted it meanwhile")
-        found = {o["OutputKey"]: (o["OutputValue"], o.get("Description", "")) for o in stack.get("Outputs", [])}
+        outputs = {
+            output["OutputKey"]: (output["OutputValue"], output.get("Description", ""))
+            for output in stack.get("Outputs", [])
+        }
         return Deployment(
             stack=self.stack,
             changed=changed,
-            outputs={name: value for name, (value, _) in found.items()},
-            settings=p.as_settings(found),
+            outputs={name: value for name, (value, _) in outputs.items()},
+            settings=as_settings(outputs),
             changes=changes,
             notes=notes,
         )
 
 
 def _deployed_parameters(stack: dict[str, Any] | None) -> dict[str, str]:
-    return {one["ParameterKey"]: one["ParameterValue"] for one in (stack or {}).get("Parameters", [])}
+    return {entry["ParameterKey"]: entry["ParameterValue"] for entry in (stack or {}).get("Parameters", [])}
 
 
 def _change(entry: Mapping[str, Any]) -> Change:
@@ -439,12 +443,12 @@ def _change(entry: Mapping[str, Any]) -> Change:
     )
 
 
-def _step(event: Mapping[str, Any]) -> Step:
-    return Step(
-        resource=event["LogicalResourceId"],
-        kind=event["ResourceType"],
-        status=event["ResourceStatus"],
-        reason=event.get("ResourceStatusReason", ""),
+def _event(entry: Mapping[str, Any]) -> StackEvent:
+    return StackEvent(
+        resource=entry["LogicalResourceId"],
+        kind=entry["ResourceType"],
+        status=entry["ResourceStatus"],
+        reason=entry.get("ResourceStatusReason", ""),
     )
 
 
@@ -456,18 +460,18 @@ def deploy(
     confirm: Confirm = _agree,
     progress: Progress = _silent,
 ) -> Deployment:
-    """Create the stack or bring it up to date; no change is no change.
+    """Create the stack or bring it up to date. Without a difference nothing is changed.
 
     Args:
-        parameters: template parameters that go before the settings, by name.
+        parameters: template parameters by name; they have priority over the settings.
         stack: name of the CloudFormation stack.
         settings: default: from the environment. A loopback AWS_ENDPOINT_URL is the emulator's.
-        confirm: gets the changes, says whether to go on; default: yes.
-        progress: gets each step of each resource.
+        confirm: gets the changes and returns whether to continue; default: yes.
+        progress: gets each event of each resource.
 
     Raises:
         DeployError: not confirmed, refused, or a resource failed (the stack is rolled back).
-        ParameterError: a parameter is unknown or unusable.
+        StackParameterError: a parameter is unknown or unusable.
     """
     return Deployer(stack, settings or load()).deploy(parameters or {}, confirm, progress)
 
@@ -479,17 +483,17 @@ def destroy(
     delete_data_of: str | None = None,
     progress: Progress = _silent,
 ) -> bool:
-    """Delete the stack; bucket, bucket policy and Glue database stay unless the bucket is named.
+    """Delete the stack. Bucket, bucket policy and Glue database stay unless the bucket is named.
 
     Args:
         stack: name of the CloudFormation stack.
         settings: default: from the environment.
-        delete_data_of: the bucket's name, to delete it with everything in it, and the Glue
-            databases. There is no way back.
-        progress: gets each step of each resource.
+        delete_data_of: the bucket's name: also deletes the bucket with its content, and the Glue databases. This
+            cannot be undone.
+        progress: gets each event of each resource.
 
     Returns:
-        Whether there was a stack.
+        Whether the stack existed.
 
     Raises:
         DeployError: `delete_data_of` is not the stack's bucket, or a resource could not be deleted.
@@ -498,11 +502,11 @@ def destroy(
     bucket, database = deployer.data_places()
     if delete_data_of is not None and delete_data_of != bucket:
         raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
-    # Asked before anything is deleted: in another region the stack would not be found, the bucket would.
+    # Checked before anything is deleted: in another region the stack would not be found, but the bucket would.
     holds_data = delete_data_of is not None and deployer.has_bucket(bucket)
-    there = deployer.destroy(progress)
-    if holds_data:  # else an earlier try has got so far
+    existed = deployer.destroy(progress)
+    if holds_data:  # otherwise an earlier try has deleted the bucket
         deployer.delete_data(bucket, progress)
     if delete_data_of is not None:
         deployer.delete_databases(database, progress)
-    return there
+    return existed

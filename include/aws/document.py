@@ -1,15 +1,18 @@
-"""The template as data: CloudFormation's short forms (`!Ref X`) as the long ones (`{"Ref": "X"}`)."""
+"""The template as data, with CloudFormation's short forms (`!Ref X`) as long forms (`{"Ref": "X"}`)."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+TEMPLATE = Path(__file__).with_name("template.yaml")
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that knows CloudFormation's tags."""
+    """A SafeLoader that accepts CloudFormation's tags."""
 
 
 def _intrinsic(loader: yaml.Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -36,8 +39,5 @@ def parse(template: str) -> dict[str, Any]:
 
 
 def compact(template: str) -> str:
-    """The same template as JSON without comments and spaces.
-
-    CloudFormation takes 51,200 bytes in a request, and the readable text is about that long.
-    """
+    """The same template as JSON without comments and spaces: a request may not hold the longer readable text."""
     return json.dumps(parse(template), separators=(",", ":"), ensure_ascii=True)

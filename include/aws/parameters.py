@@ -1,8 +1,8 @@
 """Template parameters from the settings, and settings from the stack's outputs.
 
-The settings are the source: what the programs will read is what is deployed. A value given
-with `--parameter` goes before them. A threshold that is given nowhere keeps the value the
-stack has, unless that was the old template's default: then it follows the new default.
+The settings are the source, so that the programs find what is deployed. A value given with `--parameter` has priority.
+A threshold given nowhere keeps the stack's value. If that value is the old template's default, it follows the new
+default.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _FROM_SETTINGS: dict[str, tuple[str, str]] = {
 _EMAIL_PARAMETERS = ("AlertEmail", "AlertEmail2", "AlertEmail3")
 
 
-class ParameterError(ValueError):
-    """A parameter cannot be used; the text names it, its value and the remedy."""
+class StackParameterError(ValueError):
+    """A template parameter cannot be used; the text names it, its value and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A parameter as a template declares it; `default` is None when a value must be given."""
+    """A parameter that a template declares; `default` is None when a value must be given."""
 
     name: str
     default: str | None
 
 
 def is_emulator(endpoint_url: str | None) -> bool:
-    """Whether the endpoint is on this machine, so an emulator and not AWS."""
+    """Whether the endpoint is on this machine: then it is an emulator and not AWS."""
     if not endpoint_url:
         return False
     host = urlsplit(endpoint_url).hostname or ""
@@ -62,14 +62,14 @@ def from_settings(settings: Settings) -> dict[str, str]:
     """The parameters that follow from the settings.
 
     Raises:
-        ParameterError: there are more alert addresses than the template has room for, or none.
+        StackParameterError: there is no alert address, or more than the template takes.
     """
     values = {
         parameter: str(getattr(getattr(settings, group), field)) for parameter, (group, field) in _FROM_SETTINGS.items()
     }
     emails = settings.alert.emails
     if not 1 <= len(emails) <= len(_EMAIL_PARAMETERS):
-        raise ParameterError(
+        raise StackParameterError(
             f"ALERT_EMAILS has {len(emails)} addresses; the alarm topic takes 1 to {len(_EMAIL_PARAMETERS)}: "
             "use the address of a mailing list"
         )
@@ -90,17 +90,19 @@ def chosen(
 
     Args:
         declared: the new template's parameters.
-        given: by the caller, go before everything.
+        given: the caller's values; they have priority over all others.
         computed: from the settings and from what exists already.
-        deployed: what the stack has now; empty for a new stack.
-        deployed_defaults: defaults of the template that is deployed now.
+        deployed: the stack's present values; empty for a new stack.
+        deployed_defaults: defaults of the deployed template.
 
     Raises:
-        ParameterError: a given name is not in the template, or a value is missing.
+        StackParameterError: a given name is not in the template, or a value is missing.
     """
     names = {parameter.name for parameter in declared}
     if unknown := sorted(set(given) - names):
-        raise ParameterError(f"no such parameter: {', '.join(unknown)}; the template has {', '.join(sorted(names))}")
+        raise StackParameterError(
+            f"no such parameter: {', '.join(unknown)}; the template has {', '.join(sorted(names))}"
+        )
     values: dict[str, str] = {}
     for parameter in declared:
         name = parameter.name
@@ -111,7 +113,7 @@ def chosen(
         elif name in deployed and deployed[name] != deployed_defaults.get(name):
             values[name] = deployed[name]
         elif parameter.default is None:
-            raise ParameterError(f"{name} has no default: give it with --parameter {name}=VALUE")
+            raise StackParameterError(f"{name} has no default: give it with --parameter {name}=VALUE")
     return values
 
 

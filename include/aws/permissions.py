@@ -1,8 +1,7 @@
-"""Every IAM action of the template's policies, and why it is there.
+"""Every IAM action of the template's policies, with its reason.
 
-`tests/aws/test_permissions.py` holds this table against the template on one side and, on the
-other, against the AWS calls found in our code and in dbt-athena: an action that nobody uses,
-and a call that nobody may make, are both an error.
+`tests/aws/test_permissions.py` compares this table with the template, and with the AWS calls in our code and in
+dbt-athena. An action without a call is an error, and a call without an action too.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 UsedBy = Literal["our code", "dbt-athena", "Athena", "BI tools"]
-"""Who makes the call. Athena reads and writes S3 and Glue with the rights of whoever asks."""
+"""The caller. Athena reads and writes S3 and Glue with the rights of the query's sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,8 @@ class Permission:
 
 CONSUMER = (
     Permission("s3:PutObject", ("our code",), "Lands batches and dead letters; marks replayed dead letters."),
-    Permission("s3:GetObject", ("our code",), "Reads the contract object, and what another writer has landed already."),
-    Permission("s3:ListBucket", ("our code",), "Finds the last landed offset; and without it an absent key is a 403."),
+    Permission("s3:GetObject", ("our code",), "Reads the contract object, and objects that another writer landed."),
+    Permission("s3:ListBucket", ("our code",), "Finds the last landed offset; without it an absent key is a 403."),
     Permission("cloudwatch:PutMetricData", ("our code",), "Publishes the consumer's metrics."),
 )
 
@@ -34,7 +33,7 @@ AIRFLOW = (
     Permission("s3:GetObject", ("our code", "Athena"), "Reads landed files, layer state, alert state and tables."),
     Permission("s3:PutObject", ("our code", "dbt-athena", "Athena"), "Writes state, test history, seeds and tables."),
     Permission("s3:ListBucket", ("our code", "dbt-athena", "Athena"), "Counts what landed; lists a table's files."),
-    Permission("s3:DeleteObject", ("dbt-athena", "Athena"), "Removes temporary tables, and files that VACUUM drops."),
+    Permission("s3:DeleteObject", ("dbt-athena", "Athena"), "Removes temporary tables, and files after VACUUM."),
     Permission("s3:GetBucketLocation", ("Athena",), "Athena checks the bucket of the query results."),
     Permission("s3:ListBucketMultipartUploads", ("Athena",), "Large results and tables are multipart uploads."),
     Permission("s3:ListMultipartUploadParts", ("Athena",), "The same."),
@@ -42,8 +41,8 @@ AIRFLOW = (
     Permission("athena:StartQueryExecution", ("dbt-athena",), "Runs models and tests."),
     Permission("athena:StopQueryExecution", ("dbt-athena",), "Cancels a query when the task is stopped."),
     Permission("athena:GetQueryExecution", ("dbt-athena",), "Waits for a query."),
-    Permission("athena:GetQueryResults", ("dbt-athena",), "Reads what a query found."),
-    Permission("athena:GetWorkGroup", ("dbt-athena",), "Asks whether the workgroup enforces its output location."),
+    Permission("athena:GetQueryResults", ("dbt-athena",), "Reads a query's result."),
+    Permission("athena:GetWorkGroup", ("dbt-athena",), "Reads whether the workgroup enforces its output location."),
     Permission("athena:ListTableMetadata", ("dbt-athena",), "Lists the relations of a schema."),
     Permission("glue:GetDatabase", ("dbt-athena", "Athena"), "Checks that a layer's schema exists."),
     Permission("glue:GetDatabases", ("dbt-athena",), "Lists schemas."),
@@ -71,8 +70,8 @@ BI_READER = (
     Permission("athena:StopQueryExecution", ("BI tools",), "Cancels it."),
     Permission("athena:GetQueryExecution", ("BI tools",), "Waits for it."),
     Permission("athena:GetQueryResults", ("BI tools",), "Reads the result page by page."),
-    Permission("athena:GetQueryResultsStream", ("BI tools",), "The same, as the ODBC and JDBC drivers stream it."),
-    Permission("athena:GetWorkGroup", ("BI tools",), "The drivers look at the workgroup's settings."),
+    Permission("athena:GetQueryResultsStream", ("BI tools",), "The same as a stream, for the ODBC and JDBC drivers."),
+    Permission("athena:GetWorkGroup", ("BI tools",), "The drivers read the workgroup's settings."),
     Permission("athena:ListWorkGroups", ("BI tools",), "Lets the user choose a workgroup."),
     Permission("athena:ListDataCatalogs", ("BI tools",), "Lets the user choose a catalog."),
     Permission("athena:GetDataCatalog", ("BI tools",), "The same."),
@@ -80,7 +79,7 @@ BI_READER = (
     Permission("athena:GetDatabase", ("BI tools",), "The same."),
     Permission("athena:ListTableMetadata", ("BI tools",), "Lets the user choose a table."),
     Permission("athena:GetTableMetadata", ("BI tools",), "Columns of a table."),
-    Permission("glue:GetDatabase", ("Athena",), "What the calls above read; likewise the next six."),
+    Permission("glue:GetDatabase", ("Athena",), "The calls above read it."),
     Permission("glue:GetDatabases", ("Athena",), "See GetDatabase."),
     Permission("glue:GetTable", ("Athena",), "See GetDatabase."),
     Permission("glue:GetTables", ("Athena",), "See GetDatabase."),
@@ -101,17 +100,17 @@ POLICIES: dict[str, tuple[Permission, ...]] = {
     "AirflowPolicy": AIRFLOW,
     "BiReaderPolicy": BI_READER,
 }
-"""Logical id of the policy -> what it allows. The producer calls no AWS API and has none."""
+"""Logical id of the policy -> what it allows. The producer calls no AWS API and has no policy."""
 
 NOT_GRANTED: dict[str, str] = {
-    "glue:DeleteDatabase": "dbt drops a schema only when told to; the deployer may, Airflow may not.",
-    "athena:StartCalculationExecution": "dbt's Python models, which need a Spark workgroup; there are none here.",
+    "glue:DeleteDatabase": "dbt drops a schema only on request. The deployer may do this, Airflow may not.",
+    "athena:StartCalculationExecution": "For dbt's Python models, which need a Spark workgroup. There are none here.",
     "athena:GetCalculationExecution": "See StartCalculationExecution.",
     "athena:StopCalculationExecution": "See StartCalculationExecution.",
     "athena:StartSession": "See StartCalculationExecution.",
     "athena:GetSessionStatus": "See StartCalculationExecution.",
-    "athena:GetDataCatalog": "Asked for other catalogs than AwsDataCatalog only.",
-    "sts:GetCallerIdentity": "Everybody may call it; AWS checks no policy.",
+    "athena:GetDataCatalog": "Called only for other catalogs than AwsDataCatalog.",
+    "sts:GetCallerIdentity": "Everybody may call it, and AWS checks no policy.",
     "sts:AssumeRole": "The role is assumed by the platform before our code runs.",
     "lakeformation:*": "Rights are given by IAM, not by Lake Formation.",
 }

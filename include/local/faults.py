@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from include.catalogue import MONITOR_MINUTES
 from include.local import environment
 from include.local.process_control import ProcessControl
 from include.monitoring.checks.measure import SHORTEST_GRACE
@@ -25,9 +26,9 @@ def _stop_consumer(control: ProcessControl, _: Path) -> str:
     control.stop("consumer")
     return (
         "The consumer is stopped and lag grows. An empty group may be a restart, so it is a fault after "
-        f"{SHORTEST_GRACE.total_seconds() / 60:.0f} minutes: the monitor's first run after that (every five minutes; "
-        "trigger pipeline_monitor to have it sooner) turns red and mails. make demo-mail shows it, make demo-fix "
-        "mends it."
+        f"{SHORTEST_GRACE.total_seconds() / 60:.0f} minutes: the monitor's first run after that (every "
+        f"{MONITOR_MINUTES} minutes; trigger pipeline_monitor to have it sooner) turns red and mails. make demo-mail "
+        "shows it, make demo-fix mends it."
     )
 
 

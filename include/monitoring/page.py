@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENT_AFTER = timedelta(seconds=3 * MONITOR_SECONDS)
+SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
 """As the alarm `monitor_silent`."""
 PARTS = ("layers", "tests outside the layers", "lag", "alerts")
 """Parts of the page that come from S3."""

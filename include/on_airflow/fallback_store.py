@@ -1,7 +1,7 @@
 """Keeps the alert state in an Airflow Variable while S3 cannot be read or written.
 
-Without it an outage of S3 would either cause no mail, or one every five minutes. The first run
-of the monitor that reaches S3 again moves the content into the alert state and deletes the Variable.
+Without it an outage of S3 would cause no mail, or one in each run of the monitor. The first run
+that reaches S3 again moves the content into the alert state and deletes the Variable.
 """
 
 from __future__ import annotations

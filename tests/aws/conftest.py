@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import boto3
 import pytest
 
-from include.aws import deploy as d
+from include.aws import deploy
 from include.settings import Settings, load
 
 
@@ -44,5 +44,5 @@ def settings(names: Names) -> Settings:
 
 
 @pytest.fixture
-def deployed(names: Names, settings: Settings) -> d.Deployment:
-    return d.deploy(stack=names.stack, settings=settings)
+def deployed(names: Names, settings: Settings) -> deploy.Deployment:
+    return deploy.deploy(stack=names.stack, settings=settings)

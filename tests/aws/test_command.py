@@ -61,8 +61,3 @@ def test_a_parameter_without_a_value_is_refused() -> None:
     run = command("deploy", "--parameter", "KafkaLagThreshold")
     assert run.returncode == 2
     assert "NAME=VALUE" in run.stderr
-
-
-def test_render_check_passes_on_what_is_committed() -> None:
-    run = command("render", "--check")
-    assert (run.returncode, run.stderr) == (0, "")

@@ -13,10 +13,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from include.aws import deploy as d
-from include.aws import render
-from include.aws.document import parse
-from include.aws.parameters import ParameterError
+from include.aws import deploy
+from include.aws.document import TEMPLATE, parse
+from include.aws.parameters import StackParameterError
 from include.catalogue import CONDITIONS, LAYERS, METRICS, MONITOR_METRICS, alarm_name
 from include.ingest.cloudwatch import metric_data
 from include.ingest.metrics import Window
@@ -43,19 +42,19 @@ def alarms(names: Names) -> dict[str, Any]:
 # ---- what is made
 
 
-def test_every_resource_but_the_composite_alarm_is_made(deployed: d.Deployment, names: Names) -> None:
+def test_every_resource_but_the_composite_alarm_is_made(deployed: deploy.Deployment, names: Names) -> None:
     assert deployed.changed
     found = statuses(names)
     assert set(found.values()) == {"CREATE_COMPLETE"}
     expected = {
         name
-        for name, one in parse(render.TEMPLATE.read_text())["Resources"].items()
+        for name, one in parse(TEMPLATE.read_text())["Resources"].items()
         if not str(one.get("Condition", "")).startswith("Has") or one["Condition"] == "HasAlertEmail2"
     }
     assert set(found) == expected - {"UnhealthyAlarm"}
 
 
-def test_bucket(deployed: d.Deployment, names: Names) -> None:
+def test_bucket(deployed: deploy.Deployment, names: Names) -> None:
     s3 = boto3.client("s3")
     assert s3.get_bucket_versioning(Bucket=names.bucket)["Status"] == "Enabled"
     rules = s3.get_bucket_encryption(Bucket=names.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -71,7 +70,7 @@ def test_bucket(deployed: d.Deployment, names: Names) -> None:
     ]
 
 
-def test_tables(deployed: d.Deployment, names: Names) -> None:
+def test_tables(deployed: deploy.Deployment, names: Names) -> None:
     tables = {
         table["Name"]: table for table in boto3.client("glue").get_tables(DatabaseName=names.database)["TableList"]
     }
@@ -83,7 +82,7 @@ def test_tables(deployed: d.Deployment, names: Names) -> None:
     assert raw["Parameters"]["projection.dt.range"] == "2024/01/01,NOW+1DAY"
 
 
-def test_workgroups(deployed: d.Deployment, names: Names) -> None:
+def test_workgroups(deployed: deploy.Deployment, names: Names) -> None:
     athena = boto3.client("athena")
     found = {}
     for name in (names.workgroup, f"{names.workgroup}-bi"):
@@ -97,7 +96,7 @@ def test_workgroups(deployed: d.Deployment, names: Names) -> None:
     assert int(bi["BytesScannedCutoffPerQuery"]) == 2**30
 
 
-def test_alarms_are_the_catalogues(deployed: d.Deployment, names: Names) -> None:
+def test_alarms_are_the_catalogues(deployed: deploy.Deployment, names: Names) -> None:
     found = alarms(names)
     assert set(found) == {alarm_name(condition, names.environment) for condition in ALARMED}
     for condition in ALARMED:
@@ -108,7 +107,7 @@ def test_alarms_are_the_catalogues(deployed: d.Deployment, names: Names) -> None
         assert condition.runbook in alarm["AlarmDescription"]
 
 
-def test_alarms_watch_the_series_that_consumer_and_monitor_publish(deployed: d.Deployment, names: Names) -> None:
+def test_alarms_watch_the_series_that_consumer_and_monitor_publish(deployed: deploy.Deployment, names: Names) -> None:
     client, now = boto3.client("cloudwatch"), datetime.now(UTC)
     window = Window(monotonic(), durations=Counter([0.2]), sizes=Counter([100.0]))
     landed: Any = metric_data(window, names.environment, now)
@@ -134,7 +133,7 @@ def test_alarms_watch_the_series_that_consumer_and_monitor_publish(deployed: d.D
         assert (alarm["MetricName"], dimensions) in published
 
 
-def test_an_alarm_tells_the_topic_what_to_do(deployed: d.Deployment, names: Names) -> None:
+def test_an_alarm_tells_the_topic_what_to_do(deployed: deploy.Deployment, names: Names) -> None:
     sqs = boto3.client("sqs")
     queue = sqs.create_queue(QueueName=f"{names.stack}-mailbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -148,7 +147,7 @@ def test_an_alarm_tells_the_topic_what_to_do(deployed: d.Deployment, names: Name
     assert "runbooks/kafka_lag.md" in notice["AlarmDescription"]
 
 
-def test_addresses_are_subscribed(deployed: d.Deployment) -> None:
+def test_addresses_are_subscribed(deployed: deploy.Deployment) -> None:
     found = boto3.client("sns").list_subscriptions_by_topic(TopicArn=deployed.outputs["AlertTopicArn"])["Subscriptions"]
     assert sorted((one["Protocol"], one["Endpoint"]) for one in found) == [
         ("email", "one@example.com"),
@@ -156,7 +155,7 @@ def test_addresses_are_subscribed(deployed: d.Deployment) -> None:
     ]
 
 
-def test_dashboard_is_valid_and_complete(deployed: d.Deployment, names: Names) -> None:
+def test_dashboard_is_valid_and_complete(deployed: deploy.Deployment, names: Names) -> None:
     name = deployed.outputs["DashboardName"]
     body = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     assert "${" not in json.dumps(body)
@@ -169,7 +168,7 @@ def test_dashboard_is_valid_and_complete(deployed: d.Deployment, names: Names) -
     assert sorted(thresholds) == sorted(condition.threshold for condition in ALARMED)
 
 
-def test_policies_name_this_bucket_only(deployed: d.Deployment, names: Names) -> None:
+def test_policies_name_this_bucket_only(deployed: deploy.Deployment, names: Names) -> None:
     iam = boto3.client("iam")
     for output in ("ConsumerPolicyArn", "AirflowPolicyArn", "BiReaderPolicyArn"):
         arn = deployed.outputs[output]
@@ -187,7 +186,7 @@ def test_policies_name_this_bucket_only(deployed: d.Deployment, names: Names) ->
 
 def test_a_role_is_made_for_a_named_principal(names: Names, settings: Settings) -> None:
     who = "arn:aws:iam::000000000000:root"
-    done = d.deploy({"ConsumerPrincipalArn": who}, stack=names.stack, settings=settings)
+    done = deploy.deploy({"ConsumerPrincipalArn": who}, stack=names.stack, settings=settings)
     iam = boto3.client("iam")
     role = iam.get_role(RoleName=done.outputs["ConsumerRoleArn"].rsplit("/", 1)[1])["Role"]
     trust = role["AssumeRolePolicyDocument"]["Statement"][0]
@@ -198,7 +197,7 @@ def test_a_role_is_made_for_a_named_principal(names: Names, settings: Settings) 
 
 
 def test_outputs_are_settings_that_lead_back_to_the_stack(
-    deployed: d.Deployment, names: Names, monkeypatch: pytest.MonkeyPatch
+    deployed: deploy.Deployment, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = load()
     for name in ("S3_BUCKET", "WAREHOUSE_DATABASE", "WAREHOUSE_WORKGROUP", "MONITOR_ENVIRONMENT"):
@@ -211,25 +210,25 @@ def test_outputs_are_settings_that_lead_back_to_the_stack(
 # ---- again, and differently
 
 
-def test_no_change_is_no_change(deployed: d.Deployment, names: Names, settings: Settings) -> None:
-    steps: list[d.Step] = []
-    again = d.deploy(stack=names.stack, settings=settings, progress=steps.append)
+def test_no_change_is_no_change(deployed: deploy.Deployment, names: Names, settings: Settings) -> None:
+    events: list[deploy.StackEvent] = []
+    again = deploy.deploy(stack=names.stack, settings=settings, progress=events.append)
     assert not again.changed
-    assert steps == []
+    assert events == []
     assert again.outputs == deployed.outputs
     assert again.settings == deployed.settings
 
 
-def test_update_in_place(deployed: d.Deployment, names: Names, settings: Settings) -> None:
+def test_update_in_place(deployed: deploy.Deployment, names: Names, settings: Settings) -> None:
     name = alarm_name(CONDITIONS["kafka_lag"], names.environment)
     before = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in physical(names)}
-    asked: list[d.Change] = []
+    asked: list[deploy.Change] = []
 
-    def confirm(changes: list[d.Change]) -> bool:
+    def confirm(changes: list[deploy.Change]) -> bool:
         asked.extend(changes)
         return True
 
-    done = d.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings, confirm=confirm)
+    done = deploy.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings, confirm=confirm)
     assert done.changed
     assert {change.resource for change in asked} == {"KafkaLagAlarm", "Dashboard", "UnhealthyAlarm"}
     assert alarms(names)[name]["Threshold"] == 5000
@@ -243,90 +242,90 @@ def physical(names: Names) -> list[Any]:
 def test_a_chosen_threshold_stays_and_an_unchosen_one_follows_the_template(
     names: Names, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    d.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings)
-    text = render.TEMPLATE.read_text()
+    deploy.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings)
+    text = TEMPLATE.read_text()
     newer = tmp_path / "template.yaml"
     for parameter, default, to in (("KafkaLagThreshold", "1000", "700"), ("UploadErrorsThreshold", "5", "9")):
         before = f"  {parameter}:\n    Type: Number\n    Default: {default}\n"
         assert before in text
         text = text.replace(before, before.replace(default, to))
     newer.write_text(text)
-    monkeypatch.setattr(d, "TEMPLATE", newer)
-    assert d.deploy(stack=names.stack, settings=settings).changed
+    monkeypatch.setattr(deploy, "TEMPLATE", newer)
+    assert deploy.deploy(stack=names.stack, settings=settings).changed
     found = alarms(names)
     assert found[alarm_name(CONDITIONS["kafka_lag"], names.environment)]["Threshold"] == 5000
     assert found[alarm_name(CONDITIONS["upload_errors"], names.environment)]["Threshold"] == 9
 
 
 def test_refused_changes_leave_nothing_behind(names: Names, settings: Settings) -> None:
-    with pytest.raises(d.DeployError, match="not confirmed"):
-        d.deploy(stack=names.stack, settings=settings, confirm=lambda _changes: False)
-    assert d.Deployer(names.stack, settings).describe() is None
+    with pytest.raises(deploy.DeployError, match="not confirmed"):
+        deploy.deploy(stack=names.stack, settings=settings, confirm=lambda _changes: False)
+    assert deploy.Deployer(names.stack, settings).describe() is None
     with pytest.raises(ClientError):
         boto3.client("s3").head_bucket(Bucket=names.bucket)
 
 
 def test_an_unknown_parameter_is_named(names: Names, settings: Settings) -> None:
     with pytest.raises(
-        ParameterError, match=r"no such parameter: KafkaThreshold; the template has .*KafkaLagThreshold"
+        StackParameterError, match=r"no such parameter: KafkaThreshold; the template has .*KafkaLagThreshold"
     ):
-        d.deploy({"KafkaThreshold": "1"}, stack=names.stack, settings=settings)
+        deploy.deploy({"KafkaThreshold": "1"}, stack=names.stack, settings=settings)
 
 
 def test_too_many_addresses_are_refused(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALERT_EMAILS", json.dumps([f"{name}@example.com" for name in "abcd"]))
-    with pytest.raises(ParameterError, match="ALERT_EMAILS has 4 addresses"):
-        d.deploy(stack=names.stack, settings=load())
+    with pytest.raises(StackParameterError, match="ALERT_EMAILS has 4 addresses"):
+        deploy.deploy(stack=names.stack, settings=load())
 
 
 def test_a_failed_deployment_names_the_resource_and_can_be_repeated(names: Names, settings: Settings) -> None:
     athena = boto3.client("athena")
     athena.create_work_group(Name=names.workgroup)
-    with pytest.raises(d.DeployError, match=r"ended in ROLLBACK_COMPLETE: Workgroup: "):
-        d.deploy(stack=names.stack, settings=settings)
+    with pytest.raises(deploy.DeployError, match=r"ended in ROLLBACK_COMPLETE: Workgroup: "):
+        deploy.deploy(stack=names.stack, settings=settings)
     with pytest.raises(ClientError):  # empty, so it went with the rest
         boto3.client("s3").head_bucket(Bucket=names.bucket)
-    with pytest.raises(d.DeployError, match=f"python -m include.aws destroy --stack {names.stack}"):
-        d.deploy(stack=names.stack, settings=settings)
+    with pytest.raises(deploy.DeployError, match=f"python -m include.aws destroy --stack {names.stack}"):
+        deploy.deploy(stack=names.stack, settings=settings)
     athena.delete_work_group(WorkGroup=names.workgroup)
-    assert d.destroy(stack=names.stack, settings=settings)
-    assert d.deploy(stack=names.stack, settings=settings).changed
+    assert deploy.destroy(stack=names.stack, settings=settings)
+    assert deploy.deploy(stack=names.stack, settings=settings).changed
 
 
 # ---- taking it down
 
 
 def test_destroy_keeps_the_data_and_a_new_stack_finds_it(
-    deployed: d.Deployment, names: Names, settings: Settings
+    deployed: deploy.Deployment, names: Names, settings: Settings
 ) -> None:
     s3, glue = boto3.client("s3"), boto3.client("glue")
     s3.put_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json", Body=b"[]")
-    assert d.destroy(stack=names.stack, settings=settings)
-    assert d.Deployer(names.stack, settings).describe() is None
+    assert deploy.destroy(stack=names.stack, settings=settings)
+    assert deploy.Deployer(names.stack, settings).describe() is None
     assert s3.get_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json")["Body"].read() == b"[]"
     assert "DenyPlainHttp" in s3.get_bucket_policy(Bucket=names.bucket)["Policy"]
     assert glue.get_database(Name=names.database)["Database"]["Name"] == names.database
     assert alarms(names) == {}
 
-    again = d.deploy(stack=names.stack, settings=settings)
+    again = deploy.deploy(stack=names.stack, settings=settings)
     assert again.settings == deployed.settings
     assert [note for note in again.notes if "bucket" in note] == [
         f"bucket {names.bucket} exists: this stack uses it and does not manage its configuration"
     ]
     assert "Bucket" not in statuses(names)
-    assert not d.deploy(stack=names.stack, settings=settings).changed
+    assert not deploy.deploy(stack=names.stack, settings=settings).changed
     assert s3.get_object(Bucket=names.bucket, Key="crypto_data/2026/11/23/some.json")["Body"].read() == b"[]"
     assert {table["Name"] for table in glue.get_tables(DatabaseName=names.database)["TableList"]} > {"crypto_raw_data"}
 
 
 def test_a_stack_that_gets_another_bucket_and_database_makes_what_is_not_there(
-    deployed: d.Deployment, names: Names, settings: Settings
+    deployed: deploy.Deployment, names: Names, settings: Settings
 ) -> None:
     """Also one that uses, of the earlier ones, what a destroyed stack has left."""
-    assert d.destroy(stack=names.stack, settings=settings)
-    d.deploy(stack=names.stack, settings=settings)
+    assert deploy.destroy(stack=names.stack, settings=settings)
+    deploy.deploy(stack=names.stack, settings=settings)
     bucket, database = f"{names.bucket}-2", f"{names.database}_2"
-    moved = d.deploy({"BucketName": bucket, "DatabaseName": database}, stack=names.stack, settings=settings)
+    moved = deploy.deploy({"BucketName": bucket, "DatabaseName": database}, stack=names.stack, settings=settings)
     assert moved.changed
     boto3.client("s3").head_bucket(Bucket=bucket)
     assert boto3.client("glue").get_database(Name=database)["Database"]["Name"] == database
@@ -337,16 +336,16 @@ def test_a_bucket_in_another_region_is_refused(names: Names, settings: Settings)
     """boto3 would follow it there, the consumer and Athena do not."""
     elsewhere = boto3.client("s3", region_name="eu-west-3")
     elsewhere.create_bucket(Bucket=names.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
-    with pytest.raises(d.DeployError, match="is in eu-west-3, this deployment is for us-east-1"):
-        d.deploy(stack=names.stack, settings=settings)
-    with pytest.raises(d.DeployError, match="is in eu-west-3"):
-        d.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)
+    with pytest.raises(deploy.DeployError, match="is in eu-west-3, this deployment is for us-east-1"):
+        deploy.deploy(stack=names.stack, settings=settings)
+    with pytest.raises(deploy.DeployError, match="is in eu-west-3"):
+        deploy.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)
 
 
 def test_a_bucket_made_elsewhere_is_used_and_its_weaknesses_are_named(names: Names, settings: Settings) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=names.bucket)
-    notes = "\n".join(d.deploy(stack=names.stack, settings=settings).notes)
+    notes = "\n".join(deploy.deploy(stack=names.stack, settings=settings).notes)
     assert "keeps no old versions" in notes
     assert "refuses plain HTTP" in notes
     assert "refuses to overwrite what is landed under crypto_data/" in notes
@@ -355,7 +354,7 @@ def test_a_bucket_made_elsewhere_is_used_and_its_weaknesses_are_named(names: Nam
 
 
 def test_data_is_deleted_only_when_the_bucket_is_named(
-    deployed: d.Deployment, names: Names, settings: Settings
+    deployed: deploy.Deployment, names: Names, settings: Settings
 ) -> None:
     s3, glue = boto3.client("s3"), boto3.client("glue")
     for body in (b"first version", b"second version"):
@@ -365,20 +364,22 @@ def test_data_is_deleted_only_when_the_bucket_is_named(
     others = {f"{names.database}x", f"{names.database}_prod", f"{names.database}_prod_gold"}
     for other in others:
         glue.create_database(DatabaseInput={"Name": other})
-    with pytest.raises(d.DeployError, match="nothing was deleted"):
-        d.destroy(stack=names.stack, settings=settings, delete_data_of="another-bucket")
+    with pytest.raises(deploy.DeployError, match="nothing was deleted"):
+        deploy.destroy(stack=names.stack, settings=settings, delete_data_of="another-bucket")
     assert set(statuses(names).values()) == {"CREATE_COMPLETE"}
 
-    steps: list[d.Step] = []
-    assert d.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket, progress=steps.append)
+    events: list[deploy.StackEvent] = []
+    assert deploy.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket, progress=events.append)
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket=names.bucket)
     left = {database["Name"] for database in glue.get_databases()["DatabaseList"]}
     assert not {names.database, f"{names.database}_gold"} & left
     assert others <= left  # another environment's
-    assert not d.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)  # nothing is left to do
-    assert any("3 versions" in step.reason for step in steps)
+    assert not deploy.destroy(
+        stack=names.stack, settings=settings, delete_data_of=names.bucket
+    )  # nothing is left to do
+    assert any("3 versions" in event.reason for event in events)
 
 
 def test_destroying_nothing_is_nothing(names: Names, settings: Settings) -> None:
-    assert not d.destroy(stack=names.stack, settings=settings)
+    assert not deploy.destroy(stack=names.stack, settings=settings)

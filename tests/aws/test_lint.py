@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.aws.render import TEMPLATE
+from include.aws.document import TEMPLATE
 from include.settings import PROJECT_ROOT
 
 PROGRAMS = PROJECT_ROOT / ".local" / "aws-lint" / "bin"

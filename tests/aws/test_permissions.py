@@ -10,9 +10,8 @@ import dbt.adapters.athena
 import pytest
 
 from include.aws.deploy import SCHEMAS
-from include.aws.document import parse
+from include.aws.document import TEMPLATE, parse
 from include.aws.permissions import NOT_GRANTED, POLICIES
-from include.aws.render import TEMPLATE
 from include.settings import PROJECT_ROOT, WarehouseSettings
 from include.transform.manifest import manifest
 from tests.aws.api_calls import actions_in, actions_under

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +16,10 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from include import settings as settings_module
-from include.aws import render
 from include.aws.deploy import MAX_TEMPLATE_BYTES
-from include.aws.document import compact, parse
+from include.aws.document import TEMPLATE, compact, parse
 from include.aws.parameters import from_settings
+from include.aws.template_parts import alarm_id
 from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, alarm_name, dimension_values
 from include.settings import PROJECT_ROOT, StorageSettings, load
 from include.transform import test_history
@@ -32,7 +31,7 @@ ALARMED = [condition for condition in CONDITIONS.values() if condition.alarm]
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    return parse(render.TEMPLATE.read_text())
+    return parse(TEMPLATE.read_text())
 
 
 def of_kind(template: Template, kind: str) -> dict[str, Any]:
@@ -42,16 +41,12 @@ def of_kind(template: Template, kind: str) -> dict[str, Any]:
 # ---- the file
 
 
-def test_it_is_what_the_catalogue_makes_of_it() -> None:
-    assert render.is_current(), "run: python -m include.aws render"
-
-
 def test_cloudformation_takes_it_in_one_request_with_room_for_a_few_more_alarms() -> None:
-    assert len(compact(render.TEMPLATE.read_text())) < MAX_TEMPLATE_BYTES - 1000
+    assert len(compact(TEMPLATE.read_text())) < MAX_TEMPLATE_BYTES - 1000
 
 
 def test_compact_keeps_every_word_of_it(template: Template) -> None:
-    assert json.loads(compact(render.TEMPLATE.read_text())) == template
+    assert json.loads(compact(TEMPLATE.read_text())) == template
 
 
 # ---- parameters, outputs and settings
@@ -193,7 +188,7 @@ def test_the_dead_mans_alarm_goes_off_when_the_heartbeat_stops(template: Templat
 
 def test_unhealthy_is_any_error(template: Template) -> None:
     rule = of_kind(template, "AWS::CloudWatch::CompositeAlarm")["UnhealthyAlarm"]["AlarmRule"]["Fn::Sub"]
-    errors = [f'ALARM("${{{render.alarm_id(condition)}}}")' for condition in ALARMED if condition.severity == "error"]
+    errors = [f'ALARM("${{{alarm_id(condition)}}}")' for condition in ALARMED if condition.severity == "error"]
     assert " ".join(rule.split()) == " OR ".join(errors)
 
 
@@ -236,7 +231,7 @@ def test_dashboard_shows_every_metric_as_a_trend(widgets: list[Any]) -> None:
 
 def test_dashboard_shows_every_alarm_and_links_every_runbook(widgets: list[Any]) -> None:
     states = next(widget for widget in widgets if widget["type"] == "alarm")
-    assert states["properties"]["alarms"] == [f"${{{render.alarm_id(condition)}.Arn}}" for condition in ALARMED]
+    assert states["properties"]["alarms"] == [f"${{{alarm_id(condition)}.Arn}}" for condition in ALARMED]
     text = next(widget for widget in widgets if widget["type"] == "text")["properties"]["markdown"]
     for condition in ALARMED:
         assert f"[{condition.title}](${{RunbookUrl}}{condition.runbook})" in text
@@ -268,56 +263,3 @@ def test_graph_has_the_alarms_statistic_and_period(widgets: list[Any]) -> None:
             period = options.get("period", widget["properties"].get("period", 300))
             assert period == metric.period_seconds
             assert options.get("stat", "Average") in {metric.statistic, "p99"}
-
-
-# ---- none of them can be changed alone
-
-
-@pytest.mark.parametrize(
-    ("line", "changed"),
-    [
-        ("TreatMissingData: breaching", "TreatMissingData: notBreaching"),
-        ("Threshold: !Ref KafkaLagThreshold", "Threshold: 1000"),
-        ("    Default: 1000\n", "    Default: 2000\n"),
-        ("      EvaluationPeriods: 3\n", "      EvaluationPeriods: 2\n"),
-        ("      MetricName: MonitorHeartbeat\n", "      MetricName: Heartbeat\n"),
-        ('"SumOffsetLag"', '"OffsetLag"'),
-        ('"value":${StaleGoldThreshold}', '"value":7200'),
-        ('ALARM("${UploadErrorsAlarm}") OR', ""),
-    ],
-)
-def test_a_line_of_the_template_changed_alone_is_noticed(line: str, changed: str) -> None:
-    text = render.TEMPLATE.read_text()
-    assert line in text
-    broken = text.replace(line, changed, 1)
-    assert render.rendered(broken) != broken
-    assert render.rendered(broken) == text
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"threshold": 5000}, {"missing": "breaching"}, {"periods": 2}, {"severity": "warning"}, {"title": "Lag"}],
-    ids=str,
-)
-def test_a_line_of_the_catalogue_changed_alone_is_noticed(
-    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(CONDITIONS, "kafka_lag", replace(CONDITIONS["kafka_lag"], **change))
-    assert not render.is_current()
-
-
-def test_a_condition_taken_from_the_catalogue_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Another dict: a key that is put back into this one would stand at its end, for the tests behind.
-    monkeypatch.setattr(render, "CONDITIONS", {name: one for name, one in CONDITIONS.items() if name != "kafka_lag"})
-    assert not render.is_current()
-
-
-def test_a_metric_renamed_in_the_catalogue_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METRICS, "BatchSize", replace(METRICS["BatchSize"], name="BatchRecords"))
-    assert not render.is_current()
-
-
-def test_a_lost_mark_is_an_error() -> None:
-    text = render.TEMPLATE.read_text().replace("  # <<< catalogue: alarms\n", "")
-    with pytest.raises(render.TemplateError, match="catalogue: alarms"):
-        render.rendered(text)

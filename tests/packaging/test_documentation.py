@@ -1,4 +1,4 @@
-"""README.md and docs/: each shell block is run by somebody, each command named exists, each link leads somewhere.
+"""Markdown of the root and docs/: each shell block has a runner, each named command exists, each link has a target.
 
 The mark above a block says who runs it: `<!-- run by: path::test -->`, `<!-- run here -->` when it is cheap, or
 `<!-- needs: … -->` where this machine lacks something. Whatever the mark, its `make` targets, `python -m` commands
@@ -22,7 +22,11 @@ import pytest
 
 from include.settings import PROJECT_ROOT
 
-PAGES = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(PROJECT_ROOT.glob("*.md")),
+    PROJECT_ROOT / "benchmarks" / "README.md",
+    *sorted((PROJECT_ROOT / "docs").rglob("*.md")),
+]
 NEEDS = {
     "AWS",
     "Astro",

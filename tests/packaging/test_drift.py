@@ -58,7 +58,9 @@ CHANGES = [
     ),
     Change("include/settings.py", '"crypto_data/", desc', '"quotes/", desc', TEMPLATES_TEST),
     Change("docs/settings.md", "`CONSUMER_BATCH_RECORDS` | `100`", "`CONSUMER_BATCH_RECORDS` | `10`", SETTINGS_TEST),
-    Change("docs/aws.md", "| `KafkaLagThreshold` | `1000` |", "| `KafkaLagThreshold` | `2000` |", GUIDES_TEST),
+    Change(
+        "docs/aws-reference.md", "| `KafkaLagThreshold` | `1000` |", "| `KafkaLagThreshold` | `2000` |", GUIDES_TEST
+    ),
     Change("docker-compose.override.yml", 'PORT: "9309"', 'PORT: "9310"', "tests/packaging/test_compose.py"),
     Change(MANIFEST, "PeriodSeconds: 60", "PeriodSeconds: 20", "tests/packaging/test_kubernetes.py"),
 ]

@@ -85,7 +85,7 @@ def test_every_module_of_the_image_imports(image: tuple[Path, Path]) -> None:
 
 
 def test_there_is_neither_airflow_nor_dbt_in_it(image: tuple[Path, Path]) -> None:
-    for name in ("airflow", "dbt", "duckdb", "pytest"):
+    for name in ("airflow", "dbt", "duckdb", "pytest", "benchmarks"):
         assert run(image, "-c", f"import {name}").returncode == 1
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.landing.figures import (
     goal_table,
     judge,
-    replace_between,
     scaling_figures,
     speed_figures,
     speed_table,
 )
 from benchmarks.landing.rig import HERE, Drain
-
-ROOT = Path(__file__).parents[2]
 
 
 def drain(program: str, speed: int, cpu: float, *, size: int = 100, rss: int = 100, processes: int = 1) -> Drain:
@@ -65,10 +60,3 @@ def test_the_table_is_sorted_by_speed() -> None:
     lines = speed_table(ROUNDS).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["ours", "floor", "quix"]
     assert "10.00 x" in lines[4]
-
-
-def test_the_guide_has_the_markers_and_keeps_what_stands_outside() -> None:
-    guide = (ROOT / "docs/ingest.md").read_text()
-    assert replace_between(replace_between(guide, "benchmark", "x"), "benchmark", "y").count("\ny\n") == 1
-    with pytest.raises(ValueError, match="markers"):
-        replace_between("nothing", "benchmark", "x")

@@ -12,11 +12,14 @@ from include.catalogue import (
     LAYERS,
     METRICS,
     MONITOR_METRICS,
+    MONITOR_MINUTES,
+    MONITOR_SECONDS,
     Condition,
     alarm_name,
     dimension_values,
     metric_of,
 )
+from include.settings import PROJECT_ROOT
 
 
 def test_consumer_metrics_are_the_ones_asked_for() -> None:
@@ -42,6 +45,35 @@ def test_conditions_asked_for_have_their_thresholds(name: str, metric: str, comp
     condition = CONDITIONS[name]
     assert (condition.metric, condition.comparison, condition.threshold) == (metric, comparison, threshold)
     assert condition.checked
+
+
+def test_the_monitors_interval_fits_cron_and_cloudwatch() -> None:
+    assert MONITOR_SECONDS == 60 * MONITOR_MINUTES
+    assert 60 % MONITOR_MINUTES == 0
+    assert MONITOR_MINUTES > 1
+
+
+WORDS = {5: "five", 10: "ten"}
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("README.md", r"monitor[^.\n]*every\s(\w+)\sminutes"),
+        ("docs/monitoring.md", r"every\s(\w+)\sminutes"),
+        ("docs/monitoring-quick-start.md", r"every\s(\w+)\sminutes"),
+        ("docs/runbooks/low_throughput.md", r"(?:of|in|for|after)\s(\w+)\sminutes"),
+        ("docs/runbooks/monitor_blind.md", r"(?:of|in|for|after)\s(\w+)\sminutes"),
+        ("docs/runbooks/monitor_silent.md", r"(?:of|in|for|after)\s(\w+)\sminutes"),
+        ("docs/runbooks/upload_errors.md", r"(?:of|in|for|after)\s(\w+)\sminutes"),
+    ],
+)
+def test_pages_written_by_hand_say_the_monitors_interval_as_it_is(page: str, said: str) -> None:
+    intervals = (MONITOR_MINUTES, 3 * MONITOR_MINUTES)
+    words = {WORDS.get(minutes, "") for minutes in intervals} | {str(minutes) for minutes in intervals}
+    minutes = re.findall(said, (PROJECT_ROOT / page).read_text())
+    assert minutes
+    assert set(minutes) <= words
 
 
 def test_names_are_unique() -> None:

@@ -84,7 +84,7 @@ class Plugin(BasePlugin):
         """Load httpfs and create the secret; both live as long as the connection."""
         conn.execute(f"load {_quoted(httpfs_extension())}")
         # Landed files are small and many: one request each instead of two. Threads stay DuckDB's own, one a core:
-        # four or eight did not make a day's first build faster (docs/data-quality.md).
+        # four or eight did not make a day's first build faster (benchmarks/README.md).
         conn.execute("set force_download = true")
         # DuckDB 1.5 opens a connection for each request unless it is told to keep them (later versions keep them).
         conn.execute("set httpfs_connection_caching = true")

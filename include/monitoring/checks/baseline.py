@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """Messages in five minutes below which throughput is low; None while there is too little history (`note`)."""
+    """Messages in one interval of the monitor below which throughput is low; None with too little history (`note`)."""
 
     value: float | None
     note: str

@@ -7,9 +7,9 @@ Three rules keep the numbers honest:
 - A commit before the earliest offset means that Kafka deleted unread records. Lag counts from
   the earliest offset then, and the deleted records are reported as lost.
 
-The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over samples of five
-minutes instead of single commits. Burrow sees every commit and calls a partition stopped
-when no commit comes. Samples cannot show that, so STOP means here that the group has no members.
+The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over one sample a run of the
+monitor instead of single commits. Burrow sees every commit and calls a partition stopped when no
+commit comes. Samples cannot show that, so STOP means here that the group has no members.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def layers(
 
 
 def consumer(client: CloudWatchClient, settings: Settings, now: datetime) -> ConsumerMeasurement:
-    """The consumer's metrics read back from CloudWatch in windows of five minutes, and the alarms' thresholds."""
+    """The consumer's metrics read back from CloudWatch in windows of one interval, and the alarms' thresholds."""
     namespace, environment = settings.monitor.namespace, settings.monitor.environment
     end = (now - SETTLE).replace(second=0, microsecond=0)
     heartbeat = METRICS["MonitorHeartbeat"]

@@ -1,4 +1,4 @@
-"""Runbooks and docs/monitoring.md follow the catalogue."""
+"""Runbooks follow the catalogue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import pytest
 
 from include.catalogue import CONDITIONS, Condition
-from include.monitoring import reference
 from include.settings import PROJECT_ROOT
 
 RUNBOOKS = PROJECT_ROOT / "docs" / "runbooks"
@@ -30,8 +29,3 @@ def test_a_runbook_has_its_four_parts_in_order(condition: Condition) -> None:
         assert parameter == condition.parameter
     for link in re.findall(r"\]\((\w+\.md)\)", text):
         assert (RUNBOOKS / link).exists(), link
-
-
-def test_the_page_has_the_catalogues_tables() -> None:
-    page = reference.PAGE.read_text()
-    assert page == reference.with_tables(page), "run python -m include.monitoring.reference"

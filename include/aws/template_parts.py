@@ -1,9 +1,7 @@
 """The parts of template.yaml that follow from the metric catalogue.
 
-Thresholds, alarms and dashboard are written between the marks `# >>> catalogue: NAME` and
-`# <<< catalogue: NAME`; all other lines of the template are written by hand and left alone.
-`python -m include.aws render` rewrites those parts, `--check` only says whether they are
-up to date. The template stays one file that can be read, and deployed, by itself.
+include/generated.py writes them between the marks `# >>> NAME` and `# <<< NAME`. All other lines of the template are
+written by hand. So the template stays one file that can be read and deployed alone.
 """
 
 from __future__ import annotations
@@ -11,27 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, Layer, Metric, alarm_name, metric_of
 
-TEMPLATE = Path(__file__).with_name("template.yaml")
-
 _COMPARISON = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
 _LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLastHour", "FailingTests", "UploadErrors")
-"""What the top row of the dashboard shows as numbers, next to the age of gold."""
+"""Numbers in the top row of the dashboard, next to the age of gold."""
 
 _COMPANIONS = {"MaxOffsetLag": "SumOffsetLag", "BatchSizeLastHour": "BatchSize"}
-"""Metrics without a graph of their own, and whose graph they are drawn into."""
+"""Metrics without their own graph -> the metric in whose graph they are drawn."""
 
 _COLUMNS = 24
+"""Width of a CloudWatch dashboard in grid units."""
 _DEFAULT_PERIOD = 300
-"""CloudWatch's: grid units across a dashboard, and seconds of a graph that names no period."""
+"""Seconds that CloudWatch takes for a graph that names no period."""
 
 
 class TemplateError(ValueError):
-    """The template has lost one of its marks."""
+    """The catalogue has a condition or a metric of which no alarm or graph can be made."""
 
 
 def alarmed() -> list[Condition]:
@@ -73,7 +69,7 @@ def _dimensions(metric: Metric, layer: Layer | None) -> dict[str, str]:
 
 
 def thresholds() -> Iterator[str]:
-    """One parameter a condition, with the catalogue's threshold as its default."""
+    """One parameter for each condition, with the catalogue's threshold as its default."""
     for condition in alarmed():
         metric = _metric(condition)
         yield f"  {condition.parameter}:"
@@ -86,7 +82,7 @@ def thresholds() -> Iterator[str]:
 
 
 def alarms() -> Iterator[str]:
-    """One alarm a condition, and the composite one over those that are errors."""
+    """One alarm for each condition, and the composite alarm over the errors."""
     for condition in alarmed():
         metric = _metric(condition)
         yield f"  {alarm_id(condition)}:"
@@ -111,8 +107,8 @@ def alarms() -> Iterator[str]:
         yield "      AlarmActions: [!Ref AlertTopic]"
         yield "      OKActions: [!Ref AlertTopic]"
         yield ""
-    yield "  # One state for the whole pipeline, to link to or to page on. It sends nothing itself: each alarm"
-    yield "  # in it has sent its own mail already."
+    yield "  # One state for the whole pipeline, to link to or to page on. It sends no mail, because each alarm"
+    yield "  # in it sends its own."
     yield "  UnhealthyAlarm:"
     yield "    Type: AWS::CloudWatch::CompositeAlarm"
     yield "    Condition: OnAws"
@@ -126,7 +122,7 @@ def alarms() -> Iterator[str]:
 
 
 def _series(metric: Metric, layer: Layer | None, **options: Any) -> list[Any]:
-    """One line of a graph, short (no defaults, names of Sub's own): a template may not be long."""
+    """One line of a graph, without defaults and with Sub's short names, because the template's size is limited."""
     dimensions = [part for pair in _dimensions(metric, layer).items() for part in pair]
     if metric.statistic != "Average":
         options.setdefault("stat", metric.statistic)
@@ -137,13 +133,13 @@ def _series(metric: Metric, layer: Layer | None, **options: Any) -> list[Any]:
 
 
 def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
-    """A graph of one metric (and its companions) with a line for each threshold that concerns it."""
+    """A graph of one metric and its companions, with a line for each of its thresholds."""
     series = [_series(metric, layer)]
     series += [_series(METRICS[name], None) for name, host in _COMPANIONS.items() if host == metric.name]
     if metric.name == "UploadDuration":
         series.append(_series(metric, layer, stat="p99"))
     lines = [
-        # The value is put in by Sub, as a number: the quotes around it are taken off in dashboard().
+        # Sub puts the value in as a number: dashboard() removes the quotes around it.
         {
             "label": condition.title,
             "value": f"<<${{{condition.parameter}}}>>",
@@ -223,38 +219,3 @@ def dashboard() -> Iterator[str]:
     yield "        - Space: !Ref MetricNamespace"
     yield "          Env: !Ref EnvironmentName"
     yield '          Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'
-
-
-PARTS = {"thresholds": thresholds, "alarms": alarms, "dashboard": dashboard}
-
-
-def rendered(template: str) -> str:
-    """`template` with every part between marks as the catalogue has it now.
-
-    Raises:
-        TemplateError: a mark is missing.
-    """
-    for name, part in PARTS.items():
-        pattern = re.compile(
-            rf"(^  # >>> catalogue: {name}\n).*?(^  # <<< catalogue: {name}\n)", re.DOTALL | re.MULTILINE
-        )
-        body = "".join(f"{line}\n" for line in part())
-        template, found = pattern.subn(lambda match, body=body: match[1] + body + match[2], template)  # type: ignore[misc]
-        if found != 1:
-            raise TemplateError(f"{TEMPLATE.name} needs the marks '# >>> catalogue: {name}' and '# <<< ...' once each")
-    return template
-
-
-def write() -> bool:
-    """Bring template.yaml up to date; True when it changed."""
-    before = TEMPLATE.read_text()
-    after = rendered(before)
-    if after != before:
-        TEMPLATE.write_text(after)
-    return after != before
-
-
-def is_current() -> bool:
-    """Whether template.yaml is what the catalogue makes of it."""
-    text = TEMPLATE.read_text()
-    return rendered(text) == text

@@ -1,9 +1,7 @@
-"""What a month on AWS costs, roughly, as a formula.
+"""Estimate of a month's cost on AWS.
 
-List prices of us-east-1 in US dollars without the free tier; docs/aws.md names AWS's page for each, and how and
-when they were compared. They change and differ by region: look them up before relying on the sum.
-Not in it: Kafka, the machines of Airflow and consumer, S3 requests that Athena makes, data
-transfer out of AWS.
+The prices are list prices of us-east-1 in US dollars without the free tier. They change and differ by region:
+docs/aws-cost.md names AWS's page for each, and what the sum leaves out.
 """
 
 from __future__ import annotations
@@ -28,10 +26,10 @@ GET_METRIC_DATA = 0.01 / 1000
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the sum depends on.
+    """The load that the cost depends on.
 
-    `partitions` are those that get messages; `queries` are the statements of one transform run
-    that scan data (models and tests); `scanned_bytes` what one of them scans on average.
+    `partitions` are the partitions that get messages. `queries` are the statements of one transform run that scan data
+    (models and tests), and `scanned_bytes` is their average.
     """
 
     messages_per_second: float
@@ -47,28 +45,28 @@ class Load:
 
 
 def files(load: Load) -> float:
-    """Files a month: a batch closes when it is full or old, whichever is first."""
+    """Files a month: a batch closes when it is full or old."""
     by_size = load.messages_per_second * MONTH_SECONDS / load.batch_records
     by_age = load.partitions * MONTH_SECONDS / load.batch_age_seconds
     return max(by_size, min(by_age, load.messages_per_second * MONTH_SECONDS))
 
 
 def monthly(load: Load) -> dict[str, float]:
-    """US dollars a month by part; storage as it is after `months_kept`."""
+    """US dollars a month by part; storage after `months_kept`."""
     landed = load.messages_per_second * MONTH_SECONDS * load.bytes_per_message
     runs = MONTH_SECONDS / load.transform_seconds
     series = sum(len(LAYERS) if "Layer" in metric.dimensions else 1 for metric in METRICS.values())
-    ticks = MONTH_SECONDS / MONITOR_SECONDS
-    publications = load.consumers * MONTH_SECONDS / 60 + ticks
+    monitor_runs = MONTH_SECONDS / MONITOR_SECONDS
+    publications = load.consumers * MONTH_SECONDS / 60 + monitor_runs
     alarms = sum(condition.alarm for condition in CONDITIONS.values())
     return {
         "landing (S3 PUT)": files(load) * S3_PUT,
-        # landed files, and bronze, silver and gold taken as one more copy together: Parquet is compressed
+        # landed files, and one more copy for bronze, silver and gold together, because Parquet is compressed
         "storage (S3)": 2 * landed * load.months_kept / 1e9 * S3_GB_MONTH,
         "transform (Athena)": runs * load.queries * max(load.scanned_bytes, ATHENA_LEAST_BYTES) / 1e12 * ATHENA_TB,
         "metrics (CloudWatch)": series * METRIC_MONTH
         + publications * PUT_METRIC_DATA
-        + ticks * len(CONSUMER_METRICS) * GET_METRIC_DATA,
+        + monitor_runs * len(CONSUMER_METRICS) * GET_METRIC_DATA,
         "alarms (CloudWatch)": alarms * ALARM_MONTH + COMPOSITE_ALARM_MONTH,
         "dashboard (CloudWatch)": DASHBOARD_MONTH,
     }

@@ -1,0 +1,83 @@
+"""Writes the generated parts of pages and template: `make generate`, or `make generate CHECK=1` to compare only.
+
+A part is the lines between `>>> NAME` and `<<< NAME`, each in a comment of its file; all other lines are written by
+hand. The functions that make the lines belong to the rooms and know nothing of files. This module is a program: it
+imports every such room, so it is above all of them in the order of imports, and no room imports it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from include import settings_reference
+from include.aws import reference as aws
+from include.aws import template_parts as template
+from include.monitoring import reference as monitoring
+from include.settings import PROJECT_ROOT
+
+
+class Part(NamedTuple):
+    """A generated part: its file below the project, its name there, and the function that makes its lines."""
+
+    file: str
+    name: str
+    lines: Callable[[], Iterable[str]]
+
+
+PARTS = (
+    Part("include/aws/template.yaml", "thresholds", template.thresholds),
+    Part("include/aws/template.yaml", "alarms", template.alarms),
+    Part("include/aws/template.yaml", "dashboard", template.dashboard),
+    Part("docs/aws-reference.md", "parameters", aws.parameters),
+    Part("docs/aws-reference.md", "permissions", aws.permissions),
+    Part("docs/monitoring.md", "conditions", monitoring.conditions),
+    Part("docs/monitoring.md", "metrics", monitoring.metrics),
+    Part("docs/settings.md", "settings", settings_reference.settings),
+)
+"""In the order of writing: docs/aws-reference.md lists the parameters that the template has by then."""
+
+
+class MarkError(ValueError):
+    """A file has lost a mark of a part."""
+
+
+def renewed(text: str, part: Part) -> str:
+    """`text` with the part as it is now.
+
+    Raises:
+        MarkError: a mark is missing or there twice.
+    """
+    pattern = re.compile(rf"(^.*>>> {part.name}\b.*\n)(?s:.*?)(^.*<<< {part.name}\b)", re.MULTILINE)
+    body = "".join(f"{line}\n" for line in part.lines())
+    text, count = pattern.subn(lambda marks: marks[1] + body + marks[2], text)
+    if count != 1:
+        raise MarkError(f"{part.file} needs the marks '>>> {part.name}' and '<<< {part.name}' once each")
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """Write every part that differs, or with `--check` only name it; 1 if the check finds one."""
+    parser = argparse.ArgumentParser(prog="python -m include.generated", description="Write the generated parts.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a part is out of date")
+    check = parser.parse_args(arguments).check
+    differing = 0
+    for part in PARTS:
+        path = PROJECT_ROOT / part.file
+        before = path.read_text()
+        after = renewed(before, part)
+        if after != before:
+            differing += 1
+            sys.stderr.write(
+                f"{part.file}: {part.name} {'is out of date: run make generate' if check else 'written'}\n"
+            )
+            if not check:
+                path.write_text(after)
+    return int(check and differing > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
