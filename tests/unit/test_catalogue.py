@@ -24,8 +24,8 @@ from include.settings import PROJECT_ROOT
 
 def test_consumer_metrics_are_the_ones_asked_for() -> None:
     titles = {metric.title for metric in CONSUMER_METRICS}
-    asked = {"Messages Consumed", "Batches Uploaded", "Upload Errors", "Throughput", "Upload Duration", "Batch Size"}
-    assert asked <= titles
+    required = {"Messages Consumed", "Batches Uploaded", "Upload Errors", "Throughput", "Upload Duration", "Batch Size"}
+    assert required <= titles
 
 
 @pytest.mark.parametrize(

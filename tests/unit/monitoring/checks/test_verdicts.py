@@ -61,11 +61,11 @@ def test_without_any_source_only_heartbeat_and_blindness_are_published() -> None
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_blind_source_leaves_the_checks_of_other_sources_alone(source: str) -> None:
-    found = judged(replace(EVERYTHING, **{source: None}), **{source: "away"})
-    unknown = {name for name, verdict in found.items() if "could not be read" in verdict.value}
+    verdicts_by_name = judged(replace(EVERYTHING, **{source: None}), **{source: "away"})
+    unknown = {name for name, verdict in verdicts_by_name.items() if "could not be read" in verdict.value}
     assert unknown == {name for name, needed in SOURCE_OF.items() if needed == source}
-    assert all(SOURCE_NAMES[source] in found[name].value for name in unknown)
-    assert found["monitor_blind"].subjects == {SOURCE_NAMES[source]: "away"}
+    assert all(SOURCE_NAMES[source] in verdicts_by_name[name].value for name in unknown)
+    assert verdicts_by_name["monitor_blind"].subjects == {SOURCE_NAMES[source]: "away"}
 
 
 # --- Kafka
