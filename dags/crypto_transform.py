@@ -1,24 +1,26 @@
-"""Bronze, silver and gold, layer by layer: one Airflow task a dbt model, its tests inside."""
+"""Bronze, silver and gold, layer by layer: one Airflow task for each dbt model and its tests."""
 
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import (
+import pendulum
+from airflow.sdk import (  # type: ignore[attr-defined]  # its stub (3.3.2) lacks what belongs to deadlines
     DAG,
     Asset,
+    DeadlineAlert,
+    DeadlineReference,
     Param,
+    SyncCallback,
     TriggerRule,
     chain,
     get_current_context,
     get_parsing_context,
     task,
 )
-from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from cosmos import DbtTaskGroup
 from cosmos.operators.local import DbtTestLocalOperator
 
@@ -35,43 +37,40 @@ from include.transform import layers  # noqa: E402
 
 DOC = """
 ### What it does
-
-Builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from the files that the consumer has
-landed in S3, with dbt through Cosmos. Each model is a task that runs the model and its tests; a failed test stops the
-layers behind it. A run that finds no new file skips everything.
+This DAG builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from the files that the consumer
+has landed in S3. It uses dbt through Cosmos. Each model is a task that runs the model and its tests. A failed test
+stops the later layers. A run that finds no new file skips everything.
 
 ### Parameters (Trigger, with configuration)
+A run with a parameter goes on even without new files. The task `new_data` refuses an impossible parameter with the
+reason.
 
-A run with any of them goes on without new files, too. What cannot be done is refused by `new_data`, with the reason.
-
-* `full_refresh`: build every table anew from all landed files. Snapshots keep their history.
-* `select`: only these, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`. A chosen
-  model's tests run with it, those across layers when all they read is chosen or upstream of it. A layer's state is
-  recorded only when the whole layer was chosen.
-* `target_date`: a UTC day to do again. Files of that day and later that bronze lacks are loaded, gold's hours of that
-  day are computed anew, and the tests look at all rows since. Silver's decisions on rows it has stay as they are; a
-  full refresh takes them again.
+- `full_refresh`: build every table again from all landed files. Snapshots keep their history.
+- `select`: run only these nodes, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`.
+  The tests of a selected model run with it. A test across layers runs when everything that it reads is selected or
+  upstream of the selection. The state of a layer is recorded only when the whole layer is selected.
+- `target_date`: a UTC day to do again. The run loads the files of that day and later that bronze lacks, computes gold's
+  hours of that day again, and tests all rows since then. Silver keeps its decisions on known rows; a full refresh
+  decides again.
 
 ### Owner
-
-`data-platform`; failures are mailed to `ALERT_EMAILS`. Reads `s3://BUCKET/crypto_data/`, writes the warehouse and
-`state/layers/` and `state/tests/`.
+`data-platform`; failures are mailed to `ALERT_EMAILS`. The DAG reads `s3://BUCKET/crypto_data/` and writes the
+warehouse, `state/layers/` and `state/tests/`.
 
 ### Triage
-
-* A model's task is red: open its log; the failing tests and their rows are named at its end, and in the mail. The rows
-  are kept in the schema `test_failures`. Clear the task when the cause is gone: reruns load nothing twice.
-* `cross_layer_tests` is red: layers disagree (rows lost or doubled on the way). Runbook: `docs/runbooks/`.
-* `new_data` skips run after run: nothing lands; look at `pipeline_monitor`.
-* "A run takes too long" is mailed: the run has not ended `WAREHOUSE_TRANSFORM_DEADLINE_MINUTES` after it was queued;
-  after two hours Airflow ends it. `docs/runbooks/run_late.md`.
-* Everything waits: the pool `duckdb` (local target only) has one slot; is another run holding it?
+- The task of a model is red: the end of its log and the mail name the failed tests and their rows. The schema
+  `test_failures` keeps these rows. When the cause is removed, clear the task: a second run loads nothing twice.
+- `cross_layer_tests` is red: layers disagree (a row was lost or duplicated on the way). Runbook: `docs/runbooks/`.
+- `new_data` skips in every run: no file lands; see `pipeline_monitor`.
+- "A run takes too long" is mailed: the run has not ended `WAREHOUSE_TRANSFORM_DEADLINE_MINUTES` after it was queued.
+  Airflow ends it after two hours. Runbook: `docs/runbooks/run_late.md`.
+- Every task waits: the pool `duckdb` (local target only) has one slot, and another run may occupy it.
 """
 
 
 @task.short_circuit(retries=2, retry_delay=timedelta(seconds=30), execution_timeout=timedelta(minutes=5))
 def new_data() -> bool:
-    """Skip the run when nothing has landed since the last successful bronze, unless somebody asked for it."""
+    """Skip the run when nothing has landed since bronze last succeeded, unless the run has a parameter."""
     from airflow.sdk.exceptions import AirflowFailException
 
     from include.on_airflow.connections import s3_client
@@ -80,19 +79,19 @@ def new_data() -> bool:
 
     context = get_current_context()
     try:
-        asked = run_parameters.of_run(context)
-        if asked.select:
-            context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(asked.select))
+        parameters = run_parameters.of_run(context)
+        if parameters.select:
+            context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
     except run_parameters.RunParameterError as error:
-        raise AirflowFailException(str(error)) from error  # another attempt would be refused as well
-    found, seen = gate.look(s3_client(), load_group(StorageSettings))
+        raise AirflowFailException(str(error)) from error  # a second attempt would be refused too
+    has_new_files, seen = gate.look(s3_client(), load_group(StorageSettings))
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
-    return found or asked.by_hand
+    return has_new_files or parameters.by_hand
 
 
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="none_skipped")
 def record_layer(layer: Layer) -> dict[str, Any]:
-    """Leave the layer's rows, newest quote and test results in S3, also when a test has failed."""
+    """Write the layer's rows, newest quote and test results to S3, even if a test has failed."""
     import msgspec
     from airflow.sdk.exceptions import AirflowSkipException
 
@@ -110,8 +109,8 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     s3, storage = s3_client(), load_group(StorageSettings)
     if not any(results is not None for results in pushed):
         raise AirflowSkipException(f"{layer} was not built: an earlier task failed")
-    asked = run_parameters.of_run(context)
-    if asked.select and sum(results is not None for results in pushed) < len(dbt_tasks):
+    parameters = run_parameters.of_run(context)
+    if parameters.select and sum(results is not None for results in pushed) < len(dbt_tasks):
         raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
     built_by = DagRunRef.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
     tests = [msgspec.convert(results, DbtTests) for results in pushed if results is not None]
@@ -119,13 +118,13 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
-    if layer == "bronze" and not asked.select:  # or later layers would never be offered what bronze took
+    if layer == "bronze" and not parameters.select:  # or the next run would skip, and later layers lack these rows
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
     return dict(msgspec.to_builtins(state))
 
 
 def run_is_late(context: dict[str, Any]) -> None:
-    """Deadline callback: tell that the run has not ended. Here, because Airflow looks for it by this file."""
+    """Deadline callback: report that the run has not ended. Airflow finds it by this file."""
     from include.on_airflow.callbacks import on_deadline_missed
 
     on_deadline_missed(context, ended_by=run_parameters.GATE)
@@ -138,7 +137,7 @@ with DAG(
     description="bronze, silver and gold with dbt, layer by layer",
     doc_md=DOC,
     schedule=WAREHOUSE.transform_schedule,
-    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 (Airflow reads it as UTC)
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
@@ -149,12 +148,12 @@ with DAG(
     ),
     tags=["lakehouse", "transform"],
     params={
-        "full_refresh": Param(False, type="boolean", description="Build every table anew from all landed files."),
+        "full_refresh": Param(False, type="boolean", description="Build every table again from all landed files."),
         "select": Param(
             None,
             type=["null", "string"],
             pattern=run_parameters.SELECTION,
-            description="Only these dbt nodes, like crypto_stage+ or tag:gold; empty: all.",
+            description="Only these dbt nodes, for example crypto_stage+ or tag:gold; empty: all.",
         ),
         "target_date": Param(
             None, type=["null", "string"], format="date", description="UTC day to load, compute and test again."
@@ -164,7 +163,7 @@ with DAG(
         "owner": "data-platform",
         "retries": 1,
         "retry_delay": timedelta(minutes=1),
-        "weight_rule": "upstream",  # or a task would also weigh what comes behind it
+        "weight_rule": "upstream",  # by default the weight of a task includes all later tasks
         "on_failure_callback": on_task_failure,
     },
 ) as dag:
@@ -173,9 +172,9 @@ with DAG(
     parsed_for = get_parsing_context().task_id
 
     def needed(group_id: str) -> bool:
-        """Whether to build a group: a task's own process, which reads this file again, builds the task's group only.
+        """Whether to build a group. A task's own process, which parses this file again, builds only the task's group.
 
-        All are built where the DAG itself is wanted, and for `new_data`, which skips what is behind it.
+        All groups are built to parse the DAG itself, and for `new_data`, which skips the tasks after it.
         """
         if parsed_for is None or parsed_for == run_parameters.GATE:
             return True
@@ -189,11 +188,11 @@ with DAG(
             profile_config=cosmos_settings.profile_config(),
             execution_config=cosmos_settings.execution_config(),
             render_config=cosmos_settings.render_config(list(select)),
-            # `none_failed`: with a selection, what was not chosen is skipped and what is behind it still runs.
+            # `none_failed`: with a selection, tasks of other nodes are skipped, and the tasks after them still run.
             operator_args={**arguments, "trigger_rule": TriggerRule.NONE_FAILED},
         )
 
-    selections = {"reference": ["path:seeds", "path:snapshots"]} | {one: [f"path:models/{one}"] for one in LAYERS}
+    selections = {"reference": ["path:seeds", "path:snapshots"]} | {layer: [f"path:models/{layer}"] for layer in LAYERS}
     groups = {name: dbt_group(name, *select) for name, select in selections.items() if needed(name)}
     cross_layer_tests = DbtTestLocalOperator(
         task_id="cross_layer_tests",
@@ -209,7 +208,7 @@ with DAG(
     for layer in LAYERS:
         recorded = record_layer.override(
             task_id=f"record_{layer}",
-            priority_weight=1_000,  # before the next layer's models, which wait for the same pool on the local target
+            priority_weight=1_000,  # before the next layer's models, which use the same pool on the local target
             outlets=[Asset(name=f"{layer}_{layers.MODELS[layer]}", uri=layers.asset_uri(layer))],
             **cosmos_settings.warehouse_pool(),
         )(layer)

@@ -1,4 +1,4 @@
-"""Started by hand: look at dead letters, and put chosen ones back on the topic."""
+"""Triggered by hand: lists dead letters and sends selected ones back to the topic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pendulum
 from airflow.sdk import DAG, Param, get_current_context, task
 
-# As a Git bundle only this folder is on the path.
+# In a Git bundle only dags/ is on the path.
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
@@ -19,22 +19,24 @@ from include.on_airflow.callbacks import on_task_failure  # noqa: E402
 
 DOC = """
 ### What it does
-Lists dead letters (messages that broke the format) with place, class, reason and payload in the log of its task.
-With `dry_run` off it puts them back on their topic, each once, however often it is run. Gaps hold no message and are
-never replayed.
+This DAG lists dead letters (messages that violate the format) with place, class, reason and payload in the log of its
+task. With `dry_run` off it sends them back to their topic, each once, however often it runs. A gap has no message and
+is never replayed.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
 
 ### Triage
-- The task is red: nothing is lost. Letters that were sent before the error are marked and not sent again; run it again.
-- "is being replayed by ...": another replay claims the letter, or died at it. Run it again after the time it names.
-- Letters come back as dead letters: they are still invalid. Look at their class in `docs/runbooks/dead_letters.md`.
+- The task is red: nothing is lost. Run it again: dead letters that were sent before the error are marked and are not
+  sent again.
+- "is being replayed by ...": another replay has claimed the dead letter, or died after that. Run it again after the
+  time in the message.
+- Messages come back as dead letters: they are still invalid. See their class in `docs/runbooks/dead_letters.md`.
 """
 
 with DAG(
     dag_id="dead_letter_replay",
-    description="Look at dead letters and put chosen ones back on the topic",
+    description="List dead letters and send selected ones back to the topic",
     doc_md=DOC,
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
@@ -49,9 +51,9 @@ with DAG(
         "on_failure_callback": on_task_failure,
     },
     params={
-        "dry_run": Param(True, type="boolean", description="List them only."),
-        "since": Param(None, type=["null", "string"], format="date", description="First day of the Kafka time (UTC)."),
-        "until": Param(None, type=["null", "string"], format="date", description="Last day."),
+        "dry_run": Param(True, type="boolean", description="Only list dead letters."),
+        "since": Param(None, type=["null", "string"], format="date", description="First UTC day of the Kafka time."),
+        "until": Param(None, type=["null", "string"], format="date", description="Last UTC day."),
         "error_class": Param(
             None,
             type=["null", "string"],
@@ -60,13 +62,13 @@ with DAG(
         ),
         "partition": Param(None, type=["null", "integer"], minimum=0, description="Only this partition."),
         "offset": Param(None, type=["null", "integer"], minimum=0, description="Only this offset."),
-        "limit": Param(0, type="integer", minimum=0, description="At most so many; 0: all."),
+        "limit": Param(0, type="integer", minimum=0, description="Maximum of dead letters; 0: all."),
     },
 ) as dag:
 
     @task
     def replay() -> dict[str, int]:
-        """List the chosen letters and, unless it is a dry run, send them."""
+        """List the selected dead letters and, without `dry_run`, send them."""
         from include.on_airflow import dead_letter_replay
 
         outcome = dead_letter_replay.run(get_current_context()["params"])

@@ -1,4 +1,4 @@
-"""Once a day: every data test over every row, the test history, compaction, then dbt's docs."""
+"""Once a day: every data test over every row, the test history, compaction, and dbt's docs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmos.operators.local import (
     DbtTestLocalOperator,
 )
 
-# As a Git bundle only this folder is on the path.
+# In a Git bundle only dags/ is on the path.
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
@@ -26,22 +26,25 @@ from include.settings import DBT_PROJECT  # noqa: E402
 
 DOC = """
 ### What it does
-Once a day it runs every data test over every row (the runs of `crypto_transform` look at a window of a few days, so
-that their cost stays flat), loads what all runs left in `test_history/` into `test_run` and `test_health` (pass rate,
-failing since, flaky), then compacts the tables: `OPTIMIZE` and `VACUUM` of each Iceberg table on Athena; on the local
-target there is nothing to compact. Last it makes the data dictionary (dbt's docs) anew, at
-`s3://BUCKET/state/dbt_docs/index.html` and, on the laptop, in Airflow under Browse. All but the tests also run when a
-test has failed.
+Once a day this DAG does four things, the last three even if a test has failed:
+1. It runs every data test over every row. The runs of `crypto_transform` check a window of a few days, so that their
+   cost stays constant.
+2. It loads the results of all runs from `test_history/` into `test_run` and `test_health` (pass rate, failing since,
+   flaky).
+3. It compacts the tables: `OPTIMIZE` and `VACUUM` of each Iceberg table on Athena. The local target needs no
+   compaction.
+4. It renews the data dictionary (dbt's docs) at `s3://BUCKET/state/dbt_docs/index.html` and, on the laptop, in Airflow
+   under Browse.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
 
 ### Triage
-- `test_all_rows` is red: `docs/runbooks/dbt_tests.md`. A test that fails here and not in `crypto_transform` is about
+- `test_all_rows` is red: `docs/runbooks/dbt_tests.md`. A test that fails here but not in `crypto_transform` fails on
   older rows.
 - `build_test_history` is red: no data is affected; the files stay in `test_history/` and the next run loads them.
-- `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it works. Clear it
-  at a time when `crypto_transform` does not run: a commit conflict only needs a second try.
+- `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it succeeds. Clear
+  the task while `crypto_transform` does not run: a commit conflict only needs a second attempt.
 - `publish_docs` is red: no data is affected; the docs stay as they were.
 """
 
@@ -71,7 +74,7 @@ with DAG(
     }
     test_all_rows = DbtTestLocalOperator(
         task_id="test_all_rows",
-        exclude="test_type:unit tag:monitoring",  # the history's own tests run when it is built
+        exclude="test_type:unit tag:monitoring",  # the tests of the history run with its models
         vars={"test_window_days": None},
         **dbt,
     )

@@ -1,11 +1,10 @@
 """One typed settings tree, read from the environment.
 
-Every program of the lakehouse (producer, consumer, monitor, deploy command, local
-stack) takes its settings from here, so a name, its default and its unit are written
-once. `docs/settings.md` is generated from these fields. dbt reads the same variables
-through `env_var()` in `include/dbt/profiles.yml`; a test holds the two together.
+Every program of the lakehouse (producer, consumer, monitor, deploy command, local stack) takes its settings from here.
+The name, the default and the unit of a setting are therefore written once. `docs/settings.md` is generated from these
+fields. dbt reads the same variables through `env_var()` in `include/dbt/profiles.yml`; a test compares the two.
 
-Nothing is read at import time: call `load()` (or one group's class) at run time.
+Nothing is read at import time: call `load()` or `load_group()` at run time.
 """
 
 from __future__ import annotations
@@ -24,12 +23,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as ParsingError
 
+from include.assets import coins
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 
 
 def _is_address(value: str) -> bool:
-    """Whether it is an http or https URL with a host, and a port that can be one."""
+    """Whether the value is an http or https URL with a host and, if it names a port, a valid port."""
     try:
         parts = urlsplit(value)
         return (
@@ -39,15 +40,15 @@ def _is_address(value: str) -> bool:
             and value.isprintable()
             and " " not in value
         )
-    except ValueError:  # the port is no number, or too large; or a part of the host's name is empty or too long
+    except ValueError:  # the port is not a number or too large, or a part of the host's name is empty or too long
         return False
 
 
 def _address(value: str | None) -> str | None:
-    """The address as it is. Anything else makes an HTTP client give up, or the S3 client panic, at the first request.
+    """The address, unchanged. Another value makes an HTTP client fail, or the S3 client panic, at the first request.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not an address.
     """
     if value is not None and not _is_address(value):
         raise ValueError("must be http://host:port or https://host:port, like http://127.0.0.1:14566")
@@ -59,14 +60,14 @@ class SettingsError(ValueError):
 
 
 def _group(prefix: str) -> SettingsConfigDict:
-    # No setting means anything at infinity, and "not a number" passes or fails every bound by accident.
+    # Infinity means nothing for any setting, and "not a number" passes or fails a bound by accident.
     return SettingsConfigDict(
         env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
     )
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach Kafka, and which topic and group are ours."""
+    """The address of Kafka, the topic and the consumer group."""
 
     model_config = _group("KAFKA_")
 
@@ -77,17 +78,17 @@ class KafkaSettings(BaseSettings):
         "PLAINTEXT", description="Transport and authentication."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="Needed with a SASL protocol."
+        None, description="Mechanism of a SASL protocol, which requires it."
     )
     sasl_username: str | None = Field(None, description="SASL user.")
     sasl_password: SecretStr | None = Field(None, description="SASL password; never logged.")
     ssl_ca_location: str | None = Field(None, description="PEM file of the brokers' CA; default: the system's.")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
-        repr=False,  # a key's password may stand in it
-        description="JSON object of further librdkafka settings of producer, consumer and command line. They win over "
-        "the settings above, not over those that delivery rests on (`consume` and `produce` name what is ignored). The "
-        "monitor has its Airflow connection instead.",
+        repr=False,  # it may contain the password of a key
+        description="JSON object of further librdkafka settings of producer, consumer and command line. They override "
+        "the settings above, but not those that delivery rests on (`consume` and `produce` name the ignored ones). The "
+        "monitor uses its Airflow connection instead.",
     )
 
     @model_validator(mode="after")
@@ -140,7 +141,7 @@ class StorageSettings(BaseSettings):
 
 
 class AwsSettings(BaseSettings):
-    """Standard AWS variables; credentials come from the usual AWS chain and are not read here."""
+    """Standard AWS variables. Credentials come from the usual AWS chain and are not read here."""
 
     model_config = _group("AWS_")
 
@@ -159,59 +160,59 @@ class ConsumerSettings(BaseSettings):
 
     model_config = _group("CONSUMER_")
 
-    batch_records: int = Field(100, ge=1, le=100_000, description="Records a file at most; also the cell size.")
-    batch_bytes: int = Field(8 * 2**20, ge=1024, description="Bytes a file at most.")
+    batch_records: int = Field(100, ge=1, le=100_000, description="Maximum of records in a file; also the cell size.")
+    batch_bytes: int = Field(8 * 2**20, ge=1024, description="Maximum of bytes in a file.")
     batch_age_seconds: float = Field(
         60.0,
         gt=0,
-        description="A batch is landed this long after its first record was read, full or not. "
-        "The monitor calls a commit stalled that stands still for twice as long: give Airflow the same. Above 600 on "
-        "a slow topic the alarm low_throughput has to be silenced (docs/runbooks/low_throughput.md).",
+        description="A batch is landed this long after its first record was read, even if it is not full. "
+        "The monitor reports a commit as stalled when it does not advance for twice as long: give Airflow the same "
+        "value. Above 600 on a slow topic, silence the alarm low_throughput (docs/runbooks/low_throughput.md).",
     )
     max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
-    parallel_puts: int = Field(16, ge=1, le=64, description="PUTs under way at once, of all partitions together.")
-    put_timeout_seconds: float = Field(30.0, gt=0, description="A PUT without an answer is repeated after this long.")
+    parallel_puts: int = Field(16, ge=1, le=64, description="Maximum of PUTs at once, over all partitions.")
+    put_timeout_seconds: float = Field(30.0, gt=0, description="A PUT without a response is repeated after this time.")
     max_buffer_bytes: int = Field(
         64 * 2**20,
         ge=2**20,
-        description="Bytes of messages that may be held in memory. Reading waits from a quarter of it on; the rest is "
-        "room for what one read brings, which is about librdkafka's own queue: 16 MB and a fetch a partition, held "
-        "beside this. One read can overshoot a small value.",
+        description="Maximum of message bytes in memory. Reading pauses from a quarter of it on. The rest is room for "
+        "one read, which brings about the content of librdkafka's own queue: 16 MB and one fetch per partition, not "
+        "counted here. One read can exceed a small value.",
     )
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
-    shutdown_grace_seconds: float = Field(20.0, ge=0, description="Time for the last flush after SIGTERM.")
-    revoke_flush_seconds: float = Field(10.0, ge=0, description="Time for the flush of revoked partitions.")
-    group_instance_id: str | None = Field(None, description="Static membership: one stable id a process.")
+    shutdown_grace_seconds: float = Field(20.0, ge=0, description="Maximum time of the last flush after SIGTERM.")
+    revoke_flush_seconds: float = Field(10.0, ge=0, description="Maximum time of the flush of revoked partitions.")
+    group_instance_id: str | None = Field(None, description="Static membership: one stable id per process.")
     http_host: str = Field("127.0.0.1", description="Address of /healthz and /metrics.")
     http_port: int = Field(9308, ge=0, le=65535, description="Port of /healthz and /metrics; 0 switches them off.")
     cloudwatch: bool = Field(True, description="Publish the consumer's metrics to CloudWatch.")
     cloudwatch_seconds: float = Field(60.0, ge=1, description="Seconds between two CloudWatch publications.")
     allow_create_time: bool = Field(
-        False, description="Accept a topic whose timestamps are the producers' (message.timestamp.type=CreateTime)."
+        False, description="Accept a topic with the producers' timestamps (message.timestamp.type=CreateTime)."
     )
     allow_missing_topic_id: bool = Field(
-        False, description="Accept a broker that knows no topic ids (librdkafka's built-in one)."
+        False, description="Accept a broker without topic ids, such as librdkafka's built-in broker."
     )
 
 
 class ProducerSettings(BaseSettings):
-    """Where quotes come from and how they are sent."""
+    """The source of quotes, and how they are sent."""
 
     model_config = _group("PRODUCER_")
 
     source: Literal["auto", "coingecko", "coinmarketcap", "simulator"] = Field(
-        "auto", description="auto: CoinGecko if it answers at start, else the simulator."
+        "auto", description="auto: CoinGecko if it responds at the start, else the simulator."
     )
     poll_seconds: float = Field(60.0, gt=0, description="Seconds between two polls of a web source.")
     coinmarketcap_api_key: SecretStr | None = Field(
-        None, description="Needed by the coinmarketcap source; printable ASCII without white space."
+        None, description="Key of the coinmarketcap source, which requires it; printable ASCII without white space."
     )
     coingecko_url: str = Field("https://api.coingecko.com/api/v3", description="Base address of the CoinGecko API.")
     coinmarketcap_url: str = Field("https://pro-api.coinmarketcap.com", description="Base address of CoinMarketCap.")
     key: Literal["symbol", "none"] = Field(
-        "symbol", description="Message key; 'none' spreads a load over all partitions."
+        "symbol", description="Message key; 'none' spreads messages over all partitions."
     )
-    send_unchanged: bool = Field(False, description="Send a quote although it did not change since the last poll.")
+    send_unchanged: bool = Field(False, description="Send a quote even if it did not change since the last poll.")
     http_host: str = Field("127.0.0.1", description="Address of /healthz and /metrics.")
     http_port: int = Field(9309, ge=0, le=65535, description="Port of /healthz and /metrics; 0 switches them off.")
 
@@ -220,31 +221,41 @@ class ProducerSettings(BaseSettings):
     @field_validator("coinmarketcap_api_key", mode="after")
     @classmethod
     def _key_fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        """The HTTP client shows a header that it refuses, so a key of other characters would stand in logs."""
+        """The HTTP client logs a header that it refuses; other characters would therefore put the key into logs."""
         if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
             raise ValueError("holds white space or a character that is not printable ASCII; set it without")
         return value
 
 
 class SimulatorSettings(BaseSettings):
-    """The simulated market: a seeded random walk that can be told to misbehave."""
+    """The simulated market: a seeded random walk with faults on demand."""
 
     model_config = _group("SIMULATOR_")
 
-    seed: int = Field(1, ge=0, description="Same seed and time, same price.")
+    seed: int = Field(1, ge=0, description="The same seed gives the same price at the same time.")
     interval_seconds: float = Field(1.0, gt=0, description="Seconds between two quotes of one symbol.")
     history_hours: float = Field(
-        0.0, ge=0, description="Simulated hours sent quickly before going live, if the topic is empty."
+        0.0, ge=0, description="Hours of simulated history that are sent first if the topic is empty."
     )
     history_interval_seconds: float = Field(60.0, gt=0, description="Seconds between two quotes in that history.")
-    bad_share: float = Field(0.0, ge=0, le=1, description="Share of messages that break the format.")
+    bad_share: float = Field(0.0, ge=0, le=1, description="Share of messages that violate the format.")
     duplicate_share: float = Field(0.0, ge=0, le=1, description="Share of messages sent twice.")
     late_share: float = Field(0.0, ge=0, le=1, description="Share of messages sent late and out of order.")
-    frozen_symbol: Literal["BTC", "ETH", "XRP"] | None = Field(None, description="Symbol whose price does not move.")
+    frozen_symbol: str | None = Field(
+        None, description="Symbol whose price does not move; one of `include/dbt/seeds/assets.csv`."
+    )
+
+    @field_validator("frozen_symbol", mode="after")
+    @classmethod
+    def _symbol_is_in_the_seed(cls, value: str | None) -> str | None:
+        symbols = [coin.symbol for coin in coins()]
+        if value is not None and value not in symbols:
+            raise ValueError(f"must be one of {', '.join(symbols)}")
+        return value
 
 
 class WarehouseSettings(BaseSettings):
-    """Which warehouse dbt builds, and where."""
+    """The warehouse that dbt builds."""
 
     model_config = _group("WAREHOUSE_")
 
@@ -256,12 +267,12 @@ class WarehouseSettings(BaseSettings):
     workgroup: str = Field("crypto-lakehouse", description="Athena workgroup.")
     transform_schedule: str = Field("*/15 * * * *", description="Cron expression of the transform DAG.")
     transform_deadline_minutes: float = Field(
-        60.0, gt=0, description="Minutes from a transform run's queueing to its end; a longer one is mailed."
+        60.0, gt=0, description="Minutes from the queueing to the end of a transform run; a longer run is mailed."
     )
 
 
 class AlertSettings(BaseSettings):
-    """Who is told, and how often."""
+    """The recipients of alerts, and the reminders."""
 
     model_config = _group("ALERT_")
 
@@ -280,12 +291,12 @@ class AlertSettings(BaseSettings):
 
     @property
     def reminder_after(self) -> timedelta:
-        """Time after which an open condition is mailed again."""
+        """Time between reminders of an open condition."""
         return timedelta(hours=self.reminder_hours)
 
 
 class MonitorSettings(BaseSettings):
-    """Where the monitor publishes."""
+    """Names of the published metrics, and the baseline of throughput."""
 
     model_config = _group("MONITOR_")
 
@@ -294,23 +305,23 @@ class MonitorSettings(BaseSettings):
     )
     environment: str = Field("production", description="Value of the CloudWatch dimension Environment.")
     throughput_baseline: Literal["set", "learned"] = Field(
-        "set", description="Baseline of low_throughput: the threshold that is set, or the same hours of the last days."
+        "set", description="Baseline of low_throughput: the set threshold, or the same hours of past days."
     )
     baseline_share: float = Field(
-        0.5, gt=0, le=1, description="Share of the learned usual throughput below which it is low."
+        0.5, gt=0, le=1, description="Share of the learned throughput below which throughput is low."
     )
 
 
 class LocalSettings(BaseSettings):
-    """The laptop stack of `make demo`; everything listens on 127.0.0.1."""
+    """The laptop stack of `make demo`. Everything listens on 127.0.0.1."""
 
     model_config = _group("LOCAL_")
 
-    state: Path = Field(PROJECT_ROOT / ".local" / "demo", description="Folder that keeps all state of the demo.")
+    state: Path = Field(PROJECT_ROOT / ".local" / "demo", description="Folder with all state of the demo.")
     broker: Literal["auto", "kafka", "built-in", "given"] = Field(
         "auto",
-        description="Apache Kafka (Java 17+) or librdkafka's in-memory broker; auto: the best this machine has; given: "
-        "that of KAFKA_BOOTSTRAP_SERVERS, to whose KAFKA_TOPIC the demo then sends quotes.",
+        description="Apache Kafka (Java 17+) or librdkafka's in-memory broker; auto: Kafka if this machine can run it; "
+        "given: the broker of KAFKA_BOOTSTRAP_SERVERS, to whose KAFKA_TOPIC the demo then sends quotes.",
     )
     kafka_port: int = Field(19092, ge=1024, le=65535, description="Port of the Kafka broker.")
     kafka_controller_port: int = Field(19093, ge=1024, le=65535, description="Port of the broker's controller.")
@@ -347,12 +358,12 @@ def load_group(group: type[Group]) -> Group:
     prefix = str(group.model_config.get("env_prefix", "")).upper()
     try:
         return group()
-    except ParsingError as error:  # it names the field in its text only
-        found = re.search(r'field "(\w+)"', str(error))
-        name = found[1] if found else "*"
+    except ParsingError as error:  # only its text names the field
+        field_name = re.search(r'field "(\w+)"', str(error))
+        name = field_name[1] if field_name else "*"
         raise SettingsError(f"{prefix}{name.upper()}: not JSON{_meaning(group.model_fields.get(name))}") from None
     except ValidationError as error:
-        # A value inside a list or object is told by its variable's name, once for all types that it could have been.
+        # A value inside a list or object is reported by its variable's name, once for all the types that were tried.
         problems: dict[tuple[str, str], list[str]] = {}
         for problem in error.errors(include_url=False):
             name = str(problem["loc"][0]) if problem["loc"] else ""
@@ -361,7 +372,7 @@ def load_group(group: type[Group]) -> Group:
             variable = f"{prefix}{name.upper()}{shown}: " if name else ""
             problems.setdefault((variable, _meaning(field)), []).append(problem["msg"].removeprefix("Value error, "))
         raise SettingsError(
-            "; ".join(variable + ", or ".join(wrong) + meaning for (variable, meaning), wrong in problems.items())
+            "; ".join(variable + ", or ".join(texts) + meaning for (variable, meaning), texts in problems.items())
         ) from None
 
 
@@ -396,22 +407,22 @@ _CLOSED_GROUPS: tuple[type[BaseSettings], ...] = (
     KafkaSettings, StorageSettings, ConsumerSettings, ProducerSettings, SimulatorSettings, AlertSettings,
     MonitorSettings,
 )  # fmt: skip
-"""Groups whose prefix is ours. AWS_* is not: it has many variables that others read."""
+"""Groups whose prefix belongs to this project. AWS_* does not: other programs read many of its variables."""
 _ALIKE = 0.8
-"""From this ratio on (difflib) a name is taken for a misspelt one; KAFKA_OPTS, which Kafka's scripts read, is below."""
+"""Ratio (difflib) from which on a name counts as misspelt. KAFKA_OPTS, which Kafka's scripts read, is below it."""
 
 
 def misspelt(variables: Iterable[str]) -> list[str]:
-    """A sentence on each variable that nothing reads and that is nearly a setting's name.
+    """A sentence for each variable that nothing reads and whose name is nearly that of a setting.
 
-    Names are compared without their prefix, which would make any two of a group alike.
+    Names are compared without their prefix, which would make all names of a group similar.
     """
     names = sorted({variable.upper() for variable in variables})
-    found: list[str] = []
+    warnings: list[str] = []
     for group in _CLOSED_GROUPS:
         prefix = str(group.model_config.get("env_prefix", ""))
         known = [name.upper() for name in group.model_fields]
         for name in (name.removeprefix(prefix) for name in names if name.startswith(prefix)):
-            near = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
-            found += [f"{prefix}{name} is not a setting; did you mean {prefix}{one}?" for one in near]
-    return found
+            close = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
+            warnings += [f"{prefix}{name} is not a setting; did you mean {prefix}{setting}?" for setting in close]
+    return warnings

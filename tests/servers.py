@@ -48,7 +48,7 @@ def free_port() -> int:
 
 @contextmanager
 def process(
-    command: list[str], log: Path, environment: dict[str, str] | None = None
+    command: list[str], log: Path, environment: dict[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, ended (TERM, then KILL) with everything it started."""
     with log.open("ab") as output:
@@ -57,6 +57,7 @@ def process(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | (environment or {}),
+            cwd=folder,
             start_new_session=True,
         )
         try:

@@ -95,7 +95,7 @@ def conditions(options: argparse.Namespace) -> str:
     whose = "the distribution's" if executable.startswith("/usr/bin/") else "built by somebody else"
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} on {len(models)} x {models[0]}, Python {version} ({whose}): "
-        f"{options.messages:,} messages, rounds: {options.rounds}; medians, of peak RSS the largest."
+        f"{options.messages:,} messages, rounds: {options.rounds}; medians, but the largest peak RSS."
     )
 
 
@@ -128,7 +128,7 @@ def main() -> int:
         if "s3-away" in options.scenarios:
             one = s3_away(on, options.messages, options.away_seconds)
             figures["s3_away.peak_rss_mb"] = one.peak_rss_mb
-            named.append((f"S3 away for {options.away_seconds:g} s (the span holds it)", one))
+            named.append((f"S3 away for {options.away_seconds:g} s (within the span)", one))
     judged = judge((HERE / "bounds.toml").read_text(), figures)
     parts = [measured_on, speed_table(raced), *([scenario_table(named)] if named else []), goal_table(judged)]
     print("\n\n".join(parts))

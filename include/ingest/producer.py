@@ -1,4 +1,4 @@
-"""The producer: polls a source and sends each quote once, acknowledged by every in-sync replica."""
+"""The producer polls a source and sends each new quote once; every in-sync replica acknowledges it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
@@ -21,7 +22,7 @@ from include.ingest.quote import Quote, encode
 from include.ingest.sources import Source, SourceError
 from include.ingest.sources.coingecko import CoinGecko
 from include.ingest.sources.coinmarketcap import CoinMarketCap
-from include.ingest.sources.simulator import Misbehaviour, Outgoing, Simulator
+from include.ingest.sources.simulator import FaultInjection, Message, Simulator
 from include.ingest.topic import Admin
 from include.settings import Settings, SettingsError
 
@@ -30,34 +31,34 @@ MAX_BACKOFF_SECONDS = 600.0
 FLUSH_SECONDS = 30.0
 PROGRESS_SECONDS = 60.0
 POLL_SECONDS = 0.5
-"""How long one wait for delivery reports takes; a signal is heard that much later."""
-ASK_SECONDS = 5.0
-"""Timeout of a question to Kafka before the history; a signal is heard that much later."""
-MAX_ASK_AGAIN_SECONDS = 15.0
+"""Length of one wait for delivery reports. A signal is noticed at most this much later."""
+REQUEST_SECONDS = 5.0
+"""Timeout of a request to Kafka before the history. A signal is noticed at most this much later."""
+MAX_REQUEST_PAUSE_SECONDS = 15.0
 STUCK_SECONDS = 300.0
-"""Without a turn for so long the process is of no use. Every wait is made of turns, however long it is; what is not
-(a poll of the source, a flush) ends within half a minute."""
+"""A process without a turn for this long is stuck. A wait of any length consists of turns; a poll of the source and a
+flush do not, but end within half a minute."""
 
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 
 
 def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
-    """The configured source, and its first quotes if they had to be asked for to choose.
+    """The configured source, and its first quotes if the choice needed a poll.
 
     Raises:
         SettingsError: the source needs a key that is not set.
     """
-    log, chosen = logger("producer"), settings.producer
-    gecko = CoinGecko(chosen.coingecko_url, chosen.poll_seconds)
-    if chosen.source == "coinmarketcap":
-        if chosen.coinmarketcap_api_key is None:
+    log, config = logger("producer"), settings.producer
+    gecko = CoinGecko(config.coingecko_url, config.poll_seconds)
+    if config.source == "coinmarketcap":
+        if config.coinmarketcap_api_key is None:
             raise SettingsError("PRODUCER_SOURCE=coinmarketcap needs PRODUCER_COINMARKETCAP_API_KEY")
-        key = chosen.coinmarketcap_api_key.get_secret_value()
-        return CoinMarketCap(chosen.coinmarketcap_url, key, chosen.poll_seconds), None
-    if chosen.source == "coingecko":
+        key = config.coinmarketcap_api_key.get_secret_value()
+        return CoinMarketCap(config.coinmarketcap_url, key, config.poll_seconds), None
+    if config.source == "coingecko":
         return gecko, None
-    if chosen.source == "simulator":
+    if config.source == "simulator":
         return Simulator(settings.simulator), None
     try:
         first = gecko.quotes()
@@ -68,9 +69,9 @@ def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
-    """Settings of librdkafka: ours, then KAFKA_OPTIONS, then what delivery rests on."""
+    """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that delivery rests on."""
     return (
-        # A quote waits for Kafka as long as it takes: giving it up after minutes would lose it.
+        # No time-out: a quote that is given up after minutes would be lost.
         {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
         | settings.kafka.client_config()
         | {"enable.idempotence": True, "acks": "all"}
@@ -86,9 +87,9 @@ class Producer:
         self._log = logger("producer")
         self._topic = settings.kafka.topic
         self._kafka = KafkaProducer(kafka_config(settings) | {"error_cb": self._kafka_failed, "logger": LIBRDKAFKA})
-        self._misbehaviour = Misbehaviour(settings.simulator)
+        self._fault_injection = FaultInjection(settings.simulator)
         self._last: dict[str, Quote] = {}
-        self._late: list[tuple[datetime, int, Outgoing]] = []
+        self._late: list[tuple[datetime, int, Message]] = []
         self._late_count = 0
         self._stop = threading.Event()
         self._source_problem: str | None = None
@@ -100,14 +101,14 @@ class Producer:
         self._counts = {"sent": 0, "delivered": 0, "failed": 0, "unchanged": 0}
 
     def stop(self) -> None:
-        """End soon; may be called from a signal handler."""
+        """End soon; a signal handler may call this."""
         self._stop.set()
 
     def run(self) -> int:
         """Send until stopped.
 
         Raises:
-            SourceError: the source refuses us for good (for example a wrong key).
+            SourceError: the source will refuse every poll, for example because the key is wrong.
         """
         source, first = choose_source(self._settings)
         self._log.info("started", source=source.name, topic=self._topic, interval_seconds=source.interval_seconds)
@@ -134,17 +135,17 @@ class Producer:
         return self._finish(started)
 
     def _wait(self, seconds: float) -> bool:
-        """Hear delivery reports for so long; returns whether to go on."""
+        """Receive delivery reports for `seconds`; returns whether to go on."""
         deadline = monotonic() + seconds
         while not self._stop.is_set() and self._fatal is None:
             left = deadline - monotonic()
-            self._hear(max(0.0, min(left, POLL_SECONDS)))
+            self._turn(max(0.0, min(left, POLL_SECONDS)))
             if left <= 0:
                 return True
         return False
 
-    def _hear(self, seconds: float) -> None:
-        """One turn: delivery reports of so many seconds. Who waits, for the source or for Kafka, is alive."""
+    def _turn(self, seconds: float) -> None:
+        """Receive delivery reports once, for at most `seconds`. A process that waits in turns is alive."""
         self._kafka.poll(seconds)
         self._last_turn = monotonic()
 
@@ -168,7 +169,7 @@ class Producer:
             self._last[quote.symbol] = quote
             self._metrics.last_quote.set(quote.last_updated.timestamp())
             simulated = isinstance(source, Simulator)
-            for message in self._misbehaviour.messages(quote) if simulated else [_message(quote)]:
+            for message in self._fault_injection.messages(quote) if simulated else [_message(quote)]:
                 if message.not_before is None:
                     self._produce(message)
                 else:
@@ -179,16 +180,16 @@ class Producer:
         while self._late and (everything or self._late[0][0] <= datetime.now(UTC)):
             self._produce(heapq.heappop(self._late)[2])
 
-    def _produce(self, message: Outgoing) -> None:
+    def _produce(self, message: Message) -> None:
         key = message.key if self._settings.producer.key == "symbol" else None
         while self._fatal is None:
             try:
                 self._kafka.produce(self._topic, message.value, key, on_delivery=self._delivered)
-            except BufferError:  # the local queue is full: Kafka is slow, wait for deliveries
-                self._hear(POLL_SECONDS)
+            except BufferError:  # the local queue is full: Kafka is slow
+                self._turn(POLL_SECONDS)
                 if self._stop.is_set():
                     break
-            except KafkaException as error:  # known by now: the topic is missing or forbidden, so no report will come
+            except KafkaException as error:  # the topic is missing or forbidden: no delivery report will follow
                 self._not_delivered(error.args[0])
                 return
             else:
@@ -199,15 +200,15 @@ class Producer:
         self._counts["failed"] += 1
 
     def _kafka_failed(self, error: KafkaError) -> None:
-        """What librdkafka reports while it goes on trying; one lost connection is no problem yet."""
-        if error.fatal():  # it has given up for good, and takes no more messages
+        """An error while librdkafka keeps trying. One lost connection is not a problem yet."""
+        if error.fatal():  # the client has stopped and takes no further messages
             self._fatal = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or error.str()}"
         else:
             self._kafka_reason = error.str()
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _delivered(self, error: KafkaError | None, _message: KafkaMessage) -> None:
         if error is None:
             self._kafka_problem = self._delivery_problem = None
             self._metrics.delivered.inc()
@@ -216,10 +217,10 @@ class Producer:
             self._not_delivered(error)
 
     def _not_delivered(self, error: KafkaError) -> None:
-        """Count it, say it, and have its quote sent again."""
+        """Count and report the failure; let the next poll send the quote again."""
         self._metrics.failed.inc()
         self._counts["failed"] += 1
-        self._last.clear()  # so that the next poll sends it again, changed or not
+        self._last.clear()  # so that an unchanged quote is sent too
         self._delivery_problem = (
             f"message not delivered: {error.str()}; check that topic {self._topic!r} is there "
             "(python -m include.ingest create-topic) and that this user may write to it"
@@ -231,7 +232,7 @@ class Producer:
     # --- history --------------------------------------------------------------
 
     def _send_history(self, source: Source, first: Sequence[Quote] | None) -> None:
-        """Simulated hours before now, as fast as Kafka takes them, if the topic is empty."""
+        """Send the simulated hours before now, as fast as Kafka takes them, if the topic is empty."""
         hours = self._settings.simulator.history_hours
         if hours <= 0:
             return
@@ -249,18 +250,18 @@ class Producer:
                 self._log.warning("history is not scaled to the live price", error=str(error))
         count = 0
         for quote in simulator.history(datetime.now(UTC)):
-            for message in self._misbehaviour.messages(quote):
+            for message in self._fault_injection.messages(quote):
                 self._produce(message)
                 count += 1
             if count % 1000 == 0:
-                self._hear(0)
+                self._turn(0)
             if self._stop.is_set():
                 return
         self._kafka.flush(FLUSH_SECONDS)
         self._log.info("history sent", hours=hours, messages=count, source="simulator")
 
     def _topic_is_empty(self) -> bool | None:
-        """Asks until Kafka tells: an outage is no reason to give up, nor to go without history. None when stopped."""
+        """Whether the topic is empty, asked until Kafka answers; None when stopped meanwhile."""
         admin = Admin(self._settings.kafka.client_config())
         delay = POLL_SECONDS
         while self._wait(0):
@@ -270,24 +271,24 @@ class Producer:
                 self._kafka_problem = self._why_unknown(admin, error)
                 self._log.warning("history waits", reason=self._kafka_problem, retry_in_seconds=delay)
                 self._wait(delay)
-                delay = min(delay * 2, MAX_ASK_AGAIN_SECONDS)
+                delay = min(delay * 2, MAX_REQUEST_PAUSE_SECONDS)
             else:
                 self._kafka_problem = None
                 return empty
         return None
 
     def _ends_are_zero(self, admin: Admin) -> bool:
-        found = admin.list_topics(self._topic, timeout=ASK_SECONDS).topics[self._topic]
-        if found.error is not None:
-            raise KafkaException(found.error)
+        topic = admin.list_topics(self._topic, timeout=REQUEST_SECONDS).topics[self._topic]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
         ends: dict[TopicPartition, Any] = admin.list_offsets(
-            {TopicPartition(self._topic, number): OffsetSpec.latest() for number in found.partitions},  # type: ignore[no-untyped-call]
-            request_timeout=ASK_SECONDS,
+            {TopicPartition(self._topic, number): OffsetSpec.latest() for number in topic.partitions},  # type: ignore[no-untyped-call]
+            request_timeout=REQUEST_SECONDS,
         )
         return all(future.result().offset <= 0 for future in ends.values())
 
     def _why_unknown(self, admin: Admin, error: KafkaException) -> str:
-        """Why Kafka does not tell the topic's ends; a broker's own refusals have codes above 0."""
+        """Why the topic's ends are unknown. A refusal by the broker has a code above 0."""
         if error.args[0].code() <= 0:
             return str(admin.unreachable(error))
         return (
@@ -307,11 +308,11 @@ class Producer:
 
     def health(self) -> Health:
         """State for /healthz."""
-        seen = (self._source_problem, self._kafka_problem, self._delivery_problem, self._fatal)
-        problems = [text for text in seen if text]
+        parts = (self._source_problem, self._kafka_problem, self._delivery_problem, self._fatal)
+        problems = [text for text in parts if text]
         live = self._fatal is None and monotonic() - self._last_turn < STUCK_SECONDS
         return Health(live, live and not problems, problems, dict(self._counts))
 
 
-def _message(quote: Quote) -> Outgoing:
-    return Outgoing(quote.symbol, encode(quote))
+def _message(quote: Quote) -> Message:
+    return Message(quote.symbol, encode(quote))

@@ -29,6 +29,7 @@ def render(status: Status, state: Path, elapsed: float | None) -> RenderableType
     table.add_column(style="dim")
     table.add_row("messages produced", _number(status.produced), "Kafka topic selected_crypto_data")
     table.add_row("messages landed", _number(status.landed), "S3, each once")
+    table.add_row("newest prices", "", "  ".join(f"{symbol} {price:,.9g}" for symbol, price in status.prices.items()))
     for layer in LAYERS:
         newest = status.newest_quote.get(layer, "")[:19]
         table.add_row(f"rows in {layer}", _number(status.rows.get(layer)), f"{MODELS[layer]}  {newest}")

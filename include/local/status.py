@@ -16,7 +16,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from include.assets import coins
 from include.catalogue import LAYERS
+from include.landing.body import decode
 from include.landing.layout import parse_key
 from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
@@ -37,6 +39,7 @@ class Status:
     airflow: str
     produced: int | None = None
     landed: int | None = None
+    prices: dict[str, float] = field(default_factory=dict)
     lag: int | None = None
     rows: dict[str, int] = field(default_factory=dict)
     newest_quote: dict[str, str] = field(default_factory=dict)
@@ -72,6 +75,7 @@ class Observer:
             "s3", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
         )
         self._known: dict[int, tuple[str, int]] = {}  # partition -> (newest key, offset behind it)
+        self._prices: dict[str, float] = {}
         self._seen_until = ""
 
     def look(self, programs: dict[str, str]) -> Status:
@@ -82,6 +86,7 @@ class Observer:
             airflow=self._airflow.base_url,
             produced=produced,
             landed=landed,
+            prices={coin.symbol: self._prices[coin.symbol] for coin in coins() if coin.symbol in self._prices},
             lag=lag,
             rows={state.layer: state.rows for state in states},
             newest_quote={s.layer: s.newest_quote_at.isoformat() for s in states if s.newest_quote_at},
@@ -132,12 +137,18 @@ class Observer:
                 newest[key.partition] = max(newest.get(key.partition, (-1, "")), (key.first_offset, item["Key"]))
         for partition, (_, name) in newest.items():
             if self._known.get(partition, ("", 0))[0] != name:
-                metadata = self._s3.head_object(Bucket=self._storage.bucket, Key=name)["Metadata"]
-                self._known[partition] = (name, int(metadata["last-offset"]) + 1)
+                self._known[partition] = (name, self._read(name))
         if self._known:
             # Keys grow with time within a partition: look again from the slowest partition's newest file.
             self._seen_until = min(name for name, _ in self._known.values())[:-1]
         return sum(behind for _, behind in self._known.values())
+
+    def _read(self, name: str) -> int:
+        """The offset after a landed file; keeps the file's prices."""
+        landed = self._s3.get_object(Bucket=self._storage.bucket, Key=name)
+        for record in decode(landed["Body"].read(), ".json.gz" if name.endswith(".gz") else ".json"):
+            self._prices[record["symbol"]] = record["price"]
+        return int(landed["Metadata"]["last-offset"]) + 1
 
     def _last_run(self, dag_id: str) -> str | None:
         try:

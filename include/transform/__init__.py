@@ -1,1 +1,1 @@
-"""How Airflow runs the dbt project: Cosmos settings, the gate before bronze, the layer state after each layer."""
+"""Around dbt's runs: the manifest, the gate before bronze, the results of tests, the state of each layer."""

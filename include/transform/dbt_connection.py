@@ -1,7 +1,7 @@
-"""How every dbt invocation names its connection.
+"""The connection options of every dbt invocation.
 
-All name it alike: dbt parses the whole project anew (seconds) when the saved parse was made with
-another profile or target on the command line, even if both mean the same.
+All invocations use the same options. With another profile or target on the command line than that of the saved parse,
+dbt parses the whole project again (seconds), even if both mean the same connection.
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ PROFILES = DBT_PROJECT / "profiles.yml"
 
 
 def arguments() -> list[str]:
-    """Options of a dbt command; Cosmos passes the same."""
+    """The options; Cosmos passes the same."""
     target = load_group(WarehouseSettings).target
     return ["--profiles-dir", str(PROFILES.parent), "--profile", PROFILE, "--target", target]

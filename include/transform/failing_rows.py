@@ -1,4 +1,4 @@
-"""Sample rows of failed tests, asked from the tables in which dbt keeps them, in one dbt invocation."""
+"""Sample rows of failed tests, read in one dbt invocation from the tables in which dbt keeps them."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from include.transform import dbt_connection
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS = 5
-MOST_TESTS = 10
-"""Each test asked for costs a query on Athena; of more failing tests only the counts are told."""
-LONGEST_VALUE = 80
-MARK = "failing rows: "
-"""What the macro `failing_rows` begins its lines with."""
+MAX_ROWS = 5
+MAX_TESTS = 10
+"""Each test costs a query on Athena. Further failed tests are reported with their counts only."""
+MAX_VALUE_LENGTH = 80
+LINE_START = "failing rows: "
+"""Beginning of the lines that the macro `failing_rows` logs."""
 
 
 def fetch(project_dir: Path, tables: Sequence[str]) -> dict[str, str]:
-    """At most five rows of each of the first ten `tables`, as text by table. Without an answer: logged, and empty.
+    """At most five rows of each of the first ten `tables`, as text by table. A failure is logged; the result is empty.
 
-    `project_dir` is the copy of the dbt project in which the tests ran; it is parsed already.
+    `project_dir` is the copy of the dbt project in which the tests ran. It is parsed already.
     """
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 
     lines: list[str] = []
 
     def listen(event: Any) -> None:
-        if event.info.msg.startswith(MARK):
-            lines.append(event.info.msg.removeprefix(MARK))
+        if event.info.msg.startswith(LINE_START):
+            lines.append(event.info.msg.removeprefix(LINE_START))
 
-    arguments = json.dumps({"tables": list(tables[:MOST_TESTS]), "most": MOST_ROWS})
-    # Without --no-write-json dbt would write over the results of the run that is being reported.
+    arguments = json.dumps({"tables": list(tables[:MAX_TESTS]), "max_rows": MAX_ROWS})
+    # Without --no-write-json dbt would overwrite the results of the run that is being reported.
     options = ["--no-write-json", "--log-level-file", "none", "--no-static-parser", "--quiet"]
-    where = ["--project-dir", str(project_dir), *dbt_connection.arguments()]
+    project = ["--project-dir", str(project_dir), *dbt_connection.arguments()]
     runner = dbtRunner(callbacks=[listen])
-    answer = runner.invoke([*options, "run-operation", "failing_rows", "--args", arguments, *where])
-    if not answer.success:
-        log.error("the rows of failed tests cannot be read: %s", answer.exception or answer.result)
-    return {one["table"]: as_text(one["rows"]) for one in map(json.loads, lines)}
+    response = runner.invoke([*options, "run-operation", "failing_rows", "--args", arguments, *project])
+    if not response.success:
+        log.error("the rows of failed tests cannot be read: %s", response.exception or response.result)
+    return {sample["table"]: as_text(sample["rows"]) for sample in map(json.loads, lines)}
 
 
 def as_text(rows: Sequence[Mapping[str, str | None]]) -> str:
-    """One row a line, `column=value`."""
+    """One line for each row, `column=value`."""
     return "\n".join(" ".join(f"{column}={_value(value)}" for column, value in row.items()) for row in rows)
 
 
@@ -53,4 +53,4 @@ def _value(value: str | None) -> str:
     if value is None:
         return "null"
     flat = " ".join(value.split())
-    return flat if len(flat) <= LONGEST_VALUE else f"{flat[:LONGEST_VALUE]}..."
+    return flat if len(flat) <= MAX_VALUE_LENGTH else f"{flat[:MAX_VALUE_LENGTH]}..."

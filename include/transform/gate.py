@@ -1,10 +1,9 @@
-"""Is there anything in S3 that bronze has not been offered yet?
+"""Whether S3 has landed data that bronze was not offered yet.
 
-The gate remembers the newest key it saw in each partition. A partition's keys grow with
-its offsets, so a key above the remembered one is new data. It looks above the newest key
-of all partitions first, which answers at once while quotes flow; only when nothing is
-there does it list from the slowest partition's newest key on. What it saw is stored
-after bronze has succeeded, so a failed run is offered the same data again.
+The gate remembers the newest key of each partition. A partition's keys grow with its offsets, so a greater key is new
+data. The gate first lists from the newest key of all partitions, which finds new data at once while quotes flow. Only
+when it finds nothing there, it lists from the newest key of the slowest partition. The keys are stored after bronze has
+succeeded, so a failed run is offered the same data again.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 STATE = "transform.json"
 
 Seen = dict[int, str]
-"""Partition -> newest key seen."""
+"""Partition -> newest key that was seen."""
 
 
 def advance(seen: Seen, keys: list[str]) -> Seen:
-    """`seen` with the newest of `keys` in each partition; keys that are not landed data are passed over."""
+    """`seen` with the newest of `keys` in each partition. Keys that are not landed data are ignored."""
     newest = dict(seen)
     for key in keys:
         parsed = parse_key(key)
@@ -35,19 +34,19 @@ def advance(seen: Seen, keys: list[str]) -> Seen:
 
 
 def read_seen(s3: S3Client, storage: StorageSettings) -> Seen:
-    """What the last successful bronze was offered; empty before the first."""
+    """The keys that the last successful run of bronze was offered; empty before the first run."""
     remedy = "delete it, and bronze is offered every file again"
     stored = json_object.read(s3, storage.bucket, storage.state_prefix + STATE, dict[str, Seen], remedy)
     return stored[0]["seen"] if stored else {}
 
 
 def write_seen(s3: S3Client, storage: StorageSettings, seen: Seen) -> None:
-    """Remember what bronze was offered and took."""
+    """Store the keys that bronze was offered and has loaded."""
     json_object.write(s3, storage.bucket, storage.state_prefix + STATE, {"seen": seen})
 
 
 def look(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
-    """Whether something new has landed, and what has been seen now."""
+    """Whether new data has landed, and the newest keys now."""
     seen = read_seen(s3, storage)
     now = seen
     starts = [max(seen.values()), min(seen.values())] if seen else [storage.data_prefix]

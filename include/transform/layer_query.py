@@ -1,4 +1,4 @@
-"""Rows and newest quote of a layer's model, asked through dbt so that both targets are served alike."""
+"""Rows and newest quote of a layer's model; the query goes through dbt, so it works on both targets."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from include.transform.manifest import work_folder
 
 
 class LayerQueryError(RuntimeError):
-    """dbt could not answer; the text is dbt's."""
+    """The query failed; the text is dbt's."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """`newest_quote_at` is UTC, None when the model has no rows."""
+    """Size of a model. `newest_quote_at` is UTC; None when the model has no rows."""
 
     rows: int
     newest_quote_at: datetime | None
 
 
 def count(model: str) -> LayerCount:
-    """Ask the warehouse for one model's rows and newest quote.
+    """Query one model's rows and newest quote.
 
     Raises:
         LayerQueryError: dbt failed.
@@ -34,10 +34,10 @@ def count(model: str) -> LayerCount:
     arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
     arguments += ["show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}"]
     arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
-    answer = dbtRunner().invoke(arguments)
-    if not answer.success or answer.result is None:
-        raise LayerQueryError(f"counting {model}: {answer.exception or answer.result}")
-    table: Any = answer.result.results[0].agate_table  # type: ignore[union-attr]
+    response = dbtRunner().invoke(arguments)
+    if not response.success or response.result is None:
+        raise LayerQueryError(f"counting {model}: {response.exception or response.result}")
+    table: Any = response.result.results[0].agate_table  # type: ignore[union-attr]
     row = dict(zip(table.column_names, table.rows[0], strict=True))
     newest = row["newest_quote_ms"]
     return LayerCount(

@@ -1,10 +1,9 @@
-"""The dbt manifest that Cosmos renders the DAGs from.
+"""The dbt manifest from which Cosmos renders the DAGs.
 
-An image and `make` make it beforehand. A Git bundle is a bare checkout, and `astro dev start` lays the
-host's `include/` over that of the image: there the project is parsed once for its content and target,
-and the manifest kept under their digest, so that a new commit never meets the manifest of an older
-one. Rendering by `dbt ls` instead asks dbt once a task group, which takes longer than Airflow lets a
-DAG file take to import (30 s).
+An image and `make` build it in advance. A Git bundle is a bare checkout, and `astro dev start` replaces the image's
+`include/` by the host's. There the project is parsed once for its content and target, and the manifest is kept under
+their digest. A new commit therefore never uses the manifest of an older commit. The alternative, `dbt ls`, runs dbt
+once for each task group, which takes longer than Airflow allows for the import of a DAG file (30 s).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from include.settings import DBT_PROJECT, PROJECT_ROOT, WarehouseSettings, load_
 from include.transform import dbt_connection
 
 TARGET = DBT_PROJECT / "target"
-MADE_BEFOREHAND = TARGET / "manifest.json"
+BUILT_IN_ADVANCE = TARGET / "manifest.json"
 SAVED_PARSE = "partial_parse.msgpack"
 WRITTEN_BY_DBT = {"target", "logs", "__pycache__"}
 
@@ -34,13 +33,13 @@ class ManifestError(RuntimeError):
 
 
 def project_files(project: Path) -> list[Path]:
-    """Every file of the project, in order, without what dbt and Python write."""
+    """Every file of the project, in order, without the files that dbt and Python write."""
     paths = (path for path in sorted(project.rglob("*")) if path.is_file())
     return [path for path in paths if not WRITTEN_BY_DBT & set(path.relative_to(project).parts)]
 
 
 def content_digest(project: Path, target: str) -> str:
-    """Changes with every file of the project, and with the target (macros may ask for it)."""
+    """A digest that changes with every file of the project, and with the target, which macros may read."""
     digest = hashlib.sha256(target.encode())
     for path in project_files(project):
         digest.update(f"\0{path.relative_to(project)}\0".encode() + path.read_bytes())
@@ -48,9 +47,9 @@ def content_digest(project: Path, target: str) -> str:
 
 
 def work_folder() -> Path:
-    """Where dbt's work on the project is kept: its `target`, or the temporary folder where that may not be written.
+    """The folder of dbt's work on the project: its `target`, or a temporary folder if `target` is not writable.
 
-    In the containers of `astro dev start` it may not: the project is a mount that belongs to the host's user.
+    In the containers of `astro dev start` it is not writable: the project is a mount that belongs to the host's user.
     """
     if os.access(TARGET if TARGET.exists() else DBT_PROJECT, os.W_OK):
         return TARGET
@@ -58,23 +57,23 @@ def work_folder() -> Path:
 
 
 def _is_current(manifest: Path) -> bool:
-    """Whether it was made after the last change of the project: a host's folder may hold one of an older commit."""
-    made = manifest.stat().st_mtime
-    return all(path.stat().st_mtime <= made for path in project_files(DBT_PROJECT))
+    """Whether the manifest is newer than the project; a host's folder may contain that of an older commit."""
+    built_at = manifest.stat().st_mtime
+    return all(path.stat().st_mtime <= built_at for path in project_files(DBT_PROJECT))
 
 
 def manifest() -> Path:
     """The manifest of the project as it is now.
 
     Raises:
-        ManifestError: there is none, and dbt cannot make one.
+        ManifestError: there is no current manifest, and dbt cannot make one.
     """
-    if MADE_BEFOREHAND.exists() and _is_current(MADE_BEFOREHAND):
-        return MADE_BEFOREHAND
+    if BUILT_IN_ADVANCE.exists() and _is_current(BUILT_IN_ADVANCE):
+        return BUILT_IN_ADVANCE
     digest = content_digest(DBT_PROJECT, load_group(WarehouseSettings).target)
     kept = work_folder() / "by_content" / f"{digest}.json"
     if not kept.exists():
-        log.info("parsing the dbt project, as %s holds no manifest of it", TARGET)
+        log.info("parsing the dbt project, because %s has no current manifest", TARGET)
         _parse(kept)
     return kept
 
@@ -92,7 +91,7 @@ def _parse(goal: Path) -> None:
 
 
 def parse_into(folder: Path) -> None:
-    """Let dbt parse the project and leave its artifacts in `folder`; faster when it holds those of an earlier parse.
+    """Let dbt parse the project and write its artifacts to `folder`; faster if those of an earlier parse are there.
 
     Raises:
         ManifestError: dbt cannot parse it.
@@ -107,15 +106,15 @@ def parse_into(folder: Path) -> None:
 
 
 def main() -> None:
-    """`python -m include.transform.manifest FOLDER`: make the manifest beforehand, with dbt's work in FOLDER.
+    """`python -m include.transform.manifest FOLDER`: build the manifest in advance, with dbt's work in FOLDER.
 
-    With it goes dbt's saved parse, which spares the first task of each group a parse of its own. Both take their
-    place at once: a DAG processor or a task of another stack on this checkout may be reading them.
+    It also copies dbt's saved parse, which saves the first task of each group a parse of its own. Both files are
+    replaced atomically, because a DAG processor or a task of another stack may be reading them.
     """
     folder = Path(sys.argv[1])
     parse_into(folder)
     TARGET.mkdir(exist_ok=True)
-    for name in (SAVED_PARSE, MADE_BEFOREHAND.name):
+    for name in (SAVED_PARSE, BUILT_IN_ADVANCE.name):
         whole = Path(shutil.copy(folder / name, TARGET / f"{name}.{os.getpid()}"))
         whole.replace(TARGET / name)
 

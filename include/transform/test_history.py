@@ -1,12 +1,11 @@
-"""What every dbt test said, kept for ever: pass rate, failing since, flakiness.
+"""The results of every dbt test, kept without limit, for pass rate, start of a failure and flakiness.
 
-Each dbt invocation becomes one file of JSON lines,
+Each dbt invocation becomes one file of JSON lines, one for each test:
 
     test_history/2026/11/23/<invocation_id>.json
 
-one line a test. A key an invocation means that no two writers meet, which they would in a
-table (a dbt on-run-end hook that writes to Iceberg collides when every model is its own
-task). An external table and dbt views read the files.
+Each invocation has its own key, so two writers never collide. In a table they would: every model is its own task, and
+their dbt hooks would write to one Iceberg table at once. An external table and dbt views read the files.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
-    """One test in one dbt invocation: a line of the file. `executed_at` is ISO 8601, UTC, to the second."""
+    """One test in one dbt invocation, a line of the file. `executed_at` is ISO 8601, UTC, to the second."""
 
     invocation_id: str
     run_id: str
@@ -76,24 +75,24 @@ def key(storage: StorageSettings, invocation_id: str, executed_at: datetime) -> 
 
 
 def write(s3: S3Client, storage: StorageSettings, tests: list[TestRun]) -> str | None:
-    """Write the tests of one invocation as JSON lines; returns the key, None when there was no test.
+    """Write the tests of one invocation as JSON lines; returns the key, or None if there was no test.
 
     Raises:
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
     if not tests:
         return None
-    where = key(storage, tests[0].invocation_id, from_text(tests[0].executed_at))
+    object_key = key(storage, tests[0].invocation_id, from_text(tests[0].executed_at))
     body = "".join(json.dumps(asdict(test), separators=(",", ":")) + "\n" for test in tests)
-    s3.put_object(Bucket=storage.bucket, Key=where, Body=body.encode(), ContentType="application/x-ndjson")
-    return where
+    s3.put_object(Bucket=storage.bucket, Key=object_key, Body=body.encode(), ContentType="application/x-ndjson")
+    return object_key
 
 
 def keep(s3: S3Client, storage: StorageSettings, tests: list[TestRun]) -> None:
-    """Like `write`, but an S3 that does not take it is logged and raises nothing: the data is not affected."""
+    """Like `write`, but a failure is only logged, because the data is not affected."""
     try:
-        where = write(s3, storage, tests)
+        object_key = write(s3, storage, tests)
     except (ClientError, BotoCoreError) as error:
         log.error("the test history of this invocation is not kept; the data is not affected: %s", error)
     else:
-        log.info("test history: %d tests in %s", len(tests), where or "no file, as there was no test")
+        log.info("test history: %d tests in %s", len(tests), object_key or "no file, as there was no test")

@@ -229,9 +229,12 @@ def test_a_full_refresh_gives_the_same(athena_warehouse: AthenaWarehouse, duckdb
 
 def test_the_snapshot_keeps_both_versions_of_a_changed_asset(athena_warehouse: AthenaWarehouse) -> None:
     location = f"s3://{athena_warehouse.bucket}/warehouse/changed_assets_"
+    renamed = "if(id = 1, 'Bitcoin (BTC)', name) as name"
+    columns = [name for name, *_ in athena_warehouse.query("describe lake_reference.assets")]
+    changed_columns = ", ".join(renamed if name == "name" else name for name in columns)
     for change in (
-        f"create table hive.lake_reference.changed with (external_location = '{location}once/') as select id, symbol, "
-        "if(id = 1, 'Bitcoin (BTC)', name) as name, min_price, max_price, first_traded from lake_reference.assets",
+        f"create table hive.lake_reference.changed with (external_location = '{location}once/') as "
+        f"select {changed_columns} from lake_reference.assets",
         "drop table lake_reference.assets",
         f"create table hive.lake_reference.assets with (external_location = '{location}again/') as "
         "select * from hive.lake_reference.changed",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
 
 import pytest
 from pydantic_settings import BaseSettings
 
 from include import settings, settings_reference
-from include.ingest.sources import COINS
+from include.assets import coins
 
 
 @pytest.mark.parametrize(
@@ -46,10 +45,10 @@ from include.ingest.sources import COINS
         ),
         ("PRODUCER_COINGECKO_URL", "api.coingecko.com", settings.ProducerSettings, "_URL='api.*': must be http://"),
         ("PRODUCER_COINMARKETCAP_URL", "http://cmc:port", settings.ProducerSettings, "_URL='http.*': must be http://"),
-        ("SIMULATOR_FROZEN_SYMBOL", "DOGE", settings.SimulatorSettings, "_SYMBOL='DOGE': .*'BTC', 'ETH' or 'XRP'"),
+        ("SIMULATOR_FROZEN_SYMBOL", "NONE", settings.SimulatorSettings, "_SYMBOL='NONE': must be one of BTC, ETH, XRP"),
     ],
 )
-def test_wrong_value_is_named(
+def test_a_wrong_value_is_named(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, group: type[BaseSettings], says: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -57,13 +56,14 @@ def test_wrong_value_is_named(
         settings.load_group(group)
 
 
-def test_every_coin_can_be_frozen() -> None:
-    (symbols, _none) = get_args(settings.SimulatorSettings.model_fields["frozen_symbol"].annotation)
-    assert get_args(symbols) == tuple(coin.symbol for coin in COINS)
+@pytest.mark.parametrize("symbol", [coin.symbol for coin in coins()])
+def test_every_coin_can_be_frozen(monkeypatch: pytest.MonkeyPatch, symbol: str) -> None:
+    monkeypatch.setenv("SIMULATOR_FROZEN_SYMBOL", symbol)
+    assert settings.load_group(settings.SimulatorSettings).frozen_symbol == symbol
 
 
 @pytest.mark.parametrize("key", ["hunter2\n", " hunter2", "hunter2 hunter2", "hunter2\u00e9", "hunter2\x7f"])
-def test_a_key_that_no_header_holds_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_a_key_that_does_not_fit_into_a_header_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", key)
     with pytest.raises(settings.SettingsError, match=r"^PRODUCER_COINMARKETCAP_API_KEY: holds white space") as caught:
         settings.load_group(settings.ProducerSettings)
@@ -78,7 +78,7 @@ def test_a_key_of_printable_characters_is_taken(monkeypatch: pytest.MonkeyPatch)
     assert key.get_secret_value() == "!b54bcf4d-1bca~"
 
 
-def test_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "hunter2-hunter2")
     with pytest.raises(settings.SettingsError) as caught:
@@ -111,18 +111,18 @@ def test_wrong_options_are_refused_by_name_and_never_shown(monkeypatch: pytest.M
     assert caught.value.__suppress_context__, "the cause shows the value"
 
 
-def test_right_options_are_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_right_options_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_OPTIONS", '{"ssl.key.password": "hunter2"}')
     assert "hunter2" not in repr(settings.load_group(settings.KafkaSettings))
 
 
-def test_list_that_is_no_json_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_is_not_json_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALERT_EMAILS", "me@example.com")
     with pytest.raises(settings.SettingsError, match=r"^ALERT_EMAILS: not JSON \(JSON list of addresses"):
         settings.load_group(settings.AlertSettings)
 
 
-def test_librdkafka_options_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_librdkafka_options_override_the_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_OPTIONS", '{"client.id": "lake", "bootstrap.servers": "elsewhere:9092"}')
     config = settings.load_group(settings.KafkaSettings).client_config()
     assert config["client.id"] == "lake"
@@ -158,11 +158,11 @@ def test_an_endpoint_may_be_http_or_https(monkeypatch: pytest.MonkeyPatch, addre
         ("alert_email", "ALERT_EMAILS"),
     ],
 )
-def test_a_misspelt_variable_is_told_with_the_right_name(wrong: str, right: str) -> None:
+def test_a_misspelt_variable_is_reported_with_the_right_name(wrong: str, right: str) -> None:
     assert settings.misspelt([wrong, "PATH"]) == [f"{wrong.upper()} is not a setting; did you mean {right}?"]
 
 
-def test_neither_settings_nor_what_others_read_is_called_misspelt() -> None:
+def test_settings_and_variables_of_other_programs_are_not_misspelt() -> None:
     ours = [
         f"{group.model_config.get('env_prefix', '')}{name.upper()}"
         for group in settings_reference.groups()
@@ -177,7 +177,7 @@ def test_neither_settings_nor_what_others_read_is_called_misspelt() -> None:
     assert settings.misspelt([*ours, *map(str.lower, ours), *others]) == []
 
 
-def test_the_reference_tells_ranges() -> None:
+def test_the_reference_shows_ranges() -> None:
     rows = {line.split("`")[1]: line for line in settings_reference.settings() if line.startswith("| `")}
     assert "| whole number, at least 1, at most 100000 |" in rows["CONSUMER_BATCH_RECORDS"]
     assert "| number, above 0, at most 1 |" in rows["MONITOR_BASELINE_SHARE"]

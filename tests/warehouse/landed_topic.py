@@ -170,6 +170,6 @@ def _send_fault(topic: LandedTopic, market: random.Random, message: dict[str, An
     elif chance < 0.02:
         topic.send(message | {"price": message["price"] * 1e6}, received)
     elif chance < 0.03:
-        topic.send(message | {"id": 74, "symbol": "DOGE", "name": "Dogecoin"}, received, partition)
+        topic.send(message | {"id": 10**9, "symbol": "NONE", "name": "No coin"}, received, partition)
     elif chance < 0.04:
         topic.send(b'{"id": 1, "symbol": ', received, partition, error="not_json")

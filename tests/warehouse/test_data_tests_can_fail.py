@@ -159,9 +159,9 @@ BREAKS: dict[str, Break] = {
         f"where last_updated = (select max(last_updated) from {STAGE}) limit 1",
     ),
     "not_null_crypto_stage_id": change_one(STAGE, "id = null"),
-    "crypto_stage_id_is_a_known_asset": change_one(STAGE, "id = 74"),
+    "crypto_stage_id_is_a_known_asset": change_one(STAGE, "id = -1"),
     "not_empty_string_crypto_stage_symbol": change_one(STAGE, "symbol = null"),
-    "crypto_stage_accepted_symbols": change_one(STAGE, "symbol = 'DOGE'"),
+    "crypto_stage_accepted_symbols": change_one(STAGE, "symbol = 'NONE'"),
     "not_empty_string_crypto_stage_name": change_one(STAGE, "name = ''"),
     "not_null_crypto_stage_price": change_one(STAGE, "price = null"),
     "crypto_stage_price_in_range": change_one(
@@ -190,9 +190,9 @@ BREAKS: dict[str, Break] = {
     "not_null_crypto_curated_quote_hour_id": change_one(CURATED, "quote_hour_id = null"),
     "unique_crypto_curated_quote_hour_id": repeat_key(CURATED, "quote_hour_id"),
     "crypto_curated_no_duplicate_ids": repeat_row(CURATED),
-    "crypto_curated_id_is_a_known_asset": change_one(CURATED, "id = 74"),
+    "crypto_curated_id_is_a_known_asset": change_one(CURATED, "id = -1"),
     "not_empty_string_crypto_curated_symbol": change_one(CURATED, "symbol = ''", "crypto_curated_accepted_symbols"),
-    "crypto_curated_accepted_symbols": change_one(CURATED, "symbol = 'DOGE'"),
+    "crypto_curated_accepted_symbols": change_one(CURATED, "symbol = 'NONE'"),
     "not_empty_string_crypto_curated_name": change_one(CURATED, "name = null"),
     "not_null_crypto_curated_hour_start": change_one(
         CURATED, "hour_start = null", "crypto_curated_quotes_lie_in_their_hour"

@@ -134,9 +134,9 @@ class Warehouse:
         return test_history.rows(from_artifacts(*artifacts), dag_id, run_id)
 
     def undescribed_columns(self) -> dict[str, set[str]]:
-        """Columns that the engine shows and the project does not describe, by node; each table that exists is a key.
+        """Columns that the engine shows and the project does not describe, by node; each existing table is a key.
 
-        Tables of failing rows are left out: theirs are the tested model's.
+        Tables of failing rows have the columns of the tested model, and the sources in layers.yml those of their model.
         """
         catalog = self.invoke("docs", "generate", "--no-compile")
         manifest = json.loads((self.artifacts / "manifest.json").read_text())
@@ -144,12 +144,13 @@ class Warehouse:
             node_id: {name.lower() for name, column in node["columns"].items() if column["description"]}
             for kind in ("nodes", "sources")
             for node_id, node in manifest[kind].items()
+            if node["resource_type"] != "test" and node.get("source_name", "landing") == "landing"
         }
         shown = catalog.nodes | catalog.sources
         return {
             node_id: {name.lower() for name in table.columns} - described[node_id]
             for node_id, table in shown.items()
-            if not node_id.startswith("test.")
+            if node_id in described
         }
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:

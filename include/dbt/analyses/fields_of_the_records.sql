@@ -1,4 +1,4 @@
--- Which fields a producer sends beside the five of the contract, and since when. Bronze keeps them all in `record`.
+-- Fields that a producer sends besides the five of the contract, and their first record. Bronze keeps them in `record`.
 select
     {{ json_text('record', '_topic') }} as kafka_topic,
     case when {{ json_text('record', 'volume_24h') }} is null then 'without' else 'with' end as volume_24h,

@@ -1,4 +1,4 @@
--- What was refused lately: the newest records of each rule, whole.
+-- The newest refused records of each rule.
 select
     broken_rule,
     kafka_timestamp,

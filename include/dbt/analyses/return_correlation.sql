@@ -1,4 +1,4 @@
--- How the hourly returns of two assets move together.
+-- Correlation of the hourly returns of each pair of coins.
 with
 
 hours as (
@@ -12,14 +12,14 @@ hours as (
 )
 
 select
-    one.symbol,
+    base.symbol,
     other.symbol as other_symbol,
     count(*) as hours_compared,
-    corr(one.price_change_percent, other.price_change_percent) as correlation
-from hours as one
+    corr(base.price_change_percent, other.price_change_percent) as correlation
+from hours as base
 inner join hours as other
     on
-        one.hour_start = other.hour_start
-        and one.symbol < other.symbol
-group by one.symbol, other.symbol
-order by one.symbol, other.symbol
+        base.hour_start = other.hour_start
+        and base.symbol < other.symbol
+group by base.symbol, other.symbol
+order by base.symbol, other.symbol

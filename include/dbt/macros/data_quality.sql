@@ -1,7 +1,7 @@
 {#-
     The data-quality check of a row: the name of the first rule that the row breaks, or null.
 
-    `rules` is an ordered list of {name, broken_when}; later rules may rely on earlier ones.
+    `rules` is an ordered list of {name, broken_when}. A rule may assume that the row passes the rules before it.
 
         {{ data_quality_check([
             {"name": "missing_price", "broken_when": "price is null"},
@@ -17,7 +17,7 @@
 {%- endmacro %}
 
 
-{# True for null, the empty string and white space (of ASCII). #}
+{# True for null, the empty string and ASCII white space. #}
 {% macro is_blank(expression) -%}
     coalesce({{ trimmed(expression) }}, '') = ''
 {%- endmacro %}

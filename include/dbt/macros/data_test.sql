@@ -1,14 +1,15 @@
 {#-
-    How a data test runs: dbt's own materialization of this name, but failing rows are written only when there are
-    some. dbt writes a table for each test on each run, before it counts: three statements a passing test, where one
-    will do (on Athena each costs seconds and S3 requests). A table left by an earlier failure goes when the test
-    passes, so the tables of schema `<database>_test_failures` are those of the tests that fail now.
+    Runs a data test. Unlike dbt's own materialization of this name, it writes failing rows only when there are some.
+
+    dbt writes a table for each test on each run before it counts. That makes three statements for a passing test, where
+    one is enough; on Athena each costs seconds and S3 requests. When a test passes, the table of an earlier failure is
+    dropped. The schema `<database>_test_failures` therefore has only the tables of tests that fail now.
 -#}
 {% materialization test, default %}
     {%- set failing_rows -%}
         {{ get_limit_subquery_sql(sql, config.get('limit')) }}
     {%- endset -%}
-    {#- no transaction around a query that only counts: on DuckDB, BEGIN and COMMIT cost dbt as much as the query -#}
+    {#- No transaction around a query that only counts: on DuckDB, BEGIN and COMMIT cost dbt as much as the query. -#}
     {%- call statement('main', fetch_result=True, auto_begin=False) -%}
         {{ get_test_sql(
             failing_rows, config.get('fail_calc'), config.get('warn_if'), config.get('error_if'), limit=none

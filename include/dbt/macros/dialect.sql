@@ -1,9 +1,8 @@
 {#-
-    Everything that Athena (Trino) and DuckDB write differently, and nothing else.
-    `default__` is Athena's form.
+    All SQL that differs between Athena (Trino) and DuckDB, and nothing else. The prefix `default__` is Athena's form.
 -#}
 
-{# The text of one top-level field of a JSON object held as text; null if absent or if the text is no JSON. #}
+{# The text of a top-level field of a JSON object in text; null if the field is absent or the text is not JSON. #}
 {% macro json_text(expression, field) -%}
     {{ return(adapter.dispatch('json_text')(expression, field)) }}
 {%- endmacro %}
@@ -18,8 +17,8 @@
 
 
 {#
-    The rows of a query and, beside their own columns, fields of the JSON object that column `json` holds, each the
-    same as `json_text` gives it; `fields` is {column: field}. DuckDB reads the object once, not once a field.
+    The rows of a query with further columns: fields of the JSON object in column `json`, each as `json_text` returns
+    it. `fields` is {column: field}. DuckDB parses the object once, not once for each field.
 #}
 {% macro json_fields(rows, json, fields) -%}
     {{ return(adapter.dispatch('json_fields')(rows, json, fields)) }}
@@ -49,24 +48,27 @@
 {%- endmacro %}
 
 
-{# Text without the commas and blanks at its end. #}
-{% macro without_end_comma(expression) -%}
-    {{ return(adapter.dispatch('without_end_comma')(expression)) }}
+{# Text without trailing commas and blanks. #}
+{% macro without_trailing_comma(expression) -%}
+    {{ return(adapter.dispatch('without_trailing_comma')(expression)) }}
 {%- endmacro %}
 
-{% macro default__without_end_comma(expression) -%}
+{% macro default__without_trailing_comma(expression) -%}
     trim(trailing ', ' from {{ expression }})
 {%- endmacro %}
 
-{# Most have none here: its JSON reader leaves the commas out, and its trim takes a quarter of bronze's CPU to see it. #}
-{% macro duckdb__without_end_comma(expression) -%}
+{#
+    DuckDB's JSON reader leaves the commas out, so most texts have none. Trimming all of them takes a quarter of
+    bronze's CPU.
+#}
+{% macro duckdb__without_trailing_comma(expression) -%}
     case when ends_with({{ expression }}, '}') then {{ expression }} else rtrim({{ expression }}, ', ') end
 {%- endmacro %}
 
 
 {#
-    Text without the white space of ASCII at both ends. By itself, `trim` takes away more than that on Athena, and on
-    DuckDB spaces alone.
+    Text without ASCII white space at both ends. The engines' own `trim` differs: Athena's removes more, DuckDB's only
+    spaces.
 #}
 {% macro trimmed(expression) -%}
     {{ return(adapter.dispatch('trimmed')(expression)) }}
@@ -76,7 +78,7 @@
     trim(both {{ white_space() }} from {{ expression }})
 {%- endmacro %}
 
-{# Most has none, and DuckDB's trim with a list of characters takes twice as long as one without. #}
+{# Most texts have no white space, and DuckDB's trim with a list of characters takes twice as long as one without. #}
 {% macro duckdb__trimmed(expression) -%}
     case
         when ({{ expression }})[1] <= ' ' or ({{ expression }})[-1] <= ' '
@@ -104,7 +106,7 @@
 {%- endmacro %}
 
 
-{# A UTC timestamp to milliseconds since 1970 (cut, not rounded). #}
+{# A UTC timestamp to milliseconds since 1970; digits after them are cut off, not rounded. #}
 {% macro epoch_ms(expression) -%}
     {{ return(adapter.dispatch('epoch_ms')(expression)) }}
 {%- endmacro %}
@@ -119,8 +121,8 @@
 
 
 {#
-    ISO 8601 text with zone to a UTC timestamp; null if it is none. Both forms take only `T` and a zone of at most 14
-    hours, as Trino knows them and the world has them; DuckDB would take more.
+    ISO 8601 text with zone to a UTC timestamp; null if the text is not of that form. It needs the letter `T` and a zone
+    of at most 14 hours, which Trino and all countries share; DuckDB alone accepts more.
 #}
 {% macro timestamp_from_iso(expression) -%}
     {{ return(adapter.dispatch('timestamp_from_iso')(expression)) }}
@@ -165,13 +167,13 @@
 {%- endmacro %}
 
 
-{# A Python datetime (UTC) as a timestamp literal, so that the engine can prune by it. #}
+{# A Python datetime (UTC) as a timestamp literal, by which the engine can prune. #}
 {% macro timestamp_literal(moment) -%}
     timestamp '{{ moment.strftime("%Y-%m-%d %H:%M:%S.%f") }}'
 {%- endmacro %}
 
 
-{# A configuration value that only Athena understands; none elsewhere. #}
+{# A configuration value for Athena only; none on DuckDB. #}
 {% macro on_athena(value) -%}
     {{ return(value if target.type == 'athena' else none) }}
 {%- endmacro %}

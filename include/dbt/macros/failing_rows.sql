@@ -1,14 +1,14 @@
 {#-
-    Some rows of the tables in which failed tests keep what they found, one log line a table: JSON with `table`
-    and `rows` (a list of {column: text}). For the mail of a failed test; see include/transform/failing_rows.py.
+    Logs sample rows of the tables of failed tests, for the mail (include/transform/failing_rows.py). Each table has one
+    log line: JSON with `table` and `rows`, a list of {column: text}.
 -#}
-{% macro failing_rows(tables, most) -%}
+{% macro failing_rows(tables, max_rows) -%}
     {%- for table in tables -%}
-        {%- set found = run_query("select * from " ~ table ~ " limit " ~ most) -%}
+        {%- set sample = run_query("select * from " ~ table ~ " limit " ~ max_rows) -%}
         {%- set rows = [] -%}
-        {%- for row in found.rows -%}
+        {%- for row in sample.rows -%}
             {%- set texts = {} -%}
-            {%- for column in found.column_names -%}
+            {%- for column in sample.column_names -%}
                 {%- do texts.update({column: none if row[column] is none else row[column] | string}) -%}
             {%- endfor -%}
             {%- do rows.append(texts) -%}

@@ -1,32 +1,30 @@
 {#-
-    Which landed lines a run has to load.
+    Selects the landed lines that a run has to load.
 
-    A run must load every file it does not hold yet, whatever order files land in, and its cost must
-    grow with what is new. So: list the files whose time (which is in their name) is not before
-    `landing_start()`, and leave out those whose path is in the table already.
+    A run must load every file that its table lacks, in whatever order files land, and its cost must grow with the new
+    files only. It therefore lists the files whose time, which is in their name, is not before `landing_start()`. Then
+    it leaves out the files whose path is in the table already.
 
     `landed_lines` selects (line, source_file) from an external table of lines:
 
-        {{ landed_lines(source('landing', 'crypto_raw_data'), env_var('S3_DATA_PREFIX', 'crypto_data/'), 'crypto_data_') }}
+        {{ landed_lines(source('landing', 'crypto_raw_data'), 'crypto_data/', 'crypto_data_') }}
 
-    `name_start` is what file names begin with, before their time; none if they carry no time. The table being
-    built has `source_file`, `loaded_at`, a time column and a column that tells the writers apart (each of
-    which writes in order).
+    `name_start` is the beginning of file names, before their time; none if the names have no time. The table being
+    built has the columns `source_file` and `loaded_at`, a time column, and a column that identifies the writer. Each
+    writer writes in order. An empty bucket is not an error: the run selects no rows and logs a warning.
 
-    With no files at all it selects no rows (and says so); an empty bucket is no error here.
+    `landed_records` does the same for the objects of the consumer. It selects one row for each record, with its place
+    in Kafka and, as text, the named `fields` of the record.
 
-    `landed_records` does the same for what the consumer lands: one row a record, with its place in Kafka and, as text,
-    the `fields` of its own that are named.
-
-    `paced_by` is a table that is built before and has a row of each batch of the same writers, for one whose own rows are
-    too few to tell how far a writer is.
+    `paced_by` is for a table with too few rows to show the progress of each writer. It names a table of the same
+    writers that is built before and has a row of each batch.
 -#}
 {% macro landed_records(table, prefix, name_start, fields, paced_by=none) -%}
     {%- set coordinates = ['kafka_topic', 'kafka_partition', 'kafka_offset'] -%}
     {%- set records -%}
-        {#- the brackets of the array stand on lines of their own #}
+        {#- the brackets of the array are on lines of their own #}
         select
-            {{ without_end_comma('line') }} as record,
+            {{ without_trailing_comma('line') }} as record,
             source_file
         from ({{ landed_lines(table, prefix, name_start, paced_by=paced_by) }}) as lines
         where substr(line, 1, 1) = '{'
@@ -70,8 +68,8 @@
 
 
 {#
-    Athena: the table is partitioned by day, and conditions on "$path" keep files from being opened, if they are
-    written out: behind a subquery each file of the last hours would be opened again, only to be left out.
+    Athena: the table is partitioned by day. A condition on "$path" with literal paths keeps files from being opened.
+    With a subquery instead, each file of the last hours would be opened again and then left out.
 #}
 {% macro default__landed_lines(table, folder, name_start, start, known) -%}
     {%- set conditions = [] -%}
@@ -79,9 +77,10 @@
         {%- do conditions.append("dt >= '" ~ start.strftime("%Y/%m/%d") ~ "'") -%}
         {%- do conditions.append('"$path" >= \'' ~ first_path(folder, name_start, start) ~ "'") -%}
         {#-
-            Lets Iceberg pass over data files of older loads. By path it cannot: of a text it keeps the least and greatest
-            value's first 16 characters, which all paths share. The tables show no day later than tomorrow, so a file is
-            loaded at most two days before `start`; the third is for the time between a run's start and its query.
+            The condition on `loaded_at` lets Iceberg skip data files of older loads. It cannot skip them by path: it
+            keeps only the first 16 characters of the least and the greatest text, and all paths share those. The
+            external tables show no day after tomorrow, so a file is loaded at most two days before `start`. The third
+            day covers the time between a run's start and its query.
         -#}
         {%- set known = known ~ " and loaded_at >= "
             ~ timestamp_literal(start - modules.datetime.timedelta(days=3)) -%}
@@ -130,7 +129,7 @@
             cast(null as varchar) as source_file
         where 1 = 0
     {%- else -%}
-        {#- Gives each record as it stands in its file; per small file, a third of the CPU that read_csv takes. #}
+        {#- Returns each record as it is in its file, with a third of the CPU that read_csv takes for a small file. #}
         select
             cast(json as varchar) as line,
             filename as source_file
@@ -139,7 +138,10 @@
 {%- endmacro %}
 
 
-{# Where an incremental run starts to look, a UTC datetime; none when nothing was loaded lately: everywhere. #}
+{#
+    The UTC datetime of the first file that an incremental run considers; none when nothing was loaded lately, and the
+    run considers every file.
+#}
 {% macro landing_start(time_column, writer_column, paced_by) -%}
     {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}
     {%- if var('landing_since') is not none -%}
@@ -153,11 +155,11 @@
         {{- return(none) -}}
     {%- endif -%}
     {%- if last_load[:10] < now.strftime("%Y-%m-%d") -%}
-        {#- the first load of a day also finds files of partitions that were never seen before -#}
+        {#- the first load of a day also finds files of new partitions -#}
         {{- return(sweep_start) -}}
     {%- endif -%}
     {%- if paced_by is not none -%}
-        {#- where the writers stood when this table last got rows; since then a writer may have caught up in one go -#}
+        {#- the progress of the writers when this table last got rows: a slow writer may have caught up since then -#}
         {%- set paced = slowest_writer(
             paced_by, time_column, writer_column, since_sweep ~ " and loaded_at <= timestamp '" ~ last_load ~ "'"
         )[0] -%}
@@ -169,7 +171,7 @@
 {%- endmacro %}
 
 
-{# Among rows that meet a condition: newest time of the writer that is furthest behind, and the last load; as texts. #}
+{# Among the rows of a condition, as texts: the newest time of the slowest writer, and the last load. #}
 {% macro slowest_writer(table, time_column, writer_column, condition) -%}
     {%- set progress -%}
         select
@@ -189,7 +191,7 @@
 {%- endmacro %}
 
 
-{# Address of a folder of the bucket. #}
+{# Address of a folder in the bucket. #}
 {% macro landing_folder(prefix) -%}
     {{- return("s3://" ~ env_var('S3_BUCKET', 'gaurav-hudi-data') ~ "/" ~ prefix) -}}
 {%- endmacro %}
@@ -201,14 +203,14 @@
 {%- endmacro %}
 
 
-{# Paths that the table being built holds already, as far as they can be among those looked at. #}
+{# Paths in the table being built; with a start, only those that the run may consider. #}
 {% macro known_files(folder, name_start, start) -%}
     select source_file from {{ this }}
     {%- if start is not none %} where source_file >= '{{ first_path(folder, name_start, start) }}'{% endif -%}
 {%- endmacro %}
 
 
-{# Glob patterns, one a day from the start to tomorrow; without a start one pattern for all days. #}
+{# Glob patterns, one for each day from the start to tomorrow; without a start, one pattern for all days. #}
 {% macro day_patterns(folder, name_start, start) -%}
     {%- set patterns = [] -%}
     {%- if start is none -%}

@@ -1,12 +1,12 @@
 {#-
-    What lies in the bucket, for tests of bronze that do not rely on what bronze has read.
+    The content of the bucket, for tests that compare it with bronze.
 
-    Athena opens a file even to tell its path, so these tests look at hours where the others look at days: from
-    `landed_check_start` on, so many hours before bronze's newest record (variable `landed_check_hours`; where the
-    others look at everything, which is once a day, `landed_check_daily_hours`).
+    Athena opens a file even to return its path. These tests therefore check hours where others check days. They begin
+    at `landed_check_start`: the variable `landed_check_hours` before bronze's newest record. Once a day, when the other
+    tests check every row, it is `landed_check_daily_hours`.
 -#}
 
-{# A UTC datetime; paths carry it to the second. #}
+{# A UTC datetime, used to the second as in paths. #}
 {% macro landed_check_start(bronze) -%}
     {%- if not execute -%}
         {{- return(run_started_at.replace(tzinfo=none)) -}}
@@ -14,21 +14,21 @@
     {%- set newest -%}
         select cast(max(kafka_timestamp) as varchar) from {{ bronze }} where loaded_at >= {{ test_window_start() }}
     {%- endset -%}
-    {%- set found = run_query(newest).rows[0][0] or run_started_at.strftime("%Y-%m-%d %H:%M:%S") -%}
+    {%- set end = run_query(newest).rows[0][0] or run_started_at.strftime("%Y-%m-%d %H:%M:%S") -%}
     {%- set hours = var('landed_check_daily_hours' if var('test_window_days') is none else 'landed_check_hours') -%}
     {{- return(
-        modules.datetime.datetime.strptime(found[:19], "%Y-%m-%d %H:%M:%S") - modules.datetime.timedelta(hours=hours)
+        modules.datetime.datetime.strptime(end[:19], "%Y-%m-%d %H:%M:%S") - modules.datetime.timedelta(hours=hours)
     ) -}}
 {%- endmacro %}
 
 
-{# Folder of the data files. #}
+{# The folder of data files. #}
 {% macro landed_data_folder() -%}
     {{- return(landing_folder(env_var('S3_DATA_PREFIX', 'crypto_data/'))) -}}
 {%- endmacro %}
 
 
-{# The first path looked at, as a literal. #}
+{# The first path to check, as a literal. #}
 {% macro landed_check_path(start) -%}
     '{{ first_path(landed_data_folder(), 'crypto_data_', start) }}'
 {%- endmacro %}
@@ -42,7 +42,7 @@
 {% macro default__landed_paths(table, start) -%}
     select distinct "$path" as source_file
     from {{ table }}
-    where {{ landed_files_looked_at(start) }}
+    where {{ landed_files_to_check(start) }}
 {%- endmacro %}
 
 {% macro duckdb__landed_paths(table, start) -%}
@@ -51,12 +51,12 @@
     where file >= {{ landed_check_path(start) }}
 {%- endmacro %}
 
-{% macro landed_files_looked_at(start) -%}
+{% macro landed_files_to_check(start) -%}
     dt >= '{{ start.strftime("%Y/%m/%d") }}' and "$path" >= {{ landed_check_path(start) }}
 {%- endmacro %}
 
 
-{# Landed data files that hold records, with how many: `source_file`, `record_count`. #}
+{# Landed data files with records and their number: `source_file`, `record_count`. #}
 {% macro landed_record_counts(table, start) -%}
     {{ return(adapter.dispatch('landed_record_counts')(table, start)) }}
 {%- endmacro %}
@@ -67,7 +67,7 @@
         count(*) as record_count
     from {{ table }}
     where
-        {{ landed_files_looked_at(start) }}
+        {{ landed_files_to_check(start) }}
         and substr(line, 1, 1) = '{'
     group by "$path"
 {%- endmacro %}

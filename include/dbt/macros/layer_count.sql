@@ -1,7 +1,7 @@
 {#
-    Rows and newest quote of a layer's main model, for the layer state that monitor and
-    status screen read (include/transform/layer_query.py). Bronze holds a quote's own time as text,
-    as it came, so there the time of its arrival in Kafka stands for it.
+    Rows and newest quote of a layer's main model, for the layer state that monitor and status screen read
+    (include/transform/layer_query.py). In bronze the time of a quote is unchecked text, so the time of its arrival in
+    Kafka is taken instead.
 #}
 {% macro layer_count(model) -%}
     {%- set newest_quote = {

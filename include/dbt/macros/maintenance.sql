@@ -1,6 +1,6 @@
 {#-
-    Upkeep of the tables that grow: small files are rewritten as large ones (OPTIMIZE), old snapshots and the
-    files that only they need are deleted (VACUUM). Says how many files each table had before and after, and their size.
+    Maintains the tables that grow. OPTIMIZE rewrites small files as large ones; VACUUM deletes old snapshots and the
+    files that only they need. The log shows the number and size of each table's files before and after.
 
         dbt run-operation maintain
 -#}
@@ -18,7 +18,7 @@
 
 {% macro default__maintain_table(table) -%}
     {%- set before = data_files(table) -%}
-    {#- Athena ends both after a part of a large table, with an error that asks for more runs: the adapter makes them -#}
+    {#- On a large table Athena ends both early, with an error that asks for more runs; the adapter makes these. -#}
     {%- do adapter.run_operation_with_potential_multiple_runs(
         "optimize " ~ table.render_pure() ~ " rewrite data using bin_pack", "optimize"
     ) -%}
@@ -28,13 +28,13 @@
 
 
 {% macro duckdb__maintain_table(table) -%}
-    {%- do log(table.identifier ~ ": DuckDB looks after its own file", info=true) -%}
+    {%- do log(table.identifier ~ ": DuckDB maintains its own file", info=true) -%}
 {%- endmacro %}
 
 
 {% macro data_files(table) -%}
-    {%- set counted = run_query(
+    {%- set totals = run_query(
         'select count(*), coalesce(sum(file_size_in_bytes), 0) from "' ~ table.schema ~ '"."' ~ table.identifier ~ '$files"'
     ).rows[0] -%}
-    {{- return(counted[0] ~ " files of " ~ (counted[1] / 1024) | round | int ~ " KiB") -}}
+    {{- return(totals[0] ~ " files of " ~ (totals[1] / 1024) | round | int ~ " KiB") -}}
 {%- endmacro %}

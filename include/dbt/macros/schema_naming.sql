@@ -1,8 +1,7 @@
 {#-
-    Where a model lives: schema `<database>_<layer>`, the same on every target, so that SQL written
-    on the laptop runs on Athena, and rights can be given layer by layer (policy `BiReaderPolicy` of
-    include/aws/template.yaml leaves out bronze).
-    Overrides dbt's own macro of this name.
+    The schema of a model: `<database>_<layer>`, the same on every target. SQL written on the laptop therefore runs on
+    Athena, and permissions can be granted by layer (`BiReaderPolicy` of include/aws/template.yaml leaves out bronze).
+    This overrides dbt's own macro of the same name.
 -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- if custom_schema_name is none -%}

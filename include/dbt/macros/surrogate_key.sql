@@ -1,7 +1,6 @@
 {#-
-    One text key made of several columns: md5 in lower-case hex of the values joined by `|`.
-    Null and the empty string differ. Pass timestamps through `epoch_ms()`, since their text is
-    not the same in every dialect.
+    A text key made of several columns: the md5, in lower-case hex, of the values joined by `|`. Null and the empty
+    string differ. Pass timestamps through `epoch_ms()`, since their text differs between the engines.
 -#}
 {% macro surrogate_key(expressions) -%}
     {%- set parts = [] -%}

@@ -1,7 +1,7 @@
 {#-
-    Data tests look at a window, so that their cost stays flat: in a test's `where`,
-    `__window_start__` stands for the start of the window (variable `test_window_days`; null: no window).
-    Overrides dbt's own macro of this name.
+    Data tests check the rows of a window, so that their cost stays constant. In a test's `where`, `__window_start__` is
+    replaced by the start of the window (variable `test_window_days`; null: no window). This overrides dbt's own macro
+    of the same name.
 -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where') -%}
@@ -15,7 +15,7 @@
 
 {% macro test_window_start() -%}
     {%- if var('test_window_days') is none -%}
-        timestamp '{{ no_load() }}'
+        timestamp '{{ unix_epoch() }}'
     {%- else -%}
         {{ timestamp_literal(run_started_at - modules.datetime.timedelta(days=var('test_window_days'))) }}
     {%- endif -%}
@@ -23,8 +23,9 @@
 
 
 {#-
-    The oldest value of a timestamp column among the rows of the window, as a literal. Tests that also need rows loaded
-    before the window, since these belong to the same hours or offsets, read on from there instead of whole tables.
+    The oldest value of a timestamp column among the rows of the window, as a literal. Some tests also need rows that
+    were loaded before the window but belong to the same hours or offsets. They read from this value on, not whole
+    tables.
 -#}
 {% macro oldest_in_test_window(column, tables) -%}
     {%- if not execute or var('test_window_days') is none -%}
@@ -39,6 +40,6 @@
             {%- endfor %}
         ) as tables
     {%- endset -%}
-    {%- set found = run_query(oldest).rows[0][0] -%}
-    {{- return("timestamp '" ~ found ~ "'" if found else timestamp_literal(run_started_at)) -}}
+    {%- set value = run_query(oldest).rows[0][0] -%}
+    {{- return("timestamp '" ~ value ~ "'" if value else timestamp_literal(run_started_at)) -}}
 {%- endmacro %}

@@ -1,10 +1,9 @@
 """dbt-duckdb plugin: lets DuckDB read the landed files from S3.
 
-DuckDB's httpfs extension comes as a wheel (duckdb-extension-httpfs) and is loaded from
-there, so nothing is downloaded at run time and nothing is written to the home folder.
-Endpoint and credentials come from the environment: AWS_ENDPOINT_URL (an emulator),
-AWS_DEFAULT_REGION, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or else whatever
-boto3's usual chain finds (profile, role).
+DuckDB's httpfs extension comes as a wheel (duckdb-extension-httpfs). It is loaded from there, so nothing is downloaded
+at run time and nothing is written to the home folder. Endpoint and credentials come from the environment:
+AWS_ENDPOINT_URL (an emulator), AWS_DEFAULT_REGION, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY. Without a key,
+boto3's usual chain (profile, role) provides the credentials.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ class S3AccessError(RuntimeError):
 
 
 def httpfs_extension() -> Path:
-    """The httpfs binary inside its wheel, made for exactly the installed DuckDB.
+    """The httpfs binary inside its wheel, made for the installed version of DuckDB.
 
     Raises:
-        S3AccessError: the wheel is not installed, or is for another DuckDB.
+        S3AccessError: the wheel is not installed, or is for another version of DuckDB.
     """
     spec = importlib.util.find_spec("duckdb_extension_httpfs")
     if spec is None or spec.origin is None:
@@ -45,10 +44,10 @@ def _credentials() -> dict[str, str]:
     if not (key and secret):
         import boto3  # slow to import, so only when the environment has no keys
 
-        found = boto3.Session().get_credentials()
-        if found is None:
+        credentials = boto3.Session().get_credentials()
+        if credentials is None:
             raise S3AccessError("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")
-        key, secret, token = found.get_frozen_credentials()
+        key, secret, token = credentials.get_frozen_credentials()
     return {"key_id": key, "secret": secret} | ({"session_token": token} if token else {})
 
 
@@ -56,7 +55,7 @@ def s3_secret() -> dict[str, str]:
     """Options of DuckDB's S3 secret, from the environment.
 
     Raises:
-        S3AccessError: there are no credentials, or AWS_ENDPOINT_URL is no address.
+        S3AccessError: there are no credentials, or AWS_ENDPOINT_URL is not an address.
     """
     options = {"region": os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"} | _credentials()
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
@@ -75,18 +74,18 @@ class Plugin(BasePlugin):
     """The class that dbt-duckdb looks for in a plugin module."""
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
-        """Never let DuckDB fetch an extension by itself; make room for the database file."""
+        """Forbid DuckDB to fetch an extension by itself; make the folder of the database file."""
         config["autoinstall_known_extensions"] = "false"
         if creds.path != ":memory:":
             Path(creds.path).parent.mkdir(parents=True, exist_ok=True)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        """Load httpfs and create the secret; both live as long as the connection."""
+        """Load httpfs and create the secret; both last as long as the connection."""
         conn.execute(f"load {_quoted(httpfs_extension())}")
-        # Landed files are small and many: one request each instead of two. Threads stay DuckDB's own, one a core:
+        # Landed files are small and many: one request for each instead of two. DuckDB uses one thread for each core;
         # four or eight did not make a day's first build faster (benchmarks/README.md).
         conn.execute("set force_download = true")
-        # DuckDB 1.5 opens a connection for each request unless it is told to keep them (later versions keep them).
+        # By default DuckDB 1.5 opens a connection for each request; later versions keep connections.
         conn.execute("set httpfs_connection_caching = true")
         options = ", ".join(f"{name} {_quoted(value)}" for name, value in s3_secret().items())
         conn.execute(f"create or replace temporary secret landing (type s3, {options})")

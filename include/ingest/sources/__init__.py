@@ -1,5 +1,5 @@
-"""Where quotes come from: one Protocol, three sources."""
+"""Sources of quotes: one Protocol, three implementations."""
 
-from include.ingest.sources.base import COINS, Coin, Source, SourceError
+from include.ingest.sources.base import Source, SourceError
 
-__all__ = ["COINS", "Coin", "Source", "SourceError"]
+__all__ = ["Source", "SourceError"]

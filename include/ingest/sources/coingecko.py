@@ -1,4 +1,4 @@
-"""CoinGecko's /simple/price: free, without a key, a few requests a minute."""
+"""CoinGecko's `/simple/price`: free, without a key, a few requests a minute."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from include.assets import coins
 from include.ingest.quote import Quote
-from include.ingest.sources.base import COINS, SourceError
+from include.ingest.sources.base import SourceError
 from include.ingest.sources.web import fetch
 
 
@@ -20,7 +21,7 @@ class _Price(msgspec.Struct):
 
 
 class CoinGecko:
-    """Quotes from CoinGecko, its ids mapped to CoinMarketCap's."""
+    """Quotes from CoinGecko, with CoinMarketCap's ids."""
 
     name = "coingecko"
 
@@ -32,16 +33,16 @@ class CoinGecko:
         """The present quotes.
 
         Raises:
-            SourceError: no usable answer, or a coin is missing.
+            SourceError: the response cannot be used, or it lacks a coin.
         """
         parameters = {
-            "ids": ",".join(coin.coingecko for coin in COINS),
+            "ids": ",".join(coin.coingecko_id for coin in coins()),
             "vs_currencies": "usd",
             "include_last_updated_at": "true",
             "precision": "full",
         }
         prices = fetch(self._url, parameters, {}, dict[str, _Price])
-        missing = [coin.coingecko for coin in COINS if coin.coingecko not in prices]
+        missing = [coin.coingecko_id for coin in coins() if coin.coingecko_id not in prices]
         if missing:
             raise SourceError(f"{self._url}: no price for {', '.join(missing)}")
         return [
@@ -49,8 +50,8 @@ class CoinGecko:
                 id=coin.id,
                 symbol=coin.symbol,
                 name=coin.name,
-                price=prices[coin.coingecko].usd,
-                last_updated=datetime.fromtimestamp(prices[coin.coingecko].last_updated_at, UTC),
+                price=prices[coin.coingecko_id].usd,
+                last_updated=datetime.fromtimestamp(prices[coin.coingecko_id].last_updated_at, UTC),
             )
-            for coin in COINS
+            for coin in coins()
         ]

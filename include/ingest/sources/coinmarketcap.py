@@ -1,4 +1,4 @@
-"""CoinMarketCap's /v2/cryptocurrency/quotes/latest; needs a key."""
+"""CoinMarketCap's `/v2/cryptocurrency/quotes/latest`; it needs a key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from include.assets import coins
 from include.ingest.quote import Quote
-from include.ingest.sources.base import COINS, SourceError
+from include.ingest.sources.base import SourceError
 from include.ingest.sources.web import fetch
 
 
@@ -27,7 +28,7 @@ class _Coin(msgspec.Struct):
     quote: _Usds
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     data: dict[str, _Coin]
 
 
@@ -45,11 +46,11 @@ class CoinMarketCap:
         """The present quotes.
 
         Raises:
-            SourceError: no usable answer, or a coin is missing.
+            SourceError: the response cannot be used, or it lacks a coin.
         """
-        parameters = {"id": ",".join(str(coin.id) for coin in COINS), "convert": "USD"}
-        data = fetch(self._url, parameters, {"X-CMC_PRO_API_KEY": self._key}, _Answer).data
-        missing = [coin.symbol for coin in COINS if str(coin.id) not in data]
+        parameters = {"id": ",".join(str(coin.id) for coin in coins()), "convert": "USD"}
+        data = fetch(self._url, parameters, {"X-CMC_PRO_API_KEY": self._key}, _Response).data
+        missing = [coin.symbol for coin in coins() if str(coin.id) not in data]
         if missing:
             raise SourceError(f"{self._url}: no price for {', '.join(missing)}")
         return [
@@ -60,5 +61,5 @@ class CoinMarketCap:
                 price=data[str(coin.id)].quote.USD.price,
                 last_updated=data[str(coin.id)].quote.USD.last_updated,
             )
-            for coin in COINS
+            for coin in coins()
         ]

@@ -1,9 +1,8 @@
 """A simulated market: the price is a pure function of (seed, symbol, time).
 
-The logarithm of a price is a Brownian bridge over spans of 2^25 s (388 days), pinned to
-the coin's base price at their ends and refined by hashed midpoints down to 1/16 s. So a
-restart goes on with the same path, any stretch of history can be made without the ones
-before it, and history joins the present without a jump.
+The logarithm of a price is a Brownian bridge over spans of 2^25 s (388 days). It is fixed to the coin's base price at
+both ends of a span and refined by hashed midpoints down to 1/16 s. A restart therefore continues the same path. Any
+part of the history can be computed without the parts before it, and history joins the present without a jump.
 """
 
 from __future__ import annotations
@@ -13,34 +12,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from math import exp, floor, sqrt
+from math import exp, floor, log10, sqrt
 from statistics import NormalDist
 
 import msgspec
 
+from include.assets import Coin, coins
 from include.ingest.quote import Quote, encode
-from include.ingest.sources.base import COINS, Coin
 from include.settings import SimulatorSettings
 
 SPAN_SECONDS = 2**25
 LEVELS = 29
-"""Halvings of a span: the finest stretch is 1/16 s."""
+"""Halvings of a span: the finest interval is 1/16 s."""
 YEAR_SECONDS = 365.25 * 86_400
 LATE_SECONDS = 90.0
 
 _NORMAL = NormalDist()
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """`base` in US dollars; `volatility` a year (standard deviation of the logarithm)."""
-
-    base: float
-    volatility: float
-
-
-ASSETS = {"BTC": Asset(88_000.0, 0.45), "ETH": Asset(2_900.0, 0.65), "XRP": Asset(2.1, 0.80)}
-"""Round prices of late 2025 and volatilities of the order these coins showed in 2023 to 2025."""
 
 
 def _normal(seed: int, symbol: str, span: int, level: int, index: int) -> float:
@@ -49,32 +36,31 @@ def _normal(seed: int, symbol: str, span: int, level: int, index: int) -> float:
     return _NORMAL.inv_cdf((int.from_bytes(digest, "big") + 0.5) / 2**64)
 
 
-def price(seed: int, symbol: str, at: datetime) -> float:
+def price(seed: int, coin: Coin, at: datetime) -> float:
     """Price in US dollars at an instant with zone."""
-    asset = ASSETS[symbol]
     seconds = at.timestamp()
     span = floor(seconds / SPAN_SECONDS)
     left, width = span * float(SPAN_SECONDS), float(SPAN_SECONDS)
     low, high, index = 0.0, 0.0, 0
     for level in range(LEVELS):
-        deviation = asset.volatility * sqrt(width / YEAR_SECONDS) / 2
-        middle = (low + high) / 2 + deviation * _normal(seed, symbol, span, level, index)
+        deviation = coin.simulator_volatility * sqrt(width / YEAR_SECONDS) / 2
+        middle = (low + high) / 2 + deviation * _normal(seed, coin.symbol, span, level, index)
         width /= 2
         if seconds < left + width:
             high, index = middle, 2 * index
         else:
             low, left, index = middle, left + width, 2 * index + 1
     share = (seconds - left) / width
-    return _rounded(asset.base * exp(low + (high - low) * share))
+    return _rounded(coin.simulator_base_price * exp(low + (high - low) * share))
 
 
 def _rounded(value: float) -> float:
-    """Six significant digits or cents, whichever is finer."""
-    return round(value, 2 if value >= 1000 else 6)
+    """Cents from 1,000 US dollars on; below, six decimals or six significant digits, whichever is finer."""
+    return round(value, 2 if value >= 1000 else max(6, 5 - floor(log10(value))))
 
 
 class Simulator:
-    """Quotes of the simulated market. `scale` multiplies a symbol's price (to end at a live one)."""
+    """Quotes of the simulated market. `scale` is a factor of each symbol's price; 1 for a symbol that it lacks."""
 
     name = "simulator"
 
@@ -84,19 +70,17 @@ class Simulator:
         self.interval_seconds = settings.interval_seconds
 
     def quotes(self) -> Sequence[Quote]:
-        """The quotes of now."""
+        """The present quotes."""
         return self.quotes_at(datetime.now(UTC))
 
     def quotes_at(self, at: datetime) -> Sequence[Quote]:
-        """The quotes of an instant, to the millisecond."""
+        """The quotes of an instant, which is cut to the millisecond."""
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)
-        return [self._quote(coin, at) for coin in COINS]
+        return [self._quote(coin, at) for coin in coins()]
 
     def _quote(self, coin: Coin, at: datetime) -> Quote:
-        if coin.symbol == self._settings.frozen_symbol:
-            value = ASSETS[coin.symbol].base
-        else:
-            value = price(self._settings.seed, coin.symbol, at)
+        frozen = coin.symbol == self._settings.frozen_symbol
+        value = coin.simulator_base_price if frozen else price(self._settings.seed, coin, at)
         value = _rounded(value * self._scale.get(coin.symbol, 1.0))
         return Quote(id=coin.id, symbol=coin.symbol, name=coin.name, price=value, last_updated=at)
 
@@ -108,47 +92,48 @@ class Simulator:
             yield from self.quotes_at(until - index * step)
 
     def scaled_to(self, live: Sequence[Quote]) -> Simulator:
-        """A simulator whose walk passes through live prices at their time."""
+        """A simulator whose path passes through live prices at their time."""
+        by_symbol = {coin.symbol: coin for coin in coins()}
         scale = {
-            quote.symbol: quote.price / price(self._settings.seed, quote.symbol, quote.last_updated)
+            quote.symbol: quote.price / price(self._settings.seed, by_symbol[quote.symbol], quote.last_updated)
             for quote in live
-            if quote.symbol in ASSETS
+            if quote.symbol in by_symbol
         }
         return Simulator(self._settings, scale)
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message ready to send; `not_before` delays a late one."""
+class Message:
+    """A message ready to send; `not_before` delays a late message."""
 
     key: str
     value: bytes
     not_before: datetime | None = None
 
 
-class Misbehaviour:
-    """Breaks, doubles and delays messages in the configured shares; seeded."""
+class FaultInjection:
+    """Breaks, duplicates and delays messages in the configured shares; seeded."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)
 
-    def messages(self, quote: Quote) -> list[Outgoing]:
-        """What is sent for a quote."""
+    def messages(self, quote: Quote) -> list[Message]:
+        """The messages to send for a quote."""
         value = encode(quote)
         if self._random.random() < self._settings.bad_share:
             value = self._broken(quote, value)
         late = self._random.random() < self._settings.late_share
-        hold = datetime.now(UTC) + timedelta(seconds=self._random.uniform(1, LATE_SECONDS)) if late else None
-        first = Outgoing(quote.symbol, value, hold)
+        not_before = datetime.now(UTC) + timedelta(seconds=self._random.uniform(1, LATE_SECONDS)) if late else None
+        first = Message(quote.symbol, value, not_before)
         if self._random.random() < self._settings.duplicate_share:
-            return [first, Outgoing(quote.symbol, value)]
+            return [first, Message(quote.symbol, value)]
         return [first]
 
     def _broken(self, quote: Quote, value: bytes) -> bytes:
         fields = msgspec.to_builtins(quote)
-        without_price = {name: found for name, found in fields.items() if name != "price"}
-        kinds = [
+        without_price = {name: content for name, content in fields.items() if name != "price"}
+        broken_values = [
             value[: len(value) // 2],
             msgspec.json.encode(without_price),
             msgspec.json.encode(fields | {"price": -1.0}),
@@ -157,4 +142,4 @@ class Misbehaviour:
             msgspec.json.encode(fields | {"_offset": 0}),
             b"\xff\xfe",
         ]
-        return self._random.choice(kinds)
+        return self._random.choice(broken_values)

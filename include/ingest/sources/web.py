@@ -1,4 +1,4 @@
-"""One GET of a web source, with what its status codes mean for repeating it."""
+"""One GET of a web source; its status code decides whether a repetition can help."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from include.ingest.sources.base import SourceError
 
 TIMEOUT_SECONDS = 10.0
 KEY_REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.PAYMENT_REQUIRED, httpx.codes.FORBIDDEN)
-"""CoinMarketCap: no or a wrong key, a plan not paid, a plan without this endpoint."""
-Answer = TypeVar("Answer")
+"""Reasons at CoinMarketCap: a missing or wrong key, an unpaid plan, a plan without this endpoint."""
+Body = TypeVar("Body")
 
 
-def fetch(url: str, parameters: Mapping[str, str], headers: Mapping[str, str], shape: type[Answer]) -> Answer:
-    """The decoded answer.
+def fetch(url: str, parameters: Mapping[str, str], headers: Mapping[str, str], shape: type[Body]) -> Body:
+    """The decoded response. `headers` hold the API key, if the source needs one.
 
     Raises:
-        SourceError: no answer, an error status, or an answer of another shape. `headers` carry a key, if any.
+        SourceError: the source does not respond, responds with an error status, or with another shape.
     """
     try:
         response = httpx.get(url, params=dict(parameters), headers=dict(headers), timeout=TIMEOUT_SECONDS)
     except httpx.HTTPError as error:
         raise SourceError(f"{url}: {type(error).__name__} {error}") from error
     if response.status_code != httpx.codes.OK:
-        # Without a key a 403 is a passing one: a free service that blocks who asks too often.
+        # A free service, which needs no key, answers 403 to a client that asks too often: that passes.
         refused = bool(headers) and response.status_code in KEY_REFUSED
         raise SourceError(
             f"{url}: HTTP {response.status_code}" + (" (is the API key right?)" if refused else ""),
@@ -39,11 +39,11 @@ def fetch(url: str, parameters: Mapping[str, str], headers: Mapping[str, str], s
     try:
         return msgspec.json.decode(response.content, type=shape)
     except msgspec.MsgspecError as error:
-        raise SourceError(f"{url}: unexpected answer: {error}") from error
+        raise SourceError(f"{url}: unexpected response: {error}") from error
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Retry-After in seconds: a number, or an HTTP date."""
+    """The header Retry-After in seconds; it holds a number or an HTTP date."""
     value = str(response.headers.get("Retry-After", ""))
     if value.isdigit():
         return float(value)

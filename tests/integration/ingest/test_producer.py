@@ -14,23 +14,20 @@ from confluent_kafka import TopicPartition
 from tests.chaos.rig import ConsumerProcess
 from tests.integration.ingest.conftest import PARTITIONS, Stage
 from tests.integration.ingest.test_consumer import until
+from tests.quote_service import CMC, PRICES, QuoteService, quote_service
 from tests.servers import free_port
-from tests.unit.ingest.test_sources import CMC, Service
 
 pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    made = Service()
-    made.body = json.dumps(CMC).encode()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def service() -> Iterator[QuoteService]:
+    with quote_service(CMC) as running:
+        yield running
 
 
 @pytest.fixture
-def producer(stage: Stage, service: Service) -> Iterator[ConsumerProcess]:
+def producer(stage: Stage, service: QuoteService) -> Iterator[ConsumerProcess]:
     source = {
         "PRODUCER_SOURCE": "coinmarketcap", "PRODUCER_COINMARKETCAP_URL": service.url,
         "PRODUCER_COINMARKETCAP_API_KEY": "the-key", "PRODUCER_POLL_SECONDS": "0.3",
@@ -61,55 +58,57 @@ def messages(stage: Stage) -> list[tuple[bytes, float]]:
 
 
 def test_a_quote_is_sent_when_it_changes_and_a_rate_limit_is_obeyed(
-    stage: Stage, service: Service, producer: ConsumerProcess
+    stage: Stage, service: QuoteService, producer: ConsumerProcess
 ) -> None:
     producer.start()
-    until(lambda: len(service.asked) >= 4, "four polls")
-    until(lambda: len(messages(stage)) >= 3, "their quotes")
-    assert sorted(messages(stage)) == [(b"BTC", 64123.12), (b"ETH", 3120.0), (b"XRP", 0.52)]
+    until(lambda: len(service.requests) >= 4, "four polls")
+    until(lambda: len(messages(stage)) >= len(PRICES), "their quotes")
+    assert dict(messages(stage)) == {symbol.encode(): price for symbol, price in PRICES.items()}
     service.status, service.headers = 429, {"Retry-After": "2"}
-    asked = len(service.asked)
-    until(lambda: len(service.asked) > asked, "the poll that is refused")
+    asked = len(service.requests)
+    until(lambda: len(service.requests) > asked, "the poll that is refused")
     refused = monotonic()
     sleep(0.5)  # a poll that was under way when the status changed
-    asked = len(service.asked)
+    asked = len(service.requests)
     health = f"http://127.0.0.1:{producer.environment['PRODUCER_HTTP_PORT']}/healthz"
     until(lambda: "429" in httpx.get(health).text, "health says it")
     assert httpx.get(health).status_code == 503
     assert httpx.get(f"{health}/live").status_code == 200
     service.status, service.headers = 200, {}
-    service.body = service.body.replace(b"64123.12", b"64124.5")
-    until(lambda: len(service.asked) > asked, "the next poll")
+    changed = PRICES["BTC"] + 1
+    service.body = service.body.replace(str(PRICES["BTC"]).encode(), str(changed).encode())
+    until(lambda: len(service.requests) > asked, "the next poll")
     assert monotonic() - refused > 1.4
-    until(lambda: len(messages(stage)) == 4, "the changed quote")
-    assert (b"BTC", 64124.5) in messages(stage)
+    sent = len(PRICES) + 1
+    until(lambda: len(messages(stage)) == sent, "the changed quote")
+    assert (b"BTC", changed) in messages(stage)
     assert producer.terminate() == 0
     last = json.loads(producer.log.read_text().splitlines()[-1])
-    assert (last["sent"], last["delivered"], last["failed"], last["undelivered"]) == (4, 4, 0, 0)
-    assert last["unchanged"] >= 9
+    assert (last["sent"], last["delivered"], last["failed"], last["undelivered"]) == (sent, sent, 0, 0)
+    assert last["unchanged"] >= 3 * len(PRICES)
     assert "the-key" not in producer.log.read_text()
-    assert service.asked[0][1]["X-CMC_PRO_API_KEY"] == "the-key"
+    assert service.requests[0][1]["X-CMC_PRO_API_KEY"] == "the-key"
 
 
 def test_a_key_that_is_refused_ends_it_with_everything_delivered(
-    stage: Stage, service: Service, producer: ConsumerProcess
+    stage: Stage, service: QuoteService, producer: ConsumerProcess
 ) -> None:
     producer.start()
-    until(lambda: len(service.asked) >= 2, "a poll that was answered")
+    until(lambda: len(service.requests) >= 2, "a poll that was answered")
     service.status = 401
     assert producer.process is not None
     assert producer.process.wait(30) == 2
     lines = [json.loads(line) for line in producer.log.read_text().splitlines()]
     assert "is the API key right?" in lines[-1]["reason"]
-    assert (lines[-2]["message"], lines[-2]["delivered"], lines[-2]["undelivered"]) == ("stopped", 3, 0)
-    assert len(messages(stage)) == 3
+    assert (lines[-2]["message"], lines[-2]["delivered"], lines[-2]["undelivered"]) == ("stopped", len(PRICES), 0)
+    assert len(messages(stage)) == len(PRICES)
 
 
-def test_quotes_wait_for_kafka_and_health_says_so(service: Service, producer: ConsumerProcess) -> None:
+def test_quotes_wait_for_kafka_and_health_says_so(service: QuoteService, producer: ConsumerProcess) -> None:
     producer.environment |= {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
     producer.start()
     health = f"http://127.0.0.1:{producer.environment['PRODUCER_HTTP_PORT']}/healthz"
-    until(lambda: len(service.asked) >= 2, "two polls")
+    until(lambda: len(service.requests) >= 2, "two polls")
     until(lambda: "Kafka does not answer" in httpx.get(health).text, "health says it")
     assert "Connection refused" in httpx.get(health).text
     assert httpx.get(health).json()["failed"] == 0

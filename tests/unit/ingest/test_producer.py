@@ -1,6 +1,6 @@
-"""The producer's loop when the source or Kafka make it wait, and what it sends.
+"""The producer's loop while the source or Kafka make it wait, and the messages that it sends.
 
-Kafka is librdkafka's built-in broker; an outage is a bootstrap address at which nothing listens yet.
+Kafka is librdkafka's built-in broker. An outage is a bootstrap address at which nothing listens yet.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
 
+from include.assets import coins
 from include.ingest import producer as module
 from include.ingest.metrics import ProducerMetrics
 from include.ingest.producer import EXIT_CLEAN, EXIT_UNDELIVERED, Producer
 from include.settings import load
+from tests.quote_service import GECKO, QuoteService, quote_service
 from tests.servers import free_port
-from tests.unit.ingest.test_sources import GECKO, Service
 
 DENIED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 DELIVERED: Any = None
@@ -33,25 +34,24 @@ REPORT = MagicMock(spec=Message)
 
 @pytest.fixture
 def bootstrap() -> Iterator[str]:
-    """Address of a broker of this test's own."""
+    """Address of a broker for this test alone."""
     broker = KafkaProducer({"bootstrap.servers": "unused:1", "test.mock.num.brokers": 1, "log_level": 0})
-    (one,) = broker.list_topics(timeout=10).brokers.values()
-    yield f"{one.host}:{one.port}"
+    (address,) = broker.list_topics(timeout=10).brokers.values()
+    yield f"{address.host}:{address.port}"
     del broker
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    made = Service()
-    made.body = json.dumps(GECKO).encode()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def service() -> Iterator[QuoteService]:
+    with quote_service(GECKO) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")  # nobody there, unless a test says so
+def _environment(monkeypatch: pytest.MonkeyPatch, service: QuoteService) -> None:
+    monkeypatch.setenv(
+        "KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}"
+    )  # nothing listens there, unless a test starts a broker
     monkeypatch.setenv("PRODUCER_SOURCE", "coingecko")
     monkeypatch.setenv("PRODUCER_COINGECKO_URL", service.url)
     monkeypatch.setenv("PRODUCER_POLL_SECONDS", "0.05")
@@ -95,7 +95,7 @@ def running() -> Iterator[Run]:
 
 @contextmanager
 def door(bootstrap: str, port: int) -> Iterator[None]:
-    """From now on the broker can be reached at `port` too."""
+    """Make the broker reachable at `port` too."""
     host, _, real = bootstrap.rpartition(":")
 
     def carry(source: socket.socket, target: socket.socket) -> None:
@@ -117,9 +117,9 @@ def door(bootstrap: str, port: int) -> Iterator[None]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
     deadline = monotonic() + seconds
-    while not true():
+    while not condition():
         assert monotonic() < deadline, f"not within {seconds} s: {what}"
         sleep(0.02)
 
@@ -129,12 +129,12 @@ def keys(bootstrap: str, count: int) -> list[object]:
     reader = KafkaConsumer({"bootstrap.servers": bootstrap, "group.id": "look"})
     partitions = reader.list_topics(load().kafka.topic, timeout=10).topics[load().kafka.topic].partitions
     reader.assign([TopicPartition(load().kafka.topic, number, 0) for number in partitions])
-    found: list[Message] = []
+    messages: list[Message] = []
     deadline = monotonic() + 20
-    while len(found) < count and monotonic() < deadline:
-        found += [message for message in reader.consume(count - len(found), 1) if not message.error()]
+    while len(messages) < count and monotonic() < deadline:
+        messages += [message for message in reader.consume(count - len(messages), 1) if not message.error()]
     reader.close()
-    return [message.key() for message in found]
+    return [message.key() for message in messages]
 
 
 def stays_alive(run: Run, seconds: float) -> bool:
@@ -144,21 +144,21 @@ def stays_alive(run: Run, seconds: float) -> bool:
     return run.producer.health().live
 
 
-# --- waiting is being alive ---------------------------------------------------
+# --- a waiting producer is alive ---------------------------------------------------
 
 
-def test_who_waits_as_long_as_the_source_asks_is_alive(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_that_the_source_asks_for_keeps_it_alive(service: QuoteService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STUCK_SECONDS", 3.0)
     service.status, service.headers = 429, {"Retry-After": "3600"}
     with running() as run:
         until(lambda: run.says("429"), "health says it")
         assert stays_alive(run, 4.5)
-        assert len(service.asked) == 1
+        assert len(service.requests) == 1
         assert not run.producer.health().ready
         assert run.end() == EXIT_CLEAN
 
 
-def test_who_waits_for_room_in_the_queue_is_alive_and_ends_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_room_in_the_queue_keeps_it_alive_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STUCK_SECONDS", 3.0)
     monkeypatch.setenv("KAFKA_OPTIONS", '{"queue.buffering.max.messages": 2}')
     with running() as run:
@@ -167,10 +167,11 @@ def test_who_waits_for_room_in_the_queue_is_alive_and_ends_when_asked_to(monkeyp
         until(lambda: run.says("Kafka does not answer"), "health says it")
         assert run.count("failed") == 0
         assert run.end() == EXIT_UNDELIVERED
-        assert (run.count("sent"), run.count("failed")) == (2, 1)  # the third quote is not handed over, and counted
+        # the other quotes are not handed over, but counted
+        assert (run.count("sent"), run.count("failed")) == (2, len(coins()) - 2)
 
 
-def test_who_takes_no_turn_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_producer_without_a_turn_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STUCK_SECONDS", 0.3)
     producer = Producer(load(), ProducerMetrics())
     assert producer.health().live
@@ -182,7 +183,7 @@ def test_a_full_queue_loses_nothing(bootstrap: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
     monkeypatch.setenv("KAFKA_OPTIONS", '{"queue.buffering.max.messages": 1}')
     with running() as run:
-        until(lambda: run.count("delivered") == 3, "three quotes through a queue of one")
+        until(lambda: run.count("delivered") == len(coins()), "each quote through a queue of one")
         assert run.end() == EXIT_CLEAN
         assert run.count("failed") == 0
 
@@ -190,29 +191,29 @@ def test_a_full_queue_loses_nothing(bootstrap: str, monkeypatch: pytest.MonkeyPa
 # --- refused deliveries -------------------------------------------------------
 
 
-def test_a_message_that_is_not_delivered_is_a_problem_until_one_is(
+def test_a_failed_delivery_is_a_problem_until_the_next_delivery(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
-    # The built-in broker refuses nobody; that librdkafka gives a message up is the refusal.
+    # The built-in broker refuses nothing. Here the refusal is that librdkafka gives up a message.
     monkeypatch.setenv("KAFKA_OPTIONS", '{"message.timeout.ms": 300, "reconnect.backoff.max.ms": 200}')
     with running() as run:
         until(lambda: run.says("message not delivered"), "health says it")
         assert run.says("create-topic")
         assert not run.producer.health().ready
         assert run.producer.health().live
-        with door(bootstrap, port):  # nothing changed meanwhile, and yet what failed is sent again
-            until(lambda: run.count("delivered") >= 3, "the quotes are sent again")
+        with door(bootstrap, port):  # the quotes did not change, but the failed ones are sent again
+            until(lambda: run.count("delivered") >= len(coins()), "the quotes are sent again")
             until(lambda: run.producer.health().ready, "the problem is over")
             assert run.end() == EXIT_UNDELIVERED
-    assert run.count("failed") >= 3
+    assert run.count("failed") >= len(coins())
 
 
-def test_a_topic_that_is_missing_ends_nothing(
-    bootstrap: str, service: Service, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_topic_does_not_end_the_producer(
+    bootstrap: str, service: QuoteService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first quotes are taken and reported as failed; from then on librdkafka refuses to take any."""
+    """The first quotes are taken and reported as failed. From then on librdkafka takes no quote."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
     options = {"allow.auto.create.topics": False, "topic.metadata.propagation.max.ms": 100}
     monkeypatch.setenv("KAFKA_OPTIONS", json.dumps(options))
@@ -221,14 +222,14 @@ def test_a_topic_that_is_missing_ends_nothing(
         assert run.says("create-topic")
         assert run.producer.health().live
         assert not run.producer.health().ready
-        assert run.count("failed") > run.count("sent")  # what was not taken is counted, though no report comes
+        assert run.count("failed") > run.count("sent")  # a quote that was not taken is counted without a report
         KafkaProducer({"bootstrap.servers": bootstrap}).list_topics(load().kafka.topic, timeout=10)  # creates it
-        until(lambda: run.count("delivered") >= 3, "the quotes are sent again, though they did not change")
+        until(lambda: run.count("delivered") >= len(coins()), "the quotes are sent again, although unchanged")
         until(lambda: run.producer.health().ready, "the problem is over")
         assert run.end() == EXIT_UNDELIVERED
 
 
-def test_who_may_not_write_sees_it_in_health() -> None:
+def test_health_shows_a_missing_permission_to_write() -> None:
     producer = Producer(load(), ProducerMetrics())
     producer._delivered(DENIED, REPORT)
     (problem,) = producer.health().problems
@@ -238,7 +239,7 @@ def test_who_may_not_write_sees_it_in_health() -> None:
     assert producer.health().ready
 
 
-def test_a_producer_that_librdkafka_has_given_up_ends() -> None:
+def test_a_fatal_error_of_librdkafka_ends_the_producer() -> None:
     with running() as run:
         run.producer._kafka_failed(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "lost sequence", fatal=True))
         until(lambda: run.status is not None, "it ends by itself")
@@ -247,37 +248,39 @@ def test_a_producer_that_librdkafka_has_given_up_ends() -> None:
         assert run.says("lost sequence")
 
 
-# --- what is sent -------------------------------------------------------------
+# --- sent messages -------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("key", "expected"), [("symbol", {b"BTC", b"ETH", b"XRP"}), ("none", {None})])
+@pytest.mark.parametrize(
+    ("key", "expected"), [("symbol", {coin.symbol.encode() for coin in coins()}), ("none", {None})]
+)
 def test_the_key_is_the_symbol_or_none(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch, key: str, expected: set[object]
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
     monkeypatch.setenv("PRODUCER_KEY", key)
     with running() as run:
-        until(lambda: run.count("delivered") == 3, "three quotes")
-    found = keys(bootstrap, 3)
-    assert len(found) == 3
-    assert set(found) == expected
+        until(lambda: run.count("delivered") == len(coins()), "each quote")
+    sent = keys(bootstrap, len(coins()))
+    assert len(sent) == len(coins())
+    assert set(sent) == expected
 
 
 @pytest.mark.parametrize("unchanged", [False, True])
-def test_what_did_not_change_is_sent_again_if_asked_for(
-    bootstrap: str, service: Service, monkeypatch: pytest.MonkeyPatch, *, unchanged: bool
+def test_an_unchanged_quote_is_sent_again_only_on_request(
+    bootstrap: str, service: QuoteService, monkeypatch: pytest.MonkeyPatch, *, unchanged: bool
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
     monkeypatch.setenv("PRODUCER_SEND_UNCHANGED", str(unchanged).lower())
     with running() as run:
-        until(lambda: len(service.asked) >= 4, "four polls")
+        until(lambda: len(service.requests) >= 4, "four polls")
         assert run.end() == EXIT_CLEAN
         if unchanged:
-            assert run.count("delivered") >= 9
+            assert run.count("delivered") >= 3 * len(coins())
             assert run.count("unchanged") == 0
         else:
-            assert run.count("delivered") == 3
-            assert run.count("unchanged") >= 6
+            assert run.count("delivered") == len(coins())
+            assert run.count("unchanged") >= 2 * len(coins())
 
 
 # --- history ------------------------------------------------------------------
@@ -285,11 +288,11 @@ def test_what_did_not_change_is_sent_again_if_asked_for(
 
 @pytest.fixture
 def history(monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many quotes the history is."""
+    """Number of quotes in the history."""
     monkeypatch.setenv("SIMULATOR_HISTORY_HOURS", "1")
     monkeypatch.setenv("SIMULATOR_HISTORY_INTERVAL_SECONDS", "600")
-    monkeypatch.setattr(module, "ASK_SECONDS", 1.0)
-    return 18
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 1.0)
+    return 6 * len(coins())
 
 
 def test_history_waits_for_kafka(bootstrap: str, history: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,19 +304,19 @@ def test_history_waits_for_kafka(bootstrap: str, history: int, monkeypatch: pyte
         assert run.status is None
         assert run.producer.health().live
         with door(bootstrap, port):
-            until(lambda: run.count("delivered") == history + 3, "history and the first quotes")
+            until(lambda: run.count("delivered") == history + len(coins()), "history and the first quotes")
             assert run.producer.health().ready
             assert run.end() == EXIT_CLEAN
 
 
-def test_who_waits_for_kafka_to_send_history_ends_when_asked_to(history: int) -> None:
+def test_a_wait_for_kafka_before_the_history_can_be_stopped(history: int) -> None:
     with running() as run:
         until(lambda: run.says("Kafka does not answer"), "health says it")
         assert run.end() == EXIT_CLEAN
         assert run.count("sent") == 0
 
 
-def test_history_waits_for_a_topic_that_is_not_told(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_waits_for_a_topic_that_kafka_does_not_describe(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_producer: Producer, _admin: object) -> bool:
         raise KafkaException(DENIED)
 

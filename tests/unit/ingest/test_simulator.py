@@ -9,50 +9,59 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from include.assets import coins
 from include.ingest.quote import InvalidQuoteError, encode, validate
-from include.ingest.sources.simulator import ASSETS, SPAN_SECONDS, YEAR_SECONDS, Misbehaviour, Simulator, price
+from include.ingest.sources.simulator import SPAN_SECONDS, YEAR_SECONDS, FaultInjection, Simulator, price
 from include.settings import SimulatorSettings
 
 NOW = datetime(2026, 11, 23, 20, 15, 7, tzinfo=UTC)
+BITCOIN = coins()[0]
 
 
 def test_a_price_is_a_function_of_seed_symbol_and_time() -> None:
-    assert price(1, "BTC", NOW) == price(1, "BTC", NOW)
-    assert len({price(seed, "BTC", NOW) for seed in range(5)}) == 5
+    assert price(1, BITCOIN, NOW) == price(1, BITCOIN, NOW)
+    assert len({price(seed, BITCOIN, NOW) for seed in range(5)}) == 5
 
 
-def test_prices_are_pinned_to_their_base_and_the_path_is_continuous() -> None:
+def test_a_span_begins_at_the_base_price_without_a_jump() -> None:
     pin = datetime.fromtimestamp(50 * SPAN_SECONDS, UTC)
-    for symbol, asset in ASSETS.items():
-        assert price(1, symbol, pin) == pytest.approx(asset.base)
-        assert price(1, symbol, pin - timedelta(seconds=1)) == pytest.approx(asset.base, rel=1e-2)
+    for coin in coins():
+        assert price(1, coin, pin) == pytest.approx(coin.simulator_base_price)
+        assert price(1, coin, pin - timedelta(seconds=1)) == pytest.approx(coin.simulator_base_price, rel=1e-2)
 
 
-def test_the_volatility_is_what_it_says() -> None:
+def test_the_price_of_a_cheap_coin_keeps_six_digits() -> None:
+    cheap = msgspec.structs.replace(BITCOIN, simulator_base_price=0.0000123)
+    prices = [price(1, cheap, NOW + timedelta(seconds=n)) for n in range(20)]
+    assert len(set(prices)) > 15
+    assert prices == [float(f"{value:.6g}") for value in prices]
+
+
+def test_the_volatility_is_that_of_the_seed() -> None:
     hours = [NOW + timedelta(hours=n) for n in range(1500)]
-    for symbol, asset in ASSETS.items():
-        prices = [math.log(price(3, symbol, at)) for at in hours]
+    for coin in coins():
+        prices = [math.log(price(3, coin, at)) for at in hours]
         moves = [after - before for before, after in pairwise(prices)]
-        a_year = math.sqrt(sum(move**2 for move in moves) / len(moves) * YEAR_SECONDS / 3600)
-        assert a_year == pytest.approx(asset.volatility, rel=0.15)
+        volatility = math.sqrt(sum(move**2 for move in moves) / len(moves) * YEAR_SECONDS / 3600)
+        assert volatility == pytest.approx(coin.simulator_volatility, rel=0.15)
 
 
-def test_history_ends_where_the_present_begins_and_scales_to_a_live_price() -> None:
+def test_history_joins_the_present_and_scales_to_a_live_price() -> None:
     settings = SimulatorSettings(history_hours=1, history_interval_seconds=60)
-    live = [quote for quote in Simulator(settings).quotes_at(NOW) if quote.symbol == "BTC"]
+    live = Simulator(settings).quotes_at(NOW)[:1]
     doubled = [msgspec.structs.replace(quote, price=quote.price * 2) for quote in live]
     scaled = Simulator(settings).scaled_to(doubled)
     assert scaled.quotes_at(NOW)[0].price == pytest.approx(doubled[0].price, rel=1e-6)
     history = list(Simulator(settings).history(NOW))
-    assert len(history) == 3 * 60
+    assert len(history) == 60 * len(coins())
     assert history[0].last_updated == NOW - timedelta(hours=1)
-    assert history[-3].price == pytest.approx(live[0].price, rel=0.01)
+    assert history[-len(coins())].price == pytest.approx(live[0].price, rel=0.01)
 
 
-def test_misbehaviour_is_off_by_default_and_total_at_one() -> None:
+def test_faults_are_off_by_default_and_certain_at_share_one() -> None:
     quote = Simulator(SimulatorSettings()).quotes_at(NOW)[0]
-    assert [sent.value for sent in Misbehaviour(SimulatorSettings()).messages(quote)] == [encode(quote)]
-    worst = Misbehaviour(SimulatorSettings(bad_share=1, duplicate_share=1, late_share=1))
+    assert [message.value for message in FaultInjection(SimulatorSettings()).messages(quote)] == [encode(quote)]
+    worst = FaultInjection(SimulatorSettings(bad_share=1, duplicate_share=1, late_share=1))
     for _ in range(30):
         first, second = worst.messages(quote)
         assert first.not_before is not None

@@ -51,7 +51,7 @@ def test_rows_are_short_lines() -> None:
         {"id": "8", "price": "1.5", "record": "two\nlines"},
     ]
     first, second = failing_rows.as_text(rows).splitlines()
-    assert first == f"id=7 price=null record={'x' * failing_rows.LONGEST_VALUE}..."
+    assert first == f"id=7 price=null record={'x' * failing_rows.MAX_VALUE_LENGTH}..."
     assert second == "id=8 price=1.5 record=two lines"
 
 

@@ -22,7 +22,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (target / "manifest.json").write_text("made beforehand")
     monkeypatch.setattr(manifest, "DBT_PROJECT", folder)
     monkeypatch.setattr(manifest, "TARGET", target)
-    monkeypatch.setattr(manifest, "MADE_BEFOREHAND", target / "manifest.json")
+    monkeypatch.setattr(manifest, "BUILT_IN_ADVANCE", target / "manifest.json")
     monkeypatch.setattr(manifest, "parse_into", lambda place: (place / "manifest.json").write_text("parsed here"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return folder

@@ -1,6 +1,6 @@
--- Every message the consumer refused, and every range of offsets that holds no record.
--- Together with crypto_raw this accounts for each offset of the topic. Read after crypto_raw: a batch's letters land
--- after its records, so a letter between two records that are there is found too.
+-- Every message that the consumer refused, and every range of offsets without records. Together with crypto_raw this
+-- accounts for each offset of the topic. It is built after crypto_raw: the dead letters of a batch land after its
+-- records, so a dead letter between two known records is found too.
 {{
     config(
         materialized='incremental',
@@ -11,7 +11,7 @@
 
 with
 
-letters as (
+dead_letters as (
 
     {{ landed_records(
         source('landing', 'dead_letter_data'), env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'), 'dead_letter_',
@@ -32,4 +32,4 @@ select
     record as letter,
     source_file,
     loaded_at
-from letters
+from dead_letters

@@ -1,5 +1,5 @@
--- Every landed record as it is: one row a Kafka message, with its place in Kafka.
--- Only files that this table does not hold yet are read; see macros/landing.sql.
+-- Every landed record as it is: one row for each Kafka message, with its place in Kafka.
+-- A run reads only files that this table lacks; see macros/landing.sql.
 {{
     config(
         materialized='incremental',

@@ -1,5 +1,5 @@
--- The price of each asset hour by hour: open, high, low, close and how it moved.
--- A run recomputes the hours that got new quotes, however old they are, and those of `target_date`.
+-- The price of each coin by hour: open, high, low, close and how the price moved.
+-- A run computes again the hours that got new quotes, however old they are, and the hours of `target_date`.
 {{
     config(
         materialized='incremental',

@@ -1,4 +1,4 @@
--- Dashboard chart: one candle an asset and UTC day.
+-- Dashboard chart: one candle for each coin and UTC day.
 {{ config(materialized='view') }}
 
 with

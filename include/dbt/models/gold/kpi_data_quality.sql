@@ -1,6 +1,6 @@
--- Dashboard table: what became of the records that landed, by the UTC day on which Kafka received them. What the
--- consumer refused is not in it: a view reads with the rights of its reader, and BI readers have none on bronze, where
--- crypto_dead_letter keeps messages as they came, with keys and headers.
+-- Dashboard table: the verdicts on landed records, by the UTC day on which Kafka received the records. Messages that
+-- the consumer refused are not in it. A view reads with the rights of its reader, and BI readers have no rights on
+-- bronze, where crypto_dead_letter keeps these messages unchanged, with keys and headers.
 {{ config(materialized='view') }}
 
 with

@@ -1,4 +1,4 @@
--- Dashboard tile: the latest price of each asset, and its change over 24 hours.
+-- Dashboard tile: the latest price of each coin, and its change over 24 hours.
 {{ config(materialized='view') }}
 
 with

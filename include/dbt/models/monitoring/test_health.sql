@@ -1,5 +1,5 @@
--- How each data test fares in each DAG: pass rate, since when it has been failing, and whether it flickers. The DAGs are
--- kept apart since they do not ask the same: crypto_transform looks at a window, lakehouse_maintenance at every row.
+-- The results of each data test in each DAG: pass rate, start of the present failure, flakiness. The DAGs are separate
+-- because they check different rows: crypto_transform checks a window, lakehouse_maintenance every row.
 {{ config(materialized='view') }}
 
 with

@@ -1,4 +1,4 @@
--- Every data test in every dbt invocation, read from the files that runs leave behind.
+-- Every data test in every dbt invocation, read from the files that the runs write.
 {{
     config(
         materialized='incremental',

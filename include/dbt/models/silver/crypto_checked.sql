@@ -1,5 +1,5 @@
--- Every bronze row, typed and checked: `broken_rule` names the first rule it breaks.
--- The one place for the business rules; crypto_stage keeps what passes, crypto_quarantine the rest.
+-- Every bronze row, typed and checked: `broken_rule` names the first rule that the row breaks.
+-- Only this model has the business rules. crypto_stage keeps the rows that pass, crypto_quarantine the others.
 {{ config(materialized='view') }}
 
 with
@@ -37,7 +37,7 @@ typed as (
         upper({{ trimmed('symbol') }}) as symbol,
         {{ trimmed('name') }} as name,
         try_cast(price as decimal(18, 8)) as price,
-        -- a quote's time counts to the millisecond, as it does in quote_id
+        -- the time of a quote is cut to the millisecond, as in quote_id
         date_trunc('millisecond', {{ timestamp_from_iso(trimmed('last_updated')) }}) as last_updated
     from records
 

@@ -1,17 +1,17 @@
--- Every bronze row that is not in crypto_stage, with the rule that refused it. Loads that crypto_stage has not taken yet
--- wait: until then nobody knows which of their rows are duplicates.
+-- Every bronze row that is not in crypto_stage, with the rule that refused it. A load waits until crypto_stage has
+-- processed it: only then is it known which of its rows are duplicates.
 {{
     config(
         materialized='incremental',
         incremental_strategy='merge',
         unique_key='record_id',
         partitioned_by=on_athena(['day(kafka_timestamp)']),
-        pre_hook={'sql': '{{ forget_taken_loads() }}', 'transaction': false},
-        post_hook='{{ remember_taken_loads() }}',
+        pre_hook={'sql': '{{ reset_watermark() }}', 'transaction': false},
+        post_hook='{{ write_watermark() }}',
     )
 }}
 
-{%- set loads = new_loads(ref('crypto_checked'), taken_by=ref('crypto_stage')) %}
+{%- set loads = new_loads(ref('crypto_checked'), processed_by=ref('crypto_stage')) %}
 
 with
 
@@ -37,7 +37,7 @@ final as (
         checked.kafka_partition,
         checked.kafka_offset,
         checked.kafka_timestamp,
-        -- a row without fault is here because its quote was known already
+        -- a row that breaks no rule is here because its quote was known already
         coalesce(checked.broken_rule, 'duplicate') as broken_rule,
         checked.id,
         checked.symbol,

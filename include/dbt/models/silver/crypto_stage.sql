@@ -1,13 +1,13 @@
--- Clean quotes: one row an asset and quote time. The first row of a business key
--- (`id`, `last_updated`) to be loaded wins; later ones go to crypto_quarantine.
+-- Valid quotes: one row for each coin and quote time. The first loaded row of a business key (`id`, `last_updated`) is
+-- kept; the others go to crypto_quarantine.
 {{
     config(
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['id', 'last_updated'],
         partitioned_by=on_athena(['day(last_updated)']),
-        pre_hook={'sql': '{{ forget_taken_loads() }}', 'transaction': false},
-        post_hook='{{ remember_taken_loads() }}',
+        pre_hook={'sql': '{{ reset_watermark() }}', 'transaction': false},
+        post_hook='{{ write_watermark() }}',
     )
 }}
 

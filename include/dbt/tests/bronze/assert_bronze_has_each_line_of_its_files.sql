@@ -1,6 +1,6 @@
--- Each landed file has as many rows in bronze as it has records. Asked of the bucket itself, of the hours that
--- macros/landing_check.sql tells, and of each partition up to the newest file of the loads before the last: a batch may
--- become visible after its successor, so behind that a file may have landed between the last load and this look.
+-- Each landed file has as many rows in bronze as it has records. The test reads the bucket itself, in the hours of
+-- macros/landing_check.sql. In each partition it stops at the newest file of the loads before the last: a batch may
+-- become visible after its successor, so a later file may have landed between the last load and this test.
 {%- set start = landed_check_start(ref('crypto_raw')) %}
 
 with

@@ -1,5 +1,5 @@
--- A file's path carries the UTC day of its first record, and a file never crosses midnight. Were this
--- broken, a run that looks at recent days only could pass over a file.
+-- The path of a file has the UTC day of its first record, and a file never crosses midnight. Otherwise a run that
+-- considers only recent days could miss a file.
 with
 
 records as (

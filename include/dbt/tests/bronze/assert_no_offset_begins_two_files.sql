@@ -1,5 +1,5 @@
--- Two objects of a partition with the same first offset: create-only writes have not held (docs/exactly-once.md).
--- Asked of the bucket itself, not of bronze, and only of the hours that macros/landing_check.sql tells.
+-- Two objects of a partition with the same first offset: a create-only write overwrote or repeated another
+-- (docs/exactly-once.md). The test reads the bucket itself, not bronze, in the hours of macros/landing_check.sql.
 {%- set start = landed_check_start(ref('crypto_raw')) %}
 
 with

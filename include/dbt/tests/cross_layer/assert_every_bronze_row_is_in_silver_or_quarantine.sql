@@ -1,8 +1,8 @@
--- Nothing is lost or doubled on the way from bronze to silver: each row is in exactly one of
--- crypto_stage and crypto_quarantine, and those two hold nothing else. Of the loads that crypto_quarantine, the last of
--- them, has taken: a run may be under way. If bronze has none of these it is being built anew, and nothing is judged.
+-- No row is lost or duplicated between bronze and silver: each is in exactly one of crypto_stage and crypto_quarantine,
+-- and these two have no other rows. The test checks the loads up to the watermark of crypto_quarantine, which is built
+-- last, because a run may be in progress. If bronze has no such load, it is being rebuilt, and nothing is checked.
 {{ config(meta={'owner': 'market_data'}) }}
-{%- set taken = taken_until(ref('crypto_quarantine')) if execute else no_load() %}
+{%- set watermark = read_watermark(ref('crypto_quarantine')) if execute else unix_epoch() %}
 
 with
 
@@ -11,7 +11,7 @@ bronze as (
     select record_id from {{ ref('crypto_raw') }}
     where
         loaded_at >= {{ test_window_start() }}
-        and loaded_at <= timestamp '{{ taken }}'
+        and loaded_at <= timestamp '{{ watermark }}'
 
 ),
 
@@ -34,7 +34,7 @@ records as (
     from {{ ref('crypto_stage') }}
     where
         loaded_at >= {{ test_window_start() }}
-        and loaded_at <= timestamp '{{ taken }}'
+        and loaded_at <= timestamp '{{ watermark }}'
         and exists (select 1 from bronze)
 
     union all
@@ -47,7 +47,7 @@ records as (
     from {{ ref('crypto_quarantine') }}
     where
         loaded_at >= {{ test_window_start() }}
-        and loaded_at <= timestamp '{{ taken }}'
+        and loaded_at <= timestamp '{{ watermark }}'
         and exists (select 1 from bronze)
 
 )

@@ -1,6 +1,6 @@
--- Each hour of crypto_curated counts exactly the quotes of crypto_stage in that hour, and its highest and
--- lowest price are theirs. Where all rows are looked at, a run may be under way: then of the loads that crypto_curated
--- has, and if silver has none of these it was built anew, and nothing is judged.
+-- Each hour of crypto_curated counts exactly the quotes of crypto_stage in that hour, and has their highest and lowest
+-- price. When every row is checked, a run may be in progress: then only loads that crypto_curated has are checked. If
+-- silver has no such load, it was rebuilt, and nothing is checked.
 {{ config(meta={'owner': 'analytics'}) }}
 {%- set beside_a_run = var('test_window_days') is none %}
 {%- set oldest = oldest_in_test_window('last_updated', [ref('crypto_stage')]) %}

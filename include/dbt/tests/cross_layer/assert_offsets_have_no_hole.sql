@@ -1,12 +1,12 @@
 -- Every offset of a partition is accounted for exactly once, as a bronze row or as a dead letter.
--- A hole means a lost record, an overlap a record landed twice.
--- Judged up to bronze's loads before the last: dead letters are read after the records, so they may be further, and a
--- batch's letters land after its records, so those of the last load may not have been there yet.
+-- A hole is a lost record, an overlap is a record that landed twice.
+-- The last load of bronze is not checked. Dead letters are read after the records, so they may be ahead; and the dead
+-- letters of a batch land after its records, so those of the last load may have been missing when it was read.
 {{ config(meta={'owner': 'ingestion'}) }}
 
 {#-
-    Within a partition Kafka's time only grows, so no row that counts is older than the window's oldest, but for the last
-    record before it, where a hole may begin. That is looked for as far back as Kafka keeps records.
+    Within a partition Kafka's time only grows. So every relevant row is at least as new as the oldest row of the
+    window, except the last record before it, where a hole may begin. It is searched as far back as Kafka keeps records.
 #}
 {%- set oldest = oldest_in_test_window('kafka_timestamp', [ref('crypto_raw'), ref('crypto_dead_letter')]) %}
 {%- set read_from = oldest ~ " - interval '" ~ var('landing_sweep_days') ~ "' day" %}
@@ -65,7 +65,7 @@ window_starts as (
 
 ),
 
--- A record and not a dead letter, since a gap has the time at which it was found: records behind it may be older.
+-- The start is a record, not a dead letter: a gap has the time of its discovery, so later records may be older.
 starts as (
 
     select

@@ -1,6 +1,6 @@
 {#
-    Ids that occur more than once in a window: `columns` make the id; with `time_column` and `window_hours`
-    only rows of the last so many hours (before the newest) are compared.
+    Ids that occur more than once. `columns` make the id. With `time_column` and `window_hours`, only the rows of that
+    number of hours before the newest are compared.
 #}
 {% test no_duplicate_ids(model, columns, time_column=none, window_hours=none) %}
 

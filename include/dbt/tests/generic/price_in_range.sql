@@ -1,16 +1,29 @@
 {#
-    A price outside [min_price, max_price], in US dollars, or text that is no number.
-    Null passes: that is not_null's business.
+    A price that is not between `min_price` and `max_price` (US dollars), or text that is not a number. Without these
+    arguments, the bounds are those of the row's coin in the seed `assets`. Null passes: not_null reports it.
 #}
-{% test price_in_range(model, column_name, min_price, max_price) %}
+{% test price_in_range(model, column_name, min_price='assets.min_price', max_price='assets.max_price') %}
+
+with
+
+prices as (
+
+    select * from {{ model }}
+
+)
 
 select
-    *,
-    '{{ column_name }} ' || cast({{ column_name }} as varchar)
-    || ' is not between {{ min_price }} and {{ max_price }}' as problem
-from {{ model }}
+    prices.*,
+    '{{ column_name }} ' || cast(prices.{{ column_name }} as varchar) || ' is not between '
+    || cast({{ min_price }} as varchar) || ' and ' || cast({{ max_price }} as varchar) as problem
+from prices
+{%- if min_price == 'assets.min_price' %}
+inner join {{ ref('assets') }} as assets on prices.id = assets.id
+{%- endif %}
 where
-    {{ column_name }} is not null
-    and coalesce(try_cast({{ column_name }} as double) not between {{ min_price }} and {{ max_price }}, true)
+    prices.{{ column_name }} is not null
+    and coalesce(
+        try_cast(prices.{{ column_name }} as double) not between {{ min_price }} and {{ max_price }}, true
+    )
 
 {% endtest %}

@@ -1,7 +1,7 @@
 {#
-    The newest value of a timestamp column is older than `days` (or `hours`), or there is none at all. What is a month
-    older still counts as none, so that cost stays flat: the window of load times, which does that for other tests,
-    would hide the newest value when nothing was loaded lately.
+    The newest value of a timestamp column is older than `days` plus `hours`, or there is no value. Values that are a
+    further month older are ignored, so that the cost stays constant. Other tests use the window of load times for this,
+    but it would hide the newest value when nothing was loaded lately.
 #}
 {% test recency_check(model, column_name, days=none, hours=none) %}
 
@@ -9,7 +9,7 @@
     {{ exceptions.raise_compiler_error("recency_check on " ~ column_name ~ ": give days or hours") }}
 {%- endif -%}
 {%- set age = modules.datetime.timedelta(days=days or 0, hours=hours or 0) %}
-{%- set looked_at = age + modules.datetime.timedelta(days=30) %}
+{%- set searched = age + modules.datetime.timedelta(days=30) %}
 
 with
 
@@ -19,7 +19,7 @@ newest as (
         max({{ column_name }}) as newest_value,
         count(*) as row_count
     from {{ model }}
-    where {{ column_name }} >= {{ timestamp_literal(run_started_at - looked_at) }}
+    where {{ column_name }} >= {{ timestamp_literal(run_started_at - searched) }}
 
 )
 
@@ -27,7 +27,7 @@ select
     newest_value,
     row_count,
     case
-        when row_count = 0 then 'no rows of the last {{ looked_at.days }} days'
+        when row_count = 0 then 'no rows of the last {{ searched.days }} days'
         else 'the newest {{ column_name }} is older than {{ age }}'
     end as problem
 from newest

@@ -1,7 +1,7 @@
--- An hour in which a symbol has much fewer quotes (variable low_volume_share) than the median of the same hour of the
--- days before it, or none; needs three such days. Hours in which no symbol has a quote do not count: then nothing ran,
--- which the monitor tells. Nor do hours before a symbol's first, and the newest, which is not over yet. From its own
--- newest hour on a symbol has three hours: its partition may be catching up behind the others.
+-- An hour in which a symbol has much fewer quotes (variable low_volume_share) than the median of the same hour of
+-- earlier days, or no quote. The test needs three such days. It ignores hours in which no symbol has a quote: then
+-- nothing ran, and the monitor alerts. It also ignores the hours before a symbol's first quote, and the newest hour,
+-- which is not complete. After its own newest hour a symbol has three hours, because its partition may be behind.
 {{ config(severity='warn') }}
 {%- set oldest = oldest_in_test_window('hour_start', [ref('crypto_curated')]) %}
 

@@ -1,5 +1,5 @@
--- A price that moves, from one quote to the next, by more than so many standard deviations of all moves
--- (variable price_jump_deviations) is more often an error than news. Says nothing below a hundred moves.
+-- A price that moves from one quote to the next by more than price_jump_deviations (a variable) standard deviations of
+-- all moves: more often an error than news. A symbol with less than a hundred moves is not checked.
 {{ config(severity='warn') }}
 
 with
