@@ -1,4 +1,4 @@
-"""The failure callback of other DAGs' tasks, and the channels, against real SMTP, S3, SNS and HTTP."""
+"""The failure callback of tasks, and the channels, against real SMTP, S3, SNS and HTTP."""
 
 from __future__ import annotations
 

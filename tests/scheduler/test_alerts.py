@@ -143,7 +143,7 @@ def test_nothing_flows(watched: WatchedStack) -> None:
     _, states = watched.stack.wait_for_run(MONITOR, first, 300)
     assert red(states) >= {"check_low_throughput", "notify"}
     assert skipped(states) >= {"check_stale_gold", "check_dbt_tests"}
-    tells(watched, {"low_throughput": "3 periods on end"})
+    tells(watched, {"low_throughput": "for 3 periods"})
     assert watched.one("start", "low_throughput").facts["Alarms when"] == ["< 3 in 5 min, catalogue"]
 
 
