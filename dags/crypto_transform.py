@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import (  # type: ignore[attr-defined]  # its stub (3.3.2) lacks what belongs to deadlines
+from airflow.sdk import (  # type: ignore[attr-defined]  # the stub of 3.3.2 lacks Deadline* and SyncCallback
     DAG,
     Asset,
     DeadlineAlert,

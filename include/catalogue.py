@@ -184,6 +184,10 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         publish_seconds=60,
     ),
 )
+(
+    MESSAGES_CONSUMED, BATCHES_UPLOADED, UPLOAD_ERRORS, THROUGHPUT, UPLOAD_DURATION, BATCH_SIZE, MESSAGES_REJECTED,
+) = CONSUMER_METRICS  # fmt: skip
+"""The same, for their publisher."""
 
 MONITOR_METRICS: tuple[Metric, ...] = (
     Metric(

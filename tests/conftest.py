@@ -1,4 +1,4 @@
-"""Fixtures for every test. Servers are real, started once a session, on free loopback ports."""
+"""Fixtures for every test. Servers are real; each starts once a session, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).parents[1] / "p
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
-# The same examples in each run, at any speed of the machine: a run says something about the code, and nothing about
-# luck. HYPOTHESIS_PROFILE=search looks for new ones.
+# Each run uses the same examples at any speed of the machine, so that a failure comes from the code.
+# HYPOTHESIS_PROFILE=search looks for new examples.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
@@ -40,12 +40,33 @@ for _name in [name for name in os.environ if name.startswith("AWS_") and name !=
     del os.environ[_name]
 os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
-# The emulator refuses nobody; this refuses our programs what their IAM policies do not allow.
+# The emulator allows every call; this refuses calls that a program's IAM policy does not allow.
 policy_guard.install()
 
 
+UNIT = Path(__file__).parent / "unit"
+MOST_WORKERS = 4
+"""More workers save little: their start costs seconds, too."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker a processor for the unit suite or a folder of it. The other suites share servers: one process each."""
+    folders = [Path(argument).resolve() for argument in config.args]
+    if all(folder.is_dir() and folder.is_relative_to(UNIT) for folder in folders):
+        return min(MOST_WORKERS, os.cpu_count() or 1)
+    return 0
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need the same server go to the same worker, so that it is started once."""
+    for item in items:
+        for server in {"kafka_server", "aws_endpoint"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(server))
+
+
 def pytest_sessionstart() -> None:
-    """With REAL_KAFKA=required, as in CI, no test may be skipped because there is only the built-in broker."""
+    """With REAL_KAFKA=required, as in CI, end the run when only the built-in broker can start: tests would skip."""
     if os.environ.get("REAL_KAFKA") != "required":
         return
     kind, reason = broker.available_kind()
@@ -55,7 +76,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.KafkaServer]:
-    """A running broker: Apache Kafka, or librdkafka's built-in one where there is no Java."""
+    """A running broker: Apache Kafka, or librdkafka's built-in broker on a machine without Java."""
     with servers.kafka_server(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""The laptop stack as a test uses it: its ports, its Airflow, and waiting for what must happen."""
+"""The laptop stack for tests: its ports, its Airflow, and a wait for a condition."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.servers import free_port
 
 
 def eventually(
-    condition: Callable[[], bool], seconds: float, pause: float = 0.5, instead: Callable[[], object] = lambda: ""
+    condition: Callable[[], bool], seconds: float, pause: float = 0.5, state: Callable[[], object] = lambda: ""
 ) -> None:
-    """Return when `condition` holds; a failed test after `seconds`, which tells what there is `instead`."""
+    """Return when `condition` holds; after `seconds` fail the test and show `state`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s: {instead()}"
+        assert time.monotonic() < deadline, f"did not happen within {seconds:.0f} s: {state()}"
         time.sleep(pause)
 
 
 def local_settings(state: Path) -> LocalSettings:
-    """A stack of its own: free ports, and a transform that runs only when it is triggered."""
+    """Settings with free ports and a transform that only runs when it is triggered."""
     return LocalSettings(
         state=state,
         kafka_port=free_port(),
@@ -35,13 +35,13 @@ def local_settings(state: Path) -> LocalSettings:
         aws_port=free_port(),
         smtp_port=free_port(),
         airflow_port=free_port(),
-        transform_schedule="0 0 29 2 *",  # not once since the DAG's start in 2026, so unpausing begins no run
+        transform_schedule="0 0 29 2 *",  # the DAG starts in 2026, so before 2028 unpausing begins no run
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running stack and ways to look into it."""
+    """A running stack, its API and its environment."""
 
     demo: Demo
     api: AirflowApi
@@ -52,14 +52,14 @@ class Stack:
         eventually(
             lambda: self.api.run(dag_id, run_id).state in {"success", "failed"},
             seconds,
-            instead=lambda: self.api.task_states(dag_id, run_id),
+            state=lambda: self.api.task_states(dag_id, run_id),
         )
         return self.api.run(dag_id, run_id).state, self.api.task_states(dag_id, run_id)
 
     def warehouse(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Look into the warehouse, which no run is using, or change it, which only a test would do.
+        """Rows of a statement on the warehouse file, which no run is using; a test may change it too.
 
-        A task's process holds the file's lock for a moment after Airflow has been told of the task's end.
+        A task's process holds the file's lock for a moment after Airflow has recorded the end of the task.
         """
         deadline = time.monotonic() + 30
         while True:

@@ -1,11 +1,11 @@
-"""What an emulator does not do: refuse AWS calls that the template's policies do not allow.
+"""Refuses AWS calls that the template's policies do not allow, as AWS would. The emulator allows every call.
 
-`install()` looks at every call of boto3 and obstore that this process makes, finds out which program makes it (by
-the calling module) and which IAM action and S3 object it needs, and raises `RefusedByPolicy` when that program's
-policy in the template has no statement for it. Calls of the tests themselves pass. Names that a deployment chooses
-(bucket, database, topic) match anything; prefixes are the template's defaults. Conditions are not looked at.
+`install()` wraps every call of boto3 and obstore in this process. The calling module says which program makes the
+call; the call says which IAM action and S3 object it needs. The wrapper raises `RefusedByPolicy` when no statement of
+that program's policy allows it. Calls of the tests themselves pass. Names that a deployment chooses (bucket, database,
+topic) match anything, and prefixes are the template's defaults. Conditions of a statement are ignored.
 
-Hidden calls are seen as well, such as those which Airflow's hooks make by themselves.
+The guard also sees calls that a library makes on its own, for example Airflow's hooks.
 """
 
 from __future__ import annotations
@@ -28,31 +28,35 @@ from tests.aws.api_calls import IAM_NAMES, OBSTORE
 
 _HERE = re.escape(str(PROJECT_ROOT))
 CALLERS = {
-    "AirflowPolicy": re.compile(rf"{_HERE}/(include/(watch|transform)|dags|plugins)/|/dbt/adapters/athena/"),
+    "AirflowPolicy": re.compile(
+        rf"{_HERE}/(include/(monitoring|on_airflow|state|transform)|dags|plugins)/|/dbt/adapters/athena/"
+    ),
     "ConsumerPolicy": re.compile(rf"{_HERE}/include/(ingest|landing)/"),
 }
-"""Policy -> modules of the program that has it. The first that matches a frame of the stack: the replay of dead
-letters is the ingest side's code, and Airflow's when a DAG calls it."""
+"""Policy -> modules of the program that has it. The first policy with a frame on the stack counts: the replay of dead
+letters is code of the ingest side, but it is Airflow's call when a DAG runs it."""
 
-NOT_OURS = re.compile(rf"{_HERE}/(tests|include/(local|aws))/")
-"""Who makes clients for itself: a test that calls a function of ours with its own client is such a caller too."""
+UNGUARDED = re.compile(rf"{_HERE}/(tests|include/(local|aws))/")
+"""Modules with clients of their own. They include a test that passes its own client to a function of the project."""
 
 ALLOWED_TO_ALL = {"sts:GetCallerIdentity"}
-"""IAM refuses this to nobody."""
+"""IAM allows this to every caller."""
 
 seen: dict[str, set[str]] = {policy: set() for policy in CALLERS}
 """Actions that each program has used in this process."""
 
 
-class RefusedByPolicy(AssertionError):  # noqa: N818 - what IAM says is not an error of the program's
+class RefusedByPolicy(AssertionError):  # noqa: N818 - IAM's answer, not an error of the program
     """AWS would have answered AccessDenied."""
 
 
 @cache
 def statements(policy: str) -> list[tuple[set[str], list[str]]]:
-    """(actions, resource patterns) of each statement; "*" where the resource is no S3 address."""
+    """(actions, resource patterns) of each statement; "*" where the resource is not an S3 address."""
     template = parse(TEMPLATE.read_text())
-    fixed = {name: str(one["Default"]) for name, one in template["Parameters"].items() if name.endswith("Prefix")}
+    fixed = {
+        name: str(parameter["Default"]) for name, parameter in template["Parameters"].items() if name.endswith("Prefix")
+    }
 
     def pattern(resource: Any) -> str:
         if not isinstance(resource, dict) or ":s3:::" not in str(resource.get("Fn::Sub", "")):
@@ -65,8 +69,8 @@ def statements(policy: str) -> list[tuple[set[str], list[str]]]:
 
     document = template["Resources"][policy]["Properties"]["PolicyDocument"]
     return [
-        (set(listed(one["Action"])), [pattern(resource) for resource in listed(one["Resource"])])
-        for one in document["Statement"]
+        (set(listed(statement["Action"])), [pattern(resource) for resource in listed(statement["Resource"])])
+        for statement in document["Statement"]
     ]
 
 
@@ -79,20 +83,20 @@ def allowed(policy: str, action: str, resource: str) -> bool:
 
 
 def caller() -> str | None:
-    """The policy under which the running call is made, None when it is a test's own."""
+    """The policy that applies to the running call; None when a test makes it."""
     frame: FrameType | None = sys._getframe(2)
-    found: set[str] = set()
+    policies: set[str] = set()
     while frame is not None:
         path = frame.f_code.co_filename
-        if not found and NOT_OURS.search(path) and not path.endswith("policy_guard.py"):
+        if not policies and UNGUARDED.search(path) and not path.endswith("policy_guard.py"):
             return None
-        found |= {policy for policy, modules in CALLERS.items() if modules.search(path)}
+        policies |= {policy for policy, modules in CALLERS.items() if modules.search(path)}
         frame = frame.f_back
-    return next((policy for policy in CALLERS if policy in found), None)
+    return next((policy for policy in CALLERS if policy in policies), None)
 
 
 def judge(policy: str, action: str, resource: str) -> None:
-    """Note the call.
+    """Record the call.
 
     Raises:
         RefusedByPolicy: the policy does not allow it.
@@ -111,7 +115,7 @@ def needed(service: str, operation: str, parameters: dict[str, Any]) -> Iterator
         yield action, "*"
         return
     bucket = parameters.get("Bucket", "")
-    keys = [one["Key"] for one in parameters.get("Delete", {}).get("Objects", [])] or [parameters.get("Key")]
+    keys = [entry["Key"] for entry in parameters.get("Delete", {}).get("Objects", [])] or [parameters.get("Key")]
     for key in keys:
         yield action, bucket if key is None else f"{bucket}/{key}"
     if "CopySource" in parameters:
@@ -145,7 +149,7 @@ def _guarded_function(name: str, original: Callable[..., Any]) -> Callable[..., 
 
 @cache
 def install() -> None:
-    """Guard this process, once."""
+    """Guard this process. Further calls do nothing."""
     client: Any = botocore.client.BaseClient
     client._make_api_call = _guarded_client(client._make_api_call)
     for name in OBSTORE:

@@ -20,12 +20,12 @@ from typing import IO
 from include.local import broker, emulator
 
 PORTS = range(20_000, 32_000)
-"""Below those that systems give to clients' connections: a server that is stopped finds its port free afterwards."""
+"""Below the ports that systems give to client connections, so that a restarted server finds its port free."""
 _reserved: dict[int, IO[bytes]] = {}
 
 
 def free_port() -> int:
-    """A free loopback TCP port that no other call gives away while this process runs, not in another suite either."""
+    """A free loopback TCP port. No other call returns it while this process runs, not even in another process."""
     folder = Path(tempfile.gettempdir()) / f"crypto-lakehouse-test-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     while True:
@@ -50,7 +50,7 @@ def free_port() -> int:
 def process(
     command: list[str], log: Path, environment: dict[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a process group of its own, ended (TERM, then KILL) with everything it started."""
+    """A child in its own process group. The whole group is ended with TERM, then KILL."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
@@ -73,8 +73,8 @@ def process(
 
 
 @contextmanager
-def told_by(log: Path, child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """When the server does not come up, the error carries the end of its log."""
+def log_on_failure(log: Path, child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Put the end of the server's log into the error when the server does not come up."""
     try:
         yield
     except (broker.BrokerError, emulator.EmulatorError) as error:
@@ -99,7 +99,7 @@ def kafka_server(state: Path) -> Iterator[KafkaServer]:
     command = [sys.executable, "-m", "include.local.broker", "--state", str(state)]
     command += ["--port", str(port), "--controller-port", str(controller_port)]
     with process(command, state / "broker.log") as child:
-        with told_by(state / "broker.log", child):
+        with log_on_failure(state / "broker.log", child):
             bootstrap = broker.built_in_address(state, 20) if kind == "built-in" else f"127.0.0.1:{port}"
             broker.wait_until_ready(bootstrap, seconds=60)
         yield KafkaServer(bootstrap, kind)
@@ -113,6 +113,6 @@ def aws_server(state: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "include.local.emulator", "--state", str(state), "--port", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
     with process(command, state / "emulator.log") as child:
-        with told_by(state / "emulator.log", child):
+        with log_on_failure(state / "emulator.log", child):
             emulator.wait_until_ready(endpoint, seconds=60)
         yield endpoint

@@ -1,8 +1,7 @@
-"""The consumer's metrics in CloudWatch [I6], from a thread of its own.
+"""Sends the consumer's metrics to CloudWatch, from its own thread.
 
-Values go out as distributions (distinct values and their counts), so percentiles work at
-any rate for a handful of requests an hour. CloudWatch being slow or away never slows
-ingestion: what could not be sent is counted into the next publication.
+Durations and sizes are sent as distributions (distinct values and their counts), so percentiles work at any rate and
+need few requests. A slow or absent CloudWatch never slows ingestion: unsent numbers go into the next publication.
 """
 
 from __future__ import annotations
@@ -14,56 +13,51 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.catalogue import ENVIRONMENT, METRICS
+from include import catalogue
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics, Window
 from include.settings import AwsSettings, MonitorSettings
 
 MAX_VALUES = 150
-"""PutMetricData's limit of distinct values a metric."""
+"""PutMetricData's limit of distinct values for each metric."""
 MAX_BACKLOG_SECONDS = 3600.0
-"""Older unpublished numbers are dropped: CloudWatch would file them under the wrong hour."""
+"""Older unpublished numbers are dropped: CloudWatch would store them under the wrong hour."""
 
 
 def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str, Any]]:
-    """PutMetricData's MetricData for one window."""
-    scalars = {
-        "MessagesConsumed": float(window.messages),
-        "MessagesRejected": float(window.rejected),
-        "BatchesUploaded": float(window.batches),
-        "UploadErrors": float(window.errors),
-        "Throughput": window.messages / max(window.seconds, 0.001),
+    """PutMetricData's MetricData for one window. A distribution without values is left out."""
+    values: dict[catalogue.Metric, dict[str, Any]] = {
+        catalogue.MESSAGES_CONSUMED: {"Value": float(window.messages)},
+        catalogue.MESSAGES_REJECTED: {"Value": float(window.rejected)},
+        catalogue.BATCHES_UPLOADED: {"Value": float(window.batches)},
+        catalogue.UPLOAD_ERRORS: {"Value": float(window.errors)},
+        catalogue.THROUGHPUT: {"Value": window.messages / max(window.seconds, 0.001)},
+        catalogue.UPLOAD_DURATION: _distribution(window.durations),
+        catalogue.BATCH_SIZE: _distribution(window.sizes),
     }
-    data: list[dict[str, Any]] = [_datum(name, environment, at) | {"Value": value} for name, value in scalars.items()]
-    for name, tally in (("UploadDuration", window.durations), ("BatchSize", window.sizes)):
-        if tally:
-            few = _thin_out(tally)
-            data.append(
-                _datum(name, environment, at)
-                | {"Values": list(few), "Counts": [float(count) for count in few.values()]}
-            )
-    return data
+    dimensions = [{"Name": catalogue.ENVIRONMENT, "Value": environment}]
+    return [
+        {"MetricName": metric.name, "Unit": metric.unit, "Timestamp": at, "Dimensions": dimensions} | value
+        for metric, value in values.items()
+        if value
+    ]
 
 
-def _datum(name: str, environment: str, at: datetime) -> dict[str, Any]:
+def _distribution(tally: Tally[float]) -> dict[str, list[float]]:
+    """At most MAX_VALUES distinct values and their counts: neighbours are counted under the larger of them."""
+    if not tally:
+        return {}
+    counts = sorted(tally.items())
+    step = -(-len(counts) // MAX_VALUES)
+    groups = [counts[index : index + step] for index in range(0, len(counts), step)]
     return {
-        "MetricName": name,
-        "Unit": METRICS[name].unit,
-        "Timestamp": at,
-        "Dimensions": [{"Name": ENVIRONMENT, "Value": environment}],
+        "Values": [group[-1][0] for group in groups],
+        "Counts": [float(sum(count for _, count in group)) for group in groups],
     }
-
-
-def _thin_out(tally: Tally[float]) -> dict[float, int]:
-    """At most MAX_VALUES distinct values: neighbours are counted under the larger of them."""
-    values = sorted(tally.items())
-    step = -(-len(values) // MAX_VALUES)
-    groups = [values[at : at + step] for at in range(0, len(values), step)]
-    return {group[-1][0]: sum(count for _, count in group) for group in groups}
 
 
 class Publisher:
-    """Publishes every `seconds` until stopped, and once more then."""
+    """Publishes every `seconds` until it is stopped, and then once more."""
 
     def __init__(self, metrics: ConsumerMetrics, aws: AwsSettings, monitor: MonitorSettings, seconds: float) -> None:
         self._metrics = metrics
@@ -79,12 +73,12 @@ class Publisher:
         self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Publish what is left, if that takes less than `seconds`."""
+        """Publish the rest; wait at most `seconds` for that."""
         self._stop.set()
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        import boto3  # slow to import, and only needed here
+        import boto3  # its import is slow, and nothing else in the consumer needs it
         from botocore.config import Config
 
         client = boto3.client(

@@ -1,93 +1,90 @@
-"""What an operator does at a terminal: replay, adopt, resize cells. It is shown first, and done with --yes."""
+"""An operator's commands: replay, adopt, resize-cells. Each shows what it would do, and does it with --yes."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
+from contextlib import closing
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from include.ingest import dead_letters, logs
+from include.ingest import logs
+from include.ingest.adoption import Plan
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED
-from include.ingest.operate import Operator, Plan, require_size
+from include.ingest.operate import Operator, require_size
+from include.ingest.replay.choice import Filter, read_dead_letters, summary
+from include.ingest.replay.kafka_log import KafkaTopic
+from include.ingest.replay.replay import Replay, Report
 from include.ingest.store import open_store
 from include.settings import Settings
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:
-    """List chosen dead letters; with --yes put them back on the topic, each once."""
+    """List chosen dead letters; with --yes send their messages to the topic again, each once."""
     console = Console(stderr=True)
     store = open_store(settings.storage, settings.aws)
-    choice = dead_letters.Choice(options.since, options.until, options.error_class, options.partition, options.offset)
-    replayer = dead_letters.Replay(
-        dead_letters.KafkaLog(settings.kafka), settings.storage, store, "python -m include.ingest replay"
-    )
-    report = dead_letters.Report()
-    pending = replayer.pending(dead_letters.letters(store, settings.storage, choice, report.unreadable))
-    chosen = list(itertools.islice(pending, options.limit or None))
-    shown = Table("dead letter", "time", "class", "error | payload", title=f"{len(chosen)} dead letters not replayed")
-    for row in dead_letters.table(chosen[: options.preview]):
-        shown.add_row(*row)
-    console.print(shown)
+    choice = Filter(options.since, options.until, options.error_class, options.partition, options.offset)
+    replayer = Replay(KafkaTopic(settings.kafka), settings.storage, store, "python -m include.ingest replay")
+    report = Report()
+    pending = replayer.pending(read_dead_letters(store, settings.storage, choice, report.unreadable))
+    dead_letters = list(itertools.islice(pending, options.limit or None))
+    title = f"{len(dead_letters)} dead letters not replayed"
+    table = Table("dead letter", "time", "class", "error | payload", title=title)
+    for dead_letter in dead_letters[: options.preview]:
+        table.add_row(*summary(dead_letter))
+    console.print(table)
     if options.yes:
-        for letter in track(chosen, "replaying", console=console):
-            replayer.send_into(letter, report)
+        for dead_letter in track(dead_letters, "replaying", console=console):
+            replayer.send_into(dead_letter, report)
         console.print(str(report))
     else:
-        console.print("nothing sent; add --yes to put them back on the topic")
-    for what, text in report.left():
-        logs.logger("ingest").error(what, letter=text)
-    return EXIT_UNLANDED if report.left() else EXIT_CLEAN
+        console.print("nothing sent; add --yes to send them to the topic again")
+    for kind, text in report.problems():
+        logs.logger("ingest").error(kind, letter=text)
+    return EXIT_UNLANDED if report.problems() else EXIT_CLEAN
 
 
 def adopt(settings: Settings, options: argparse.Namespace) -> int:
-    """Show where each partition would go on; with --yes commit it with our mark."""
+    """Reset offsets: show where each partition would go on; with --yes commit that."""
     console = Console(stderr=True)
-    operator = Operator(settings, open_store(settings.storage, settings.aws))
-    try:
+    with closing(Operator(settings, open_store(settings.storage, settings.aws))) as operator:
         plans = [operator.plan(number, options.offset) for number in options.partition or operator.partitions()]
         console.print(_plan_table(plans))
-        if not options.yes:
+        if options.yes:
+            for plan in plans:
+                operator.carry_out(plan)
+            console.print(f"{len(plans)} partitions adopted")
+        else:
             console.print("nothing changed; add --yes to commit this. End every consumer process first.")
-            return 0
-        for plan in plans:
-            operator.carry_out(plan)
-        console.print(f"{len(plans)} partitions adopted")
-    finally:
-        operator.close()
-    return 0
+    return EXIT_CLEAN
 
 
 def _plan_table(plans: list[Plan]) -> Table:
-    shown = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "given up (gap rows)")
+    table = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "skipped (gap rows)")
     for plan in plans:
-        shown.add_row(
+        table.add_row(
             str(plan.partition),
             str(plan.committed) if plan.committed >= 0 else "none",
             "yes" if plan.committed_is_ours else "no",
             f"{plan.log_start} to {plan.log_end}",
             "nothing" if plan.landed_to is None else str(plan.landed_to),
             str(plan.target),
-            ", ".join(f"{first} to {last}" for first, last in plan.given_up) or "nothing",
+            ", ".join(f"{first} to {last}" for first, last in plan.skipped) or "nothing",
         )
-    return shown
+    return table
 
 
 def resize_cells(settings: Settings, options: argparse.Namespace) -> int:
     """Change the cell size above the present end of the log."""
     console = Console(stderr=True)
-    operator = Operator(settings, open_store(settings.storage, settings.aws))
-    try:
-        require_size(options.size, operator.contract.cell_size)
-        console.print(
-            f"cell size {operator.contract.cell_size} becomes {options.size} above the present end of the log"
-        )
-        if not options.yes:
+    with closing(Operator(settings, open_store(settings.storage, settings.aws))) as operator:
+        present = operator.contract.cell_size
+        require_size(options.size, present)
+        console.print(f"cell size {present} becomes {options.size} above the present end of the log")
+        if options.yes:
+            operator.resize(options.size)
+        else:
             console.print("nothing changed; add --yes to do it. End every consumer process first.")
-            return 0
-        operator.resize(options.size)
-    finally:
-        operator.close()
-    return 0
+    return EXIT_CLEAN

@@ -25,13 +25,13 @@ from obstore.store import S3Store
 
 from include.ingest import quote, runs, topic
 from include.ingest.commits import ANSWER_SECONDS, commit_now, read_commits
-from include.ingest.dead_letters import batch_rows
-from include.ingest.health import Health, Waiting
+from include.ingest.health import Pending, ProcessHealth
 from include.ingest.listing import Listing
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Gap, Lane, Limits, ProtocolError, Step, rows_to_land
 from include.ingest.pressure import Act, Pressure
+from include.ingest.rejects import batch_rows
 from include.ingest.runs import Run
 from include.ingest.sink import Done, Place, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, commit_mark, start_from_commit, start_without_commit
@@ -162,11 +162,11 @@ class Consumer:
         self._last_commit = 0.0
         self._last_progress = monotonic()
         self._progress_count = 0
-        self._unassigned = Waiting()
+        self._unassigned = Pending()
         self._unassigned.begin("no assignment from the group yet", grace=0.0)
-        self._unsettled = Waiting()
-        self._uncommitted = Waiting()
-        self._kafka_away = Waiting()
+        self._unsettled = Pending()
+        self._uncommitted = Pending()
+        self._kafka_away = Pending()
         self._last_connection_error = ""
         self._rejects: Counter[str] = Counter()
         self._session_seconds = float(self._config["session.timeout.ms"]) / 1000
@@ -797,7 +797,7 @@ class Consumer:
         else:
             self._kafka_away.begin(f"Kafka does not answer ({state}): {self._last_connection_error}")
 
-    def health(self) -> Health:
+    def health(self) -> ProcessHealth:
         """State for /healthz; called from the health server's threads."""
         problems = list(self._stopped.values())
         for waiting in (self._unassigned, self._kafka_away, self._unsettled, self._uncommitted):
@@ -815,7 +815,7 @@ class Consumer:
             "partitions_waiting": sorted(self._unplaced),
             "partitions_stopped": sorted(self._stopped),
         }
-        return Health(live, live and not problems, problems, details)
+        return ProcessHealth(live, live and not problems, problems, details)
 
 
 def error_class(row: Any) -> str:

@@ -1,8 +1,8 @@
 """/healthz and /metrics on loopback.
 
-`/healthz/live` answers 200 as long as the process is of use (restart it otherwise);
-`/healthz` (ready) answers 503 while it sees a reason why it makes no progress: no
-assignment, Kafka or S3 away, a partition stopped. The body says why.
+`/healthz/live` answers 503 when the process hangs or cannot go on: restart it then. `/healthz` (ready) answers 503
+while the process sees a reason why it makes no progress: no assignment, Kafka or S3 away, a partition stopped. The body
+names the reasons.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 GRACE_SECONDS = 10.0
-"""How long a wait may last before it is a problem: each rebalance and each moving leader makes some."""
+"""How long a wait may last before it is a problem. Rebalances and moving leaders cause short waits."""
 
 
-class Waiting:
-    """Something that is waited for. One thread begins and ends it, any may ask."""
+class Pending:
+    """A wait for something. One thread begins and ends it; any thread may read its problems."""
 
     def __init__(self) -> None:
         self._state: tuple[float, float, str] | None = None
 
     def begin(self, why: str, grace: float = GRACE_SECONDS) -> None:
-        """It is waited for, from the first of these calls on; a problem after `grace` seconds."""
+        """The wait begins, unless it has begun already. It is a problem after `grace` seconds."""
         self._state = (monotonic() + grace if self._state is None else self._state[0], grace, why)
 
     def end(self) -> None:
-        """It has come."""
+        """The wait is over."""
         self._state = None
 
     def problems(self) -> list[str]:
-        """Why and since when it is waited for, if that is too long."""
+        """Reason and length of the wait, if it is too long."""
         state = self._state
         if state is None:
             return []
@@ -46,8 +46,8 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """State of a process. `problems` are why it is not ready, in words."""
+class ProcessHealth:
+    """State of a process. `problems` are the reasons why it is not ready, in words."""
 
     live: bool
     ready: bool
@@ -56,9 +56,9 @@ class Health:
 
 
 class HealthServer:
-    """Serves until closed; `state` is called at every request, from another thread."""
+    """Serves until it is closed. `state` is called at each request, from another thread."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, state: Callable[[], Health]) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, state: Callable[[], ProcessHealth]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
@@ -66,9 +66,9 @@ class HealthServer:
                     self._send(200, CONTENT_TYPE_LATEST, generate_latest(registry))
                 elif path in ("/healthz", "/healthz/live"):
                     health = state()
-                    fine = health.live if path == "/healthz/live" else health.ready
+                    passes = health.live if path == "/healthz/live" else health.ready
                     body = {"live": health.live, "ready": health.ready, "problems": health.problems, **health.details}
-                    self._send(200 if fine else 503, "application/json", json.dumps(body).encode())
+                    self._send(200 if passes else 503, "application/json", json.dumps(body).encode())
                 else:
                     self._send(404, "text/plain", b"/healthz, /healthz/live or /metrics\n")
 
@@ -80,7 +80,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Probes are not worth a log line."""
+                """Nothing: a probe needs no log line."""
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True

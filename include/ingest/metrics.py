@@ -1,4 +1,4 @@
-"""Numbers of the consumer and the producer: kept once, read by /metrics, CloudWatch and the logs."""
+"""Numbers of consumer and producer. They are kept once; /metrics, CloudWatch and the logs read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from math import inf
 from time import monotonic
@@ -16,14 +17,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-NAMESPACE = "lakehouse_consumer"
+CONSUMER, PRODUCER = "lakehouse_consumer", "lakehouse_producer"
+"""First part of each metric's name."""
 UPLOAD_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 SIZE_BUCKETS = (1, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000)
 
 
 @dataclass(slots=True)
 class Window:
-    """What happened since the last publication to CloudWatch."""
+    """Numbers of a time: since the last publication to CloudWatch, or since the start."""
 
     started: float
     messages: int = 0
@@ -40,7 +42,7 @@ class Window:
 
 
 class Distribution:
-    """How many values lie up to each of some bounds, and above them all, and the values' sum."""
+    """Counts the values up to each of some bounds and above the last; also keeps their sum."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = (*bounds, inf)
@@ -53,7 +55,7 @@ class Distribution:
         self._sum += value
 
     def family(self, name: str, text: str) -> HistogramMetricFamily:
-        """As Prometheus wants it: each bound counts what lies below it too."""
+        """As a Prometheus histogram: the count of a bound includes those of all smaller bounds."""
         buckets = list(zip(map(floatToGoString, self._bounds), accumulate(self._counts), strict=True))
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
 
@@ -61,8 +63,8 @@ class Distribution:
 class ConsumerMetrics(Collector):
     """Counters of one consumer process. Any thread may call.
 
-    What changes with every batch is kept in plain numbers, which a scrape reads: prometheus_client's own counters and
-    histograms cost a small batch a fifth of all that Python does for it.
+    Numbers that change with every batch are plain numbers, which a scrape reads. With prometheus_client's own counters
+    and histograms they would take a fifth of the Python time of a small batch.
     """
 
     def __init__(self) -> None:
@@ -71,22 +73,22 @@ class ConsumerMetrics(Collector):
         self._lock = threading.Lock()
         self._durations, self._sizes = Distribution(UPLOAD_BUCKETS), Distribution(SIZE_BUCKETS)
         self._window = Window(monotonic())
-        self.started = monotonic()
-        self.total = Window(self.started)
-        names = {"registry": self.registry, "namespace": NAMESPACE}
-        self.rejected = Counter("messages_rejected", "Rejected messages, by class.", ["error_class"], **names)  # type: ignore[arg-type]
-        self.found = Counter("batches_found", "Ranges that another attempt had landed already.", **names)  # type: ignore[arg-type]
-        self.errors = Counter("upload_errors", "Requests to S3 that failed; each is repeated.", ["error"], **names)  # type: ignore[arg-type]
+        self.total = Window(monotonic())
         self.buffered_bytes = 0
         self.puts_in_flight = 0
-        self.partitions = Gauge("partitions_assigned", "Partitions assigned.", **names)  # type: ignore[arg-type]
-        self.stopped = Gauge("partitions_stopped", "Partitions that need an operator.", **names)  # type: ignore[arg-type]
-        self.paused = Gauge("paused", "1 while reading is paused because S3 does not keep up.", **names)  # type: ignore[arg-type]
-        self.publish_errors = Counter("cloudwatch_errors", "Failed publications to CloudWatch.", **names)  # type: ignore[arg-type]
+        counter = partial(Counter, namespace=CONSUMER, registry=self.registry)
+        self.rejected = counter("messages_rejected", "Rejected messages, by class.", ["error_class"])
+        self.found = counter("batches_found", "Ranges that another attempt had landed already.")
+        self.errors = counter("upload_errors", "Requests to S3 that failed; each is repeated.", ["error"])
+        self.publish_errors = counter("cloudwatch_errors", "Failed publications to CloudWatch.")
+        gauge = partial(Gauge, namespace=CONSUMER, registry=self.registry)
+        self.partitions = gauge("partitions_assigned", "Partitions assigned.")
+        self.stopped = gauge("partitions_stopped", "Partitions that need an operator.")
+        self.paused = gauge("paused", "1 while reading is paused because S3 does not keep up.")
 
     def collect(self) -> Iterator[Metric]:
-        """What a scrape reads of the plain numbers."""
-        prefix = f"{NAMESPACE}_"
+        """The plain numbers, for a scrape."""
+        prefix = f"{CONSUMER}_"
         with self._lock:
             messages, batches = self.total.messages, self.total.batches
             durations = self._durations.family(prefix + "upload_seconds", "First attempt of a PUT until S3 had it.")
@@ -100,7 +102,7 @@ class ConsumerMetrics(Collector):
         yield GaugeMetricFamily(prefix + "puts_in_flight", "PUTs under way.", self.puts_in_flight)
 
     def landed(self, records: int, rejected_classes: list[str]) -> None:
-        """A range is durable: `records` offsets, of which some were rejected."""
+        """A range of `records` offsets is durable; `rejected_classes` has an entry for each of its rejects."""
         for name in rejected_classes:
             self.rejected.labels(name).inc()
         with self._lock:
@@ -119,33 +121,33 @@ class ConsumerMetrics(Collector):
                 window.batches += 1
 
     def failed(self, error: str) -> None:
-        """A request to S3 failed and will be repeated."""
+        """A request to S3 failed; it will be repeated."""
         self.errors.labels(error).inc()
         with self._lock:
             for window in (self._window, self.total):
                 window.errors += 1
 
     def take_window(self) -> Window:
-        """Everything since the last call; counting starts anew."""
+        """The numbers since the last call."""
         with self._lock:
             window, self._window = self._window, Window(monotonic())
         return window
 
     def give_back(self, window: Window) -> None:
-        """Count a window again that could not be published."""
+        """Add a window that could not be published to the present one."""
         with self._lock:
-            mine = self._window
-            mine.started = window.started
-            mine.messages += window.messages
-            mine.rejected += window.rejected
-            mine.batches += window.batches
-            mine.errors += window.errors
-            mine.durations.update(window.durations)
-            mine.sizes.update(window.sizes)
+            present = self._window
+            present.started = window.started
+            present.messages += window.messages
+            present.rejected += window.rejected
+            present.batches += window.batches
+            present.errors += window.errors
+            present.durations.update(window.durations)
+            present.sizes.update(window.sizes)
 
 
 def _two_digits(seconds: float) -> float:
-    """Two significant digits, so that a minute of uploads has few distinct values."""
+    """Two significant digits, so that the uploads of a minute have few distinct values."""
     return float(f"{seconds:.1e}")
 
 
@@ -154,10 +156,11 @@ class ProducerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        names = {"registry": self.registry, "namespace": "lakehouse_producer"}
-        self.sent = Counter("messages_sent", "Messages handed to Kafka.", **names)  # type: ignore[arg-type]
-        self.delivered = Counter("messages_delivered", "Messages that Kafka acknowledged.", **names)  # type: ignore[arg-type]
-        self.failed = Counter("messages_failed", "Messages that Kafka refused for good.", **names)  # type: ignore[arg-type]
-        self.unchanged = Counter("quotes_unchanged", "Quotes not sent again because nothing changed.", **names)  # type: ignore[arg-type]
-        self.source_errors = Counter("source_errors", "Failed polls of the source.", ["error"], **names)  # type: ignore[arg-type]
-        self.last_quote = Gauge("last_quote_timestamp_seconds", "Newest quote time sent.", **names)  # type: ignore[arg-type]
+        counter = partial(Counter, namespace=PRODUCER, registry=self.registry)
+        self.sent = counter("messages_sent", "Messages handed to Kafka.")
+        self.delivered = counter("messages_delivered", "Messages that Kafka acknowledged.")
+        self.failed = counter("messages_failed", "Messages that Kafka refused for good.")
+        self.unchanged = counter("quotes_unchanged", "Quotes not sent again because nothing changed.")
+        self.source_errors = counter("source_errors", "Failed polls of the source.", ["error"])
+        gauge = partial(Gauge, namespace=PRODUCER, registry=self.registry)
+        self.last_quote = gauge("last_quote_timestamp_seconds", "Newest quote time sent.")

@@ -15,7 +15,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
-from include.ingest.health import Health
+from include.ingest.health import ProcessHealth
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ProducerMetrics
 from include.ingest.quote import Quote, encode
@@ -306,12 +306,12 @@ class Producer:
         )
         return EXIT_CLEAN if not left and not self._counts["failed"] and self._fatal is None else EXIT_UNDELIVERED
 
-    def health(self) -> Health:
+    def health(self) -> ProcessHealth:
         """State for /healthz."""
         parts = (self._source_problem, self._kafka_problem, self._delivery_problem, self._fatal)
         problems = [text for text in parts if text]
         live = self._fatal is None and monotonic() - self._last_turn < STUCK_SECONDS
-        return Health(live, live and not problems, problems, dict(self._counts))
+        return ProcessHealth(live, live and not problems, problems, dict(self._counts))
 
 
 def _message(quote: Quote) -> Message:

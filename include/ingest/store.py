@@ -1,4 +1,4 @@
-"""The bucket as the consumer sees it: create-only PUTs, metadata, and the contract object."""
+"""The bucket: how it is opened, and the contract object in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.settings import AwsSettings, StorageSettings
 def open_store(storage: StorageSettings, aws: AwsSettings, timeout_seconds: float = 30.0) -> S3Store:
     """The bucket. Credentials come from the usual AWS chain (environment, web identity, container, instance).
 
-    The library does not repeat requests: the sink does, and counts them.
+    The library does not retry: the sink does, and counts its retries.
     """
     options: dict[str, Any] = {"region": aws.default_region}
     if aws.endpoint_url:
@@ -44,24 +44,24 @@ class StoredContract:
 
 
 def read_contract(store: S3Store, prefix: str) -> StoredContract | None:
-    """The contract of a prefix, None when there is none yet.
+    """The contract of a prefix; None before a consumer has created it.
 
     Raises:
         ContractError: the object is not readable.
         obstore.exceptions.BaseError: S3 does not answer.
     """
     try:
-        found = obstore.get(store, prefix + CONTRACT_NAME)
+        response = obstore.get(store, prefix + CONTRACT_NAME)
     except (NotFoundError, FileNotFoundError):
         return None
-    return StoredContract(Contract.from_json(bytes(found.bytes())), found.meta["e_tag"])
+    return StoredContract(Contract.from_json(bytes(response.bytes())), response.meta["e_tag"])
 
 
 def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
-    """The contract in force: the prefix's own, or `mine`, created now (rule 1).
+    """The contract in force: the prefix's, or `mine`, which is then created (rule 1).
 
     Raises:
-        ContractError: the prefix's contract differs from `mine`, or this S3 overwrites where it must not (rule 6).
+        ContractError: the prefix's contract differs from `mine`, or this S3 overwrites objects (rule 6).
         obstore.exceptions.BaseError: S3 does not answer.
     """
     key = prefix + CONTRACT_NAME
@@ -71,22 +71,22 @@ def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
             obstore.put(store, key, mine.to_json(), mode="create", use_multipart=False)
         stored = read_contract(store, prefix)
         if stored is None:
-            raise GenericError(f"{key} was created and cannot be read")
+            raise GenericError(f"{key} was created but cannot be read")
     stored.contract.check(mine)
-    try:  # it exists, so this must be refused
+    try:  # the object exists, so S3 must refuse this
         obstore.put(store, key, stored.contract.to_json(), mode="create", use_multipart=False)
     except AlreadyExistsError:
         return stored.contract
     raise ContractError(
         "S3 overwrote an object that it was asked to create only if absent (If-None-Match: *), so a late write could "
-        "land records twice: use an S3 that knows conditional writes (AWS S3, versitygw from 1.8.0)"
+        "land records twice: use an S3 with conditional writes (AWS S3, versitygw from 1.8.0)"
     )
 
 
 def replace_contract(store: S3Store, prefix: str, old: StoredContract, new: Contract) -> None:
-    """Replace the contract if nobody else has meanwhile.
+    """Replace the contract, unless another program has replaced it meanwhile.
 
     Raises:
-        obstore.exceptions.PreconditionError: somebody has.
+        obstore.exceptions.PreconditionError: another program has.
     """
     obstore.put(store, prefix + CONTRACT_NAME, new.to_json(), mode={"e_tag": old.e_tag}, use_multipart=False)

@@ -1,4 +1,4 @@
-"""The topic: what it must be for exactly-once landing, read from Kafka; and how to create it."""
+"""The topic: its facts as Kafka describes them, what exactly-once landing needs of it, and its creation."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ TOPIC_CONFIG = {
     "cleanup.policy": "delete",
     "unclean.leader.election.enable": "false",
 }
-"""What the landing contract asks of the topic (docs/exactly-once.md)."""
+"""The configuration that the landing contract needs (docs/exactly-once.md)."""
 SEGMENT_MS = 86_400_000
-"""A day, of a topic we create. Kafka deletes whole segments, so a record lives for retention plus this long, and the
-warehouse looks that far back for landed files (`landing_sweep_days` in include/dbt/dbt_project.yml)."""
+"""A day, for a topic that we create. Kafka deletes whole segments, so a record lives for its retention plus this time.
+The warehouse looks that far back for landed files (`landing_sweep_days` in include/dbt/dbt_project.yml)."""
 BUILT_IN_BROKER = "mockCluster"
-"""Begins the cluster id of librdkafka's built-in broker, which answers no administrative request."""
+"""Start of the cluster id of librdkafka's built-in broker, which answers no administrative request."""
 _NO_ID = "A" * 22
 """The all-zero UUID as Kafka prints it."""
 
 
 class TopicError(RuntimeError):
-    """The topic is not fit for landing, or not there; the text says what to change."""
+    """The topic is not fit for landing, or does not exist; the text says what to change."""
 
 
 class UnreachableError(TopicError):
-    """Kafka does not answer now; asking again may help."""
+    """Kafka does not answer now; a retry may help."""
 
 
 class Admin(AdminClient):
-    """An admin client that can tell why Kafka does not answer: a call itself only says that it timed out."""
+    """An admin client that keeps the reason why Kafka does not answer: a call's own error is only a time-out."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._reason = ""
-        # It would log each of its attempts, twenty a second; the reason is in our own error.
+        # It would log each of its attempts, twenty a second. Our own error has the reason.
         super().__init__({"log_level": 2} | config | {"error_cb": self._failed})
 
     def _failed(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # says less than what came before it
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the error before it says more
             self._reason = error.str()
 
     def unreachable(self, error: KafkaException) -> UnreachableError:
-        """The error of a call, with what librdkafka reported meanwhile: refused, wrong password, unknown CA."""
+        """The error of a call, with the reason that librdkafka reported: refused, wrong password, unknown CA."""
         self.poll(0)
-        said = f"{error.args[0].str()} ({self._reason})" if self._reason else error.args[0].str()
+        reason = f"{error.args[0].str()} ({self._reason})" if self._reason else error.args[0].str()
         return UnreachableError(
-            f"Kafka does not answer: {said}; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and KAFKA_SASL_*"
+            f"Kafka does not answer: {reason}; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and KAFKA_SASL_*"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """A topic as the broker describes it; `config` is None where the broker cannot tell."""
+    """A topic as the broker describes it; `config` is None if the broker does not report it."""
 
     cluster_id: str
     topic: str
@@ -77,21 +77,21 @@ def describe(admin: Admin, topic: str) -> TopicFacts:
     """Read the topic's facts.
 
     Raises:
-        TopicError: the topic is not there, or Kafka does not answer.
+        TopicError: the topic does not exist, or Kafka does not answer.
     """
     try:
-        listed = admin.list_topics(timeout=ADMIN_SECONDS)  # not by name: that may create it with defaults
+        cluster = admin.list_topics(timeout=ADMIN_SECONDS)  # all: a request by name may create it with defaults
     except KafkaException as error:
         raise admin.unreachable(error) from error
-    found = listed.topics.get(topic)
-    if found is None or found.error is not None or not found.partitions:
+    metadata = cluster.topics.get(topic)
+    if metadata is None or metadata.error is not None or not metadata.partitions:
         raise TopicError(f"topic {topic!r} is not there: create it with python -m include.ingest create-topic")
-    built_in = is_built_in(listed.cluster_id)
+    built_in = is_built_in(cluster.cluster_id)
     return TopicFacts(
-        cluster_id=str(listed.cluster_id),
+        cluster_id=str(cluster.cluster_id),
         topic=topic,
         topic_id=NO_TOPIC_ID if built_in else _topic_id(admin, topic),
-        partitions=len(found.partitions),
+        partitions=len(metadata.partitions),
         config=None if built_in else _config(admin, topic),
     )
 
@@ -103,13 +103,13 @@ def is_built_in(cluster_id: str | None) -> bool:
 
 def _topic_id(admin: AdminClient, topic: str) -> str:
     try:
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_SECONDS)[topic].result()
+        description = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_SECONDS)[topic].result()
     except KafkaException as error:
         if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
             return NO_TOPIC_ID
         raise UnreachableError(f"Kafka does not describe topic {topic!r}: {error}") from error
-    shown = str(described.topic_id)
-    return NO_TOPIC_ID if shown in (_NO_ID, "", "None") else shown
+    topic_id = str(description.topic_id)
+    return NO_TOPIC_ID if topic_id in (_NO_ID, "", "None") else topic_id
 
 
 def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
@@ -119,30 +119,30 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
     except KafkaException as error:
         if error.args[0].code() in (KafkaError._UNSUPPORTED_FEATURE, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             return None
-        raise UnreachableError(f"Kafka does not tell the configuration of topic {topic!r}: {error}") from error
+        raise UnreachableError(f"Kafka does not report the configuration of topic {topic!r}: {error}") from error
     return {name: str(entry.value) for name, entry in entries.items()}
 
 
 def require_fit(facts: TopicFacts, *, allow_create_time: bool, allow_missing_topic_id: bool) -> list[str]:
-    """Refuse a topic on which landing could lose or double records; returns what was relaxed, in words.
+    """Refuse a topic on which landing could lose or double records; returns the relaxed guarantees, in words.
 
     Raises:
-        TopicError: names setting, value and remedy.
+        TopicError: the text names setting, value and remedy.
     """
     relaxed: list[str] = []
     config = facts.config or {}
-    stamp = config.get("message.timestamp.type")
-    if stamp != TOPIC_CONFIG["message.timestamp.type"]:
+    time_type = config.get("message.timestamp.type", "unknown")
+    if time_type != TOPIC_CONFIG["message.timestamp.type"]:
         if not allow_create_time:
             raise TopicError(
-                f"topic {facts.topic!r} has message.timestamp.type={stamp or 'unknown'}: a producer's wrong clock "
-                "would file records under wrong days. Set it to LogAppendTime, or set CONSUMER_ALLOW_CREATE_TIME=true"
+                f"topic {facts.topic!r} has message.timestamp.type={time_type}: a producer's wrong clock would file "
+                "records under wrong days. Set it to LogAppendTime, or set CONSUMER_ALLOW_CREATE_TIME=true"
             )
-        relaxed.append(f"message.timestamp.type={stamp or 'unknown'}")
+        relaxed.append(f"message.timestamp.type={time_type}")
     if facts.topic_id == NO_TOPIC_ID:
         if not allow_missing_topic_id:
             raise TopicError(
-                "the broker knows no topic ids, so a topic deleted and recreated cannot be noticed. "
+                "the broker has no topic ids, so a topic deleted and recreated cannot be noticed. "
                 "Use Kafka 2.8 or later, or set CONSUMER_ALLOW_MISSING_TOPIC_ID=true"
             )
         relaxed.append("no topic id")
@@ -160,13 +160,13 @@ def require_fit(facts: TopicFacts, *, allow_create_time: bool, allow_missing_top
 
 
 def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retention_hours: float | None) -> bool:
-    """Create the topic unless it is there; returns whether it was created.
+    """Create the topic unless it exists; returns whether it was created.
 
     Raises:
         TopicError: Kafka refuses, or its broker cannot create topics.
     """
     admin = Admin(kafka.client_config())
-    if _is_touched(admin, kafka.topic):
+    if _created_by_naming(admin, kafka.topic):
         return False
     config = TOPIC_CONFIG | {"segment.ms": str(SEGMENT_MS)}
     if retention_hours is not None:
@@ -175,19 +175,18 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
     try:
         admin.create_topics([topic], request_timeout=ADMIN_SECONDS)[kafka.topic].result()
     except KafkaException as error:
-        code = error.args[0].code()
-        if code == KafkaError.TOPIC_ALREADY_EXISTS:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
         raise TopicError(f"topic {kafka.topic!r} could not be created: {error.args[0].str()}") from error
     return True
 
 
-def _is_touched(admin: Admin, topic: str) -> bool:
-    """The built-in broker creates a topic when somebody asks for it; returns whether it is that broker."""
+def _created_by_naming(admin: Admin, topic: str) -> bool:
+    """Name the topic to the built-in broker, which then creates it; returns whether it is that broker."""
     try:
-        listed = admin.list_topics(timeout=ADMIN_SECONDS)
-        if is_built_in(listed.cluster_id):
+        built_in = is_built_in(admin.list_topics(timeout=ADMIN_SECONDS).cluster_id)
+        if built_in:
             admin.list_topics(topic, timeout=ADMIN_SECONDS)
-        return is_built_in(listed.cluster_id)
+        return built_in
     except KafkaException as error:
         raise admin.unreachable(error) from error

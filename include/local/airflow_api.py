@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -12,17 +13,22 @@ ATTEMPTS = 4
 
 
 class AirflowApiError(RuntimeError):
-    """Airflow did not answer, or refused; the text says what was asked."""
+    """Airflow did not answer, or refused; the text names the request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One DAG run; `state` in Airflow's words (queued, running, success, failed)."""
+class DagRun:
+    """One DAG run; `state` is Airflow's word (queued, running, success, failed)."""
 
     run_id: str
     state: str
     started_at: str | None
     ended_at: str | None
+
+    @classmethod
+    def from_json(cls, run: dict[str, Any]) -> DagRun:
+        """A run as the API returns it."""
+        return cls(run["dag_run_id"], run["state"], run["start_date"], run["end_date"])
 
 
 class AirflowApi:
@@ -36,7 +42,7 @@ class AirflowApi:
         """Return when the API server answers.
 
         Raises:
-            AirflowApiError: it did not within `seconds`.
+            AirflowApiError: it did not answer within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -50,10 +56,10 @@ class AirflowApi:
             time.sleep(0.2)
 
     def call(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx.Response:
-        """One call of the public API (`path` below /api/v2), for what has no method here.
+        """One request to the public API; `path` is below /api/v2.
 
         Raises:
-            AirflowApiError: it did not answer, or refused.
+            AirflowApiError: Airflow did not answer, or refused.
         """
         if "Authorization" not in self._http.headers:
             try:
@@ -63,23 +69,23 @@ class AirflowApi:
             self._http.headers["Authorization"] = f"Bearer {token}"
         for left in reversed(range(ATTEMPTS)):
             try:
-                answer = self._http.request(method, f"/api/v2{path}", json=body)
+                response = self._http.request(method, f"/api/v2{path}", json=body)
             except httpx.TransportError as error:
                 if left and method == "GET" and isinstance(error, httpx.ReadTimeout):
-                    continue  # asked again it does no harm; what changes something may have been done
+                    continue  # a repeated GET is harmless; any other request may have taken effect
                 raise AirflowApiError(f"{method} {path}: {error}") from error
-            if not answer.is_server_error or not left:
+            if not response.is_server_error or not left:
                 break
             time.sleep(1)
-        if answer.is_error:
-            raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer
+        if response.is_error:
+            raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:300]}")
+        return response
 
     def wait_for_dag(self, dag_id: str, seconds: float) -> None:
         """Return when the DAG processor has stored the DAG.
 
         Raises:
-            AirflowApiError: it is not there after `seconds`; import errors are in the text.
+            AirflowApiError: the DAG is missing after `seconds`; the text has the import errors.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -89,8 +95,8 @@ class AirflowApi:
             except AirflowApiError as error:
                 if time.monotonic() > deadline:
                     problems = self.call("GET", "/importErrors").json()["import_errors"]
-                    shown = "\n".join(f"{p['filename']}: {p['stack_trace']}" for p in problems)
-                    raise AirflowApiError(f"DAG {dag_id} did not appear within {seconds:.0f} s. {shown}") from error
+                    text = "\n".join(f"{problem['filename']}: {problem['stack_trace']}" for problem in problems)
+                    raise AirflowApiError(f"DAG {dag_id} did not appear within {seconds:.0f} s. {text}") from error
             time.sleep(0.3)
 
     def unpause(self, dag_id: str) -> None:
@@ -102,18 +108,16 @@ class AirflowApi:
         body: dict[str, object] = {"logical_date": None, "conf": conf or {}}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body).json()["dag_run_id"])
 
-    def runs(self, dag_id: str, limit: int = 1) -> list[Run]:
+    def runs(self, dag_id: str, limit: int = 1) -> list[DagRun]:
         """The newest runs, newest first."""
-        query = f"/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}"
-        found = self.call("GET", query).json()["dag_runs"]
-        return [Run(run["dag_run_id"], run["state"], run["start_date"], run["end_date"]) for run in found]
+        path = f"/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}"
+        return [DagRun.from_json(run) for run in self.call("GET", path).json()["dag_runs"]]
 
-    def run(self, dag_id: str, run_id: str) -> Run:
+    def run(self, dag_id: str, run_id: str) -> DagRun:
         """One run."""
-        found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json()
-        return Run(found["dag_run_id"], found["state"], found["start_date"], found["end_date"])
+        return DagRun.from_json(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json())
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """State of each task of one run."""
-        found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=200").json()
-        return {task["task_id"]: task["state"] for task in found["task_instances"]}
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=200"
+        return {task["task_id"]: task["state"] for task in self.call("GET", path).json()["task_instances"]}

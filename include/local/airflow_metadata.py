@@ -1,7 +1,7 @@
 """Applies `airflow_settings.yaml` to the local Airflow.
 
-The Astro CLI applies that file to its own containers; this does the same for `make demo`,
-exchanging the addresses of the compose services for the laptop's.
+The Astro CLI applies that file to its own containers. This module does the same for `make demo`, and replaces the
+addresses of the compose services by the laptop's.
 
 `python -m include.local.airflow_metadata` (with the demo's environment).
 """
@@ -22,7 +22,7 @@ SETTINGS_FILE = PROJECT_ROOT / "airflow_settings.yaml"
 
 
 def local_addresses(kafka: KafkaSettings, aws: AwsSettings, local: LocalSettings) -> dict[Any, Any]:
-    """Compose service address -> laptop address, as they stand in `airflow_settings.yaml`."""
+    """Address of a compose service in `airflow_settings.yaml` -> the laptop's address."""
     return {
         "kafka:9092": kafka.bootstrap_servers,
         "http://ministack:4566": aws.endpoint_url,
@@ -42,7 +42,9 @@ def read_settings(path: Path, addresses: dict[Any, Any]) -> tuple[dict[str, Any]
             "login": entry.get("conn_login"),
             "password": entry.get("conn_password"),
             "schema": entry.get("conn_schema"),
-            "extra": json.dumps({k: addresses.get(v, v) for k, v in (entry.get("conn_extra") or {}).items()}),
+            "extra": json.dumps(
+                {name: addresses.get(value, value) for name, value in (entry.get("conn_extra") or {}).items()}
+            ),
         }
         for entry in airflow.get("connections") or []
     }

@@ -1,8 +1,8 @@
 """A Kafka broker on loopback without Docker.
 
-Real Apache Kafka where there are Java 17 or later and its jars (`make env` fetches them
-with Maven); otherwise the broker built into librdkafka, which lives in memory and knows
-neither topic ids nor LogAppendTime. Which of the two runs is always said.
+It is Apache Kafka if Java 17 or later and Kafka's jars are there (`make env` fetches the jars with Maven). Otherwise it
+is the broker built into librdkafka, which keeps its data in memory and has neither topic ids nor LogAppendTime. The
+program always prints which of the two runs.
 
 Run it in the foreground: `python -m include.local.broker --state DIR --port 19092`.
 """
@@ -28,12 +28,12 @@ from include.settings import PROJECT_ROOT
 JARS = PROJECT_ROOT / ".local" / "kafka-jars"
 CONFIG = Path(__file__).parent / "kafka" / "server.properties"
 CLUSTER_ID = "Y3J5cHRvLWxha2Vob3VzZQ"
-"""Fixed, so that the landing contract recognises the laptop's cluster across restarts."""
+"""It is fixed, so that the landing contract recognises the laptop's cluster after a restart."""
 JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Serial collector and C1 only: half the start-up time of the defaults on two cores."""
+"""The serial collector and C1 only: on two cores they halve the start-up time of the defaults."""
 
 BOOTSTRAP_FILE = "bootstrap"
-"""Where the built-in broker writes its address."""
+"""File in which the built-in broker writes its address."""
 
 Kind = Literal["kafka", "built-in"]
 
@@ -43,16 +43,16 @@ class BrokerError(RuntimeError):
 
 
 def java_version(java: str = "java") -> int | None:
-    """Major version of the Java on the path, or None when there is none."""
+    """Major version of the Java on the path; None without Java."""
     if shutil.which(java) is None:
         return None
-    shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', shown)
-    return int(found[1]) if found else None
+    text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', text)
+    return int(version[1]) if version else None
 
 
 def available_kind() -> tuple[Kind, str]:
-    """Which broker this machine can run, and the reason in words."""
+    """The best broker that this machine can run, and the reason in words."""
     version = java_version()
     if version is None or version < 17:
         return "built-in", f"no Java 17 or later ({'none' if version is None else version})"
@@ -74,25 +74,25 @@ def exec_kafka(state: Path, port: int, controller_port: int) -> NoReturn:
     )
     java = ["java", "-cp", f"{JARS}/*"]
     if not (state / "data" / "meta.properties").exists():
-        formatted = subprocess.run(
+        result = subprocess.run(
             [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", config],
             capture_output=True,
             text=True,
             check=False,
         )
-        if formatted.returncode:
-            raise BrokerError(f"Kafka could not format {state / 'data'}: {formatted.stderr.strip()[-500:]}")
+        if result.returncode:
+            raise BrokerError(f"Kafka could not format {state / 'data'}: {result.stderr.strip()[-500:]}")
     os.execvp("java", ["java", *JAVA_OPTIONS, *java[1:], "kafka.Kafka", str(config)])
 
 
 def serve_built_in(state: Path) -> NoReturn:
-    """Run librdkafka's broker until killed; its address (it picks the port) goes to a file in `state`."""
+    """Run librdkafka's broker until killed. It chooses its port, so its address goes to a file in `state`."""
     client = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused:1"})
     broker = next(iter(client.list_topics(timeout=10).brokers.values()))
     state.mkdir(parents=True, exist_ok=True)
-    written = state / f"{BOOTSTRAP_FILE}.new"
-    written.write_text(f"{broker.host}:{broker.port}")
-    written.rename(state / BOOTSTRAP_FILE)
+    new = state / f"{BOOTSTRAP_FILE}.new"
+    new.write_text(f"{broker.host}:{broker.port}")
+    new.rename(state / BOOTSTRAP_FILE)
     while True:
         client.poll(1.0)
 
@@ -115,7 +115,7 @@ def wait_until_ready(bootstrap: str, seconds: float) -> None:
     """Return when the broker answers.
 
     Raises:
-        BrokerError: it did not within `seconds`.
+        BrokerError: it did not answer within `seconds`.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     deadline = time.monotonic() + seconds

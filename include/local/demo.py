@@ -1,4 +1,4 @@
-"""`make demo`: starts the whole pipeline on this machine, shows it at work, and stops it.
+"""`make demo`: starts the whole pipeline on this machine, shows its work, and stops it.
 
 python -m include.local.demo run [--seconds N]     start and watch (Ctrl-C stops everything)
 python -m include.local.demo break consumer|data|s3 | fix | mail | status | stop | clean
@@ -27,10 +27,10 @@ from include.local.status import Status
 from include.settings import LocalSettings, SettingsError, load_group
 
 KNOWN_ERRORS = (DemoError, SettingsError, ProcessError, AirflowApiError, broker.BrokerError, emulator.EmulatorError)
-"""Told in a line or two; anything else is a fault of the demo's own and shows its traceback."""
+"""Shown as a line or two. Any other error is a defect of the demo and shows its traceback."""
 
 LOOK_SECONDS = 2.0
-"""Between two looks at the pipeline."""
+"""Time between two looks at the pipeline."""
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
@@ -38,9 +38,9 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 def watch(demo: Demo, api: AirflowApi, seconds: float | None) -> Status:
-    """Look at the pipeline again and again: a live screen on a terminal, else a line now and then.
+    """Show the pipeline's status: a live screen on a terminal, otherwise a line every 15 s.
 
-    Returns the last status after `seconds`, or runs until Ctrl-C when it is None.
+    Returns the last status after `seconds`; without them runs until Ctrl-C.
     """
     observer = make_observer(environment.read(demo.environment_file), demo, api)
     started = time.monotonic()
@@ -68,7 +68,7 @@ def stop(demo: Demo) -> None:
 
 
 def run(demo: Demo, seconds: float | None) -> int:
-    """Start, watch, stop. Returns the exit status: 1 when a stage stayed empty in an unattended run."""
+    """Start, watch, stop. Returns the exit status: 1 if no data reached one of the stages."""
     with demo.control.alone() as alone:
         is_up = demo.control.running() and demo.control.status().get("airflow-scheduler") == "RUNNING"
         if not alone and not is_up:
@@ -81,9 +81,9 @@ def _start_and_watch(demo: Demo, seconds: float | None, *, is_up: bool) -> int:
     try:
         if is_up:
             demo.console.print("The demo is already running; watching it. Ctrl-C stops it.")
-            api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
+            api = AirflowApi(environment.airflow_url(demo.local))
         else:
-            stop(demo)  # what an earlier demo, killed half-way, may have left
+            stop(demo)  # an earlier demo that was killed may have left programs
             api = start(demo)
         status = watch(demo, api, seconds)
         sys.stdout.write(status.as_json() + "\n")
@@ -105,12 +105,12 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _raise_stopped(_signal: int, _frame: FrameType | None) -> NoReturn:
-    _on_signals(_ignore)  # one is enough: a second must not interrupt the stop
+    _on_signals(_ignore)  # a second signal must not interrupt the stop
     raise Stopped
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:
-    """Instead of SIG_IGN, of which Python complains when two signals come at once."""
+    """In place of SIG_IGN, about which Python complains when two signals come at once."""
 
 
 def main() -> int:
@@ -121,13 +121,13 @@ def main() -> int:
     running.add_argument("--seconds", type=float, help="watch this long, print the status as JSON, stop")
     breaking = commands.add_parser("break", help="break something, to see the alert")
     breaking.add_argument("what", choices=sorted(faults.FAULTS), nargs="?", default="consumer")
-    commands.add_parser("fix", help="mend what `break` broke")
+    commands.add_parser("fix", help="undo what `break` did")
     commands.add_parser("mail", help="print the mails received")
     commands.add_parser("status", help="print the status as JSON")
     commands.add_parser("stop", help="stop a demo whose terminal is gone")
     commands.add_parser("clean", help="stop it and remove its data")
     options = parser.parse_args()
-    # The demo's own messages go to stderr, so that stdout is the JSON status alone.
+    # The demo's own messages go to stderr, so that stdout is only the JSON status.
     console = Console(stderr=True)
     try:
         local = load_group(LocalSettings)
@@ -152,7 +152,7 @@ def dispatch(demo: Demo, options: argparse.Namespace) -> int:
     elif not demo.control.running():
         raise DemoError("it is not running: start it with make demo in another terminal")
     elif options.command == "status":
-        api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
+        api = AirflowApi(environment.airflow_url(demo.local))
         observer = make_observer(environment.read(demo.environment_file), demo, api)
         sys.stdout.write(observer.look(demo.control.status()).as_json() + "\n")
     elif options.command == "break":

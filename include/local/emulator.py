@@ -1,7 +1,7 @@
 """The AWS emulator (ministack: S3, CloudWatch, Glue, SNS, CloudFormation) on loopback.
 
-It runs in an environment of its own (`.local/emulator`) because it pins botocore.
-Start it in the foreground with `python -m include.local.emulator --state DIR --port 14566`.
+It has its own Python environment (`.local/emulator`) because it pins botocore. Start it in the foreground with
+`python -m include.local.emulator --state DIR --port 14566`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from include.settings import PROJECT_ROOT
 
 PROGRAM = PROJECT_ROOT / ".local" / "emulator" / "bin" / "ministack"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-"""The emulator checks no credentials; every AWS client insists on some."""
+"""The emulator checks no credentials, but every AWS client needs some."""
 
 
 class EmulatorError(RuntimeError):
-    """The emulator is not there or does not answer."""
+    """The emulator is not installed, or does not answer."""
 
 
 def environment(state: Path, port: int) -> dict[str, str]:
-    """What ministack must be told: loopback only, no MQTT listener, state kept on disk."""
+    """Ministack's settings: loopback only, no MQTT listener, state kept on disk."""
     return {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",  # or it opens 0.0.0.0:8883
+        "IOT_MTLS_ENABLED": "0",  # otherwise it opens 0.0.0.0:8883
         "USE_SSL": "0",
         "PERSIST_STATE": "1",
         "STATE_DIR": str(state / "state"),
@@ -43,13 +43,13 @@ def exec_emulator(state: Path, port: int) -> NoReturn:
     """Become the emulator (same process id).
 
     Raises:
-        EmulatorError: its environment has not been made.
+        EmulatorError: its Python environment is missing.
     """
     if not PROGRAM.exists():
         raise EmulatorError(f"{PROGRAM.relative_to(PROJECT_ROOT)} is missing: run make env")
     (state / "state").mkdir(parents=True, exist_ok=True)
     (state / "s3").mkdir(parents=True, exist_ok=True)
-    # Its own pinned botocore must not meet this program's AWS_ENDPOINT_URL.
+    # Its own botocore must not use this program's AWS_ENDPOINT_URL.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     os.execve(PROGRAM, [str(PROGRAM)], inherited | environment(state, port))
 
@@ -58,7 +58,7 @@ def wait_until_ready(endpoint: str, seconds: float) -> None:
     """Return when the emulator answers.
 
     Raises:
-        EmulatorError: it did not within `seconds`.
+        EmulatorError: it did not answer within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:

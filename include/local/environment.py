@@ -1,7 +1,7 @@
 """The environment shared by every program of the laptop stack, kept in one file.
 
-The file (`.local/demo/environment`) can be sourced by hand, to run any command of the
-project against the running demo: `set -a; . .local/demo/environment`.
+Source the file (`.local/demo/environment`) by hand to run any command of the project against the running demo:
+`set -a; . .local/demo/environment`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ from include.settings import PROJECT_ROOT, LocalSettings, StorageSettings, load_
 HOST = "127.0.0.1"
 
 
+def airflow_url(local: LocalSettings) -> str:
+    """Address of the local Airflow."""
+    return f"http://{HOST}:{local.airflow_port}"
+
+
 def metadata_database(local: LocalSettings, patience: int) -> str:
-    """SQLAlchemy's address of Airflow's SQLite file; `patience` is how many seconds a writer waits for another."""
+    """SQLAlchemy's address of Airflow's SQLite file. A writer waits `patience` seconds for another one."""
     return f"sqlite:///{local.state / 'airflow' / 'airflow.db'}?timeout={patience}"
 
 
 def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]:
     """Configuration of the local Airflow: SQLite, LocalExecutor, no login, loopback only.
 
-    The values that are not plain choices were measured: without the longer API time-out a
-    busy laptop fails task starts, and a shorter idle sleep saves about 2 s a task.
+    Two values were measured: without the longer API time-out task starts fail on a busy laptop, and the shorter idle
+    sleep saves about 2 s per task.
     """
     return {
         "AIRFLOW_HOME": str(local.state / "airflow"),
@@ -41,10 +46,10 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{local.airflow_port}/execution/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow_url(local)}/execution/",
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(local.airflow_port),
-        "AIRFLOW__API__BASE_URL": f"http://{HOST}:{local.airflow_port}",
+        "AIRFLOW__API__BASE_URL": airflow_url(local),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": jwt_secret,
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
@@ -54,22 +59,22 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
-        "AIRFLOW__COSMOS__CACHE_DIR": str(local.state / "cosmos"),  # or stacks would share one, and parse in turns
+        "AIRFLOW__COSMOS__CACHE_DIR": str(local.state / "cosmos"),  # otherwise stacks share one, and parse in turns
         "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": dbt_docs.cosmos_projects(local.state / "dbt_docs"),
         "NO_PROXY": f"{HOST},localhost",
     }
 
 
 def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previous: dict[str, str]) -> dict[str, str]:
-    """Everything the programs need to know.
+    """All variables of the programs.
 
-    What the caller set in its own environment wins, so `SIMULATOR_BAD_SHARE=0.05 make demo` works.
+    Variables of the caller's environment win, so `SIMULATOR_BAD_SHARE=0.05 make demo` works.
 
     Args:
-        local: where state is kept and which ports are used.
+        local: the state folder and the ports.
         bootstrap: address of Kafka.
         built_in_broker: relax the two checks that librdkafka's broker cannot pass.
-        previous: the file of an earlier run; its generated secret is kept.
+        previous: the variables of an earlier run; its generated secret is kept.
     """
     jwt_secret = previous.get("AIRFLOW__API_AUTH__JWT_SECRET") or secrets.token_hex(64)
     demo = {
@@ -79,9 +84,9 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
         "WAREHOUSE_DUCKDB_PATH": str(local.state / "warehouse.duckdb"),
         "WAREHOUSE_TRANSFORM_SCHEDULE": local.transform_schedule,
         "MONITOR_ENVIRONMENT": "demo",
-        "ALERT_AIRFLOW_URL": f"http://{HOST}:{local.airflow_port}",
+        "ALERT_AIRFLOW_URL": airflow_url(local),
         "SIMULATOR_HISTORY_HOURS": "48",
-        "CONSUMER_BATCH_AGE_SECONDS": "10",  # a newcomer should not wait a minute for the first live file
+        "CONSUMER_BATCH_AGE_SECONDS": "10",  # not a minute, so that the first live file comes soon
         "CONSUMER_CLOUDWATCH_SECONDS": "15",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
@@ -104,7 +109,7 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
 
 
 def inherited() -> dict[str, str]:
-    """What this process was started with, less a developer's own AWS account, Airflow or Python settings."""
+    """The environment of this process without a developer's own AWS account, Airflow, dbt and Python settings."""
     foreign = ("AWS_", "AIRFLOW", "DBT_", "PYTHON")
     return {
         name: value for name, value in os.environ.items() if not name.startswith(foreign) or name == "AWS_CA_BUNDLE"
@@ -115,9 +120,9 @@ def inherited() -> dict[str, str]:
 def applied(values: dict[str, str]) -> Iterator[None]:
     """Inside the block the process has `inherited()` and `values` as its environment."""
     before = dict(os.environ)
-    kept = inherited() | values
+    inside = inherited() | values
     os.environ.clear()
-    os.environ.update(kept)
+    os.environ.update(inside)
     try:
         yield
     finally:
@@ -133,7 +138,7 @@ def write(path: Path, environment: dict[str, str]) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """The file's variables; empty when there is none."""
+    """The file's variables; empty without a file."""
     if not path.exists():
         return {}
     words = (shlex.split(line) for line in path.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Faults that `make demo-break` puts into the running demo, and how `make demo-fix` takes them out."""
+"""Faults that `make demo-break` causes in the running demo, and how `make demo-fix` removes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCE = "PRODUCER_SOURCE"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break the demo; `apply` returns what to expect, in words."""
+    """One way to break the demo. `apply` breaks it and returns the expected effect, in words."""
 
     apply: Callable[[ProcessControl, Path], str]
 
@@ -53,7 +53,7 @@ FAULTS = {"consumer": Fault(_stop_consumer), "data": Fault(_send_bad_data), "s3"
 
 
 def mend(control: ProcessControl, environment_file: Path) -> str:
-    """Undo every fault; returns what to expect, in words."""
+    """Undo every fault; returns the expected effect, in words."""
     values = environment.read(environment_file)
     if BAD_SHARE in values:
         del values[BAD_SHARE]

@@ -1,4 +1,4 @@
-"""Commands of the start that run beside each other and must succeed."""
+"""Commands of the start that run at the same time and must succeed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from include.settings import PROJECT_ROOT
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A command that runs beside the others and must succeed."""
+    """A command that runs while others do and must succeed."""
 
     what: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def finish(self) -> None:
-        """Wait for it; when the wait is interrupted, it is ended.
+        """Wait for its end; an interrupted wait stops it.
 
         Raises:
-            DemoError: it failed; the end of its log is in the text.
+            DemoError: it failed; the text has the end of its log.
         """
         try:
             code = self.process.wait()
@@ -35,7 +35,7 @@ class Job:
             raise DemoError(f"{self.what} failed; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}")
 
     def stop(self) -> None:
-        """End it and what it started, unless it has ended."""
+        """Stop it and its children, unless it has ended."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait()

@@ -1,7 +1,7 @@
 """A mailbox for the laptop: an SMTP server that keeps every mail as a file, and a reader.
 
-`python -m include.local.mailbox serve --folder DIR --port 11025` receives;
-`python -m include.local.mailbox show --folder DIR` prints what came, newest last.
+`python -m include.local.mailbox serve --folder DIR --port 11025` receives mails.
+`python -m include.local.mailbox show --folder DIR` prints them, the newest last.
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ HOST = "127.0.0.1"
 
 
 class FolderHandler:
-    """Writes each message to `folder` as NUMBER.eml, whole before it is visible."""
+    """Writes each message to `folder` as NUMBER.eml. A reader sees a file only when it is complete."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802, ARG002 (aiosmtpd's name)
-        """Called by aiosmtpd for each message."""
-        content = envelope.original_content or b""
+        """Keep a message; aiosmtpd calls this."""
         name = f"{time.time_ns()}.eml"
         unfinished = self.folder / f".{name}"
-        unfinished.write_bytes(content)
+        unfinished.write_bytes(envelope.original_content or b"")
         unfinished.rename(self.folder / name)
         return "250 kept"
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One received mail, as a reader sees it."""
+    """One received mail."""
 
     path: Path
     to: str

@@ -1,8 +1,7 @@
 """Starting, watching and stopping the programs, through supervisord.
 
-supervisord restarts what crashes, stops a program with all its children, and lets one
-program be stopped and started alone, which is what `make demo-break` needs. It is told
-what to do over its own socket (XML-RPC), readable by the owner only.
+supervisord restarts a program that crashes, and stops a program with all its children. It also stops and starts single
+programs, which `make demo-break` needs. It takes orders on its own socket (XML-RPC), which only the owner can open.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from include.local.environment import inherited
 from include.local.programs import Program
 
 ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
-"""States of a program without a process, in supervisord's words."""
+"""supervisord's names for the states of a program without a process."""
 
 WRAPPER = Path(__file__).parent / "with-environment.sh"
 
@@ -38,15 +37,15 @@ class ProcessError(RuntimeError):
 
 
 class NotRunningError(ProcessError):
-    """supervisord is not there, or takes no more orders."""
+    """supervisord does not run, or takes no more orders."""
 
 
 class EndingError(NotRunningError):
-    """supervisord is there and has been told to end: by another terminal, when not by us."""
+    """supervisord still runs but is shutting down, by our order or another terminal's."""
 
 
 def socket_path(state: Path) -> Path:
-    """Where supervisord listens: in the temporary folder, as a socket's path may have 107 characters at most."""
+    """Path of supervisord's socket. It is in the temporary folder, as such a path has at most 107 characters."""
     digest = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"crypto-lakehouse-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -54,7 +53,7 @@ def socket_path(state: Path) -> Path:
 
 
 def configuration(state: Path, programs: Iterable[Program], environment_file: Path) -> str:
-    """The configuration file of supervisord; a percent sign is doubled, as its parser demands."""
+    """The text of supervisord's configuration file; its parser needs doubled percent signs."""
     logs = state / "logs"
     parts = [
         f"[supervisord]\nlogfile={logs}/supervisord.log\npidfile={state}/supervisord.pid\nchildlogdir={logs}",
@@ -73,17 +72,17 @@ def configuration(state: Path, programs: Iterable[Program], environment_file: Pa
 
 
 class ProcessControl:
-    """One supervisord and its programs; all state is in `state`."""
+    """One supervisord and its programs; their files are in `state`."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
 
     def _ask(self, method: str, *arguments: object) -> Any:
-        """Supervisord's answer, over a new connection: one that failed once is of no further use.
+        """Supervisord's answer, over a new connection, since a failed one cannot be used again.
 
         Raises:
-            NotRunningError: it is not there.
-            EndingError: it has been told to end.
+            NotRunningError: it does not run.
+            EndingError: it is shutting down.
             xmlrpc.client.Fault: it refuses.
         """
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self.state)}")
@@ -105,7 +104,7 @@ class ProcessControl:
             return False
 
     def present(self) -> bool:
-        """Whether supervisord is there, be it about to end."""
+        """Whether supervisord runs, even if it is shutting down."""
         try:
             self._ask("getState")
         except EndingError:
@@ -116,7 +115,7 @@ class ProcessControl:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
-        """While the block lasts no other process gets True from this; the lock goes with the process."""
+        """True for one process at a time, inside the block; the end of the process frees the lock."""
         path = socket_path(self.state).with_suffix(".lock")
         with path.open("w") as file:
             try:
@@ -127,24 +126,24 @@ class ProcessControl:
                 yield True
 
     def start_supervisor(self, programs: Iterable[Program], environment_file: Path) -> None:
-        """Start supervisord in the background; programs start with `start`.
+        """Start supervisord in the background; its programs start by `start`.
 
         Raises:
-            ProcessError: it did not come up.
+            ProcessError: it did not start.
         """
         (self.state / "logs").mkdir(parents=True, exist_ok=True)
         config = self.state / "supervisord.conf"
         config.write_text(configuration(self.state, programs, environment_file))
-        started = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", config],
             capture_output=True,
             text=True,
             check=False,
             env=inherited(),
-            start_new_session=True,  # Ctrl-C is for the demo, which then stops everything in order
+            start_new_session=True,  # only the demo gets Ctrl-C; it then stops everything in order
         )
-        if started.returncode:
-            raise ProcessError(f"supervisord did not start: {started.stdout.strip()} {started.stderr.strip()}")
+        if result.returncode:
+            raise ProcessError(f"supervisord did not start: {result.stdout.strip()} {result.stderr.strip()}")
         deadline = time.monotonic() + 15
         while not self.running():
             if time.monotonic() > deadline:
@@ -155,7 +154,7 @@ class ProcessControl:
         """Start one program if it is not running.
 
         Raises:
-            ProcessError: it ended at once; the end of its log is in the text.
+            ProcessError: it ended at once; the text has the end of its log.
         """
         if self.status().get(name) in {"RUNNING", "STARTING"}:
             return
@@ -167,12 +166,12 @@ class ProcessControl:
             ) from error
 
     def stop(self, name: str) -> None:
-        """Stop one program and everything it started."""
+        """Stop one program and all its children."""
         with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING
             self._ask("stopProcess", name)
 
     def status(self) -> dict[str, str]:
-        """State of each program, in supervisord's words (RUNNING, STOPPED, BACKOFF, ...)."""
+        """State of each program by supervisord's names (RUNNING, STOPPED, BACKOFF, ...)."""
         return {info["name"]: info["statename"] for info in self._ask("getAllProcessInfo")}
 
     def process_id(self, name: str) -> int:
@@ -185,36 +184,35 @@ class ProcessControl:
         return path.read_text(errors="replace")[-size:] if path.exists() else "(no log)"
 
     def shutdown(self, last: Collection[str] = (), seconds: float = 90) -> None:
-        """Stop every program, then supervisord itself; returns when it is gone.
+        """Stop every program, then supervisord itself; returns when it has ended.
 
-        Programs end side by side, except those in `last`, which the others need for ending
-        well: they stop when the others are gone. What a program left behind in a session of
-        its own, as Airflow does with its tasks, is killed. Where another terminal is stopping
-        them already, this waits for the end of that.
+        Programs end at the same time, except those in `last`: the others need them to end well, so they stop after the
+        others. Processes that a program left in another session, as Airflow leaves its tasks, are killed. If another
+        terminal is stopping everything already, this waits for the end of that.
 
         Raises:
-            ProcessError: something still runs after `seconds`.
+            ProcessError: a program or supervisord still runs after `seconds`.
         """
         deadline = time.monotonic() + seconds
         supervisor = self._supervisor()
         if supervisor is None:
             return
-        started: set[psutil.Process] = set()
+        children: set[psutil.Process] = set()
         with contextlib.suppress(NotRunningError):
-            self._end_programs(last, deadline, lambda: started.update(_descendants(supervisor.pid)))
+            self._end_programs(last, deadline, lambda: children.update(_descendants(supervisor.pid)))
             self._ask("shutdown")
         while alive(supervisor):
             if time.monotonic() > deadline:
                 raise ProcessError(f"supervisord (process {supervisor.pid}) still runs after {seconds:.0f} s")
             time.sleep(0.1)
-        _kill(started)
+        _kill(children)
 
     def _supervisor(self) -> psutil.Process | None:
-        """Supervisord's process; None when it is not there, whatever its file says."""
+        """Supervisord's process; None when it does not run, even if its pid file exists."""
         try:
             return psutil.Process(int(self._ask("getPID")))
         except EndingError:
-            # Between its answer and this look it may end, which takes its file away.
+            # After its answer it may end at any time, and then removes its file.
             with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
                 return psutil.Process(int((self.state / "supervisord.pid").read_text()))
             return None
@@ -235,7 +233,7 @@ class ProcessControl:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether it still runs. A zombie does not: in a container often nobody asks for an orphan's end, ever."""
+    """Whether it still runs. A zombie does not: in a container often no process collects an orphan's exit status."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -250,7 +248,7 @@ def _descendants(process_id: int) -> list[psutil.Process]:
 
 
 def _kill(processes: Collection[psutil.Process]) -> None:
-    """End whatever of these still runs (a reused process id is not taken for one of them), and its children."""
+    """Kill those that still run, and their children. psutil recognises a reused process id."""
     left = [process for process in processes if alive(process)]
     left += [child for process in left for child in _descendants(process.pid)]
     for process in left:

@@ -1,4 +1,4 @@
-"""The programs of the laptop stack: what runs, in which order, and how it ends."""
+"""The programs of the laptop stack: their commands, their order, and how long each may take to end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from include.local.environment import HOST, metadata_database
 from include.settings import LocalSettings
 
 SERVERS = ("broker", "emulator", "mailbox")
-"""What the other programs need until they have ended: the consumer lands its last batches on the way out."""
+"""Programs that the others need until they have ended: the consumer lands its last batches while it stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """One long-running process; `stop_seconds` is its grace time between TERM and KILL.
 
-    What it does in that time has limits of its own, which have to be shorter; a test compares them.
+    The program's own time limits for its end must be shorter; a test compares them.
     """
 
     name: str
@@ -32,8 +32,8 @@ def programs(local: LocalSettings) -> list[Program]:
     """Every program, in starting order."""
     kafka_ports = ("--port", str(local.kafka_port), "--controller-port", str(local.kafka_controller_port))
     kind = ("--kind", local.broker) if local.broker in ("kafka", "built-in") else ()
-    # The API server writes its audit log on its event loop: while that waits for SQLite's lock, the request
-    # that holds the lock cannot end. So it must give up soon (its callers repeat), where others may wait.
+    # The API server writes its audit log on its event loop. While that waits for SQLite's lock, the request that holds
+    # the lock cannot end. So the server must fail soon (its callers retry); the other programs may wait.
     impatient = f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN={metadata_database(local, patience=1)}"
     return [
         Program(
@@ -51,7 +51,7 @@ def programs(local: LocalSettings) -> list[Program]:
         ),
         Program("producer", _module("include.ingest", "produce"), stop_seconds=40),
         Program("consumer", _module("include.ingest", "consume"), stop_seconds=40),
-        # Components one by one: `airflow standalone` opens its log servers on every interface.
+        # Separate components: `airflow standalone` opens its log servers on every interface.
         Program(
             "airflow-api",
             ("env", impatient, "airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port)),

@@ -1,7 +1,6 @@
 """Renews the README's pictures from a running demo: `make screenshots`.
 
-The status screen is drawn by the code that shows it; the Airflow pages are photographed with
-Chromium (Debian: apt-get install chromium).
+The demo's own code draws the status screen. Chromium photographs the Airflow pages (Debian: apt-get install chromium).
 """
 
 from __future__ import annotations
@@ -24,6 +23,10 @@ from include.settings import PROJECT_ROOT, LocalSettings, load_group
 
 PICTURES = PROJECT_ROOT / "docs" / "images"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1400,900 --virtual-time-budget=20000"
+)
 PAGES = {
     "transform-grid.png": f"/dags/{TRANSFORM}",
     "monitor-grid.png": f"/dags/{MONITOR}",
@@ -41,40 +44,21 @@ def draw_status(demo: Demo, api: AirflowApi) -> None:
 
 
 def photograph(browser: str, url: str, picture: Path) -> None:
-    """One page, after it has had 20 s of its own time to load."""
+    """One page, after 20 s of the browser's virtual time for loading."""
     with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(
-            [
-                browser,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--hide-scrollbars",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                f"--user-data-dir={profile}",
-                "--window-size=1400,900",
-                "--virtual-time-budget=20000",
-                f"--screenshot={picture}",
-                url,
-            ],
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
+        options = [*OPTIONS.split(), f"--user-data-dir={profile}", f"--screenshot={picture}"]
+        subprocess.run([browser, *options, url], check=True, capture_output=True, timeout=120)
 
 
 def main() -> int:
-    """Draw and photograph everything; 1 when there is no demo or no browser."""
+    """Draw and photograph everything; returns 1 without a running demo or a browser."""
     local = load_group(LocalSettings)
     demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
-    browser = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if browser is None or not demo.control.running():
         demo.console.print("screenshots: needs Chromium (apt-get install chromium) and a running demo (make demo)")
         return 1
-    api = AirflowApi(f"http://{environment.HOST}:{local.airflow_port}")
+    api = AirflowApi(environment.airflow_url(local))
     PICTURES.mkdir(parents=True, exist_ok=True)
     draw_status(demo, api)
     for name, path in PAGES.items():

@@ -1,4 +1,4 @@
-"""Starts what the pipeline stands on: broker, AWS emulator, mailbox."""
+"""Starts the servers that the pipeline needs: broker, AWS emulator, mailbox."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from include.local.stack import Demo, DemoError, clean_state
 from include.settings import ConsumerSettings, KafkaSettings, LocalSettings, ProducerSettings, load_group
 
 BROKER_FILE = "broker"
-"""Where the state keeps which of `BROKERS` its data are of."""
+"""File in the state folder that names the one of `BROKERS` that its data come from."""
 BROKERS = {
     "kafka": "Apache Kafka",
     "built-in": "the built-in broker",
@@ -23,36 +23,36 @@ def check_ports(local: LocalSettings) -> None:
     """Every port must be free before anything starts.
 
     Raises:
-        DemoError: one is taken; the setting that moves it is named.
+        DemoError: a port is taken; the text names the setting that changes it.
     """
     names = ("airflow_port", "kafka_port", "kafka_controller_port", "aws_port", "smtp_port")
     ports = {f"LOCAL_{name.upper()}": (environment.HOST, getattr(local, name)) for name in names}
     consumer, producer = load_group(ConsumerSettings), load_group(ProducerSettings)
     ports["CONSUMER_HTTP_PORT"] = (consumer.http_host, consumer.http_port)
     ports["PRODUCER_HTTP_PORT"] = (producer.http_host, producer.http_port)
-    for variable, (host, port) in ports.items():  # port 0 can always be had: it is any
+    for variable, (host, port) in ports.items():  # port 0 is always free: it means any port
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError:
-                # 1 above it is another of ours, as likely as not.
+                # The next port up is often another of ours.
                 raise DemoError(
                     f"port {port} is taken by another program: move it, for example {variable}={port + 10} make demo"
                 ) from None
 
 
 def refuse_other_broker(state: Path, whose: str) -> None:
-    """What has landed is of one broker: another's topic has other offsets and another id.
+    """Refuse data that landed from another broker: its topic has other offsets and another id.
 
     Raises:
-        DemoError: the state was begun with another kind of broker.
+        DemoError: the state folder is of another kind of broker.
     """
     file = state / BROKER_FILE
-    begun_with = file.read_text() if file.exists() else whose
-    if begun_with != whose:
+    first = file.read_text() if file.exists() else whose
+    if first != whose:
         raise DemoError(
-            f"the data in {state} came from {BROKERS[begun_with]}, this start would use {BROKERS[whose]}: "
+            f"the data in {state} came from {BROKERS[first]}, this start would use {BROKERS[whose]}: "
             "run make demo-clean first"
         )
 
@@ -61,7 +61,8 @@ def is_outside(kafka: KafkaSettings, local: LocalSettings) -> bool:
     """Whether the demo uses a broker that is not its own.
 
     Raises:
-        DemoError: one is named, but not on purpose: a shell that deploys has it set. Or the other way round.
+        DemoError: KAFKA_BOOTSTRAP_SERVERS is set without LOCAL_BROKER=given, as in a shell for deployments; or
+            LOCAL_BROKER=given has no address.
     """
     own = (KafkaSettings.model_fields["bootstrap_servers"].default, f"{environment.HOST}:{local.kafka_port}")
     named = kafka.bootstrap_servers not in own
@@ -77,10 +78,10 @@ def is_outside(kafka: KafkaSettings, local: LocalSettings) -> bool:
 
 
 def start_servers(demo: Demo) -> dict[str, str]:
-    """Broker, AWS emulator and mailbox; returns the environment of everything that follows.
+    """Start broker, AWS emulator and mailbox; returns the environment of all other programs.
 
     Raises:
-        DemoError: the state is of a demo with another kind of broker, or a broker is named and not chosen.
+        DemoError: see `refuse_other_broker` and `is_outside`.
     """
     kafka = load_group(KafkaSettings)
     outside = is_outside(kafka, demo.local)
@@ -92,7 +93,7 @@ def start_servers(demo: Demo) -> dict[str, str]:
     refuse_other_broker(demo.local.state, whose)
     previous = environment.read(demo.environment_file)
     if built_in and previous:
-        demo.console.print("  The built-in broker keeps nothing in memory across runs: starting afresh.")
+        demo.console.print("  The built-in broker loses its messages when it ends: starting without the earlier data.")
         clean_state(demo.local.state)
     environment.write(demo.environment_file, {})
     (demo.local.state / BROKER_FILE).write_text(whose)

@@ -1,4 +1,4 @@
-"""One laptop stack: its settings, its processes, and how it says what it does."""
+"""One laptop stack: its settings, its processes, and the messages of its start."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from include.settings import LocalSettings
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the text is one line with the remedy."""
+    """The demo cannot go on; the text names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """One demo: its settings, its processes and where its environment is written."""
+    """One demo: its settings, its processes and its console."""
 
     local: LocalSettings
     control: ProcessControl
@@ -29,18 +29,18 @@ class Demo:
 
     @property
     def environment_file(self) -> Path:
-        """Variables of every program; can be sourced by hand."""
+        """The variables of every program; a shell can source it."""
         return self.local.state / "environment"
 
     @contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Says what is being done, then how long it took; the function it gives adds a detail."""
+        """Show a step, then its duration. The function that the block gets adds a detail to that line."""
         details: list[str] = []
         started = time.monotonic()
         with self.console.status(f"{what} ..."):
             yield details.append
-        shown = f"  ({'; '.join(details)})" if details else ""
-        line = f"  {time.monotonic() - started:5.1f} s  {what}{shown}"
+        suffix = f"  ({'; '.join(details)})" if details else ""
+        line = f"  {time.monotonic() - started:5.1f} s  {what}{suffix}"
         self.console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Brings the laptop stack up, in order."""
+"""Starts the laptop stack, in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def provision(demo: Demo) -> None:
 
 
 def prepare(demo: Demo) -> list[Job]:
-    """Start making what Airflow needs before it starts: its metadata database and the dbt manifest."""
+    """Start the jobs that Airflow's start needs: its metadata database and the dbt manifest."""
     return [
         start_job(
             demo, "preparing Airflow", [sys.executable, "-m", "include.local.airflow_metadata"], "airflow-db.log"
@@ -47,11 +47,11 @@ def prepare(demo: Demo) -> list[Job]:
 
 
 def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
-    """Airflow's components; returns when the DAGs are there, still paused."""
+    """Start Airflow's components; returns when the DAGs are there, still paused."""
     with demo.step("dbt manifest, Airflow's metadata database, connections and pool"):
         for job in preparations:
             job.finish()
-    api = AirflowApi(f"http://{environment.HOST}:{demo.local.airflow_port}")
+    api = AirflowApi(environment.airflow_url(demo.local))
     with demo.step("Airflow: API server, scheduler, DAG processor"):
         for name in ("airflow-api", "airflow-dag-processor", "airflow-scheduler"):
             demo.control.start(name, wait=False)
@@ -62,7 +62,7 @@ def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
 
 
 def start(demo: Demo) -> AirflowApi:
-    """Start everything, in order, saying what happens."""
+    """Start everything, in order, and show each step."""
     check_ports(demo.local)
     demo.console.print(f"Starting the pipeline; its state is kept in {demo.local.state}")
     values = start_servers(demo)
@@ -78,17 +78,17 @@ def start(demo: Demo) -> AirflowApi:
         note(wait_until_landed(demo, make_observer(values, demo, api)))
         note(f"quotes: {quote_source(demo)}")
     for dag_id in DAGS:
-        api.unpause(dag_id)  # the scheduler starts the run of the minute just gone at once
+        api.unpause(dag_id)  # the scheduler at once starts the run of the last minute
     return api
 
 
 def wait_until_landed(demo: Demo, observer: Observer) -> str:
-    """Return when most of what was produced is in S3, so that the first run has something to show.
+    """Return when most of the messages are in S3, so that the first run has data to show.
 
-    The running consumer has to have committed it: objects alone may be an earlier topic's.
+    Only messages that the running consumer has committed count: objects may be an earlier topic's.
 
     Raises:
-        DemoError: it did not within two minutes; the end of the consumer's log is in the text.
+        DemoError: they were not within two minutes; the text has the end of the consumer's log.
     """
     deadline = time.monotonic() + 120
     while True:
@@ -105,14 +105,14 @@ def wait_until_landed(demo: Demo, observer: Observer) -> str:
 
 
 def quote_source(demo: Demo) -> str:
-    """Where the running producer has its quotes from, as its log tells: live from CoinGecko, or the simulator."""
+    """The source of the running producer's quotes, by its log: CoinGecko, or the simulator."""
     for line in reversed(demo.control.log_tail("producer", 20_000).splitlines()):
         if '"message": "started"' in line:
             return str(json.loads(line)["source"])
-    return "not told yet"
+    return "not known yet"
 
 
 def make_observer(values: dict[str, str], demo: Demo, api: AirflowApi) -> Observer:
-    """An observer of the demo, which reads the demo's environment rather than this process's."""
+    """An observer with the demo's environment instead of this process's."""
     with environment.applied(values):
         return Observer(load_group(KafkaSettings), load_group(StorageSettings), api, demo.local.state / "mail")

@@ -1,7 +1,7 @@
-"""What the running demo has done so far, read from Kafka, S3, Airflow and the mailbox.
+"""The running demo's progress, read from Kafka, S3, Airflow and the mailbox.
 
-Nothing here asks the warehouse: DuckDB lets nobody read while a model is written. The rows
-of each layer come from the layer state that the transform DAG leaves in S3.
+The warehouse is not read, since DuckDB allows no reader while a model is written. The rows of each layer come from the
+layer state that the transform DAG leaves in S3.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TRANSFORM, MONITOR = "crypto_transform", "pipeline_monitor"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One look at the pipeline. Counts are totals since the topic was created; None means not known yet."""
+    """The pipeline at one time. Counts are totals since the topic was created; None means not known yet."""
 
     airflow: str
     produced: int | None = None
@@ -50,14 +50,14 @@ class Status:
     programs: dict[str, str] = field(default_factory=dict)
 
     def empty_stages(self) -> list[str]:
-        """Names of the stages that no data has reached."""
+        """Names of the stages without data."""
         stages: dict[str, int | None] = {"produced": self.produced, "landed": self.landed}
         stages |= {layer: self.rows.get(layer) for layer in LAYERS}
         stages["tests passed"] = self.tests.get("passed")
         return [name for name, amount in stages.items() if not amount]
 
     def as_json(self) -> str:
-        """The status as one JSON object, with the stages that stayed empty named."""
+        """The status as one JSON object, with the names of the empty stages."""
         return json.dumps(asdict(self) | {"empty_stages": self.empty_stages()}, indent=2)
 
 
@@ -69,12 +69,12 @@ class Observer:
         self._storage = storage
         self._airflow = airflow
         self._mail = mail
-        # Never subscribes, so it is no member of the group; it only reads the group's commits.
+        # It never subscribes, so it does not join the group; it only reads the group's commits.
         self._consumer = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})
         self._s3: S3Client = boto3.client(
             "s3", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
         )
-        self._known: dict[int, tuple[str, int]] = {}  # partition -> (newest key, offset behind it)
+        self._known: dict[int, tuple[str, int]] = {}  # partition -> (newest key, offset after it)
         self._prices: dict[str, float] = {}
         self._seen_until = ""
 
@@ -89,7 +89,7 @@ class Observer:
             prices={coin.symbol: self._prices[coin.symbol] for coin in coins() if coin.symbol in self._prices},
             lag=lag,
             rows={state.layer: state.rows for state in states},
-            newest_quote={s.layer: s.newest_quote_at.isoformat() for s in states if s.newest_quote_at},
+            newest_quote={state.layer: state.newest_quote_at.isoformat() for state in states if state.newest_quote_at},
             tests={
                 "passed": sum(state.tests.passed for state in states),
                 "warned": sum(state.tests.warned for state in states),
@@ -102,7 +102,7 @@ class Observer:
         )
 
     def _kafka(self) -> tuple[int | None, int | None]:
-        """Messages on the topic, and how many of them the group has not committed."""
+        """Number of messages on the topic, and of those that the group has not committed; None when Kafka is away."""
         try:
             topic = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
             partitions = [TopicPartition(self._topic, number) for number in topic.partitions]
@@ -111,14 +111,14 @@ class Observer:
             for partition in partitions:
                 low, high = self._consumer.get_watermark_offsets(partition, timeout=2)
                 produced += high
-                # A negative offset means that the group has committed nothing yet.
+                # A negative offset means that the group has committed nothing.
                 lag += high - (offset if (offset := committed[partition.partition]) >= 0 else low)
         except KafkaException:
             return None, None
         return produced, lag
 
     def _bucket(self) -> tuple[int | None, list[LayerState]]:
-        """Records landed and the layers' states; None and nothing while S3 cannot be read."""
+        """Number of landed records and the layers' states; None and an empty list while S3 is away."""
         try:
             states = layer_state.read_all(self._s3, self._storage).values()
             return self._landed(), [state for state in states if state is not None]
@@ -126,7 +126,7 @@ class Observer:
             return None, []
 
     def _landed(self) -> int:
-        """Records in S3: each partition's offset behind its newest file (files are gapless)."""
+        """Records in S3: the sum of each partition's offset after its newest file, as files have no gaps."""
         newest: dict[int, tuple[int, str]] = {}
         pages = self._s3.get_paginator("list_objects_v2").paginate(
             Bucket=self._storage.bucket, Prefix=self._storage.data_prefix, StartAfter=self._seen_until
@@ -139,9 +139,9 @@ class Observer:
             if self._known.get(partition, ("", 0))[0] != name:
                 self._known[partition] = (name, self._read(name))
         if self._known:
-            # Keys grow with time within a partition: look again from the slowest partition's newest file.
+            # A partition's keys grow with time, so the next listing starts at the slowest partition's newest file.
             self._seen_until = min(name for name, _ in self._known.values())[:-1]
-        return sum(behind for _, behind in self._known.values())
+        return sum(end for _, end in self._known.values())
 
     def _read(self, name: str) -> int:
         """The offset after a landed file; keeps the file's prices."""

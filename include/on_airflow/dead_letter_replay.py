@@ -12,8 +12,10 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
 from obstore.store import S3Store
 
-from include.ingest import dead_letters
-from include.ingest.dead_letters import Choice, KafkaLog, Replay, Report
+from include.ingest.replay import choice
+from include.ingest.replay.choice import Filter
+from include.ingest.replay.kafka_log import KafkaTopic
+from include.ingest.replay.replay import Replay, Report
 from include.on_airflow.connections import AWS, KAFKA, s3_client
 from include.settings import KafkaSettings, Settings, StorageSettings, load
 
@@ -35,13 +37,13 @@ class Outcome:
     sent: int
 
 
-def choice_of(params: Mapping[str, Any]) -> Choice:
-    """The choice that the run's parameters make; an empty one means any."""
+def choice_of(params: Mapping[str, Any]) -> Filter:
+    """The filter that the run's parameters make; an empty one means any."""
 
     def day(name: str) -> date | None:
         return date.fromisoformat(params[name]) if params[name] else None
 
-    return Choice(day("since"), day("until"), params["error_class"] or None, params["partition"], params["offset"])
+    return Filter(day("since"), day("until"), params["error_class"] or None, params["partition"], params["offset"])
 
 
 def run(params: Mapping[str, Any]) -> Outcome:
@@ -52,21 +54,21 @@ def run(params: Mapping[str, Any]) -> Outcome:
     """
     settings = load()
     store = _store(settings.storage)
-    replayer = Replay(KafkaLog(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
+    replayer = Replay(KafkaTopic(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
     report, chosen = Report(), 0
-    letters = dead_letters.letters(store, settings.storage, choice_of(params), report.unreadable)
+    letters = choice.read_dead_letters(store, settings.storage, choice_of(params), report.unreadable)
     for letter in replayer.pending(letters):
         chosen += 1
         if chosen <= PREVIEW:
-            log.info("dead letter %s", " | ".join(dead_letters.table([letter])[0]))
+            log.info("dead letter %s", " | ".join(choice.summary(letter)))
         if not params["dry_run"]:
             replayer.send_into(letter, report)
         if params["limit"] and chosen >= params["limit"]:
             break
     result = "none sent, as this is a dry run" if params["dry_run"] else str(report)
     log.info("dead letters chosen that were not replayed before: %d; %s", chosen, result)
-    if report.left():
-        raise UnfinishedReplayError(f"{report}: {'; '.join(text for _, text in report.left()[:PREVIEW])}")
+    if report.problems():
+        raise UnfinishedReplayError(f"{report}: {'; '.join(text for _, text in report.problems()[:PREVIEW])}")
     return Outcome(chosen, report.sent)
 
 

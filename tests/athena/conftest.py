@@ -1,4 +1,4 @@
-"""Fixtures: the rig, and the laptop's warehouse over the same bucket."""
+"""Fixtures: the warehouse on target `athena`, and the laptop's warehouse over the same bucket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Athena's API in front of Trino, and Glue's in front of the emulator's.
+"""Athena's API in front of Trino, and Glue's API in front of the emulator.
 
-As much of both as dbt-athena calls. Statements go through `statements.Athena`; what the
-emulator's Glue lacks (table versions, column statistics) is answered here.
+Both have the operations that dbt-athena calls. Statements go through `statements.Athena`. The gateway itself answers
+the operations that the emulator's Glue lacks (table versions, column statistics).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.athena.trino_client import TrinoError
 
 Json = dict[str, Any]
 PATIENCE = 20.0
-"""Seconds until a query's id is given out while it still runs: a client asks again only after a second, so most
-queries are over when they are first asked for; and boto3 gives up on an answer after sixty."""
+"""Seconds that the gateway waits for the end of a query before it answers with the query's id. A client polls only
+once a second, so this wait saves most polls. It is shorter than boto3's time-out of 60 s."""
 
 
 class ApiError(Exception):
@@ -55,7 +55,7 @@ class Query:
 
 
 def text_of(value: Any, kind: str) -> str | None:
-    """A value as Athena writes it."""
+    """A value in Athena's notation."""
     if value is None:
         return None
     if kind == "boolean":
@@ -66,7 +66,7 @@ def text_of(value: Any, kind: str) -> str | None:
 
 
 def column_info(column: Json) -> Json:
-    """A column of Trino's as Athena describes it."""
+    """Athena's description of a column of Trino."""
     kind = column["typeSignature"]["rawType"]
     sizes = re.match(r"decimal\((\d+),\s*(\d+)\)", column["type"])
     return {
@@ -94,7 +94,7 @@ class AthenaApi:
         """Answer one operation.
 
         Raises:
-            ApiError: as Athena would.
+            ApiError: the gateway does not know the operation.
         """
         handler: Callable[[Json], Json] | None = getattr(self, f"_{operation}", None)
         if handler is None:
@@ -209,7 +209,7 @@ class AthenaApi:
 
 
 class GlueApi:
-    """The emulator's Glue, with answers of our own where it has none."""
+    """The emulator's Glue, with an answer for each operation that it lacks."""
 
     def __init__(self, endpoint: str, glue: Any) -> None:
         self.endpoint, self.glue = endpoint, glue
@@ -227,10 +227,10 @@ class GlueApi:
         """Status and body of the answer."""
         parts = urlsplit(self.endpoint)
         connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
-        kept = {
+        forwarded = {
             name: value for name, value in headers.items() if name.lower().startswith(("x-amz", "content-t", "auth"))
         }
-        connection.request("POST", "/", body, kept)
+        connection.request("POST", "/", body, forwarded)
         response = connection.getresponse()
         answer = response.read()
         connection.close()
@@ -246,7 +246,7 @@ class GlueApi:
 
 @dataclass
 class Gateway:
-    """Where it listens; `athena` can be set once Trino runs."""
+    """A listening gateway. `athena_api` is None until Trino runs."""
 
     address: str
     glue_api: GlueApi
@@ -258,7 +258,7 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *arguments: Any) -> None:
-            """Nothing: the tests' output stays readable."""
+            """Log nothing, so that the tests' output stays readable."""
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}"
@@ -285,7 +285,7 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def running_gateway(emulator: str) -> Iterator[Gateway]:
-    """A gateway on a free loopback port, Glue already served."""
+    """A gateway on a free loopback port, which already serves Glue."""
     glue = boto3.client("glue", endpoint_url=emulator)
     gateway = Gateway("", GlueApi(emulator, glue))
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(gateway))

@@ -1,4 +1,4 @@
-"""The rig: the deployed template on the emulator, a Trino over its S3 and Glue, and Athena's API in front of it."""
+"""The Athena rig: the template on the emulator, a Trino over its S3 and Glue, and Athena's API before Trino."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.warehouse.warehouse import Warehouse, environment
 
 DATABASE = "lake"
 PROJECTED = timedelta(days=40)
-"""Days of the external tables: a query without bounds lists each of them."""
+"""Days of the external tables. They are few, because a query without bounds lists each day."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class AthenaWarehouse(Warehouse):
 
     @property
     def trino(self) -> Trino:
-        """The engine itself."""
+        """The engine."""
         return self.athena_api.athena.trino
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows as Trino gives them: numbers, and text for everything else."""
+        """Rows in Trino's form: numbers, and text for every other type."""
         return [tuple(row) for row in self.trino.run(sql).rows]
 
 
 def deploy_lake(bucket: str, aws_endpoint: str) -> None:
-    """Bucket, Glue database and external tables as production has them: of the deployed template."""
+    """Deploy the template, so that bucket, Glue database and external tables are those of production."""
     names = {"AWS_ENDPOINT_URL": aws_endpoint, "S3_BUCKET": bucket, "WAREHOUSE_DATABASE": DATABASE}
     first_day = datetime.now(UTC) - PROJECTED
     with environment(names):

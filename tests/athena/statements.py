@@ -1,6 +1,6 @@
-"""Where Athena's SQL differs from Trino's: what dbt-athena sends, translated.
+"""Translates dbt-athena's statements where Athena's SQL differs from Trino's.
 
-Queries, INSERT, MERGE and DELETE are the same in both and pass as they are.
+Queries, INSERT, MERGE and DELETE are equal in both and pass unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Table:
 
     @property
     def trino(self) -> str:
-        """As Trino names it; the Iceberg catalog hands Hive tables on to the other one."""
+        """Trino's name of the table. The Iceberg catalog redirects Hive tables to the Hive catalog."""
         return f'awsdatacatalog."{self.database}"."{self.name}"'
 
 
@@ -46,13 +46,13 @@ class Outcome:
 
 
 def table_of(name: str, database: str | None) -> Table:
-    """A name of one to three parts."""
+    """The table with this name, which has one to three parts."""
     parts = [part.strip('`"').lower() for part in re.findall(IDENTIFIER, name)][-2:]
     return Table(*parts) if len(parts) == 2 else Table(database or "default", parts[0])
 
 
 def end_of_parentheses(text: str, start: int) -> int:
-    """Index behind the parenthesis that closes the one at `start`; quotes are respected."""
+    """Index after the parenthesis that closes the parenthesis at `start`. Those inside quotes do not count."""
     depth, quote = 0, ""
     for index in range(start, len(text)):
         character = text[index]
@@ -93,9 +93,9 @@ def properties(text: str) -> dict[str, str]:
 
 
 def hive_type(trino_type: str) -> str:
-    """Trino's name of a type as Glue writes it."""
+    """Glue's name for a type of Trino."""
     plain = re.sub(r"timestamp\(\d\)", "timestamp", re.sub(r"varchar\(\d+\)", "varchar", trino_type))
-    return re.sub(r"\b(varchar|integer|real|varbinary)\b", lambda found: HIVE_TYPES[found[1]], plain)
+    return re.sub(r"\b(varchar|integer|real|varbinary)\b", lambda match: HIVE_TYPES[match[1]], plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class Athena:
             (rf"optimize\s+{NAME}", self._optimize),
             (rf"vacuum\s+{NAME}", self._vacuum),
         ):
-            if found := re.match(pattern, body, re.IGNORECASE):
-                return handler(found, body, database)
+            if match := re.match(pattern, body, re.IGNORECASE):
+                return handler(match, body, database)
         return self._pass_on(body, database)
 
     def _pass_on(self, body: str, database: str | None) -> Outcome:
@@ -137,17 +137,17 @@ class Athena:
             return Outcome("DDL", first.upper(), answer)
         return Outcome("DML", (answer.update_type or "SELECT").upper(), answer)
 
-    def _create_database(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        name = found[1].strip('`"')
+    def _create_database(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        name = match[1].strip('`"')
         if not any(known["Name"] == name for known in self.glue.get_databases()["DatabaseList"]):
             self.glue.create_database(DatabaseInput={"Name": name})
         return Outcome("DDL", "CREATE_DATABASE", Answer())
 
-    def _create_external_table(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        end = end_of_parentheses(body, found.end())
-        table, clauses = table_of(found[1], database), body[end:]
+    def _create_external_table(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        end = end_of_parentheses(body, match.end())
+        table, clauses = table_of(match[1], database), body[end:]
         columns = []
-        for column in split_commas(body[found.end() + 1 : end - 1]):
+        for column in split_commas(body[match.end() + 1 : end - 1]):
             name, kind = column.split(None, 1)
             columns.append({"Name": name.strip("`"), "Type": HIVE_TYPES.get(kind, kind)})
         serde = re.search(r"row\s+format\s+serde\s+'([^']+)'", clauses, re.IGNORECASE)
@@ -179,10 +179,10 @@ class Athena:
         )
         return Outcome("DDL", "CREATE_TABLE", Answer())
 
-    def _create_table_as(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        end = end_of_parentheses(body, found.end())
-        wanted = properties(body[found.end() + 1 : end - 1])
-        table = table_of(found[1], database)
+    def _create_table_as(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        end = end_of_parentheses(body, match.end())
+        wanted = properties(body[match.end() + 1 : end - 1])
+        table = table_of(match[1], database)
         catalog = "awsdatacatalog" if wanted.pop("table_type", "").strip("'") == "iceberg" else "hive"
         wanted.pop("is_external", None)
         for name in [name for name in wanted if name.startswith(("vacuum_", "optimize_"))]:
@@ -193,21 +193,21 @@ class Athena:
         answer = self.trino.run(f"create table {target} with ({with_clause}) {body[end:]}", database)
         return Outcome("DDL", "CREATE_TABLE_AS_SELECT", answer)
 
-    def _create_view(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
+    def _create_view(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
         self.trino.run(body.replace("`", '"'), database)
-        table = table_of(found[1], database)
+        table = table_of(match[1], database)
         described = self.trino.run(f"describe {table.trino}").rows
         columns = [{"Name": row[0], "Type": hive_type(row[1])} for row in described]
 
-        def describe(entry: dict[str, Any]) -> None:  # Athena tells Glue a view's columns, Trino does not
+        def describe(entry: dict[str, Any]) -> None:  # Athena gives Glue the columns of a view; Trino does not
             storage = entry.setdefault("StorageDescriptor", {})
             storage |= {"Columns": columns, "SerdeInfo": storage.get("SerdeInfo", {}), "Location": ""}
 
         self._change_in_glue(table, describe)
         return Outcome("DDL", "CREATE_VIEW", Answer())
 
-    def _alter(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        table, rest = table_of(found[1], database), body[found.end() :]
+    def _alter(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        table, rest = table_of(match[1], database), body[match.end() :]
         if clause := re.match(r"set\s+tblproperties\s*(?=\()", rest, re.IGNORECASE):
             inner = rest[clause.end() + 1 : end_of_parentheses(rest, clause.end()) - 1]
             given = {name: value.strip("'") for name, value in properties(inner).items()}
@@ -224,16 +224,16 @@ class Athena:
             raise UnsupportedStatementError(f"ALTER TABLE … {rest[:80]}")
         return Outcome("DDL", "ALTER_TABLE", Answer())
 
-    def _drop_table(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        self.trino.run(f"drop table if exists {table_of(found[1], database).trino}")
+    def _drop_table(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        self.trino.run(f"drop table if exists {table_of(match[1], database).trino}")
         return Outcome("DDL", "DROP_TABLE", Answer())
 
-    def _optimize(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        self.trino.run(f"alter table {table_of(found[1], database).trino} execute optimize")
+    def _optimize(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        self.trino.run(f"alter table {table_of(match[1], database).trino} execute optimize")
         return Outcome("DDL", "OPTIMIZE", Answer())
 
-    def _vacuum(self, found: re.Match[str], body: str, database: str | None) -> Outcome:
-        table = table_of(found[1], database)
+    def _vacuum(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
+        table = table_of(match[1], database)
         self.trino.run(f"alter table {table.trino} execute expire_snapshots(retention_threshold => '0s')")
         self.trino.run(f"alter table {table.trino} execute remove_orphan_files(retention_threshold => '0s')")
         return Outcome("DDL", "VACUUM", Answer())

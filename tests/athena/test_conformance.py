@@ -1,6 +1,6 @@
-"""The project on the unchanged dbt-athena adapter, against a real Trino, value for value as on DuckDB.
+"""The project on the unchanged dbt-athena adapter and a real Trino has the same values as on DuckDB.
 
-One story, told in order: each test goes on where the one before it stopped.
+The tests run in order: each continues where the test before it stopped.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ def store(lake_bucket: str, aws_endpoint: str) -> S3Store:
 
 @pytest.fixture(scope="module")
 def lagging() -> list[tuple[str, bytes]]:
-    """Files of one more partition of the topic, whose records are up to a week older than those of the others."""
-    behind = LandedTopic()
+    """Files of a further partition of the topic, with records up to a week older than those of the others."""
+    slow = LandedTopic()
     for n in range(LAGGING_RECORDS):
         at = TODAY - timedelta(days=7) + n * timedelta(hours=8)
-        behind.send(quote("XRP", 2.0 + n / 1000, at), at, partition=LAGGING)
-    return list(behind.files())
+        slow.send(quote("XRP", 2.0 + n / 1000, at), at, partition=LAGGING)
+    return list(slow.files())
 
 
 def exact(value: Any, kind: str) -> Any:
-    """One form for what DuckDB gives as Python values and Trino as JSON."""
+    """The same form for a Python value of DuckDB and a JSON value of Trino."""
     if value is None:
         return None
     if kind == "double":
@@ -76,17 +76,17 @@ def exact(value: Any, kind: str) -> Any:
 
 
 def rows(warehouse: Warehouse, table: str, columns: dict[str, str], order: str) -> list[tuple[Any, ...]]:
-    """A table's rows in a form that can be compared."""
-    found = warehouse.query(f"select {', '.join(columns)} from {table} order by {order}")
-    return [tuple(exact(value, kind) for value, kind in zip(row, columns.values(), strict=True)) for row in found]
+    """The rows of a table in a comparable form."""
+    table_rows = warehouse.query(f"select {', '.join(columns)} from {table} order by {order}")
+    return [tuple(exact(value, kind) for value, kind in zip(row, columns.values(), strict=True)) for row in table_rows]
 
 
 def assert_same_content(athena: AthenaWarehouse, duckdb: Warehouse) -> None:
-    """Every table holds the same rows on both, doubles to within 1e-9."""
+    """Every table has the same rows on both, doubles to within 1e-9."""
     for table, order in TABLES.items():
         columns = {name: kind for name, kind, *_ in athena.query(f"describe {table}") if name not in RUN_TIME_COLUMNS}
         if table == "lake_bronze.crypto_raw":
-            columns["price"] = "double"  # text, and how a number is spelled is the JSON reader's affair
+            columns["price"] = "double"  # text: the JSON readers spell numbers differently
         there, here = rows(athena, table, columns, order), rows(duckdb, table, columns, order)
         assert len(there) == len(here), table
         for left, right in zip(there, here, strict=True):
@@ -95,7 +95,7 @@ def assert_same_content(athena: AthenaWarehouse, duckdb: Warehouse) -> None:
 
 
 def build_both(athena: AthenaWarehouse, duckdb: Warehouse, *arguments: str) -> None:
-    """Build and test on both; the tests agree. What they said is left in the test history for the next build."""
+    """Build and test on both; the tests agree. The next build reads their results from the test history."""
     assert reported(athena.build(*arguments)) == reported(duckdb.build(*arguments))
     assert_same_content(athena, duckdb)
     for dag_id, warehouse in (("on_athena", athena), ("on_duckdb", duckdb)):
@@ -106,31 +106,31 @@ def build_both(athena: AthenaWarehouse, duckdb: Warehouse, *arguments: str) -> N
 
 
 def verdicts(topic: LandedTopic) -> Counter[str]:
-    """What has to become of each message of a topic, told from the messages alone."""
+    """Number of messages for each expected verdict, computed from the messages alone."""
     known: set[tuple[str, str]] = set()
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for partition in topic.log.values():
         for message in partition:
             if message.error is not None:
-                found["dead letter"] += 1
+                counts["dead letter"] += 1
                 continue
             sent = json.loads(message.payload)
             known_as = (sent["symbol"], sent["last_updated"])
             if sent["symbol"] not in ASSETS:
-                found["unknown_asset"] += 1
+                counts["unknown_asset"] += 1
             elif sent["price"] > 1000 * ASSETS[sent["symbol"]][2]:
-                found["price_out_of_bounds"] += 1
+                counts["price_out_of_bounds"] += 1
             else:
-                found["duplicate" if known_as in known else "accepted"] += 1
+                counts["duplicate" if known_as in known else "accepted"] += 1
                 known.add(known_as)
-    return found
+    return counts
 
 
 def landed_files_opened(athena: AthenaWarehouse, earlier_queries: int) -> list[int]:
-    """Of each later run of bronze, how many landed files it opened; data tests open files too."""
+    """Number of landed files that each later run of bronze opened, without those that data tests opened."""
     queries = list(athena.athena_api.queries.values())[earlier_queries:]
-    reads = [q for q in queries if '"crypto_raw_data"' in q.sql and "should_error" not in q.sql]
-    return [q.outcome.answer.splits for q in reads if q.outcome]
+    reads = [query for query in queries if '"crypto_raw_data"' in query.sql and "should_error" not in query.sql]
+    return [query.outcome.answer.splits for query in reads if query.outcome]
 
 
 def test_a_first_build_gives_the_same_everywhere(
@@ -146,25 +146,29 @@ def test_a_first_build_gives_the_same_everywhere(
     build_both(athena_warehouse, duckdb_warehouse)
 
 
-def test_dbt_tells_by_model_what_was_scanned(athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse) -> None:
-    """What `BytesScanned` is made from: the results of the build before."""
+def test_dbt_reports_the_scanned_bytes_of_each_model(
+    athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse
+) -> None:
+    """The metric `BytesScanned` is made from them; here from the results of the build before."""
     scanned = run_results.read(athena_warehouse.artifacts.parent).scanned
     assert min(scanned[model] for model in ("crypto_raw", "crypto_stage", "crypto_curated")) > 0
     assert run_results.read(duckdb_warehouse.artifacts.parent).scanned == {}
 
 
-def test_each_fault_of_the_day_is_there_and_is_dealt_with_on_both(
+def test_each_fault_of_the_day_has_the_same_verdict_on_both(
     athena_warehouse: AthenaWarehouse,
     duckdb_warehouse: Warehouse,
     topic: LandedTopic,
     lagging: list[tuple[str, bytes]],
 ) -> None:
     """Duplicates, bad prices, unknown symbols and broken messages by number; late quotes; a field that came later."""
-    behind = lagging[0][1].count(b'"_offset"')
-    expected = verdicts(topic) + Counter(accepted=behind)
+    lagging_records = lagging[0][1].count(b'"_offset"')
+    expected = verdicts(topic) + Counter(accepted=lagging_records)
     good = [(m, json.loads(m.payload)) for log in topic.log.values() for m in log if m.error is None]
     late = sum(milliseconds(datetime.fromisoformat(sent["last_updated"])) < m.timestamp_ms - 60_000 for m, sent in good)
-    fields = Counter("with" if "volume_24h" in sent else "without" for _, sent in good) + Counter(without=behind)
+    fields = Counter("with" if "volume_24h" in sent else "without" for _, sent in good) + Counter(
+        without=lagging_records
+    )
     assert (len(expected), len(fields)) == (5, 2)
     assert late > 0
     for warehouse in (athena_warehouse, duckdb_warehouse):
@@ -178,7 +182,7 @@ def test_each_fault_of_the_day_is_there_and_is_dealt_with_on_both(
         assert {row[1]: row[4] for row in warehouse.query(analysis.node.compiled_code)} == fields
 
 
-def test_a_second_run_opens_the_new_files_alone(
+def test_a_second_run_opens_only_the_new_files(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse, topic: LandedTopic, store: S3Store
 ) -> None:
     market_day(topic, TODAY - timedelta(minutes=30), hours=0.5, interval=timedelta(seconds=30), seed=2)
@@ -192,12 +196,12 @@ def test_a_run_without_new_files_changes_nothing(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse
 ) -> None:
     build_both(athena_warehouse, duckdb_warehouse)
-    # Nor when the known files are too many to be named.
+    # It changes nothing either when the known files are too many to name.
     athena_warehouse.dbt("run", "--select", "crypto_raw", "--vars", "landing_most_paths: 0")
     assert_same_content(athena_warehouse, duckdb_warehouse)
 
 
-def test_late_files_are_loaded_also_of_a_partition_a_week_behind(
+def test_late_files_are_loaded_even_of_a_partition_a_week_behind(
     athena_warehouse: AthenaWarehouse,
     duckdb_warehouse: Warehouse,
     topic: LandedTopic,
@@ -257,7 +261,7 @@ def test_freshness_is_measured_on_the_built_layers(athena_warehouse: AthenaWareh
     }
 
 
-def test_the_docs_know_every_table_and_describe_each_column(athena_warehouse: AthenaWarehouse) -> None:
+def test_the_docs_have_every_table_and_describe_each_column(athena_warehouse: AthenaWarehouse) -> None:
     undescribed = athena_warehouse.undescribed_columns()
     landed = {"crypto_raw_data", "dead_letter_data", "test_history_data"}
     assert {table.split(".")[1] for table in TABLES} | landed <= {node_id.split(".")[-1] for node_id in undescribed}

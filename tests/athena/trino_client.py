@@ -1,4 +1,4 @@
-"""Trino's own protocol, as much of it as the tests need."""
+"""A client for the part of Trino's protocol that the tests need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrinoError(RuntimeError):
 
 @dataclass
 class Answer:
-    """Columns are Trino's ({"name", "type", "typeSignature"}); `stats` hold `physicalInputBytes` and so on."""
+    """Trino's columns ({"name", "type", "typeSignature"}), rows and statistics (`physicalInputBytes` and others)."""
 
     columns: list[dict[str, Any]] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
@@ -30,13 +30,15 @@ class Answer:
 
     @property
     def splits(self) -> int:
-        """Splits of the stages that read tables; each opens a file, and a small file is one."""
+        """Splits of the stages that read tables. Each split opens a file, and a small file is one split."""
 
-        def of(stage: dict[str, Any]) -> int:
-            below = stage["subStages"]
-            return sum(map(of, below)) if below else int(stage["totalSplits"]) * (stage["physicalInputBytes"] > 0)
+        def splits_of(stage: dict[str, Any]) -> int:
+            children = stage["subStages"]
+            if children:
+                return sum(map(splits_of, children))
+            return int(stage["totalSplits"]) if stage["physicalInputBytes"] > 0 else 0
 
-        return of(self.stats["rootStage"]) if self.stats.get("rootStage") else 0
+        return splits_of(self.stats["rootStage"]) if self.stats.get("rootStage") else 0
 
     @property
     def input_bytes(self) -> int:
@@ -51,7 +53,7 @@ class Trino:
     address: str
 
     def run(self, sql: str, schema: str | None = None) -> Answer:
-        """Run one statement to its end.
+        """Run one statement and read all its rows.
 
         Raises:
             TrinoError: the statement failed.

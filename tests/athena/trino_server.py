@@ -1,8 +1,7 @@
-"""A real Trino, the engine family of Athena, over the emulator's S3 and Glue.
+"""A real Trino, the engine of Athena, over the emulator's S3 and Glue.
 
-Its jars come from Maven (poms in `trino/`, about 385 MB on disk, once). Two catalogs,
-because Athena hides what Trino keeps apart: `awsdatacatalog` is the Iceberg connector
-(owner of views and Iceberg tables), `hive` reads the external tables.
+Its jars come from Maven once (poms in `trino/`, about 385 MB on disk). Athena has one catalog where Trino needs two:
+`awsdatacatalog` is the Iceberg connector, which owns views and Iceberg tables; `hive` reads the external tables.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ START_SECONDS = 600
 
 
 class TrinoUnavailableError(RuntimeError):
-    """Trino cannot run on this machine; the text says what is missing."""
+    """Trino cannot run on this machine. The text names the missing program."""
 
 
 def java() -> Path:
-    """A JDK's `java` that Trino runs on: of $JAVA25_HOME, $JAVA_HOME, or a folder under /usr/lib/jvm.
+    """The `java` of a JDK that can run Trino, from $JAVA25_HOME, $JAVA_HOME, or a folder under /usr/lib/jvm.
 
     Raises:
-        TrinoUnavailableError: there is none.
+        TrinoUnavailableError: there is no such JDK.
     """
     homes = [Path(home) for home in (os.environ.get("JAVA25_HOME"), os.environ.get("JAVA_HOME")) if home]
     homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
@@ -44,8 +43,8 @@ def java() -> Path:
         program = home / "bin" / "java"
         if program.exists() and (home / "bin" / "javac").exists():
             answer = subprocess.run([str(program), "-version"], capture_output=True, text=True, check=True).stderr
-            found = re.search(r'version "(\d+)', answer)
-            if found and int(found[1]) >= JAVA_MAJOR:
+            version = re.search(r'version "(\d+)', answer)
+            if version and int(version[1]) >= JAVA_MAJOR:
                 return program
     raise TrinoUnavailableError(
         f"tests/athena need a JDK {JAVA_MAJOR} (Trino {VERSION} runs on no older one) and found none under "
@@ -54,7 +53,7 @@ def java() -> Path:
 
 
 def fetch_jars() -> Path:
-    """The jars, from Maven if they are not here yet; returns their folder.
+    """The folder of the jars; fetches them with Maven when they are missing.
 
     Raises:
         TrinoUnavailableError: Maven is missing or could not fetch them.
@@ -69,7 +68,7 @@ def fetch_jars() -> Path:
             ) from error
         except subprocess.CalledProcessError as error:
             raise TrinoUnavailableError(f"Maven could not fetch Trino {VERSION}: {error.stdout[-500:]}") from error
-        for name, plugin in PLUGINS.items():  # left out of the jars on Maven Central
+        for name, plugin in PLUGINS.items():  # missing in the jars of Maven Central
             with zipfile.ZipFile(JARS / name / "service.jar", "w") as jar:
                 jar.writestr("META-INF/services/io.trino.spi.Plugin", plugin + "\n")
         (JARS / ".made").touch()
@@ -77,7 +76,7 @@ def fetch_jars() -> Path:
 
 
 def write_configuration(folder: Path, port: int, glue: str, s3: str, bucket: str) -> None:
-    """Trino's `etc` and plugin folders."""
+    """Write Trino's `etc` folder and link its plugins."""
     common = f"""\
 hive.metastore.glue.region=us-east-1
 hive.metastore.glue.endpoint-url={glue}
@@ -143,7 +142,7 @@ hive.max-partitions-per-writers=100
 
 @contextmanager
 def trino_server(folder: Path, glue: str, s3: str, bucket: str) -> Iterator[Trino]:
-    """A running Trino whose catalogs are the Glue at `glue` and the S3 at `s3`."""
+    """A running Trino with the Glue at `glue` and the S3 at `s3`."""
     jars, program, port = fetch_jars(), java(), free_port()
     write_configuration(folder, port, glue, s3, bucket)
     command = [str(program), "-Xms512M", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]

@@ -1,6 +1,6 @@
-"""Which AWS actions a piece of source code calls, read from its syntax tree.
+"""Reads from a syntax tree which AWS actions a piece of source code calls.
 
-Reading the source, and not recording a run, also finds the calls that no test reaches.
+The source also shows the calls that no test reaches; a recorded run would not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import botocore.session
 from botocore import xform_name
 
 SERVICES = ("s3", "cloudwatch", "glue", "athena", "sts", "lakeformation")
-"""SNS is looked for by its keyword instead: Kafka clients have methods of the same names."""
+"""SNS is missing here: its calls are found by their keyword, because Kafka clients have methods of the same names."""
 
 IAM_NAMES = {
     "s3:ListObjects": "s3:ListBucket",
@@ -26,8 +26,8 @@ IAM_NAMES = {
 }
 """API operations whose IAM action has another name."""
 
-AIRFLOWS_TOO = {"get_connection", "get_session"}
-"""Methods of Airflow's hooks as well: a call of AWS only where the receiver names the service."""
+AIRFLOW_METHODS = {"get_connection", "get_session"}
+"""Methods that Airflow's hooks have too. They are calls of AWS only where the receiver names the service."""
 
 TRANSFERS = {
     "upload_file": "s3:PutObject",
@@ -49,14 +49,14 @@ OBSTORE = {
 
 @cache
 def operations() -> dict[str, list[str]]:
-    """Method name -> actions that it may mean, like put_object -> [s3:PutObject]."""
-    found = {method: [action] for method, action in TRANSFERS.items()}
+    """Method name -> actions that it may mean, for example put_object -> [s3:PutObject]."""
+    actions = {method: [action] for method, action in TRANSFERS.items()}
     session = botocore.session.get_session()
     for service in SERVICES:
         for operation in session.get_service_model(service).operation_names:
             action = f"{service}:{operation}"
-            found.setdefault(xform_name(operation), []).append(IAM_NAMES.get(action, action))
-    return found
+            actions.setdefault(xform_name(operation), []).append(IAM_NAMES.get(action, action))
+    return actions
 
 
 def _receiver(node: ast.expr) -> str:
@@ -78,7 +78,7 @@ def _actions(call: ast.Call) -> Iterator[str]:
         yield "sns:Publish"
     meanings = operations().get(method, [])
     named = [action for action in meanings if action.split(":")[0] in receiver]
-    if named or method not in AIRFLOWS_TOO:
+    if named or method not in AIRFLOW_METHODS:
         yield from (named or meanings)[:1]
 
 
@@ -89,9 +89,9 @@ def actions_in(source: str) -> set[str]:
 
 def actions_under(folders: Iterable[Path]) -> dict[str, list[Path]]:
     """Action -> the modules that call it."""
-    found: dict[str, list[Path]] = {}
+    modules: dict[str, list[Path]] = {}
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
             for action in actions_in(path.read_text()):
-                found.setdefault(action, []).append(path)
-    return found
+                modules.setdefault(action, []).append(path)
+    return modules

@@ -1,4 +1,4 @@
-"""A stack of its own for each test, on the real emulator."""
+"""Each test has its own stack on the real emulator."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Names:
 
 @pytest.fixture
 def names(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
-    """Settings in the environment point at the emulator and at these names."""
+    """Unique names; the settings in the environment point at them and at the emulator."""
     unique = uuid.uuid4().hex[:10]
-    chosen = Names(f"stack-{unique}", f"lake-{unique}", f"db_{unique}", f"group-{unique}", f"env-{unique}")
-    monkeypatch.setenv("S3_BUCKET", chosen.bucket)
-    monkeypatch.setenv("WAREHOUSE_DATABASE", chosen.database)
-    monkeypatch.setenv("WAREHOUSE_WORKGROUP", chosen.workgroup)
-    monkeypatch.setenv("MONITOR_ENVIRONMENT", chosen.environment)
+    names = Names(f"stack-{unique}", f"lake-{unique}", f"db_{unique}", f"group-{unique}", f"env-{unique}")
+    monkeypatch.setenv("S3_BUCKET", names.bucket)
+    monkeypatch.setenv("WAREHOUSE_DATABASE", names.database)
+    monkeypatch.setenv("WAREHOUSE_WORKGROUP", names.workgroup)
+    monkeypatch.setenv("MONITOR_ENVIRONMENT", names.environment)
     monkeypatch.setenv("ALERT_EMAILS", '["one@example.com", "two@example.com"]')
-    yield chosen
-    boto3.client("cloudformation").delete_stack(StackName=chosen.stack)
+    yield names
+    boto3.client("cloudformation").delete_stack(StackName=names.stack)
 
 
 @pytest.fixture

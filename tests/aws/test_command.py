@@ -1,4 +1,4 @@
-"""`python -m include.aws` as somebody types it."""
+"""`python -m include.aws` from the command line."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.servers
-def test_deploy_shows_changes_progress_and_ready_settings_and_destroy_says_what_stays(names: Names) -> None:
-    asked = command("deploy", "--stack", names.stack)
-    assert asked.returncode == 1
-    assert "add --yes" in asked.stderr
+def test_deploy_shows_its_work_and_destroy_says_what_stays(names: Names) -> None:
+    """Deploy prints the changes, the progress, and settings that can be copied."""
+    unconfirmed = command("deploy", "--stack", names.stack)
+    assert unconfirmed.returncode == 1
+    assert "add --yes" in unconfirmed.stderr
 
     first = command("deploy", "--stack", names.stack, "--yes", "--parameter", "KafkaLagThreshold=5000")
     assert first.returncode == 0, first.stderr
@@ -44,13 +45,13 @@ def test_deploy_shows_changes_progress_and_ready_settings_and_destroy_says_what_
     assert "No change" in second.stdout
     assert f"S3_BUCKET={names.bucket}" in second.stdout
 
-    gone = command("destroy", "--stack", names.stack, "--yes")
-    assert gone.returncode == 0, gone.stderr
-    assert f"Stack {names.stack} is deleted." in gone.stdout
+    destroy = command("destroy", "--stack", names.stack, "--yes")
+    assert destroy.returncode == 0, destroy.stderr
+    assert f"Stack {names.stack} is deleted." in destroy.stdout
     assert "There is no stack" in command("destroy", "--stack", names.stack, "--yes").stdout
 
 
-def test_missing_credentials_are_said_in_one_line() -> None:
+def test_missing_credentials_are_reported_in_one_line() -> None:
     run = command("deploy", "--yes", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", HOME="/nonexistent")
     assert run.returncode == 1
     assert run.stderr.startswith("No AWS credentials")

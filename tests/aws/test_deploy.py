@@ -1,4 +1,4 @@
-"""The template on the real emulator: what is there afterwards, asked through each service's own API."""
+"""The template deployed to the real emulator. Each service's own API shows the result."""
 
 from __future__ import annotations
 
@@ -29,32 +29,35 @@ ALARMED = [condition for condition in CONDITIONS.values() if condition.alarm]
 
 
 def statuses(names: Names) -> dict[str, str]:
-    found = boto3.client("cloudformation").describe_stack_resources(StackName=names.stack)["StackResources"]
-    return {one["LogicalResourceId"]: one["ResourceStatus"] for one in found}
+    return {resource["LogicalResourceId"]: resource["ResourceStatus"] for resource in stack_resources(names)}
+
+
+def stack_resources(names: Names) -> list[Any]:
+    return list(boto3.client("cloudformation").describe_stack_resources(StackName=names.stack)["StackResources"])
 
 
 def alarms(names: Names) -> dict[str, Any]:
-    pages = boto3.client("cloudwatch").get_paginator("describe_alarms")
-    found = pages.paginate(AlarmNamePrefix=f"crypto-lakehouse-{names.environment}-")
-    return {alarm["AlarmName"]: alarm for page in found for alarm in page["MetricAlarms"]}
+    paginator = boto3.client("cloudwatch").get_paginator("describe_alarms")
+    pages = paginator.paginate(AlarmNamePrefix=f"crypto-lakehouse-{names.environment}-")
+    return {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
 
 
-# ---- what is made
+# ---- created resources
 
 
-def test_every_resource_but_the_composite_alarm_is_made(deployed: deploy.Deployment, names: Names) -> None:
+def test_every_resource_but_the_composite_alarm_is_created(deployed: deploy.Deployment, names: Names) -> None:
     assert deployed.changed
-    found = statuses(names)
-    assert set(found.values()) == {"CREATE_COMPLETE"}
+    status = statuses(names)
+    assert set(status.values()) == {"CREATE_COMPLETE"}
     expected = {
         name
-        for name, one in parse(TEMPLATE.read_text())["Resources"].items()
-        if not str(one.get("Condition", "")).startswith("Has") or one["Condition"] == "HasAlertEmail2"
+        for name, resource in parse(TEMPLATE.read_text())["Resources"].items()
+        if not str(resource.get("Condition", "")).startswith("Has") or resource["Condition"] == "HasAlertEmail2"
     }
-    assert set(found) == expected - {"UnhealthyAlarm"}
+    assert set(status) == expected - {"UnhealthyAlarm"}
 
 
-def test_bucket(deployed: deploy.Deployment, names: Names) -> None:
+def test_the_bucket_is_encrypted_versioned_and_private(deployed: deploy.Deployment, names: Names) -> None:
     s3 = boto3.client("s3")
     assert s3.get_bucket_versioning(Bucket=names.bucket)["Status"] == "Enabled"
     rules = s3.get_bucket_encryption(Bucket=names.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -70,7 +73,7 @@ def test_bucket(deployed: deploy.Deployment, names: Names) -> None:
     ]
 
 
-def test_tables(deployed: deploy.Deployment, names: Names) -> None:
+def test_the_tables_read_the_landed_files(deployed: deploy.Deployment, names: Names) -> None:
     tables = {
         table["Name"]: table for table in boto3.client("glue").get_tables(DatabaseName=names.database)["TableList"]
     }
@@ -82,12 +85,12 @@ def test_tables(deployed: deploy.Deployment, names: Names) -> None:
     assert raw["Parameters"]["projection.dt.range"] == "2024/01/01,NOW+1DAY"
 
 
-def test_workgroups(deployed: deploy.Deployment, names: Names) -> None:
+def test_the_workgroups_limit_scans_and_place_results(deployed: deploy.Deployment, names: Names) -> None:
     athena = boto3.client("athena")
-    found = {}
-    for name in (names.workgroup, f"{names.workgroup}-bi"):
-        found[name] = athena.get_work_group(WorkGroup=name)["WorkGroup"]["Configuration"]
-    dbt, bi = found[names.workgroup], found[f"{names.workgroup}-bi"]
+    dbt, bi = (
+        athena.get_work_group(WorkGroup=name)["WorkGroup"]["Configuration"]
+        for name in (names.workgroup, f"{names.workgroup}-bi")
+    )
     assert dbt["ResultConfiguration"]["OutputLocation"] == f"s3://{names.bucket}/query_results/"
     assert bi["ResultConfiguration"]["OutputLocation"] == f"s3://{names.bucket}/query_results/bi/"
     assert str(dbt["EnforceWorkGroupConfiguration"]).lower() == "false"
@@ -96,11 +99,11 @@ def test_workgroups(deployed: deploy.Deployment, names: Names) -> None:
     assert int(bi["BytesScannedCutoffPerQuery"]) == 2**30
 
 
-def test_alarms_are_the_catalogues(deployed: deploy.Deployment, names: Names) -> None:
-    found = alarms(names)
-    assert set(found) == {alarm_name(condition, names.environment) for condition in ALARMED}
+def test_the_alarms_are_those_of_the_catalogue(deployed: deploy.Deployment, names: Names) -> None:
+    by_name = alarms(names)
+    assert set(by_name) == {alarm_name(condition, names.environment) for condition in ALARMED}
     for condition in ALARMED:
-        alarm = found[alarm_name(condition, names.environment)]
+        alarm = by_name[alarm_name(condition, names.environment)]
         assert (alarm["MetricName"], alarm["Threshold"]) == (condition.metric, condition.threshold)
         assert alarm["TreatMissingData"] == condition.alarm_missing
         assert alarm["AlarmActions"] == [deployed.outputs["AlertTopicArn"]]
@@ -112,28 +115,28 @@ def test_alarms_watch_the_series_that_consumer_and_monitor_publish(deployed: dep
     window = Window(monotonic(), durations=Counter([0.2]), sizes=Counter([100.0]))
     landed: Any = metric_data(window, names.environment, now)
     client.put_metric_data(Namespace="CryptoLakehouse", MetricData=landed)
-    measured = [
+    data = [
         cloudwatch.Datum(metric.name, 1.0, layer)
         for metric in MONITOR_METRICS
         for layer in (LAYERS if "Layer" in metric.dimensions else (None,))
     ]
-    cloudwatch.publish(client, "CryptoLakehouse", names.environment, measured, now)
+    cloudwatch.publish(client, "CryptoLakehouse", names.environment, data, now)
     pages = client.get_paginator("list_metrics").paginate(
         Namespace="CryptoLakehouse", Dimensions=[{"Name": "Environment", "Value": names.environment}]
     )
     published = {
-        (metric["MetricName"], tuple(sorted((one["Name"], one["Value"]) for one in metric["Dimensions"])))
+        (metric["MetricName"], tuple(sorted((each["Name"], each["Value"]) for each in metric["Dimensions"])))
         for page in pages
         for metric in page["Metrics"]
     }
     assert {name for name, _ in published} == set(METRICS)
     for alarm in alarms(names).values():
         assert alarm["Namespace"] == "CryptoLakehouse"
-        dimensions = tuple(sorted((one["Name"], one["Value"]) for one in alarm["Dimensions"]))
+        dimensions = tuple(sorted((each["Name"], each["Value"]) for each in alarm["Dimensions"]))
         assert (alarm["MetricName"], dimensions) in published
 
 
-def test_an_alarm_tells_the_topic_what_to_do(deployed: deploy.Deployment, names: Names) -> None:
+def test_an_alarm_sends_its_runbook_to_the_topic(deployed: deploy.Deployment, names: Names) -> None:
     sqs = boto3.client("sqs")
     queue = sqs.create_queue(QueueName=f"{names.stack}-mailbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -147,15 +150,15 @@ def test_an_alarm_tells_the_topic_what_to_do(deployed: deploy.Deployment, names:
     assert "runbooks/kafka_lag.md" in notice["AlarmDescription"]
 
 
-def test_addresses_are_subscribed(deployed: deploy.Deployment) -> None:
-    found = boto3.client("sns").list_subscriptions_by_topic(TopicArn=deployed.outputs["AlertTopicArn"])["Subscriptions"]
-    assert sorted((one["Protocol"], one["Endpoint"]) for one in found) == [
+def test_the_mail_addresses_are_subscribed(deployed: deploy.Deployment) -> None:
+    answer = boto3.client("sns").list_subscriptions_by_topic(TopicArn=deployed.outputs["AlertTopicArn"])
+    assert sorted((entry["Protocol"], entry["Endpoint"]) for entry in answer["Subscriptions"]) == [
         ("email", "one@example.com"),
         ("email", "two@example.com"),
     ]
 
 
-def test_dashboard_is_valid_and_complete(deployed: deploy.Deployment, names: Names) -> None:
+def test_the_dashboard_is_valid_and_complete(deployed: deploy.Deployment, names: Names) -> None:
     name = deployed.outputs["DashboardName"]
     body = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     assert "${" not in json.dumps(body)
@@ -168,35 +171,35 @@ def test_dashboard_is_valid_and_complete(deployed: deploy.Deployment, names: Nam
     assert sorted(thresholds) == sorted(condition.threshold for condition in ALARMED)
 
 
-def test_policies_name_this_bucket_only(deployed: deploy.Deployment, names: Names) -> None:
+def test_the_policies_name_this_bucket_only(deployed: deploy.Deployment, names: Names) -> None:
     iam = boto3.client("iam")
     for output in ("ConsumerPolicyArn", "AirflowPolicyArn", "BiReaderPolicyArn"):
-        arn = deployed.outputs[output]
-        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        policy = deployed.outputs[output]
+        version = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]
         resources = [
-            one
+            arn
             for statement in document["Statement"]
-            for one in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+            for arn in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
         ]
-        buckets = {one.split(":::")[1].split("/")[0] for one in resources if ":s3:" in one}
+        buckets = {arn.split(":::")[1].split("/")[0] for arn in resources if ":s3:" in arn}
         assert buckets == {names.bucket}
-        assert not [one for one in resources if "${" in one]
+        assert not [arn for arn in resources if "${" in arn]
 
 
-def test_a_role_is_made_for_a_named_principal(names: Names, settings: Settings) -> None:
-    who = "arn:aws:iam::000000000000:root"
-    done = deploy.deploy({"ConsumerPrincipalArn": who}, stack=names.stack, settings=settings)
+def test_a_named_principal_gets_a_role(names: Names, settings: Settings) -> None:
+    principal = "arn:aws:iam::000000000000:root"
+    deployed = deploy.deploy({"ConsumerPrincipalArn": principal}, stack=names.stack, settings=settings)
     iam = boto3.client("iam")
-    role = iam.get_role(RoleName=done.outputs["ConsumerRoleArn"].rsplit("/", 1)[1])["Role"]
+    role = iam.get_role(RoleName=deployed.outputs["ConsumerRoleArn"].rsplit("/", 1)[1])["Role"]
     trust = role["AssumeRolePolicyDocument"]["Statement"][0]
-    assert trust["Principal"] == {"AWS": who}
+    assert trust["Principal"] == {"AWS": principal}
     attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
-    assert [one["PolicyArn"] for one in attached] == [done.outputs["ConsumerPolicyArn"]]
-    assert "AirflowRoleArn" not in done.outputs
+    assert [entry["PolicyArn"] for entry in attached] == [deployed.outputs["ConsumerPolicyArn"]]
+    assert "AirflowRoleArn" not in deployed.outputs
 
 
-def test_outputs_are_settings_that_lead_back_to_the_stack(
+def test_the_outputs_are_settings_for_this_stack(
     deployed: deploy.Deployment, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = load()
@@ -207,10 +210,10 @@ def test_outputs_are_settings_that_lead_back_to_the_stack(
     assert load() == before
 
 
-# ---- again, and differently
+# ---- updates
 
 
-def test_no_change_is_no_change(deployed: deploy.Deployment, names: Names, settings: Settings) -> None:
+def test_a_second_deployment_changes_nothing(deployed: deploy.Deployment, names: Names, settings: Settings) -> None:
     events: list[deploy.StackEvent] = []
     again = deploy.deploy(stack=names.stack, settings=settings, progress=events.append)
     assert not again.changed
@@ -219,45 +222,45 @@ def test_no_change_is_no_change(deployed: deploy.Deployment, names: Names, setti
     assert again.settings == deployed.settings
 
 
-def test_update_in_place(deployed: deploy.Deployment, names: Names, settings: Settings) -> None:
+def test_an_update_keeps_every_physical_resource(deployed: deploy.Deployment, names: Names, settings: Settings) -> None:
     name = alarm_name(CONDITIONS["kafka_lag"], names.environment)
-    before = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in physical(names)}
-    asked: list[deploy.Change] = []
+    before = physical_ids(names)
+    shown: list[deploy.Change] = []
 
     def confirm(changes: list[deploy.Change]) -> bool:
-        asked.extend(changes)
+        shown.extend(changes)
         return True
 
-    done = deploy.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings, confirm=confirm)
-    assert done.changed
-    assert {change.resource for change in asked} == {"KafkaLagAlarm", "Dashboard", "UnhealthyAlarm"}
+    update = deploy.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings, confirm=confirm)
+    assert update.changed
+    assert {change.resource for change in shown} == {"KafkaLagAlarm", "Dashboard", "UnhealthyAlarm"}
     assert alarms(names)[name]["Threshold"] == 5000
-    assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in physical(names)} == before
+    assert physical_ids(names) == before
 
 
-def physical(names: Names) -> list[Any]:
-    return list(boto3.client("cloudformation").describe_stack_resources(StackName=names.stack)["StackResources"])
+def physical_ids(names: Names) -> dict[str, str]:
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack_resources(names)}
 
 
-def test_a_chosen_threshold_stays_and_an_unchosen_one_follows_the_template(
+def test_a_set_threshold_stays_and_another_follows_the_template(
     names: Names, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     deploy.deploy({"KafkaLagThreshold": "5000"}, stack=names.stack, settings=settings)
     text = TEMPLATE.read_text()
     newer = tmp_path / "template.yaml"
-    for parameter, default, to in (("KafkaLagThreshold", "1000", "700"), ("UploadErrorsThreshold", "5", "9")):
+    for parameter, default, new_default in (("KafkaLagThreshold", "1000", "700"), ("UploadErrorsThreshold", "5", "9")):
         before = f"  {parameter}:\n    Type: Number\n    Default: {default}\n"
         assert before in text
-        text = text.replace(before, before.replace(default, to))
+        text = text.replace(before, before.replace(default, new_default))
     newer.write_text(text)
     monkeypatch.setattr(deploy, "TEMPLATE", newer)
     assert deploy.deploy(stack=names.stack, settings=settings).changed
-    found = alarms(names)
-    assert found[alarm_name(CONDITIONS["kafka_lag"], names.environment)]["Threshold"] == 5000
-    assert found[alarm_name(CONDITIONS["upload_errors"], names.environment)]["Threshold"] == 9
+    by_name = alarms(names)
+    assert by_name[alarm_name(CONDITIONS["kafka_lag"], names.environment)]["Threshold"] == 5000
+    assert by_name[alarm_name(CONDITIONS["upload_errors"], names.environment)]["Threshold"] == 9
 
 
-def test_refused_changes_leave_nothing_behind(names: Names, settings: Settings) -> None:
+def test_a_refused_deployment_creates_nothing(names: Names, settings: Settings) -> None:
     with pytest.raises(deploy.DeployError, match="not confirmed"):
         deploy.deploy(stack=names.stack, settings=settings, confirm=lambda _changes: False)
     assert deploy.Deployer(names.stack, settings).describe() is None
@@ -283,7 +286,7 @@ def test_a_failed_deployment_names_the_resource_and_can_be_repeated(names: Names
     athena.create_work_group(Name=names.workgroup)
     with pytest.raises(deploy.DeployError, match=r"ended in ROLLBACK_COMPLETE: Workgroup: "):
         deploy.deploy(stack=names.stack, settings=settings)
-    with pytest.raises(ClientError):  # empty, so it went with the rest
+    with pytest.raises(ClientError):  # it was empty, so the rollback deleted it
         boto3.client("s3").head_bucket(Bucket=names.bucket)
     with pytest.raises(deploy.DeployError, match=f"python -m include.aws destroy --stack {names.stack}"):
         deploy.deploy(stack=names.stack, settings=settings)
@@ -292,10 +295,10 @@ def test_a_failed_deployment_names_the_resource_and_can_be_repeated(names: Names
     assert deploy.deploy(stack=names.stack, settings=settings).changed
 
 
-# ---- taking it down
+# ---- deletion
 
 
-def test_destroy_keeps_the_data_and_a_new_stack_finds_it(
+def test_destroy_keeps_the_data_and_a_new_stack_uses_it(
     deployed: deploy.Deployment, names: Names, settings: Settings
 ) -> None:
     s3, glue = boto3.client("s3"), boto3.client("glue")
@@ -318,10 +321,10 @@ def test_destroy_keeps_the_data_and_a_new_stack_finds_it(
     assert {table["Name"] for table in glue.get_tables(DatabaseName=names.database)["TableList"]} > {"crypto_raw_data"}
 
 
-def test_a_stack_that_gets_another_bucket_and_database_makes_what_is_not_there(
+def test_a_stack_moved_to_another_bucket_and_database_creates_them(
     deployed: deploy.Deployment, names: Names, settings: Settings
 ) -> None:
-    """Also one that uses, of the earlier ones, what a destroyed stack has left."""
+    """The stack uses bucket and database of a destroyed stack before that."""
     assert deploy.destroy(stack=names.stack, settings=settings)
     deploy.deploy(stack=names.stack, settings=settings)
     bucket, database = f"{names.bucket}-2", f"{names.database}_2"
@@ -333,16 +336,16 @@ def test_a_stack_that_gets_another_bucket_and_database_makes_what_is_not_there(
 
 
 def test_a_bucket_in_another_region_is_refused(names: Names, settings: Settings) -> None:
-    """boto3 would follow it there, the consumer and Athena do not."""
-    elsewhere = boto3.client("s3", region_name="eu-west-3")
-    elsewhere.create_bucket(Bucket=names.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    """boto3 would find the bucket there; the consumer and Athena would not."""
+    other_region = boto3.client("s3", region_name="eu-west-3")
+    other_region.create_bucket(Bucket=names.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     with pytest.raises(deploy.DeployError, match="is in eu-west-3, this deployment is for us-east-1"):
         deploy.deploy(stack=names.stack, settings=settings)
     with pytest.raises(deploy.DeployError, match="is in eu-west-3"):
         deploy.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)
 
 
-def test_a_bucket_made_elsewhere_is_used_and_its_weaknesses_are_named(names: Names, settings: Settings) -> None:
+def test_an_existing_bucket_is_used_and_its_weaknesses_are_named(names: Names, settings: Settings) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=names.bucket)
     notes = "\n".join(deploy.deploy(stack=names.stack, settings=settings).notes)
@@ -372,14 +375,13 @@ def test_data_is_deleted_only_when_the_bucket_is_named(
     assert deploy.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket, progress=events.append)
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket=names.bucket)
-    left = {database["Name"] for database in glue.get_databases()["DatabaseList"]}
-    assert not {names.database, f"{names.database}_gold"} & left
-    assert others <= left  # another environment's
-    assert not deploy.destroy(
-        stack=names.stack, settings=settings, delete_data_of=names.bucket
-    )  # nothing is left to do
+    remaining = {database["Name"] for database in glue.get_databases()["DatabaseList"]}
+    assert not {names.database, f"{names.database}_gold"} & remaining
+    assert others <= remaining  # they belong to another environment
+    # A second time there is nothing to do.
+    assert not deploy.destroy(stack=names.stack, settings=settings, delete_data_of=names.bucket)
     assert any("3 versions" in event.reason for event in events)
 
 
-def test_destroying_nothing_is_nothing(names: Names, settings: Settings) -> None:
+def test_destroy_without_a_stack_does_nothing(names: Names, settings: Settings) -> None:
     assert not deploy.destroy(stack=names.stack, settings=settings)

@@ -1,4 +1,4 @@
-"""Template and Kubernetes manifests as the linters see them: clean, or each exception is named and has its reason."""
+"""The linters find nothing in the template and the Kubernetes manifests, except listed exceptions with a reason."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EXCEPTIONS = {
     ("CKV_K8S_35", "crypto-lakehouse-consumer"),
     ("CKV_K8S_43", "crypto-lakehouse-consumer"),
 }
-"""(check, resource) that checkov leaves out; the reason stands beside the resource."""
+"""(check, resource) that checkov skips; the reason is beside the resource."""
 
-Found = dict[str, list[dict[str, Any]]]
+Results = dict[str, list[dict[str, Any]]]
 
 
 def program(name: str) -> Path:
@@ -45,8 +45,8 @@ def weakened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def checkov(weakened: tuple[Path, Path]) -> dict[Path, Found]:
-    """What checkov says of each file. One run for all: it takes six seconds to start."""
+def checkov(weakened: tuple[Path, Path]) -> dict[Path, Results]:
+    """Checkov's results for each file. One run covers all files, because checkov takes six seconds to start."""
     files = [TEMPLATE, MANIFEST, *weakened]
     command: list[str | Path] = [
         program("checkov"),
@@ -60,14 +60,14 @@ def checkov(weakened: tuple[Path, Path]) -> dict[Path, Found]:
     for file in files:
         command += ["-f", file]
     run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    results = [one["results"] for one in json.loads(run.stdout)]
-    assert not [error for one in results for error in one["parsing_errors"]]
+    results = [report["results"] for report in json.loads(run.stdout)]
+    assert not [error for result in results for error in result["parsing_errors"]]
     return {
         file: {
             kind: [
                 check
-                for one in results
-                for check in one[f"{kind}_checks"]
+                for result in results
+                for check in result[f"{kind}_checks"]
                 if Path(check["file_abs_path"]).resolve() == file.resolve()
             ]
             for kind in ("passed", "failed", "skipped")
@@ -78,7 +78,7 @@ def checkov(weakened: tuple[Path, Path]) -> dict[Path, Found]:
 
 @pytest.fixture(scope="module")
 def cfn_lint(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]]:
-    """What cfn-lint says of the template, and of one with a word that AWS does not know; one run for both."""
+    """Cfn-lint's findings for the template, and for a copy with an unknown word. One run covers both."""
     broken = tmp_path_factory.mktemp("misspelt") / "template.yaml"
     broken.write_text(TEMPLATE.read_text().replace("TreatMissingData: breaching", "TreatMissingData: alarming", 1))
     command: list[str | Path] = [program("cfn-lint"), "--format", "parseable", TEMPLATE, broken]
@@ -87,31 +87,31 @@ def cfn_lint(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[
     return [line for line in lines if line not in of_broken], of_broken
 
 
-def test_cfn_lint_finds_nothing(cfn_lint: tuple[list[str], list[str]]) -> None:
+def test_cfn_lint_has_no_finding(cfn_lint: tuple[list[str], list[str]]) -> None:
     assert cfn_lint[0] == []
 
 
-def test_cfn_lint_finds_what_is_wrong(cfn_lint: tuple[list[str], list[str]]) -> None:
+def test_cfn_lint_finds_an_unknown_word(cfn_lint: tuple[list[str], list[str]]) -> None:
     assert len(cfn_lint[1]) == 1
     assert "alarming" in cfn_lint[1][0]
 
 
-def named(checks: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    return {(one["check_id"], one["resource"].split(".")[-1]) for one in checks}
+def names(checks: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    return {(check["check_id"], check["resource"].split(".")[-1]) for check in checks}
 
 
-def test_checkov_finds_nothing_but_the_reasoned_exceptions(checkov: dict[Path, Found]) -> None:
-    ours = [checkov[TEMPLATE], checkov[MANIFEST]]
-    assert [named(found["failed"]) for found in ours] == [set(), set()]
-    skipped = [check for found in ours for check in found["skipped"]]
-    assert named(skipped) == EXCEPTIONS
-    assert all(len(one["check_result"]["suppress_comment"]) > 30 for one in skipped)
-    assert [len(found["passed"]) > 40 for found in ours] == [True, True]
+def test_checkov_finds_only_exceptions_with_a_reason(checkov: dict[Path, Results]) -> None:
+    results = [checkov[TEMPLATE], checkov[MANIFEST]]
+    assert [names(result["failed"]) for result in results] == [set(), set()]
+    skipped = [check for result in results for check in result["skipped"]]
+    assert names(skipped) == EXCEPTIONS
+    assert all(len(check["check_result"]["suppress_comment"]) > 30 for check in skipped)
+    assert [len(result["passed"]) > 40 for result in results] == [True, True]
 
 
-def test_checkov_sees_a_bucket_that_is_opened(checkov: dict[Path, Found], weakened: tuple[Path, Path]) -> None:
-    assert [one["resource"] for one in checkov[weakened[0]]["failed"]] == ["AWS::S3::Bucket.Bucket"]
+def test_checkov_finds_an_open_bucket(checkov: dict[Path, Results], weakened: tuple[Path, Path]) -> None:
+    assert [check["resource"] for check in checkov[weakened[0]]["failed"]] == ["AWS::S3::Bucket.Bucket"]
 
 
-def test_checkov_sees_a_root_that_is_opened(checkov: dict[Path, Found], weakened: tuple[Path, Path]) -> None:
-    assert [one["check_id"] for one in checkov[weakened[1]]["failed"]] == ["CKV_K8S_22"]
+def test_checkov_finds_a_writable_root(checkov: dict[Path, Results], weakened: tuple[Path, Path]) -> None:
+    assert [check["check_id"] for check in checkov[weakened[1]]["failed"]] == ["CKV_K8S_22"]

@@ -1,4 +1,4 @@
-"""Least privilege, held from both sides: what the policies allow is what the code calls."""
+"""Least privilege from both sides: the policies allow exactly what the code calls."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ CODE = {
         "plugins",
     ),
 }
-"""Policy -> what runs under it. include/local is the laptop's, include/aws the deployer's."""
+"""Policy -> the code that runs under it. include/local runs on the laptop, include/aws as the deployer."""
 
 
 def statements(policy: str) -> list[dict[str, Any]]:
     resource = parse(TEMPLATE.read_text())["Resources"][policy]
-    found: list[dict[str, Any]] = resource["Properties"]["PolicyDocument"]["Statement"]
-    return found
+    entries: list[dict[str, Any]] = resource["Properties"]["PolicyDocument"]["Statement"]
+    return entries
 
 
 def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_notices_go_to_our_topic_only() -> None:
-    publishing = [one for one in statements("AirflowPolicy") if "sns:Publish" in listed(one["Action"])]
-    assert [one["Resource"] for one in publishing] == [{"Ref": "AlertTopic"}]
+def test_notices_go_to_the_alert_topic_only() -> None:
+    publishing = [entry for entry in statements("AirflowPolicy") if "sns:Publish" in listed(entry["Action"])]
+    assert [entry["Resource"] for entry in publishing] == [{"Ref": "AlertTopic"}]
 
 
 def allowed(policy: str) -> set[str]:
@@ -50,7 +50,7 @@ def allowed(policy: str) -> set[str]:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_template_allows_exactly_what_the_table_explains(policy: str) -> None:
+def test_the_template_allows_exactly_the_actions_of_the_table(policy: str) -> None:
     table = [permission.action for permission in POLICIES[policy]]
     assert len(table) == len(set(table)), "an action is explained twice"
     assert allowed(policy) == set(table)
@@ -58,15 +58,15 @@ def test_the_template_allows_exactly_what_the_table_explains(policy: str) -> Non
 
 
 @pytest.mark.parametrize("policy", CODE)
-def test_our_code_calls_exactly_what_the_table_says_it_calls(policy: str) -> None:
+def test_the_code_calls_exactly_the_actions_of_the_table(policy: str) -> None:
     calls = actions_under(PROJECT_ROOT / folder for folder in CODE[policy])
-    ours = {permission.action for permission in POLICIES[policy] if "our code" in permission.used_by}
-    missing = {action: [path.name for path in calls[action]] for action in set(calls) - ours}
+    allowed = {permission.action for permission in POLICIES[policy] if "our code" in permission.used_by}
+    missing = {action: [path.name for path in calls[action]] for action in set(calls) - allowed}
     assert not missing, f"these calls are not allowed by {policy}: add them to include/aws/permissions.py and template"
-    assert not ours - set(calls), f"{policy} allows what no code calls any more: take it out"
+    assert not allowed - set(calls), f"{policy} allows actions that no code calls: remove them"
 
 
-def test_dbt_athena_may_make_each_call_it_knows_or_a_reason_says_why_not() -> None:
+def test_each_call_of_dbt_athena_is_allowed_or_refused_with_a_reason() -> None:
     calls = set(actions_under([Path(dbt.adapters.athena.__file__).parent]))
     table = {permission.action for permission in POLICIES["AirflowPolicy"] if "dbt-athena" in permission.used_by}
     refused = {action for action in calls if action in NOT_GRANTED or f"{action.split(':')[0]}:*" in NOT_GRANTED}
@@ -74,7 +74,7 @@ def test_dbt_athena_may_make_each_call_it_knows_or_a_reason_says_why_not() -> No
     assert calls - refused == table
 
 
-def test_a_call_added_to_the_code_is_seen() -> None:
+def test_a_new_call_in_the_code_is_recognised() -> None:
     assert actions_in("s3.delete_objects(Bucket=b, Delete=d)") == {"s3:DeleteObject"}
     assert actions_in("client.get_paginator('list_object_versions').paginate(Bucket=b)") == {"s3:ListBucketVersions"}
     assert actions_in("obstore.delete(store, key)") == {"s3:DeleteObject"}
@@ -94,12 +94,12 @@ def test_the_producer_calls_no_aws_api() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_no_policy_uses_wildcards_in_actions_or_everything_as_resource(policy: str) -> None:
+def test_no_policy_has_wildcard_actions_or_resources(policy: str) -> None:
     for statement in statements(policy):
         assert statement["Effect"] == "Allow"
         assert all("*" not in action for action in listed(statement["Action"]))
         if "*" in listed(statement["Resource"]):
-            # These actions know no resources (service authorization reference of CloudWatch and Athena).
+            # These actions have no resources (service authorization reference of CloudWatch and Athena).
             assert set(listed(statement["Action"])) <= {
                 "cloudwatch:PutMetricData",
                 "cloudwatch:GetMetricData",
@@ -110,14 +110,14 @@ def test_no_policy_uses_wildcards_in_actions_or_everything_as_resource(policy: s
 
 
 @pytest.mark.parametrize("policy", ["ConsumerPolicy", "AirflowPolicy"])
-def test_metrics_go_to_our_namespace_only(policy: str) -> None:
-    publishing = [one for one in statements(policy) if "cloudwatch:PutMetricData" in listed(one["Action"])]
-    assert [one["Condition"] for one in publishing] == [
+def test_metrics_go_to_the_projects_namespace_only(policy: str) -> None:
+    publishing = [entry for entry in statements(policy) if "cloudwatch:PutMetricData" in listed(entry["Action"])]
+    assert [entry["Condition"] for entry in publishing] == [
         {"StringEquals": {"cloudwatch:namespace": {"Ref": "MetricNamespace"}}}
     ]
 
 
-def test_nobody_may_delete_what_is_landed() -> None:
+def test_no_policy_allows_to_delete_landed_files() -> None:
     assert not [action for action in allowed("ConsumerPolicy") if "Delete" in action]
     for policy in POLICIES:
         for statement in statements(policy):
@@ -126,7 +126,7 @@ def test_nobody_may_delete_what_is_landed() -> None:
                 assert places == ["${WarehousePrefix}*", "${QueryResultsPrefix}*"]
 
 
-def test_bi_readers_see_neither_landed_files_nor_state() -> None:
+def test_bi_readers_cannot_read_landed_files_or_state() -> None:
     for statement in statements("BiReaderPolicy"):
         if {"s3:GetObject", "s3:PutObject"} & set(listed(statement["Action"])):
             for place in listed(statement["Resource"]):
@@ -135,7 +135,7 @@ def test_bi_readers_see_neither_landed_files_nor_state() -> None:
 
 
 def databases_read(manifest: dict[str, Any], node_id: str) -> set[str]:
-    """Databases read with a node, without the deployment's name: a view reads with the rights of its reader."""
+    """Suffixes of the databases that a reader of the node needs: a view reads with the rights of its reader."""
     node = manifest["nodes"][node_id]
     own = {node["schema"].removeprefix(WarehouseSettings().database)}
     if node["config"]["materialized"] != "view":
@@ -143,14 +143,16 @@ def databases_read(manifest: dict[str, Any], node_id: str) -> set[str]:
     return own.union(*(databases_read(manifest, upstream) for upstream in node["depends_on"]["nodes"]))
 
 
-def test_bi_readers_may_read_all_that_dashboards_need() -> None:
-    """Schema, files and their listing, of every database that the exposures' models and their views read."""
+def test_bi_readers_may_read_everything_that_dashboards_need() -> None:
+    """They need schema, files and listing of every database that the exposures' models and their views read."""
     granted = {
-        one["Sid"]: {place["Fn::Sub"] for place in listed(one["Resource"]) if place != "*"}
-        for one in statements("BiReaderPolicy")
+        entry["Sid"]: {place["Fn::Sub"] for place in listed(entry["Resource"]) if place != "*"}
+        for entry in statements("BiReaderPolicy")
     }
     [listing] = [
-        one["Condition"]["StringLike"]["s3:prefix"] for one in statements("BiReaderPolicy") if one["Sid"] == "FindFiles"
+        entry["Condition"]["StringLike"]["s3:prefix"]
+        for entry in statements("BiReaderPolicy")
+        if entry["Sid"] == "FindFiles"
     ]
     granted["FindFiles"] = {prefix["Fn::Sub"] for prefix in listing}
     project = json.loads(manifest().read_text())
@@ -168,10 +170,10 @@ def test_bi_readers_may_read_all_that_dashboards_need() -> None:
         assert {form % database for form in forms for database in used} <= granted[sid]
 
 
-def test_airflow_may_build_in_the_databases_that_dbt_makes_and_in_no_other() -> None:
-    """A prefix would be `NAME_prod`'s too."""
-    [built] = [one for one in statements("AirflowPolicy") if one["Sid"] == "BuildTables"]
-    places = [place["Fn::Sub"].rpartition(":")[2] for place in listed(built["Resource"])]
+def test_airflow_may_build_only_in_the_databases_of_dbt() -> None:
+    """A prefix would also match `NAME_prod`, another environment."""
+    [statement] = [entry for entry in statements("AirflowPolicy") if entry["Sid"] == "BuildTables"]
+    places = [place["Fn::Sub"].rpartition(":")[2] for place in listed(statement["Resource"])]
     names = ["${DatabaseName}", *(f"${{DatabaseName}}_{schema}" for schema in SCHEMAS)]
     assert sorted(places) == sorted(
         ["catalog", *(f"database/{name}" for name in names), *(f"table/{name}/*" for name in names)]

@@ -1,4 +1,4 @@
-"""The guard itself: it lets pass what a policy allows, refuses what it does not, and sees who calls."""
+"""The guard allows what a policy allows, refuses everything else, and recognises the calling program."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.policy_guard import RefusedByPolicy
 
 
 def as_module(path: str, source: str) -> Any:
-    """A function as if it stood in that module of the project."""
+    """A function that appears to come from the module at `path`."""
     code: CodeType = compile(f"def act(client):\n    {source}", str(PROJECT_ROOT / path), "exec")
     names: dict[str, Any] = {"obstore": obstore}
-    exec(code, names)  # noqa: S102 - the source stands below
+    exec(code, names)  # noqa: S102 - the source is in this file
     return names["act"]
 
 
@@ -39,6 +39,13 @@ def store(bucket: str, s3: str) -> S3Store:
     return open_store(StorageSettings(bucket=bucket), AwsSettings(endpoint_url=s3))
 
 
+def test_every_folder_belongs_to_one_program() -> None:
+    """A new folder of include/ must not escape the guard."""
+    patterns = [*policy_guard.CALLERS.values(), policy_guard.UNGUARDED]
+    for folder in {path.parent for path in (PROJECT_ROOT / "include").glob("*/*.py")}:
+        assert sum(bool(pattern.search(f"{folder}/x.py")) for pattern in patterns) == 1, folder
+
+
 @pytest.mark.parametrize(
     ("path", "key"),
     [
@@ -48,7 +55,7 @@ def store(bucket: str, s3: str) -> S3Store:
         ("include/ingest/x.py", "state/replayed/0/1"),
     ],
 )
-def test_what_a_policy_allows_passes(path: str, key: str, client: Any, bucket: str) -> None:
+def test_a_call_that_a_policy_allows_passes(path: str, key: str, client: Any, bucket: str) -> None:
     as_module(path, f"client.put_object(Bucket={bucket!r}, Key={key!r}, Body=b'x')")(client)
     assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == b"x"
 
@@ -56,7 +63,7 @@ def test_what_a_policy_allows_passes(path: str, key: str, client: Any, bucket: s
 @pytest.mark.parametrize(
     ("path", "call"),
     [
-        ("include/monitoring/x.py", "put_object(Bucket='{b}', Key='crypto_data/2026/01/01/x.json', Body=b'x')"),
+        ("include/monitoring/checks/x.py", "put_object(Bucket='{b}', Key='crypto_data/2026/01/01/x.json', Body=b'x')"),
         ("include/ingest/x.py", "put_object(Bucket='{b}', Key='state/alerts.json', Body=b'x')"),
         ("include/ingest/x.py", "delete_object(Bucket='{b}', Key='crypto_data/2026/01/01/x.json')"),
         ("include/ingest/x.py", "list_buckets()"),
@@ -64,7 +71,7 @@ def test_what_a_policy_allows_passes(path: str, key: str, client: Any, bucket: s
         ("dags/x.py", "copy_object(Bucket='{b}', Key='state/x', CopySource=dict(Bucket='{b}', Key='other/x'))"),
     ],
 )
-def test_what_no_statement_allows_is_refused(path: str, call: str, client: Any, bucket: str) -> None:
+def test_a_call_that_no_statement_allows_is_refused(path: str, call: str, client: Any, bucket: str) -> None:
     with pytest.raises(RefusedByPolicy, match="does not allow s3:"):
         as_module(path, f"client.{call.format(b=bucket)}")(client)
 
@@ -76,7 +83,7 @@ def test_calls_of_obstore_are_seen(store: S3Store) -> None:
         as_module("include/ingest/x.py", "obstore.delete(client, 'crypto_data/2026/01/01/x.json')")(store)
 
 
-def test_a_test_may_do_what_it_likes(client: Any, bucket: str) -> None:
+def test_calls_of_a_test_are_not_refused(client: Any, bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="anywhere", Body=b"x")
     client.delete_object(Bucket=bucket, Key="anywhere")
 

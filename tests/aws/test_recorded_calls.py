@@ -1,6 +1,7 @@
-"""The consumer's programs on real Kafka, each AWS call recorded and refused if its policy does not allow it.
+"""The consumer's programs on real Kafka: each AWS call is recorded, and refused if the policy does not allow it.
 
-The monitor runs under the same guard in tests/dags, where one test compares likewise, dbt-athena in tests/athena.
+The monitor runs under the same guard in tests/dags, where a test makes the same comparison; dbt-athena does in
+tests/athena.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ def landed(bucket: str, prefix: str) -> int:
     return sum(page["KeyCount"] for page in pages)
 
 
-def test_the_consumers_programs_use_exactly_what_the_consumers_policy_allows_our_code(
+def test_the_consumers_programs_use_exactly_what_their_policy_allows(
     kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path: Path
 ) -> None:
+    """They use exactly the actions that the policy allows to our code."""
     kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic)
     ensure_topic(kafka, 2, 1, None)
     environment = os.environ | {
@@ -74,7 +76,7 @@ def test_the_consumers_programs_use_exactly_what_the_consumers_policy_allows_our
         with (tmp_path / f"{name}.log").open("wb") as log:
             return subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log)
 
-    def used(name: str) -> set[str]:
+    def used_by(name: str) -> set[str]:
         return set(json.loads((tmp_path / f"{name}.json").read_text()))
 
     load = Load(kafka_server.bootstrap, topic, 2, seed=1, rate=0, bad_share=0.2)
@@ -88,7 +90,7 @@ def test_the_consumers_programs_use_exactly_what_the_consumers_policy_allows_our
             assert consumer.poll() is None, (tmp_path / "consume.log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "consume.log").read_text()
             time.sleep(0.2)
-        time.sleep(1.5)  # a publication to CloudWatch
+        time.sleep(1.5)  # the consumer publishes to CloudWatch every second
         consumer.send_signal(signal.SIGTERM)
         assert consumer.wait(30) == 0, (tmp_path / "consume.log").read_text()
     finally:
@@ -99,12 +101,12 @@ def test_the_consumers_programs_use_exactly_what_the_consumers_policy_allows_our
     for name, arguments in {
         "replay": ["--limit", "1", "--yes"],
         "resize-cells": ["200", "--yes"],
-        "adopt": ["--partition", "0", "--offset", str(log_end(kafka, 0)), "--yes"],  # gives up what is not landed
+        "adopt": ["--partition", "0", "--offset", str(log_end(kafka, 0)), "--yes"],  # skips what is not landed
     }.items():
         assert start(name, name, *arguments).wait(60) == 0, (tmp_path / f"{name}.log").read_text()
     assert landed(bucket, "state/replayed/") == 1
 
-    ours = {one.action for one in POLICIES["ConsumerPolicy"] if "our code" in one.used_by}
-    assert used("consume") == ours
-    assert used("replay") == used("adopt") == ours - {"cloudwatch:PutMetricData"}
-    assert used("resize-cells") == {"s3:GetObject", "s3:PutObject"}  # the contract object
+    allowed = {permission.action for permission in POLICIES["ConsumerPolicy"] if "our code" in permission.used_by}
+    assert used_by("consume") == allowed
+    assert used_by("replay") == used_by("adopt") == allowed - {"cloudwatch:PutMetricData"}
+    assert used_by("resize-cells") == {"s3:GetObject", "s3:PutObject"}  # the contract object

@@ -1,7 +1,6 @@
-"""One template, and everything it repeats: settings, metric catalogue, dbt sources, key layout.
+"""The template agrees with everything that it repeats: settings, metric catalogue, dbt sources, key layout.
 
-Alarms and dashboard are compared with the catalogue here property by property, not through the
-renderer that wrote them.
+Each property of alarms and dashboard is compared with the catalogue directly, without the renderer that wrote it.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic_settings import BaseSettings
 
-from include import settings as settings_module
 from include.aws.deploy import MAX_TEMPLATE_BYTES
 from include.aws.document import TEMPLATE, compact, parse
 from include.aws.parameters import from_settings
@@ -23,6 +20,7 @@ from include.aws.template_parts import alarm_id
 from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, alarm_name, dimension_values
 from include.settings import PROJECT_ROOT, StorageSettings, load
 from include.transform import test_history
+from tests.project_facts import environment_variables
 
 Template = dict[str, Any]
 
@@ -35,50 +33,42 @@ def template() -> Template:
 
 
 def of_kind(template: Template, kind: str) -> dict[str, Any]:
-    return {name: one["Properties"] for name, one in template["Resources"].items() if one["Type"] == kind}
+    return {
+        name: resource["Properties"] for name, resource in template["Resources"].items() if resource["Type"] == kind
+    }
 
 
 # ---- the file
 
 
-def test_cloudformation_takes_it_in_one_request_with_room_for_a_few_more_alarms() -> None:
+def test_the_template_fits_into_one_request_with_room_for_more_alarms() -> None:
     assert len(compact(TEMPLATE.read_text())) < MAX_TEMPLATE_BYTES - 1000
 
 
-def test_compact_keeps_every_word_of_it(template: Template) -> None:
+def test_the_compact_form_has_the_same_content(template: Template) -> None:
     assert json.loads(compact(TEMPLATE.read_text())) == template
 
 
 # ---- parameters, outputs and settings
 
 
-def variables() -> set[str]:
-    """Every environment variable of the settings tree."""
-    groups = [
-        group
-        for group in vars(settings_module).values()
-        if isinstance(group, type) and issubclass(group, BaseSettings) and group is not BaseSettings
-    ]
-    return {f"{group.model_config['env_prefix']}{name}".upper() for group in groups for name in group.model_fields}
-
-
-def test_defaults_are_the_settings_defaults(template: Template) -> None:
-    defaults = {name: one.get("Default") for name, one in template["Parameters"].items()}
+def test_the_defaults_are_those_of_the_settings(template: Template) -> None:
+    defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     for name, value in from_settings(load()).items():
         assert defaults[name] == value, name
 
 
 def test_variables_named_by_parameters_and_outputs_exist(template: Template) -> None:
-    named = set()
+    names = set()
     for section in ("Parameters", "Outputs"):
-        for one in template[section].values():
-            named |= set(re.findall(r"\b(?:S3|WAREHOUSE|MONITOR|ALERT|AWS)_[A-Z_]+\b", one.get("Description", "")))
-    assert named
-    assert named <= variables()
+        for entry in template[section].values():
+            names |= set(re.findall(r"\b(?:S3|WAREHOUSE|MONITOR|ALERT|AWS)_[A-Z_]+\b", entry.get("Description", "")))
+    assert names
+    assert names <= environment_variables()
 
 
-def test_every_parameter_from_the_settings_comes_back_as_an_output(template: Template) -> None:
-    outputs = {one["Description"] for one in template["Outputs"].values()}
+def test_every_parameter_from_the_settings_is_an_output_too(template: Template) -> None:
+    outputs = {output["Description"] for output in template["Outputs"].values()}
     for name in from_settings(load()):
         if name.startswith("AlertEmail") or name == "RunbookUrl":
             continue
@@ -97,8 +87,9 @@ TABLES = {
 }
 
 
-def test_tables_are_one_line_column_and_a_projected_day(template: Template) -> None:
-    tables = {one["TableInput"]["Name"]: one["TableInput"] for one in of_kind(template, "AWS::Glue::Table").values()}
+def test_tables_have_one_column_of_lines_and_a_projected_day(template: Template) -> None:
+    resources = of_kind(template, "AWS::Glue::Table").values()
+    tables = {resource["TableInput"]["Name"]: resource["TableInput"] for resource in resources}
     assert set(tables) == set(TABLES)
     for name, prefix in TABLES.items():
         table, storage = tables[name], tables[name]["StorageDescriptor"]
@@ -112,7 +103,7 @@ def test_tables_are_one_line_column_and_a_projected_day(template: Template) -> N
         assert location == {"Fn::Join": ["", ["s3://", {"Ref": "BucketName"}, "/", {"Ref": prefix}, "${dt}/"]]}
 
 
-def test_dbt_reads_the_tables_that_are_made() -> None:
+def test_dbt_reads_the_tables_of_the_template() -> None:
     sources = yaml.safe_load((PROJECT_ROOT / "include/dbt/models/landing/sources.yml").read_text())["sources"]
     landing = next(source for source in sources if source["name"] == "landing")
     for table in landing["tables"]:
@@ -120,12 +111,12 @@ def test_dbt_reads_the_tables_that_are_made() -> None:
         assert {column["name"] for column in table.get("columns", [])} <= {"line", "dt"}
 
 
-def test_test_history_is_written_where_its_table_looks() -> None:
+def test_the_test_history_has_the_prefix_of_its_table() -> None:
     key = test_history.key(StorageSettings(), "some-id", datetime(2026, 11, 3, tzinfo=UTC))
     assert key.startswith("test_history/2026/11/03/")
 
 
-def test_what_holds_data_outlives_the_stack(template: Template) -> None:
+def test_resources_with_data_outlive_the_stack(template: Template) -> None:
     for name in ("Bucket", "BucketPolicy", "Database"):
         assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
@@ -138,7 +129,7 @@ def test_query_results_expire_and_tables_do_not(template: Template) -> None:
         "QueryResultsPrefix",
         "DeadLetterPrefix",
     ]
-    # dbt's tables would land among the query results if the workgroup enforced its output location.
+    # If the workgroup enforced its output location, dbt's tables would be among the query results.
     workgroup = of_kind(template, "AWS::Athena::WorkGroup")["Workgroup"]["WorkGroupConfiguration"]
     assert workgroup["EnforceWorkGroupConfiguration"] is False
 
@@ -146,7 +137,7 @@ def test_query_results_expire_and_tables_do_not(template: Template) -> None:
 # ---- alarms
 
 
-def test_every_condition_has_one_alarm_and_every_alarm_a_condition(template: Template) -> None:
+def test_conditions_and_alarms_match_one_to_one(template: Template) -> None:
     alarms = of_kind(template, "AWS::CloudWatch::Alarm")
     assert sorted(alarm["AlarmName"]["Fn::Sub"] for alarm in alarms.values()) == sorted(
         alarm_name(condition, "${EnvironmentName}") for condition in ALARMED
@@ -160,11 +151,11 @@ def alarm_of(template: Template, condition: Condition) -> Any:
 
 
 @pytest.mark.parametrize("condition", ALARMED, ids=lambda condition: condition.name)
-def test_alarm_is_the_condition(condition: Condition, template: Template) -> None:
+def test_the_alarm_has_the_properties_of_its_condition(condition: Condition, template: Template) -> None:
     alarm = alarm_of(template, condition)
     assert condition.metric is not None
     metric = METRICS[condition.metric]
-    dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
     assert dimensions.pop("Environment") == {"Ref": "EnvironmentName"}
     assert {"Environment": "x"} | dimensions == dimension_values(metric, "x", condition.layer)
     assert alarm["Namespace"] == {"Ref": "MetricNamespace"}
@@ -176,17 +167,17 @@ def test_alarm_is_the_condition(condition: Condition, template: Template) -> Non
     assert template["Parameters"][condition.parameter]["Default"] == condition.threshold
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlertTopic"}]
     assert alarm["AlarmDescription"]["Fn::Sub"].endswith("${RunbookUrl}" + condition.runbook)
-    assert len(alarm["AlarmDescription"]["Fn::Sub"]) < 900  # CloudWatch takes 1024, the URL included
+    assert len(alarm["AlarmDescription"]["Fn::Sub"]) < 900  # CloudWatch allows 1024 with the URL
 
 
-def test_the_dead_mans_alarm_goes_off_when_the_heartbeat_stops(template: Template) -> None:
+def test_an_alarm_starts_when_the_heartbeat_stops(template: Template) -> None:
     alarm = alarm_of(template, CONDITIONS["monitor_silent"])
     assert alarm["MetricName"] == "MonitorHeartbeat"
     assert alarm["TreatMissingData"] == "breaching"
     assert alarm["Period"] * alarm["EvaluationPeriods"] <= 3600
 
 
-def test_unhealthy_is_any_error(template: Template) -> None:
+def test_any_error_makes_the_whole_unhealthy(template: Template) -> None:
     rule = of_kind(template, "AWS::CloudWatch::CompositeAlarm")["UnhealthyAlarm"]["AlarmRule"]["Fn::Sub"]
     errors = [f'ALARM("${{{alarm_id(condition)}}}")' for condition in ALARMED if condition.severity == "error"]
     assert " ".join(rule.split()) == " OR ".join(errors)
@@ -199,11 +190,11 @@ def test_unhealthy_is_any_error(template: Template) -> None:
 def widgets(template: Template) -> list[Any]:
     body, _ = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     body = body.replace("${Unhealthy}", "")
-    # Numbers for the thresholds, so that it is JSON: each its own condition's default.
+    # Each threshold becomes its condition's default, so that the text is JSON.
     for condition in ALARMED:
         body = body.replace(f'"value":${{{condition.parameter}}}', f'"value":{condition.threshold}')
-    found: list[Any] = json.loads(body)["widgets"]
-    return found
+    parsed: list[Any] = json.loads(body)["widgets"]
+    return parsed
 
 
 def series(widgets: list[Any], *kinds: str) -> set[tuple[str, ...]]:
@@ -215,7 +206,7 @@ def series(widgets: list[Any], *kinds: str) -> set[tuple[str, ...]]:
     }
 
 
-def test_dashboard_shows_every_metric_as_a_trend(widgets: list[Any]) -> None:
+def test_the_dashboard_shows_every_metric_as_a_trend(widgets: list[Any]) -> None:
     expected = {
         (
             "${Space}",
@@ -229,7 +220,7 @@ def test_dashboard_shows_every_metric_as_a_trend(widgets: list[Any]) -> None:
     assert series(widgets, "singleValue") < expected
 
 
-def test_dashboard_shows_every_alarm_and_links_every_runbook(widgets: list[Any]) -> None:
+def test_the_dashboard_shows_every_alarm_and_links_its_runbook(widgets: list[Any]) -> None:
     states = next(widget for widget in widgets if widget["type"] == "alarm")
     assert states["properties"]["alarms"] == [f"${{{alarm_id(condition)}.Arn}}" for condition in ALARMED]
     text = next(widget for widget in widgets if widget["type"] == "text")["properties"]["markdown"]
@@ -238,7 +229,7 @@ def test_dashboard_shows_every_alarm_and_links_every_runbook(widgets: list[Any])
 
 
 @pytest.mark.parametrize("condition", ALARMED, ids=lambda condition: condition.name)
-def test_dashboard_draws_the_threshold_over_its_metric(condition: Condition, widgets: list[Any]) -> None:
+def test_the_dashboard_draws_each_threshold_on_its_metric(condition: Condition, widgets: list[Any]) -> None:
     graphs = [
         widget["properties"]
         for widget in widgets
@@ -250,12 +241,12 @@ def test_dashboard_draws_the_threshold_over_its_metric(condition: Condition, wid
     assert len(graphs) == 1
     assert condition.metric in graphs[0]["metrics"][0]
     assert condition.layer is None or condition.layer in graphs[0]["metrics"][0]
-    line = next(one for one in graphs[0]["annotations"]["horizontal"] if one["label"] == condition.title)
+    line = next(line for line in graphs[0]["annotations"]["horizontal"] if line["label"] == condition.title)
     assert line["value"] == condition.threshold
     assert line["fill"] == ("above" if condition.comparison == ">" else "below")
 
 
-def test_graph_has_the_alarms_statistic_and_period(widgets: list[Any]) -> None:
+def test_a_graph_has_the_statistic_and_period_of_its_metric(widgets: list[Any]) -> None:
     for widget in widgets:
         for line in widget["properties"].get("metrics", []):
             options = line[-1] if isinstance(line[-1], dict) else {}

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --seeds 10`: the last line sums up, the exit status tells."""
+"""`python -m tests.chaos --seeds 10` runs ten seeds. The last line sums up; exit status 0 means that all passed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main() -> int:
             folder = (options.keep or Path(temporary)) / f"seed-{seed}"
             try:
                 outcome = run(seed, SHORT if options.short else Plan(), folder)
-            except Exception:  # noqa: BLE001 - the other seeds still tell something, and the summary that this one did not
+            except Exception:  # noqa: BLE001 - the other seeds still run, and the summary names this one
                 traceback.print_exc()
                 broken.append(seed)
                 continue
@@ -46,13 +46,13 @@ def main() -> int:
     if absent:
         verdict += f"; NOT SHOWN, as these never happened: {absent}"
     print(  # noqa: T201
-        f"chaos: {len(outcomes)} seeds, {messages} messages, {told(done)}, S3: {told(faults)}: {verdict}"
+        f"chaos: {len(outcomes)} seeds, {messages} messages, {in_words(done)}, S3: {in_words(faults)}: {verdict}"
     )
     return 1 if failed or broken or absent else 0
 
 
-def told(counts: Counter[str]) -> str:
-    """Counts in words."""
+def in_words(counts: Counter[str]) -> str:
+    """Counts with their names, sorted by name."""
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 

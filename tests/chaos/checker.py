@@ -1,9 +1,8 @@
-"""The checker: reads S3 alone and compares it with what Kafka acknowledged.
+"""The checker reads S3 and compares it with the messages that Kafka acknowledged.
 
-It shares no code with the consumer but the documented layout: names and bodies are taken
-apart here anew, so that a mistake there is not repeated. Forbidden are: an acknowledged
-message that is lost, doubled, in the wrong place or changed; a range that is not
-contiguous; a wrong day folder; a body that is not a JSON array; a missing dead letter.
+It shares no code with the consumer, only the documented layout. It parses names and bodies by itself, so that it does
+not repeat a mistake of the consumer. It reports an acknowledged message that is lost, doubled, changed or in the wrong
+place, a gap between two ranges, a wrong day folder, a body that is not a JSON array, and a missing dead letter.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _KEY = re.compile(r"^(crypto_data|dead_letter)/(\d{4}/\d\d/\d\d)/\1_(\d\d-\d\d-\
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A message that Kafka acknowledged: where it is, its time (ms), its value, and whether it is a valid quote."""
+    """A message that Kafka acknowledged: its place, its time (ms), its content, and whether it is a valid quote."""
 
     partition: int
     offset: int
@@ -35,7 +34,7 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Verdict:
-    """What was found. `errors` is empty when every promise holds."""
+    """The result of a check. `errors` is empty when every promise holds."""
 
     messages: int = 0
     landed: int = 0
@@ -56,23 +55,23 @@ class _Object:
 
 
 def check(s3: Any, bucket: str, acknowledged: list[Acknowledged]) -> Verdict:
-    """Read the whole bucket (a boto3 client) and judge."""
+    """Read the whole bucket with a boto3 client and compare it."""
     verdict = Verdict(messages=len(acknowledged))
     objects: dict[tuple[str, int], list[_Object]] = defaultdict(list)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for entry in page.get("Contents", []):
             if entry["Key"] == "crypto_data/_contract.json":
                 continue
-            found = _read(s3, bucket, entry["Key"], verdict)
-            if found is not None:
-                objects[found[0]].append(found[1])
+            parsed = _read(s3, bucket, entry["Key"], verdict)
+            if parsed is not None:
+                objects[parsed[0]].append(parsed[1])
                 verdict.objects += 1
     seen: Counter[tuple[int, int]] = Counter()
     values: dict[tuple[int, int], Any] = {}
     for (kind, partition), chain in objects.items():
-        chain.sort(key=lambda one: one.first)
-        for one in chain:
-            for row in one.rows:
+        chain.sort(key=lambda item: item.first)
+        for item in chain:
+            for row in item.rows:
                 at = (partition, int(row["_offset"]))
                 seen[at] += 1
                 values[at] = (kind, row)
@@ -99,37 +98,38 @@ def _read(s3: Any, bucket: str, key: str, verdict: Verdict) -> tuple[tuple[str, 
         verdict.errors.append(f"{key}: no JSON array of objects")
         return None
     meta = answer["Metadata"]
-    found = _Object(
+    parsed = _Object(
         key, kind, f"{day} {time}", int(meta["first-offset"]), int(meta["last-offset"]), int(meta["rejected"]), rows
     )
-    if found.first != first or int(meta["partition"]) != partition:
+    if parsed.first != first or int(meta["partition"]) != partition:
         verdict.errors.append(f"{key}: metadata {meta} contradict the name")
     if any(int(row["_partition"]) != partition for row in rows):
         verdict.errors.append(f"{key}: a row of another partition")
     if kind == "crypto_data" and len(rows) != int(meta["records"]):
         verdict.errors.append(f"{key}: {len(rows)} rows, metadata say {meta['records']}")
-    return (kind, partition), found
+    return (kind, partition), parsed
 
 
-def _contiguous(partition: int, chain: list[_Object], letters: list[_Object], verdict: Verdict) -> None:
-    by_first = {one.first: one for one in letters}
+def _contiguous(partition: int, chain: list[_Object], dead_letters: list[_Object], verdict: Verdict) -> None:
+    by_first = {item.first: item for item in dead_letters}
     expected = 0
-    for one in chain:
-        if one.first != expected:
-            verdict.errors.append(f"partition {partition}: {one.key} begins at {one.first}, expected {expected}")
-        expected = one.last + 1
-        letter = by_first.pop(one.first, None)
-        rejected = 0 if letter is None else len(letter.rows)
-        if rejected != one.rejected or (letter is not None and letter.last != one.last):
-            verdict.errors.append(f"{one.key}: {one.rejected} rejected, its dead-letter object holds {rejected}")
-        times = {int(row["_offset"]): int(row["_timestamp"]) for row in (*one.rows, *(letter.rows if letter else []))}
-        if sorted(times) != list(range(one.first, one.last + 1)):
-            verdict.errors.append(f"{one.key}: offsets of data and dead letters are not {one.first} to {one.last}")
-        at = datetime.fromtimestamp(times.get(one.first, 0) // 1000, UTC)
-        for place in (one, letter):
+    for item in chain:
+        if item.first != expected:
+            verdict.errors.append(f"partition {partition}: {item.key} begins at {item.first}, expected {expected}")
+        expected = item.last + 1
+        letters = by_first.pop(item.first, None)
+        rejected = 0 if letters is None else len(letters.rows)
+        if rejected != item.rejected or (letters is not None and letters.last != item.last):
+            verdict.errors.append(f"{item.key}: {item.rejected} rejected, its dead-letter object holds {rejected}")
+        rows = [*item.rows, *(letters.rows if letters else [])]
+        times = {int(row["_offset"]): int(row["_timestamp"]) for row in rows}
+        if sorted(times) != list(range(item.first, item.last + 1)):
+            verdict.errors.append(f"{item.key}: offsets of data and dead letters are not {item.first} to {item.last}")
+        at = datetime.fromtimestamp(times.get(item.first, 0) // 1000, UTC)
+        for place in (item, letters):
             if place is not None and place.at != f"{at:%Y/%m/%d %H-%M-%S}":
                 verdict.errors.append(f"{place.key}: its first record is of {at}")
-    verdict.errors += [f"{one.key}: a dead-letter object without a data object" for one in by_first.values()]
+    verdict.errors += [f"{item.key}: a dead-letter object without a data object" for item in by_first.values()]
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -137,14 +137,14 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def _changed(row: dict[str, Any], message: Acknowledged) -> list[str]:
-    """What of a rejected message is not as it was sent."""
+    """The parts of a rejected message that differ from what was sent."""
     headers = tuple((name, _bytes(value)) for name, value in row["headers"])
-    found = {
+    same = {
         "another payload": _bytes(row["payload"]) == message.value,
         "another key": _bytes(row["key"]) == message.key,
         "other headers": headers == message.headers,
     }
-    return [what for what, same in found.items() if not same]
+    return [fault for fault, is_same in same.items() if not is_same]
 
 
 def _compare(
@@ -170,7 +170,7 @@ def _compare(
                 verdict.errors.append(f"{at}: changed: {row}")
         else:
             verdict.dead += 1
-            verdict.errors += [f"{at}: dead letter with {what}" for what in _changed(row, message)]
+            verdict.errors += [f"{at}: dead letter with {fault}" for fault in _changed(row, message)]
     doubled = [at for at, count in seen.items() if count > 1]
     if doubled:
         verdict.errors.append(f"landed more than once: {doubled[:10]} ({len(doubled)} in all)")

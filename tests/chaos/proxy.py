@@ -1,9 +1,15 @@
-"""A proxy in front of S3 that fails in the ways S3 and networks do; seeded.
+"""A proxy in front of S3 that fails as S3 and networks do. A seed decides which request fails.
 
-Faults of a request: 503 at once; 409 to a conditional PUT that is not carried out (S3's answer to a concurrent
-write, which may yet fail); hang until the client gives up (the request never arrives); lost answer (the request is
-carried out, the connection then closed); slow; late (the client gives up first, the request arrives all the same).
-During an outage connections are refused, and open ones closed at their next request.
+A request may meet one of these faults:
+
+- 503: the answer comes at once.
+- 409: a conditional PUT is not carried out. S3 answers so while another write of the key may still fail.
+- hang: the client gives up, and the request never arrives.
+- lost answer: the request is carried out, then the connection is closed.
+- slow: the answer takes longer.
+- late: the client gives up first, and the request arrives after that.
+
+During an outage new connections are refused, and open ones are closed at their next request.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ SLOW_SECONDS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """Share of requests that meet each fault; `outage` refuses all."""
+    """The share of requests that meet each fault. `outage` refuses all requests."""
 
     s503: float = 0.0
     s409: float = 0.0
@@ -38,9 +44,9 @@ class Weather:
     late: float = 0.0
     outage: bool = False
     unconditional: bool = False
-    """Forward without If-None-Match, as an S3 would that does not know it."""
+    """Forward requests without If-None-Match, like an S3 that ignores it."""
     methods: frozenset[str] = frozenset()
-    """Only requests of these methods meet a fault; empty: all."""
+    """Only requests with these methods meet a fault. The empty set means all methods."""
 
 
 CALM = Weather()
@@ -49,7 +55,7 @@ STORM = Weather(s503=0.12, s409=0.04, hang=0.04, lost_answer=0.15, slow=0.10, la
 
 
 class FaultProxy:
-    """Listens on a loopback port and forwards to `upstream` (host, port); `weather` may be set at any time."""
+    """Forwards requests from a loopback port to `upstream` (host, port). `weather` may change at any time."""
 
     def __init__(self, upstream: tuple[str, int], seed: int, port: int = 0) -> None:
         self._weather = CALM
@@ -68,13 +74,13 @@ class FaultProxy:
             do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any  # noqa: N815 - the base class's names
 
             def log_message(self, format: str, *args: object) -> None:
-                """The proxy counts; it does not log."""
+                """The proxy counts and does not log."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """Clients are killed all the time; their broken connections are no news."""
+                """Ignore broken connections: chaos kills the clients."""
 
         self._make: Callable[[], ThreadingHTTPServer] = lambda: Server(
             ("127.0.0.1", port), Handler, bind_and_activate=False
@@ -87,7 +93,7 @@ class FaultProxy:
 
     @property
     def weather(self) -> Weather:
-        """Shares of requests that meet a fault now."""
+        """The current shares of requests that meet a fault."""
         return self._weather
 
     @weather.setter
@@ -99,7 +105,7 @@ class FaultProxy:
             self._server.server_close()
             self._server = self._make()
             self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._server.socket.bind(self._address)  # keeps the port; without listening, connections are refused
+            self._server.socket.bind(self._address)  # keeps the port without listening: connections are refused
         elif before.outage and not weather.outage:
             self._listen()
 
@@ -132,7 +138,7 @@ class FaultProxy:
         return None
 
     def handle(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int]) -> None:
-        """Carry one request through the weather."""
+        """Forward one request, or let it meet a fault."""
         fault = self._draw(client.command)
         if fault == "409" and "If-None-Match" not in client.headers:
             fault = None
@@ -157,8 +163,8 @@ class FaultProxy:
         if fault in ("slow", "late"):
             sleep(SLOW_SECONDS if fault == "slow" else LATE_SECONDS)
         try:
-            left_out = {"connection", "expect"} | ({"if-none-match"} if self.weather.unconditional else set())
-            status, headers, answer = self._forward(client, upstream, body, left_out)
+            removed = {"connection", "expect"} | ({"if-none-match"} if self.weather.unconditional else set())
+            status, headers, answer = self._forward(client, upstream, body, removed)
         except OSError:
             client.close_connection = True
             return
@@ -169,13 +175,13 @@ class FaultProxy:
 
     @staticmethod
     def _forward(
-        client: BaseHTTPRequestHandler, upstream: tuple[str, int], body: bytes, left_out: set[str]
+        client: BaseHTTPRequestHandler, upstream: tuple[str, int], body: bytes, removed: set[str]
     ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(*upstream, timeout=30)
         try:
             connection.putrequest(client.command, client.path, skip_host=True, skip_accept_encoding=True)
             for name, value in client.headers.items():
-                if name.lower() not in left_out:
+                if name.lower() not in removed:
                     connection.putheader(name, value)
             connection.endheaders(body or None)
             response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""What chaos is made of: consumers as processes, a load that remembers what Kafka acknowledged, a broker to restart."""
+"""Parts of a chaos run: consumers as processes, and a load that keeps every message that Kafka acknowledged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADERS: tuple[tuple[tuple[str, bytes | None], ...], ...] = (
 
 
 def quote(number: int) -> bytes:
-    """A valid quote that carries its number."""
+    """A valid quote with its number as a field."""
     return json.dumps(
         {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 1 + number / 1000,
          "last_updated": "2026-11-23T20:15:07Z", "n": number}
@@ -39,7 +39,7 @@ def quote(number: int) -> bytes:
 
 @dataclass
 class ConsumerProcess:
-    """One `python -m include.ingest consume` (or another command of it), started again when told."""
+    """One process of `python -m include.ingest consume`, or of another command, which can be started again."""
 
     number: int
     environment: dict[str, str]
@@ -68,13 +68,13 @@ class ConsumerProcess:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end."""
         self.signal(signal.SIGKILL)
         if self.process is not None:
             self.process.wait(20)
 
     def terminate(self, seconds: float = 40) -> int:
-        """SIGTERM; returns the exit status."""
+        """Send SIGTERM; returns the exit status."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         assert self.process is not None
@@ -88,7 +88,7 @@ class ConsumerProcess:
 
 
 class Load:
-    """Sends numbered messages to all partitions and keeps what was acknowledged."""
+    """Sends numbered messages to all partitions and keeps those that were acknowledged."""
 
     def __init__(
         self, bootstrap: str, topic: str, partitions: int, seed: int, rate: float, bad_share: float = 0.03
@@ -147,15 +147,18 @@ class Load:
 
 
 def wait_until_committed(bootstrap: str, group: str, topic: str, partitions: int, seconds: float) -> dict[int, int]:
-    """Wait until the group has committed the end of every partition; returns what is still missing (empty: nothing)."""
+    """Wait until the group has committed the end of every partition.
+
+    Returns the number of missing messages by partition; it is empty when nothing is missing.
+    """
     reader = KafkaConsumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
-    places = [TopicPartition(topic, number) for number in range(partitions)]
+    wanted = [TopicPartition(topic, number) for number in range(partitions)]
     deadline = monotonic() + seconds
     try:
         while True:
-            ends = {at.partition: reader.get_watermark_offsets(at, timeout=20)[1] for at in places}
-            done = {at.partition: max(at.offset, 0) for at in read_commits(reader, places, 20)}
-            missing = {number: end - done[number] for number, end in ends.items() if done[number] < end}
+            ends = {at.partition: reader.get_watermark_offsets(at, timeout=20)[1] for at in wanted}
+            committed = {at.partition: max(at.offset, 0) for at in read_commits(reader, wanted, 20)}
+            missing = {number: end - committed[number] for number, end in ends.items() if committed[number] < end}
             if not missing or monotonic() > deadline:
                 return missing
             sleep(0.3)

@@ -27,17 +27,17 @@ from tests.chaos.rig import ConsumerProcess, Load, wait_until_committed
 PARTITIONS = 6
 CONSUMERS = 3
 WORK_SECONDS = 6.0
-"""The longest wait for them: with every consumer stalled or Kafka away there are none."""
+"""Longest wait for S3 requests between two faults. No request comes while Kafka is away or all consumers stall."""
 SESSION_MS = 6000
-"""The smallest the broker allows, so that a stall beyond it is short."""
+"""The shortest that the broker allows, so that a stall longer than this is still short."""
 STALL_SECONDS = (7.0, 12.0)
 STORM_SECONDS = 5.0
-"""How long the storm goes on after the last fault: what has piled up is landed in it."""
+"""Length of the storm after the last fault. The backlog lands during the storm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is broken in one run."""
+    """Number of faults in one run."""
 
     kills: int = 22
     stalls: int = 6
@@ -46,7 +46,7 @@ class Plan:
     rate: float = 300.0
     pause_seconds: tuple[float, float] = (0.2, 1.5)
     requests: int = 10
-    """S3 requests between two faults, so that faults meet consumers at work, not only consumers that start."""
+    """S3 requests between two faults, so that a fault meets consumers that work, not only consumers that start."""
 
 
 STARTED = '"message": "started"'
@@ -56,7 +56,7 @@ SHORT = Plan(kills=3, stalls=1, broker_restarts=0, outages=1, rate=200.0)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A run's verdict and what was done to get it."""
+    """The verdict of a run and the faults of the run."""
 
     seed: int
     verdict: Verdict
@@ -65,7 +65,7 @@ class Outcome:
     seconds: float
 
     def line(self) -> str:
-        """One line for a summary."""
+        """A summary in one line."""
         state = "ok" if not self.verdict.errors else f"FAILED ({len(self.verdict.errors)} errors)"
         return (
             f"seed {self.seed}: {state}; {self.verdict.messages} acknowledged, {self.verdict.landed} landed, "
@@ -78,7 +78,7 @@ class Outcome:
 
 
 def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Start everything, break it by `seed`, let it heal, and check S3."""
+    """Start everything, break it as `seed` decides, repair it, and check S3."""
     started = monotonic()
     topic, bucket, group = (f"{name}-{seed}-{uuid.uuid4().hex[:8]}" for name in ("chaos", "chaos", "group"))
     with ExitStack() as stack:
@@ -123,7 +123,7 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
 
 
 def environment(bootstrap: str, topic: str, group: str, bucket: str, endpoint: str) -> dict[str, str]:
-    """A consumer's settings: small batches and short times, so that much happens at once."""
+    """A consumer's settings: batches are small and times short, so that many things happen at once."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "KAFKA_TOPIC": topic,
@@ -144,7 +144,7 @@ def environment(bootstrap: str, topic: str, group: str, bucket: str, endpoint: s
 
 
 class RestartableBroker:
-    """Apache Kafka in a process of its own, on ports that stay the same."""
+    """Apache Kafka in a process that can be restarted on the same ports."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -179,7 +179,7 @@ def _break(
     proxy: FaultProxy,
     say: Callable[[str], None],
 ) -> Counter[str]:
-    """Carry out the plan's faults in seeded order, with the proxy's storm going on all the while."""
+    """Carry out the plan's faults in the order of `dice`, during the proxy's storm."""
     faults = (
         ["kill"] * plan.kills + ["stall"] * plan.stalls + ["broker"] * plan.broker_restarts + ["outage"] * plan.outages
     )
@@ -189,8 +189,8 @@ def _break(
     outage_until = 0.0
     done: Counter[str] = Counter()
     for fault in faults:
-        seen, deadline = proxy.requests, monotonic() + WORK_SECONDS
-        while proxy.requests < seen + plan.requests and monotonic() < deadline:
+        before, deadline = proxy.requests, monotonic() + WORK_SECONDS
+        while proxy.requests < before + plan.requests and monotonic() < deadline:
             sleep(0.05)
             wakes = _wake(wakes, monotonic())
             if proxy.weather.outage and monotonic() > outage_until:
@@ -200,7 +200,7 @@ def _break(
         wakes = _wake(wakes, now)
         stalled = {id(consumer) for _, consumer in wakes}
         awake = [consumer for consumer in consumers if id(consumer) not in stalled]
-        if fault == "stall" and len(awake) == 1:  # somebody has to take over
+        if fault == "stall" and len(awake) == 1:  # another consumer must be able to take over
             sleep(max(0.0, min(at for at, _ in wakes) - monotonic()))
             wakes = _wake(wakes, monotonic())
             stalled = {id(consumer) for _, consumer in wakes}
@@ -235,7 +235,7 @@ def _wake(wakes: list[tuple[float, ConsumerProcess]], now: float) -> list[tuple[
 
 
 def _heal(consumers: list[ConsumerProcess]) -> None:
-    """Start those that are gone, and wait until they take signals: Python ends at once while it still imports."""
+    """Start the consumers that have ended. Wait until they handle signals: during imports a signal ends Python."""
     for consumer in consumers:
         if not consumer.running:
             starts = consumer.log.read_text().count(STARTED)

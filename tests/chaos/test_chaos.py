@@ -1,4 +1,4 @@
-"""One short seed of chaos, and the proof that the checker sees what it must forbid."""
+"""A short seed of chaos, and the proof that the checker finds each fault."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ VALUE = b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":1.5,"last_updated":"20
 DAY = "2025/11/23"
 
 
-class Landed:
-    """Two data objects and a dead letter, written as the contract says; a test then spoils one thing."""
+class LandedTopic:
+    """Two data objects and a dead letter as the contract demands. A test then changes one thing."""
 
     def __init__(self, bucket: str) -> None:
         self.s3: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
@@ -75,49 +75,49 @@ class Landed:
 
 
 @pytest.fixture
-def landed(bucket: str) -> Landed:
-    return Landed(bucket)
+def landed(bucket: str) -> LandedTopic:
+    return LandedTopic(bucket)
 
 
-def test_the_checker_accepts_what_is_right(landed: Landed) -> None:
+def test_the_checker_accepts_correct_objects(landed: LandedTopic) -> None:
     assert landed.errors() == ""
 
 
-def test_the_checker_sees_a_lost_object(landed: Landed) -> None:
+def test_the_checker_finds_a_lost_object(landed: LandedTopic) -> None:
     landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 0))
     assert "(0, 1): acknowledged, landed 0 times" in landed.errors()
     assert "begins at 3, expected 0" in landed.errors()
 
 
-def test_the_checker_sees_a_lost_dead_letter(landed: Landed) -> None:
+def test_the_checker_finds_a_lost_dead_letter(landed: LandedTopic) -> None:
     landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("dead_letter", 3))
     assert "(0, 3): acknowledged, landed 0 times" in landed.errors()
 
 
-def test_the_checker_sees_an_overlap(landed: Landed) -> None:
+def test_the_checker_finds_an_overlap(landed: LandedTopic) -> None:
     landed.put("crypto_data", 2, 2, [landed.row(2)], 0)
     assert "landed more than once" in landed.errors()
 
 
-def test_the_checker_sees_a_changed_message(landed: Landed) -> None:
+def test_the_checker_finds_a_changed_message(landed: LandedTopic) -> None:
     landed.put("crypto_data", 0, 2, [landed.row(0), landed.row(1, price=2), landed.row(2)], 0)
     assert "(0, 1): changed" in landed.errors()
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "fault"),
     [
         ({"payload": None}, "another payload"),
         ({"key": "QlRD"}, "another key"),
         ({"headers": [["trace", "QlRD"]]}, "other headers"),
     ],
 )
-def test_the_checker_sees_a_changed_dead_letter(landed: Landed, changes: dict[str, object], says: str) -> None:
+def test_the_checker_finds_a_changed_dead_letter(landed: LandedTopic, changes: dict[str, object], fault: str) -> None:
     landed.put("dead_letter", 3, 4, [landed.letter(3, **changes)], 1)
-    assert f"(0, 3): dead letter with {says}" in landed.errors()
+    assert f"(0, 3): dead letter with {fault}" in landed.errors()
 
 
-def test_the_checker_sees_a_wrong_day_and_a_torn_body(landed: Landed) -> None:
+def test_the_checker_finds_a_wrong_day_and_a_torn_body(landed: LandedTopic) -> None:
     landed.put("crypto_data", 5, 5, [landed.row(5)], 0, day="1970/01/01")
     landed.s3.put_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 6), Body=b'[{"_offset": 6')
     landed.s3.put_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 7), Body=b'{"_offset": 7}')
@@ -126,7 +126,7 @@ def test_the_checker_sees_a_wrong_day_and_a_torn_body(landed: Landed) -> None:
     assert "no JSON array" in landed.errors()
 
 
-def test_the_checker_sees_the_wrong_day_of_a_range_whose_first_record_was_rejected(landed: Landed) -> None:
+def test_the_checker_finds_a_wrong_day_after_a_rejected_first_record(landed: LandedTopic) -> None:
     for kind in ("crypto_data", "dead_letter"):
         landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key(kind, 3))
     landed.put("crypto_data", 3, 4, [landed.row(4)], 1, day="1970/01/01")
@@ -134,27 +134,27 @@ def test_the_checker_sees_the_wrong_day_of_a_range_whose_first_record_was_reject
     assert landed.errors().count("its first record is of 2025-11-23") == 2
 
 
-def test_the_checker_sees_a_wrong_time(landed: Landed) -> None:
+def test_the_checker_finds_a_wrong_time(landed: LandedTopic) -> None:
     landed.put("crypto_data", 0, 2, [landed.row(0), landed.row(1, _timestamp=TIME + 1), landed.row(2)], 0)
     assert "(0, 1): landed with time" in landed.errors()
 
 
-def test_the_checker_sees_dead_letters_without_a_data_object(landed: Landed) -> None:
+def test_the_checker_finds_dead_letters_without_a_data_object(landed: LandedTopic) -> None:
     landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 3))
     landed.s3.delete_object(Bucket=landed.bucket, Key=landed.key("crypto_data", 0))
     assert "a dead-letter object without a data object" in landed.errors()
 
 
-def test_a_seed_that_breaks_off_does_not_cost_the_others_their_summary(
+def test_a_seed_that_fails_to_run_is_named_in_the_summary(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(seed: int, *_: object) -> None:
         raise TimeoutError(f"seed {seed}")
 
     monkeypatch.setattr(chaos, "run", broken)
-    monkeypatch.setattr(chaos, "FAULTS", ())  # of which none ever happened here
+    monkeypatch.setattr(chaos, "FAULTS", ())  # no fault happened, so none may be required
     monkeypatch.setattr("sys.argv", ["chaos", "--seeds", "2"])
     assert chaos.main() == 1
-    told = capsys.readouterr()
-    assert "NOT FINISHED: seeds [1, 2]" in told.out.splitlines()[-1]
-    assert "TimeoutError: seed 2" in told.err
+    output = capsys.readouterr()
+    assert "NOT FINISHED: seeds [1, 2]" in output.out.splitlines()[-1]
+    assert "TimeoutError: seed 2" in output.err

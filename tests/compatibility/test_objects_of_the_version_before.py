@@ -17,13 +17,15 @@ import obstore
 import pytest
 
 # The names of this version. After a change of names only these imports and the class Writer change.
-from include.ingest.dead_letters import REPLAY_HEADER, Choice, Marker, Replay, batch_rows, letter_id
-from include.ingest.dead_letters import letters as read_dead_letters
 from include.ingest.listing import Listing, read_metadata
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Lane as PartitionWriter
 from include.ingest.partition_writer import Limits
 from include.ingest.quote import check
+from include.ingest.rejects import batch_rows
+from include.ingest.replay.choice import Filter, dead_letter_id, read_dead_letters
+from include.ingest.replay.kafka_log import REPLAY_HEADER
+from include.ingest.replay.replay import Marker, Replay
 from include.ingest.sink import Place, Sink
 from include.ingest.starting_offset import commit_mark as commit_metadata
 from include.ingest.starting_offset import start_from_commit, start_without_commit
@@ -530,7 +532,7 @@ GAPS = {
 def dead_letters(bucket: Any, settings: Any) -> dict[int, DeadLetter]:
     """The dead letters that can be replayed, by offset."""
     unreadable: list[str] = []
-    chosen = {letter.offset: letter for letter in read_dead_letters(bucket, settings.storage, Choice(), unreadable)}
+    chosen = {letter.offset: letter for letter in read_dead_letters(bucket, settings.storage, Filter(), unreadable)}
     assert unreadable == []
     return chosen
 
@@ -650,4 +652,4 @@ def test_a_dead_letter_is_sent_if_its_claim_ended_without_a_message(bucket: Any,
 
 
 def test_a_replayed_message_bears_the_same_header() -> None:
-    assert (REPLAY_HEADER, letter_id(NOT_JSON)) == ("replay-of", "selected_crypto_data/0/4203")
+    assert (REPLAY_HEADER, dead_letter_id(NOT_JSON)) == ("replay-of", "selected_crypto_data/0/4203")

@@ -1,4 +1,4 @@
-"""What a DAG test needs: Airflow's database, connections to the real servers, a mailbox."""
+"""Fixtures of the DAG tests: Airflow's database and a mailbox."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -29,7 +28,7 @@ def airflow_db() -> None:
 
 @dataclass
 class Mailbox:
-    """A mail server on loopback that keeps what it gets; it can be switched off and on."""
+    """A mail server on loopback that keeps the mails; `refuse` makes it refuse them."""
 
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
@@ -56,8 +55,8 @@ class Mailbox:
 
     def take(self) -> list[EmailMessage]:
         """The mails since the last call."""
-        taken, self.mails = self.mails, []
-        return taken
+        mails, self.mails = self.mails, []
+        return mails
 
 
 @pytest.fixture
@@ -71,14 +70,3 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
     yield box
     server.stop()
-
-
-def aws_connection(endpoint: str, **services: Any) -> str:
-    """`aws_default` for the emulator, as Airflow reads it from the environment."""
-    extra = {"region_name": "us-east-1", "endpoint_url": endpoint, "service_config": services}
-    return json.dumps({"conn_type": "aws", "login": "test", "password": "test", "extra": extra})
-
-
-def kafka_connection(bootstrap: str) -> str:
-    """`kafka_default`, as Airflow reads it from the environment."""
-    return json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": bootstrap, "log_level": 0}})

@@ -1,4 +1,4 @@
-"""What Airflow itself refuses to run crypto_transform with; its runs are in tests/integration and tests/scheduler."""
+"""How Airflow parses crypto_transform and its parameters; tests/integration and tests/scheduler run it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,13 @@ def parsed() -> DAG:
 
 @pytest.mark.parametrize("params", [{"select": "--version"}, {"target_date": "today"}, {"full_refresh": "perhaps"}])
 def test_values_of_the_wrong_form_are_refused_by_airflow(dag: DAG, params: dict[str, Any]) -> None:
-    with pytest.raises(ParamValidationError):  # noqa: PT012 which of the two steps refuses is Airflow's affair
+    with pytest.raises(ParamValidationError):  # noqa: PT012 either step may refuse
         dag.params.update(params)
         dag.params.validate()
 
 
-def test_a_tasks_own_process_finds_the_task_and_what_it_asks_the_dag_for(
-    dag: DAG, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There only the task's group is built; the scheduler goes by the whole DAG."""
+def test_the_process_of_a_task_finds_the_same_task(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There only the group of the task is built; the scheduler uses the whole DAG."""
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag.dag_id)
     for task_id, task in dag.task_dict.items():
         monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
@@ -47,16 +45,16 @@ def test_a_tasks_own_process_finds_the_task_and_what_it_asks_the_dag_for(
             assert skipped == set(dag.task_ids) - {task_id}
             continue
         for layer in LAYERS:
-            mine = task_id == f"record_{layer}" or task_id.startswith(f"{layer}.")
-            assert of_group(own, layer) == (of_group(dag, layer) if mine else set()), (task_id, layer)
+            in_layer = task_id == f"record_{layer}" or task_id.startswith(f"{layer}.")
+            assert of_group(own, layer) == (of_group(dag, layer) if in_layer else set()), (task_id, layer)
 
 
 def of_group(dag: DAG, group: str) -> set[str]:
     return {task_id for task_id in dag.task_ids if task_id.startswith(f"{group}.")}
 
 
-def test_every_dbt_command_names_its_connection_as_cosmos_does(dag: DAG) -> None:
-    """Or dbt could not use the parse that another has saved, and would parse the project anew (seconds)."""
+def test_every_dbt_command_has_the_connection_options_of_cosmos(dag: DAG) -> None:
+    """With other options dbt cannot use a saved parse, and parses the project again (seconds)."""
     arguments = dbt_connection.arguments()
     tasks: list[Any] = [task for task in dag.tasks if hasattr(task, "profile_config")]
     assert len(tasks) > 10

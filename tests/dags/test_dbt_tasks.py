@@ -1,4 +1,4 @@
-"""Each data test runs exactly once in a DAG run: not forgotten by the groups, not run twice by two tasks."""
+"""Each data test runs exactly once in a DAG run: no task group leaves it out, and no two tasks run it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.warehouse.warehouse import environment
 
 
 class Dbt:
-    """dbt's own answer to what a selection holds; the project is parsed once."""
+    """Lists the nodes of a selection with dbt itself; the project is parsed once."""
 
     def __init__(self, target_path: Path) -> None:
         self._folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", "ci"]
@@ -48,7 +48,7 @@ def words(text: str | list[str] | None) -> list[str]:
 
 
 def runs_by_test(dag_id: str, dbt: Dbt) -> Counter[str]:
-    """How often each data test runs, over all tasks of the DAG that build or test."""
+    """Number of runs of each data test, over all tasks of the DAG that build or test."""
     dag = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id]
     run: Counter[str] = Counter()
     for task in dag.tasks:
@@ -62,13 +62,13 @@ def runs_by_test(dag_id: str, dbt: Dbt) -> Counter[str]:
     ("dag_id", "others"), [("crypto_transform", ["tag:monitoring"]), ("lakehouse_maintenance", [])]
 )
 def test_each_data_test_runs_once(dag_id: str, others: list[str], dbt: Dbt) -> None:
-    """Those of the test history run in the daily DAG, which builds it."""
+    """The tests of the test history run in the daily DAG, which builds it."""
     expected = dbt.tests(*(["--exclude", *others] if others else []))
     assert len(expected) == len(set(expected)) > 60
     assert runs_by_test(dag_id, dbt) == Counter(expected)
 
 
-def test_the_daily_run_over_every_row_is_the_task_that_the_monitor_knows() -> None:
+def test_the_monitor_knows_the_daily_run_over_every_row() -> None:
     dag_id, _, task_id = EVERY_ROW.partition(".")
     task = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id].get_task(task_id)
     assert isinstance(task, DbtTestLocalOperator)

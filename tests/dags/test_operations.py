@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from include.landing import body
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import object_key
-from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
+from tests.airflow_connections import aws_connection, kafka_connection
+from tests.dags.conftest import DAGS, Mailbox
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
@@ -28,11 +29,11 @@ def load_dag(name: str) -> DAG:
 
 
 def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:
-    """Everything on the topic: value and headers."""
+    """Value and headers of every message on the topic."""
     config = {"bootstrap.servers": bootstrap, "group.id": f"look-{time.time()}", "auto.offset.reset": "earliest"}
     consumer = Consumer(config | {"enable.partition.eof": True})
     consumer.subscribe([topic])
-    found = []
+    contents = []
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         message = consumer.poll(1.0)
@@ -40,12 +41,12 @@ def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:
             continue
         if message.error():
             break
-        found.append((message.value(), message.headers()))
+        contents.append((message.value(), message.headers()))
     consumer.close()
-    return found
+    return contents
 
 
-def test_dead_letters_are_listed_first_and_go_back_once_and_a_refused_one_blocks_no_other(
+def test_dead_letters_are_listed_then_replayed_once_each(
     airflow_db: None,
     kafka_server: KafkaServer,
     s3: str,
@@ -64,7 +65,7 @@ def test_dead_letters_are_listed_first_and_go_back_once_and_a_refused_one_blocks
     now = int(time.time() * 1000)
 
     def land(first: int, *values: bytes) -> None:
-        letters = [
+        dead_letters = [
             rejected_message(
                 topic=topic,
                 partition=0,
@@ -79,19 +80,19 @@ def test_dead_letters_are_listed_first_and_go_back_once_and_a_refused_one_blocks
             for number, value in enumerate(values)
         ]
         key = object_key("dead_letter/", "dead_letter", 0, first, now)
-        content = body.encode([letter.to_line() for letter in letters], ".json")
+        content = body.encode([dead_letter.to_line() for dead_letter in dead_letters], ".json")
         boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=bytes(content))
 
     def run_of(**params: Any) -> tuple[str, dict[str, int] | None]:
-        run = load_dag("dead_letter_replay").test(run_conf=params)  # a run's parameters stay in the DAG object
+        run = load_dag("dead_letter_replay").test(run_conf=params)  # the parameters of a run stay in the DAG object
         assert run is not None
         (ti,) = run.get_task_instances()
         return str(ti.state), ti.xcom_pull(task_ids="replay")
 
     def replay(**params: Any) -> dict[str, int] | None:
-        state, found = run_of(**params)
+        state, outcome = run_of(**params)
         assert state == "success"
-        return found
+        return outcome
 
     land(3, b"letter 3", b"letter 4")
 
@@ -106,10 +107,10 @@ def test_dead_letters_are_listed_first_and_go_back_once_and_a_refused_one_blocks
     assert all(dict(headers)["replay-of"].decode().startswith(f"{topic}/0/") for _, headers in sent)
     assert mailbox.take() == []
 
-    land(10, bytes(3000), b"letter 11")
+    land(10, bytes(3000), b"letter 11")  # the first is too large for the topic and must not block the second
     assert run_of(dry_run=False)[0] == "failed"
     assert messages(kafka_server.bootstrap, topic)[-1][0] == b"letter 11"
     (mail,) = mailbox.take()
-    told = mail.get_body(("plain",))
-    assert told is not None
-    assert f"1 refused: {topic}/0/10" in told.get_content().replace("\n    ", " ")
+    text = mail.get_body(("plain",))
+    assert text is not None
+    assert f"1 refused: {topic}/0/10" in text.get_content().replace("\n    ", " ")

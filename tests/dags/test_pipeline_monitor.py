@@ -28,7 +28,8 @@ from include.state import layer_state
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef, LayerState
 from tests import policy_guard
-from tests.dags.conftest import DAGS, Mailbox, aws_connection, kafka_connection
+from tests.airflow_connections import aws_connection, kafka_connection
+from tests.dags.conftest import DAGS, Mailbox
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers

@@ -20,7 +20,8 @@ from include.monitoring.alerts.mail import Mail
 from include.monitoring.alerts.store import S3AlertStore
 from include.on_airflow.connections import send_mail
 from include.settings import StorageSettings
-from tests.dags.conftest import Mailbox, aws_connection
+from tests.airflow_connections import aws_connection
+from tests.dags.conftest import Mailbox
 
 pytestmark = pytest.mark.servers
 

@@ -1,4 +1,4 @@
-"""`make demo` on a machine without Java: librdkafka's broker, through the command line, in two terminals."""
+"""`make demo` on a machine without Java: it uses librdkafka's broker, and two terminals run its commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def terminal(variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`make demo` in one terminal; whatever happens, nothing of it is left."""
+    """`make demo` in one terminal. At the end it is stopped."""
     with log.open("wb") as output:
         child = subprocess.Popen([*DEMO, "run"], env=variables, cwd=PROJECT_ROOT, stderr=output, start_new_session=True)
         try:
@@ -58,19 +58,18 @@ def run(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProce
 
 
 def status_when(variables: dict[str, str], log: Path, key: str, seconds: float) -> dict[str, Any]:
-    """The status, once `key` has an end worth telling."""
+    """The status when the run at `key` has succeeded or failed."""
     deadline = time.monotonic() + seconds
     while True:
         answer = run(variables, "status")
         if answer.returncode == 0 and (status := json.loads(answer.stdout))[key] in {"success", "failed"}:
             return dict(status)
         assert time.monotonic() < deadline, answer.stdout + answer.stderr + log.read_text()
-        time.sleep(5)  # each look starts a program of its own
+        time.sleep(5)  # each request starts a program
 
 
-def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
-    variables: dict[str, str], tmp_path: Path
-) -> None:
+def test_the_demo_runs_without_java_and_another_terminal_stops_it(variables: dict[str, str], tmp_path: Path) -> None:
+    """Quotes land, and the monitor is green."""
     log = tmp_path.with_suffix(".log")
     with terminal(variables, log) as child:
         while "Starting the pipeline" not in log.read_text():
@@ -80,21 +79,21 @@ def test_quotes_land_the_monitor_is_green_and_another_terminal_stops_it(
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
         assert "another make demo is starting" in refused.stderr
         status = status_when(variables, log, "monitor", 400)
-        assert status["monitor"] == "success", "no alarm: the monitor knows what this broker cannot tell"
+        assert status["monitor"] == "success", "the monitor must not alarm about facts that this broker does not have"
         assert status["mails"] == 0
         assert status["landed"] >= 3 * 2 * 60
         supervisor = psutil.Process(int((tmp_path / "supervisord.pid").read_text()))
-        everything = [supervisor, *supervisor.children(recursive=True)]
+        processes = [supervisor, *supervisor.children(recursive=True)]
 
-        watching = run(variables, "run", "--seconds", "1")  # a second make demo watches, and stops what it watched
+        watching = run(variables, "run", "--seconds", "1")  # a second make demo watches, and then stops the demo
         assert "already running" in watching.stderr
         last = json.loads(watching.stdout)
         assert last["landed"] >= status["landed"], watching.stderr
-        assert watching.returncode == bool(last["empty_stages"]), "how far the transform is when asked differs"
+        assert watching.returncode == bool(last["empty_stages"]), "exit status 1 means that a stage is still empty"
         assert child.wait(60) == 0, log.read_text() + watching.stderr
-    told = log.read_text()
-    assert "built-in: chosen by LOCAL_BROKER" in told
-    assert "quotes: simulator" in told
-    assert "stopped from another terminal" in told
-    assert "Traceback" not in told
-    assert not [process for process in everything if alive(process)]
+    output = log.read_text()
+    assert "built-in: chosen by LOCAL_BROKER" in output
+    assert "quotes: simulator" in output
+    assert "stopped from another terminal" in output
+    assert "Traceback" not in output
+    assert not [process for process in processes if alive(process)]

@@ -1,7 +1,6 @@
 """The whole pipeline as `make demo` runs it: real broker, S3, consumer, scheduler and mailbox.
 
-One stack is started for the module (about a minute); the tests use it in the order in which
-they stand and each leaves it whole.
+The module starts one stack (about a minute). The tests use it in the order of this file, and each leaves it intact.
 """
 
 from __future__ import annotations
@@ -38,20 +37,20 @@ from tests.laptop_stack import Stack, eventually, local_settings
 from tests.servers import free_port
 
 SESSION_SECONDS = 10
-"""The group's session time-out here: shorter than the broker's outage, as 45 s are shorter than a minute."""
+"""The group's session time-out. It is shorter than the broker's outage below."""
 
 SCHEMA = "crypto_lakehouse"
 GOLD = f"{SCHEMA}_gold.crypto_curated"
 
 HISTORY_HOURS = 30
-"""So that there are quotes of yesterday at any hour of the day."""
+"""More than 24 hours, so that there are quotes of yesterday at any time of the day."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @dataclass(frozen=True, slots=True)
 class WholeStack(Stack):
-    """The running demo with its producer and its own look at itself."""
+    """The running demo with its producer and the observer of its status screen."""
 
     observer: Observer
 
@@ -83,10 +82,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeStack]:
 
 
 def every_message(kafka: KafkaSettings) -> list[tuple[int, int, bytes]]:
-    """(partition, offset, payload) of every message on the topic, read straight from Kafka."""
+    """(partition, offset, payload) of every message on the topic, read from Kafka."""
     reader = Consumer(kafka.client_config() | {"group.id": "test-reader", "enable.auto.commit": False})
     try:
-        found = []
+        messages = []
         for partition in reader.list_topics(kafka.topic, timeout=10).topics[kafka.topic].partitions:
             low, high = reader.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=10)
             reader.assign([TopicPartition(kafka.topic, partition, low)])
@@ -98,14 +97,14 @@ def every_message(kafka: KafkaSettings) -> list[tuple[int, int, bytes]]:
                 assert offset is not None
                 assert payload is not None
                 low = offset + 1
-                found.append((partition, offset, payload))
-        return found
+                messages.append((partition, offset, payload))
+        return messages
     finally:
         reader.close()
 
 
 def landed_records(storage: StorageSettings) -> list[dict[str, Any]]:
-    """Every record of every landed file, each file read as the JSON array that it must be."""
+    """Every record of every landed file. Each file must be a JSON array."""
     s3 = boto3.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=storage.data_prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
@@ -119,22 +118,22 @@ def landed_records(storage: StorageSettings) -> list[dict[str, Any]]:
 def hourly_candles(
     messages: list[tuple[int, int, bytes]],
 ) -> dict[tuple[str, str], tuple[float, float, float, float, int]]:
-    """(symbol, hour) -> (open, high, low, close, count), computed here, independent of dbt."""
+    """(symbol, hour) -> (open, high, low, close, count), computed without dbt."""
     quotes = defaultdict(list)
     for _, _, payload in messages:
         quote = json.loads(payload)
         moment = datetime.fromisoformat(quote["last_updated"])
         quotes[quote["symbol"], f"{moment:%Y-%m-%d %H}"].append((moment, float(quote["price"])))
     candles = {}
-    for group, found in quotes.items():
-        prices = [price for _, price in sorted(found)]
+    for group, members in quotes.items():
+        prices = [price for _, price in sorted(members)]
         candles[group] = (prices[0], max(prices), min(prices), prices[-1], len(prices))
     return candles
 
 
 def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
     stack.demo.control.stop("producer")
-    eventually(lambda: (s := stack.observer.look({})).lag == 0 and s.landed == s.produced, 120)
+    eventually(lambda: (status := stack.observer.look({})).lag == 0 and status.landed == status.produced, 120)
     state, tasks = stack.run_dag(TRANSFORM)
     assert state == "success", tasks
 
@@ -169,21 +168,21 @@ def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
     assert status.tests["failed"] == 0
 
 
-def test_run_without_new_files_is_skipped(stack: WholeStack) -> None:
+def test_a_run_without_new_files_is_skipped(stack: WholeStack) -> None:
     state, tasks = stack.run_dag(TRANSFORM)
     assert state == "success"
     assert tasks.pop("new_data") == "success"
     assert set(tasks.values()) == {"skipped"}
 
 
-def test_a_selection_builds_only_that_and_a_target_date_its_hours(stack: WholeStack) -> None:
+def test_a_selection_and_a_target_date_limit_what_is_built(stack: WholeStack) -> None:
     s3, storage = boto3.client("s3"), load_group(StorageSettings)
     yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
-    built = layer_state.read_all(s3, storage)
-    left = {one.task: one for one in task_tests.read_all(s3, storage)}
-    assert {"crypto_transform.cross_layer_tests", "crypto_transform.reference.assets_seed_build"} <= left.keys()
-    assert all(one.tests.passed > 0 and not one.tests.failing for one in left.values())
-    right = stack.warehouse(f"select * from {GOLD} order by all")
+    layers = layer_state.read_all(s3, storage)
+    tested = {result.task: result for result in task_tests.read_all(s3, storage)}
+    assert {"crypto_transform.cross_layer_tests", "crypto_transform.reference.assets_seed_build"} <= tested.keys()
+    assert all(result.tests.passed > 0 and not result.tests.failing for result in tested.values())
+    correct = stack.warehouse(f"select * from {GOLD} order by all")
     stack.warehouse(f"update {GOLD} set longest_silence_seconds = 12345")
     _, tasks = stack.run_dag(TRANSFORM, select="crypto_curated", target_date=str(yesterday))
     assert {task_id for task_id, state in tasks.items() if state == "success"} == {
@@ -192,19 +191,19 @@ def test_a_selection_builds_only_that_and_a_target_date_its_hours(stack: WholeSt
         "cross_layer_tests",  # gold against silver
     }
     assert "failed" not in tasks.values()
-    wrong = (
+    wrong_and_all = (
         f"select count(*) filter (longest_silence_seconds = 12345), count(*) from {GOLD} where cast(hour_start as date)"
     )
-    assert stack.warehouse(f"{wrong} = date '{yesterday}'")[0][0] == 0
-    others = stack.warehouse(f"{wrong} <> date '{yesterday}'")[0]
-    assert others[0] == others[1] > 0
-    # A full refresh does every hour again, and takes away what no layer below knows.
+    assert stack.warehouse(f"{wrong_and_all} = date '{yesterday}'")[0][0] == 0
+    [(wrong, other_hours)] = stack.warehouse(f"{wrong_and_all} <> date '{yesterday}'")
+    assert wrong == other_hours > 0
+    # A full refresh builds every hour again, and removes a row that silver does not have.
     stack.warehouse(f"insert into {GOLD} select * replace ('x' as quote_hour_id, 'DOGE' as symbol) from {GOLD} limit 1")
     _, tasks = stack.run_dag(TRANSFORM, select="crypto_curated", full_refresh=True)
     assert tasks["gold.crypto_curated_model_build"] == "success"
-    assert stack.warehouse(f"select * from {GOLD} order by all") == right
-    assert layer_state.read_all(s3, storage) == built, "the recorded state is of the last whole build"
-    assert {one.task: one for one in task_tests.read_all(s3, storage)} == left
+    assert stack.warehouse(f"select * from {GOLD} order by all") == correct
+    assert layer_state.read_all(s3, storage) == layers, "the recorded state belongs to the last whole build"
+    assert {result.task: result for result in task_tests.read_all(s3, storage)} == tested
 
 
 def test_everything_listens_on_loopback_only(stack: WholeStack) -> None:
@@ -214,12 +213,12 @@ def test_everything_listens_on_loopback_only(stack: WholeStack) -> None:
 
 
 def listening_addresses(process: psutil.Process) -> set[str]:
-    """Where a process listens; nowhere once it has ended."""
+    """Addresses on which a process listens; none when it has ended."""
     try:
-        found = process.net_connections("inet")
+        sockets = process.net_connections("inet")
     except psutil.NoSuchProcess:
         return set()
-    return {one.laddr.ip for one in found if one.status in {psutil.CONN_LISTEN, psutil.CONN_NONE} and one.laddr}
+    return {each.laddr.ip for each in sockets if each.status in {psutil.CONN_LISTEN, psutil.CONN_NONE} and each.laddr}
 
 
 def built_in_broker(stack: WholeStack) -> bool:
@@ -227,17 +226,17 @@ def built_in_broker(stack: WholeStack) -> bool:
 
 
 def process_tree(state: Path) -> list[psutil.Process]:
-    """Supervisord and everything below it."""
+    """Supervisord and all its descendants."""
     supervisor = psutil.Process(int((state / "supervisord.pid").read_text()))
     return [supervisor, *supervisor.children(recursive=True)]
 
 
-def test_broker_outage_shows_as_lag_and_ends_alone(stack: WholeStack) -> None:
+def test_after_a_broker_outage_the_lag_grows_and_falls_again(stack: WholeStack) -> None:
     consumer = stack.demo.control.process_id("consumer")
-    if not built_in_broker(stack):  # that one keeps its messages in memory only
+    if not built_in_broker(stack):  # the built-in broker would lose its messages, which are in memory
         stack.demo.control.stop("broker")
         assert stack.observer.look({}).lag is None, "an unreadable lag must not be a number"
-        time.sleep(SESSION_SECONDS + 5)  # the group is lost and joined again, as after a minute with Kafka's 45 s
+        time.sleep(SESSION_SECONDS + 5)  # the consumer loses its membership and joins again
         eventually(lambda: '"message": "lost"' in stack.demo.control.log_tail("consumer", 1_000_000), 60)
         stack.demo.control.start("broker")
     before = stack.observer.look({}).landed or 0
@@ -249,10 +248,10 @@ def test_broker_outage_shows_as_lag_and_ends_alone(stack: WholeStack) -> None:
         return (now.landed or 0) > before and now.lag is not None and now.lag < 30  # ten seconds of quotes
 
     eventually(caught_up, 180)
-    assert stack.demo.control.process_id("consumer") == consumer, "it recovers by itself, it is not restarted"
+    assert stack.demo.control.process_id("consumer") == consumer, "the consumer was restarted instead of recovering"
 
 
-def test_bad_messages_become_dead_letters_and_block_nothing(stack: WholeStack) -> None:
+def test_bad_messages_become_dead_letters_and_block_no_other(stack: WholeStack) -> None:
     storage = load_group(StorageSettings)
     faults.FAULTS["data"].apply(stack.demo.control, stack.demo.environment_file)
     s3 = boto3.client("s3")
@@ -266,29 +265,29 @@ def test_bad_messages_become_dead_letters_and_block_nothing(stack: WholeStack) -
     eventually(lambda: (stack.observer.look({}).landed or 0) > landed, 120)
 
 
-def test_s3_gone_is_not_read_as_nothing_landed_and_is_made_up_for(stack: WholeStack) -> None:
+def test_an_s3_outage_is_not_shown_as_zero_and_the_backlog_lands(stack: WholeStack) -> None:
     consumer = stack.demo.control.process_id("consumer")
     before = stack.observer.look({}).landed or 0
     faults.FAULTS["s3"].apply(stack.demo.control, stack.demo.environment_file)
-    assert stack.observer.look({}).landed is None, "an unreadable bucket is no empty one"
+    assert stack.observer.look({}).landed is None, "an unreadable bucket must not look empty"
     eventually(lambda: "PUT failed" in stack.demo.control.log_tail("consumer", 20_000), 120)
     faults.mend(stack.demo.control, stack.demo.environment_file)
     eventually(lambda: (stack.observer.look({}).landed or 0) > before, 180)
-    assert stack.demo.control.process_id("consumer") == consumer, "it waited and went on, it was not restarted"
+    assert stack.demo.control.process_id("consumer") == consumer, "the consumer was restarted instead of waiting"
 
 
-def test_stop_ends_every_process_and_a_second_start_goes_on(stack: WholeStack) -> None:
-    ours = process_tree(stack.demo.local.state)
+def test_a_stop_ends_every_process_and_a_second_start_continues(stack: WholeStack) -> None:
+    processes = process_tree(stack.demo.local.state)
     stack.demo.control.shutdown(last=SERVERS)
-    eventually(lambda: not any(alive(process) for process in ours), 60)
+    eventually(lambda: not any(alive(process) for process in processes), 60)
     if built_in_broker(stack):
-        return  # the built-in broker starts afresh, and says so
-    # The second start, through the command line this time, ended by Ctrl-C as a person would.
+        return  # the built-in broker starts empty, and says so
+    # The second start uses the command line, and Ctrl-C ends it.
     variables = {f"LOCAL_{name.upper()}": str(value) for name, value in stack.demo.local.model_dump().items()}
     before = len(landed_in_bronze(stack))
     child = subprocess.Popen(
         [sys.executable, "-m", "include.local.demo", "run"],
-        # Without the first demo's environment, which the fixture has put on: a Kafka in it would be taken as given.
+        # Without the first demo's environment, which the fixture applied: the demo would use the Kafka that it names.
         env={k: v for k, v in environment.inherited().items() if k == "PATH" or k not in stack.values} | variables,
         cwd=PROJECT_ROOT,
         start_new_session=True,
@@ -312,9 +311,9 @@ def test_stop_ends_every_process_and_a_second_start_goes_on(stack: WholeStack) -
     eventually(lambda: not any(alive(process) for process in started), 60)
     after = landed_in_bronze(stack)
     assert len(after) > before
-    assert len(after) == len(set(after)), "nothing doubled"
+    assert len(after) == len(set(after)), "a record is doubled"
 
 
 def landed_in_bronze(stack: WholeStack) -> list[tuple[int, int]]:
-    """Coordinates of every row of bronze."""
+    """Partition and offset of every row of bronze."""
     return stack.warehouse(f"select kafka_partition, kafka_offset from {SCHEMA}_bronze.crypto_raw")

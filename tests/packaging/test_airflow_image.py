@@ -1,6 +1,6 @@
-"""Dockerfile without Docker: its steps in a clean environment that has requirements.txt and Airflow, and nothing else.
+"""Tests Dockerfile without Docker: its steps run in a clean environment that has only requirements.txt and Airflow.
 
-Versions of what requirements.txt does not pin itself are those of the lock, so that the test is repeatable; Astro
+requirements.txt does not pin every version. The test takes the others from the lock, so that it is repeatable; Astro
 Runtime chooses its own.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
-from tests.packaging.test_ingest_image import UV
+from tests.project_facts import UV
 
 DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
 DEV = (PROJECT_ROOT / "requirements" / "dev.in").read_text()
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the project as the image has it, with the environment beside it."""
+    """The project's folder in the image, beside the image's environment."""
     root = tmp_path_factory.mktemp("airflow-image")
     app, python = root / "app", root / "env" / "bin" / "python"
     ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
@@ -59,7 +59,7 @@ def run(image: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=image, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_the_manifest_is_made_as_the_dockerfile_does(image: Path) -> None:
+def test_the_dockerfiles_step_makes_the_manifest(image: Path) -> None:
     [step] = re.findall(r"^RUN ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
     answer = run(image, ["bash", "-euc", step])
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -67,18 +67,18 @@ def test_the_manifest_is_made_as_the_dockerfile_does(image: Path) -> None:
 
 
 def test_dags_and_plugins_import(image: Path) -> None:
-    """With the manifest of the step before, as in the image; each DAG file has its DAG."""
+    """They use the manifest of the step before, as in the image. Each DAG file has its DAG."""
     script = """
 import pathlib, runpy, sys
 from airflow.sdk import DAG
 for path in sorted(pathlib.Path('dags').glob('*.py')):
-    found = runpy.run_path(str(path))
-    print(*[each.dag_id for each in found.values() if isinstance(each, DAG)])
+    names = runpy.run_path(str(path))
+    print(*[value.dag_id for value in names.values() if isinstance(value, DAG)])
 sys.argv = ['airflow', 'scheduler']
 for path in pathlib.Path('plugins').glob('*.py'):
     runpy.run_path(str(path))
 from plugins.pipeline_health import PipelineHealthPlugin
-assert [one['url_prefix'] for one in PipelineHealthPlugin().fastapi_apps] == ['/pipeline-health']
+assert [app['url_prefix'] for app in PipelineHealthPlugin().fastapi_apps] == ['/pipeline-health']
 """
     answer = run(image, ["python", "-c", script])
     assert answer.returncode == 0, answer.stderr[-3000:]
@@ -88,7 +88,7 @@ assert [one['url_prefix'] for one in PipelineHealthPlugin().fastapi_apps] == ['/
 
 
 def test_every_module_that_tasks_import_is_there(image: Path) -> None:
-    """Tasks import inside functions, so that the files above load without."""
+    """Tasks import inside functions, so the DAG files above load even when such a module is missing."""
     places = [image / "include" / part for part in RUNS_THERE]
     paths = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
     names = [".".join(path.relative_to(image).with_suffix("").parts).removesuffix(".__init__") for path in paths]
@@ -97,18 +97,18 @@ def test_every_module_that_tasks_import_is_there(image: Path) -> None:
     assert answer.returncode == 0, answer.stderr[-3000:]
 
 
-def test_there_is_nothing_of_the_tests_in_it(image: Path) -> None:
+def test_the_image_has_no_package_of_the_tests(image: Path) -> None:
     for name in ("pytest", "supervisor", "aiosmtpd", "prometheus_client"):
         assert run(image, ["python", "-c", f"import {name}"]).returncode == 1, name
 
 
-def test_the_base_image_is_the_airflow_that_is_tested() -> None:
+def test_the_base_image_has_the_airflow_version_of_the_tests() -> None:
     [runtime] = re.findall(r"^FROM .*/runtime:(\d+\.\d+)-\d+-python-3\.12$", DOCKERFILE, re.MULTILINE)
     assert f"apache-airflow=={runtime}." in DEV
 
 
-def test_what_the_base_image_copies_is_there() -> None:
-    """Its ONBUILD steps copy these two by name, so that a build without them fails, then everything else."""
+def test_the_files_that_the_base_image_copies_exist() -> None:
+    """Its ONBUILD steps copy these two by name before everything else. A build without them fails."""
     ignored = (PROJECT_ROOT / ".dockerignore").read_text().split()
     for name in ("packages.txt", "requirements.txt"):
         assert (PROJECT_ROOT / name).is_file()

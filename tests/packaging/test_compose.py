@@ -1,4 +1,4 @@
-"""docker-compose.override.yml: loopback only, started in order, and the same settings as everywhere else."""
+"""docker-compose.override.yml uses loopback only, starts in order, and has the same settings as everywhere else."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic_settings import BaseSettings
 
-from include import settings as settings_module
 from include.settings import PROJECT_ROOT, ConsumerSettings, LocalSettings, ProducerSettings
+from tests.project_facts import environment_variables
 
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.override.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 AIRFLOW = {"scheduler", "dag-processor", "api-server", "triggerer"}
-OURS = {"deploy", "create-topic", "producer", "consumer"}
-ONCE = {"deploy", "create-topic"}
-
-
-def variables() -> set[str]:
-    groups = [
-        group
-        for group in vars(settings_module).values()
-        if isinstance(group, type) and issubclass(group, BaseSettings) and group is not BaseSettings
-    ]
-    return {f"{group.model_config['env_prefix']}{name}".upper() for group in groups for name in group.model_fields}
+PROGRAMS = {"deploy", "create-topic", "producer", "consumer"}
+ENDING = {"deploy", "create-topic"}
+"""Programs that do their work once and end."""
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -34,42 +25,42 @@ def test_ports_are_published_on_loopback_only(service: str) -> None:
         assert port.startswith("127.0.0.1:")
 
 
-@pytest.mark.parametrize("service", sorted(AIRFLOW | OURS))
+@pytest.mark.parametrize("service", sorted(AIRFLOW | PROGRAMS))
 def test_every_variable_is_a_setting(service: str) -> None:
     others = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "HEALTH_PORT"}
-    assert set(SERVICES[service]["environment"]) <= variables() | others
+    assert set(SERVICES[service]["environment"]) <= environment_variables() | others
 
 
-def test_whatever_is_waited_for_says_when_it_is_ready() -> None:
+def test_every_dependency_reports_when_it_is_ready() -> None:
     for service in SERVICES.values():
-        for needed, how in service.get("depends_on", {}).items():
-            if how["condition"] == "service_healthy":
-                assert "test" in SERVICES[needed]["healthcheck"]
+        for dependency, options in service.get("depends_on", {}).items():
+            if options["condition"] == "service_healthy":
+                assert "test" in SERVICES[dependency]["healthcheck"]
             else:
-                assert how["condition"] == "service_completed_successfully"
-                assert needed in ONCE
+                assert options["condition"] == "service_completed_successfully"
+                assert dependency in ENDING
 
 
-def needs(service: str) -> set[str]:
+def dependencies(service: str) -> set[str]:
     direct = set(SERVICES[service].get("depends_on", {}))
-    return direct.union(*(needs(one) for one in direct))
+    return direct.union(*(dependencies(name) for name in direct))
 
 
-def test_start_order_is_servers_then_topic_and_bucket_then_programs() -> None:
-    assert {"kafka", "create-topic"} <= needs("producer")
-    assert {"kafka", "ministack", "create-topic", "deploy"} <= needs("consumer")
+def test_servers_start_first_then_topic_and_bucket_then_programs() -> None:
+    assert {"kafka", "create-topic"} <= dependencies("producer")
+    assert {"kafka", "ministack", "create-topic", "deploy"} <= dependencies("consumer")
     for service in AIRFLOW:
-        assert {"kafka", "ministack", "create-topic", "deploy"} <= needs(service)
+        assert {"kafka", "ministack", "create-topic", "deploy"} <= dependencies(service)
 
 
-def test_everything_is_in_airflows_network() -> None:
+def test_every_service_is_in_airflows_network() -> None:
     for name in set(SERVICES) - AIRFLOW:
         assert SERVICES[name]["networks"] == ["airflow"], name
 
 
 def test_airflows_connections_lead_to_the_services() -> None:
-    made = yaml.safe_load((PROJECT_ROOT / "airflow_settings.yaml").read_text())["airflow"]["connections"]
-    connections = {one["conn_id"]: one for one in made}
+    entries = yaml.safe_load((PROJECT_ROOT / "airflow_settings.yaml").read_text())["airflow"]["connections"]
+    connections = {entry["conn_id"]: entry for entry in entries}
     environment = SERVICES["scheduler"]["environment"]
     kafka = connections["kafka_default"]["conn_extra"]["bootstrap.servers"]
     assert kafka == environment["KAFKA_BOOTSTRAP_SERVERS"] == "kafka:9092"
@@ -87,7 +78,7 @@ def test_the_laptop_runs_the_same_commands() -> None:
         assert local[name].command[1:3] == ("-m", "include.ingest")
 
 
-def test_versions_are_the_laptops() -> None:
+def test_versions_are_those_of_the_laptop_stack() -> None:
     emulator = (PROJECT_ROOT / "requirements" / "emulator.in").read_text()
     assert f"ministack=={SERVICES['ministack']['image'].split(':')[1]}" in emulator
     kafka = SERVICES["kafka"]["image"].split(":")[1]
@@ -95,7 +86,7 @@ def test_versions_are_the_laptops() -> None:
 
 
 @pytest.mark.parametrize("name", ["producer", "consumer"])
-def test_there_is_time_to_send_or_land_the_last(name: str) -> None:
+def test_a_stop_leaves_time_to_send_or_land_the_last_records(name: str) -> None:
     from include.ingest.producer import FLUSH_SECONDS
     from include.local.programs import programs
 
@@ -109,7 +100,7 @@ def test_there_is_time_to_send_or_land_the_last(name: str) -> None:
     assert min(laptop, compose, int(documented[1])) > needed, (laptop, compose, documented[1])
 
 
-def test_the_images_healthcheck_asks_the_right_port() -> None:
+def test_the_images_healthcheck_uses_the_right_port() -> None:
     text = (PROJECT_ROOT / "docker" / "ingest.Dockerfile").read_text()
     assert f"HEALTH_PORT={ConsumerSettings().http_port}" in text
     assert SERVICES["producer"]["environment"]["HEALTH_PORT"] == str(ProducerSettings().http_port)

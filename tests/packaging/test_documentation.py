@@ -1,8 +1,8 @@
-"""Markdown of the root and docs/: each shell block has a runner, each named command exists, each link has a target.
+"""In the root's and docs' Markdown each shell block is run, each named command exists, and each link has a target.
 
-The mark above a block says who runs it: `<!-- run by: path::test -->`, `<!-- run here -->` when it is cheap, or
-`<!-- needs: … -->` where this machine lacks something. Whatever the mark, its `make` targets, `python -m` commands
-and their options are asked for.
+The mark above a block says which test runs it: `<!-- run by: path::test -->`, `<!-- run here -->` for a cheap block, or
+`<!-- needs: … -->` where this machine lacks something. Whatever the mark says, the block's `make` targets, `python -m`
+commands and their options must exist.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NEEDS = {
     "a stopped consumer group",
     "an Airflow of yours",
 }
-"""What a block may lack here. An addition is a decision: it makes the block one that nobody runs."""
+"""What a block may need that this machine lacks. Think before adding to it: no test runs such a block."""
 
 BLOCK = re.compile(
     r"^(?P<indent> *)(?:<!-- (?P<mark>[^>\n]*) -->\n *)?```(?P<kind>\w*)\n(?P<body>.*?)^ *```$",
@@ -51,6 +51,8 @@ COMMAND = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Block:
+    """A fenced block or a piece of inline code, and the page that it is on."""
+
     page: Path
     mark: str
     kind: str
@@ -63,9 +65,9 @@ class Block:
 
 def blocks() -> list[Block]:
     return [
-        Block(page, found["mark"] or "", found["kind"], found["body"])
+        Block(page, block["mark"] or "", block["kind"], block["body"])
         for page in PAGES
-        for found in BLOCK.finditer(page.read_text())
+        for block in BLOCK.finditer(page.read_text())
     ]
 
 
@@ -79,12 +81,12 @@ INLINE = [
 
 
 def lines_of(block: Block) -> list[str]:
-    """The block's commands, continued lines joined, comments taken off."""
+    """The block's commands, without comments; a command of several lines is joined."""
     joined = re.sub(r"\\\n\s*", " ", block.text)
     return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines()) if line]
 
 
-def test_every_fence_is_closed_and_every_shell_block_is_marked_as_one() -> None:
+def test_every_fence_is_closed_and_shell_blocks_are_marked_as_sh() -> None:
     for page in PAGES:
         assert len(re.findall(r"^ *```", page.read_text(), re.MULTILINE)) == 2 * len(
             [block for block in BLOCKS if block.page == page]
@@ -95,7 +97,7 @@ def test_every_fence_is_closed_and_every_shell_block_is_marked_as_one() -> None:
 
 
 @pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark.startswith("needs")], ids=str)
-def test_what_a_block_lacks_is_one_of_a_few_things(block: Block) -> None:
+def test_a_block_needs_nothing_but_the_listed_things(block: Block) -> None:
     assert block.mark.removeprefix("needs: ") in NEEDS
 
 
@@ -107,8 +109,8 @@ def test_every_shell_block_has_a_mark() -> None:
 
 
 @pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark.startswith("run by")], ids=str)
-def test_the_named_test_is_there_and_runs_it(block: Block) -> None:
-    """It reads the page and takes its blocks, or it names each command (or the module that a target runs)."""
+def test_the_named_test_exists_and_runs_the_block(block: Block) -> None:
+    """It reads the block from the page, or it names each command (or the module that a target runs)."""
     runners = block.mark.removeprefix("run by: ").split(", ")
     texts = []
     for runner in runners:
@@ -137,24 +139,24 @@ def _named(line: str, text: str) -> bool:
 
 @cache
 def dry_run(arguments: tuple[str, ...]) -> str:
-    """What `make` would run."""
+    """The commands that `make` would run."""
     command = ["make", "-n", "--no-print-directory", *arguments]
-    found = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert found.returncode == 0, f"{' '.join(command)}: {found.stderr}"
-    return found.stdout
+    answer = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 0, f"{' '.join(command)}: {answer.stderr}"
+    return answer.stdout
 
 
-def made() -> set[tuple[str, ...]]:
-    """Arguments of each `make` that is named."""
+def make_calls() -> set[tuple[str, ...]]:
+    """Arguments of each `make` on the pages."""
     texts = [line for block in SHELL_BLOCKS for line in lines_of(block)] + [block.text for block in INLINE]
     call = re.compile(r"(?:^|\s)make ([a-z-]+(?: [A-Z_]+=(?:\"[^\"]*\"|\S+))*)$")
-    return {tuple(shlex.split(found[1])) for text in texts if (found := call.search(text))}
+    return {tuple(shlex.split(match[1])) for text in texts if (match := call.search(text))}
 
 
 def test_every_make_target_exists_and_does_something() -> None:
-    named = made()
-    assert {("demo",), ("test",), ("deploy",)} <= named
-    for arguments in named:
+    calls = make_calls()
+    assert {("demo",), ("test",), ("deploy",)} <= calls
+    for arguments in calls:
         assert dry_run(arguments).strip(), arguments
 
 
@@ -163,45 +165,46 @@ def test_every_make_target_exists_and_does_something() -> None:
 
 def modules_in(text: str) -> list[tuple[str, list[str]]]:
     """(module, its arguments) of each `python -m` in a shell text."""
-    found = []
+    modules = []
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
         for match in re.finditer(r"(?:\.venv/bin/)?python3? -m ([\w.]+)([^|;&>()]*)", line):
             arguments = shlex.split(match[2], comments=True)
-            found.append((match[1], [word.strip("[]").split("=")[0] for word in arguments]))
-    return found
+            modules.append((match[1], [word.strip("[]").split("=")[0] for word in arguments]))
+    return modules
 
 
 def commands() -> dict[tuple[str, str], set[str]]:
-    """(module, subcommand or '') -> options that README or docs name with it."""
-    texts = [block.text for block in BLOCKS] + [block.text for block in INLINE] + [dry_run(one) for one in made()]
-    found: dict[tuple[str, str], set[str]] = {}
+    """(module, subcommand or '') -> options that the pages name with it."""
+    texts = [block.text for block in BLOCKS] + [block.text for block in INLINE]
+    texts += [dry_run(arguments) for arguments in make_calls()]
+    options_of: dict[tuple[str, str], set[str]] = {}
     for text in texts:
         for module, arguments in modules_in(text):
             if module.split(".")[0] not in {"include", "tests", "benchmarks"}:
                 continue
             verb = arguments[0] if arguments and re.fullmatch(r"[a-z]+(-[a-z]+)*", arguments[0]) else ""
             options = {word for word in arguments if word.startswith("--")}
-            found.setdefault((module, verb), set()).update(options)
-    return found
+            options_of.setdefault((module, verb), set()).update(options)
+    return options_of
 
 
 def takes_no_arguments(module: str) -> bool:
-    """A module that has no parser would do its work when asked for help."""
+    """Whether the module has no parser. Such a module would do its work when called with --help."""
     path = PROJECT_ROOT / Path(*module.split("."))
     source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__main__.py"
     return "argparse" not in source.read_text()
 
 
-def test_every_module_is_there_and_knows_its_options() -> None:
-    """Two beside each other: each start costs a second of imports."""
-    wanted = commands()
-    assert ("include.ingest", "resize-cells") in wanted
-    assert ("include.aws", "deploy") in wanted
-    plain = {key for key in wanted if takes_no_arguments(key[0])}
-    assert not [key for key in plain if wanted[key] or key[1]], "options for a program that takes none"
+def test_every_module_exists_and_has_its_options() -> None:
+    """Two start at a time, because each start imports for a second."""
+    options_of = commands()
+    assert ("include.ingest", "resize-cells") in options_of
+    assert ("include.aws", "deploy") in options_of
+    without_parser = {key for key in options_of if takes_no_arguments(key[0])}
+    assert not [key for key in without_parser if options_of[key] or key[1]], "options for a program that has no option"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "S3_"))}
 
-    def asked_for_help(key: tuple[str, str]) -> subprocess.CompletedProcess[str]:
+    def help_of(key: tuple[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", key[0], *([key[1]] if key[1] else []), "--help"],
             cwd=PROJECT_ROOT,
@@ -213,12 +216,12 @@ def test_every_module_is_there_and_knows_its_options() -> None:
             check=False,
         )
 
-    asked = sorted(set(wanted) - plain)
+    keys = sorted(set(options_of) - without_parser)
     with ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(asked_for_help, asked))
-    for key, answer in zip(asked, answers, strict=True):
+        answers = list(threads.map(help_of, keys))
+    for key, answer in zip(keys, answers, strict=True):
         assert answer.returncode == 0, (key, answer.stdout)
-        unknown = {option for option in wanted[key] - {"--help"} if option not in answer.stdout}
+        unknown = {option for option in options_of[key] - {"--help"} if option not in answer.stdout}
         assert not unknown, f"python -m {' '.join(key)} does not know {unknown}"
 
 
@@ -228,7 +231,7 @@ def test_every_module_is_there_and_knows_its_options() -> None:
 @pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark == "run here"], ids=str)
 def test_a_cheap_block_runs(block: Block) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    ran = subprocess.run(
+    answer = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
         cwd=PROJECT_ROOT,
         env=environment,
@@ -237,7 +240,7 @@ def test_a_cheap_block_runs(block: Block) -> None:
         timeout=60,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 # ---- links and messages
@@ -249,14 +252,14 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in target:
             continue
         name, _, anchor = target.partition("#")
-        goal = (page.parent / name) if name else page
-        assert goal.exists(), f"{page.name}: {target}"
-        assert not anchor or anchor in anchors(goal), f"{page.name}: {target}"
+        file = (page.parent / name) if name else page
+        assert file.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
 
 
 def test_the_index_names_every_page() -> None:
@@ -266,7 +269,7 @@ def test_the_index_names_every_page() -> None:
 
 
 def messages() -> list[str]:
-    """Texts in code quotes in the first column of troubleshooting.md's tables, commands and names left out."""
+    """Messages in the first column of troubleshooting.md's tables: texts in code quotes except commands and names."""
     page = (PROJECT_ROOT / "docs" / "troubleshooting.md").read_text()
     cells = [
         row.split(" | ")[0] for row in page.splitlines() if row.startswith("| ") and not row.startswith("| symptom")
@@ -277,24 +280,24 @@ def messages() -> list[str]:
 
 @cache
 def texts_of_the_programs() -> list[str]:
-    """Each string of the code with … for what is filled in; of other files each line."""
-    found: list[str] = []
+    """Each string of the Python code, with … for each value inserted, and each line of scripts and macros."""
+    texts: list[str] = []
     for folder in ("include", "dags", "plugins"):
         for path in (PROJECT_ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.JoinedStr):
                     parts = (str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
-                    found.append("".join(parts))
+                    texts.append("".join(parts))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.append(node.value)
+                    texts.append(node.value)
     for pattern in ("include/local/**/*.sh", "include/dbt/macros/*.sql"):
         for path in PROJECT_ROOT.glob(pattern):
-            found += path.read_text().splitlines()
-    return found
+            texts += path.read_text().splitlines()
+    return texts
 
 
 @pytest.mark.parametrize("message", messages())
-def test_a_quoted_message_is_one_of_the_programs(message: str) -> None:
+def test_a_quoted_message_is_a_text_of_a_program(message: str) -> None:
     pattern = re.compile(".*".join(re.escape(part) for part in message.split("…")), re.DOTALL)
     assert any(pattern.search(text) for text in texts_of_the_programs())
 

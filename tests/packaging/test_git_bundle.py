@@ -1,4 +1,4 @@
-"""docs/git-bundle.md, followed: an Airflow that knows this repository only as a Git bundle runs the transform."""
+"""The steps of docs/git-bundle.md work: an Airflow that has the repository only as a Git bundle runs the transform."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MINUTES = 5
 
 
 def commit_of_this_tree(folder: Path) -> Path:
-    """A repository with one commit: the files of the working tree that Git knows or would add."""
+    """A repository with one commit, which holds the working tree's files that Git tracks or would add."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT_ROOT,
@@ -51,7 +51,7 @@ def commit_of_this_tree(folder: Path) -> Path:
 
 
 def exported(script: str, environment: dict[str, str]) -> dict[str, str]:
-    """The environment after a shell has run the guide's lines."""
+    """The environment of a shell that has run the guide's lines."""
     run = subprocess.run(
         ["bash", "-euc", script + "\nenv -0"], env=environment, capture_output=True, text=True, check=True
     )
@@ -60,10 +60,10 @@ def exported(script: str, environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowApi]:
-    """Airflow's components with the guide's settings, in a folder of their own: the project is not on their path."""
+    """Airflow's components with the guide's settings, in another folder, so the project is not on their path."""
     local = LocalSettings(state=tmp_path, airflow_port=free_port())
     home = tmp_path / "airflow"
-    # The guide's option. The folder is Airflow's own, so the project is still on no path of it.
+    # The guide's option: plugins in Airflow's own folder. The project is still not on Airflow's path.
     shutil.copytree(PROJECT_ROOT / "plugins", home / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     foreign = {"AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__PLUGINS_FOLDER"}
     own = {name: value for name, value in airflow_environment(local, "s" * 64).items() if name not in foreign}
@@ -81,7 +81,7 @@ def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowA
     values |= {
         "AWS_ENDPOINT_URL": aws_endpoint,
         "WAREHOUSE_TARGET": "local",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # one look at each file: the commit does not move
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # parse each file once: the commit stays
         "WAREHOUSE_DUCKDB_PATH": str(tmp_path / "warehouse.duckdb"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
@@ -98,7 +98,7 @@ def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowA
         yield api
 
 
-def test_the_transform_runs_from_a_checkout(
+def test_the_transform_runs_from_a_git_bundle(
     airflow: AirflowApi, aws_endpoint: str, bucket: str, tmp_path: Path
 ) -> None:
     topic = LandedTopic()
@@ -107,7 +107,7 @@ def test_the_transform_runs_from_a_checkout(
 
     for path in (PROJECT_ROOT / "dags").glob("*.py"):
         airflow.wait_for_dag(path.stem, seconds=120)
-    airflow.unpause("crypto_transform")  # which starts the run of the cron time just missed
+    airflow.unpause("crypto_transform")  # this starts the run of the last scheduled time
     deadline = time.monotonic() + 540
     while not (runs := airflow.runs("crypto_transform", limit=10)) or runs[-1].state not in {"success", "failed"}:
         assert time.monotonic() < deadline, runs and airflow.task_states("crypto_transform", runs[-1].run_id)

@@ -1,4 +1,4 @@
-"""docker/ingest.Dockerfile without Docker: its files and its requirements, in a clean environment."""
+"""Tests docker/ingest.Dockerfile without Docker: its files and requirements go into a clean environment."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
+from tests.project_facts import UV
 
 DOCKERFILE = PROJECT_ROOT / "docker" / "ingest.Dockerfile"
 HADOLINT = PROJECT_ROOT / ".local" / "aws-lint" / "bin" / "hadolint"
-UV = PROJECT_ROOT / ".local" / "uv" / "bin" / "uv"
 
 
 def copied() -> list[tuple[list[str], str]]:
@@ -28,7 +28,7 @@ def copied() -> list[tuple[list[str], str]]:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(/app as the image has it, a Python with nothing but the image's locked requirements)."""
+    """The image's /app, and a Python that has only the image's locked requirements."""
     root = tmp_path_factory.mktemp("image")
     app, python = root / "app", root / "env" / "bin" / "python"
     for sources, target in copied():
@@ -61,8 +61,8 @@ def run(image: tuple[Path, Path], *arguments: str, **environment: str) -> subpro
 @pytest.mark.parametrize("path", ["docker/ingest.Dockerfile", "Dockerfile"])
 def test_hadolint_finds_nothing(path: str) -> None:
     assert HADOLINT.exists(), "run: make .local/aws-lint/.made"
-    found = subprocess.run([str(HADOLINT), path], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60)
-    assert (found.returncode, found.stdout) == (0, "")
+    lint = subprocess.run([str(HADOLINT), path], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60)
+    assert (lint.returncode, lint.stdout) == (0, "")
 
 
 def test_every_program_of_the_image_starts(image: tuple[Path, Path]) -> None:
@@ -84,18 +84,18 @@ def test_every_module_of_the_image_imports(image: tuple[Path, Path]) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-def test_there_is_neither_airflow_nor_dbt_in_it(image: tuple[Path, Path]) -> None:
+def test_the_image_has_neither_airflow_nor_dbt(image: tuple[Path, Path]) -> None:
     for name in ("airflow", "dbt", "duckdb", "pytest", "benchmarks"):
         assert run(image, "-c", f"import {name}").returncode == 1
 
 
-def test_a_setting_that_cannot_be_used_is_named(image: tuple[Path, Path]) -> None:
+def test_an_invalid_setting_is_named(image: tuple[Path, Path]) -> None:
     answer = run(image, "-m", "include.ingest", "consume", CONSUMER_BATCH_RECORDS="none")
     assert answer.returncode != 0
     assert "CONSUMER_BATCH_RECORDS" in answer.stderr + answer.stdout
 
 
-def test_it_runs_without_root_without_a_shell_and_with_a_healthcheck() -> None:
+def test_it_runs_without_root_or_shell_and_has_a_healthcheck() -> None:
     text = DOCKERFILE.read_text()
     assert re.search(r"^USER 10001$", text, re.MULTILINE)
     assert re.search(r'^ENTRYPOINT \["python", "-m", "include.ingest"\]$', text, re.MULTILINE)

@@ -1,11 +1,10 @@
-"""Every condition of the catalogue really produced, and watched by the DAGs through a real scheduler.
+"""Every condition of the catalogue is really produced, and the DAGs watch it through a real scheduler.
 
-One stack for the module: Apache Kafka, the emulated S3 and CloudWatch behind proxies that can
-fail, an SMTP server, the consumer, and Airflow's API server, scheduler and DAG processor. The
-tests are one story and stand in its order; where something needs minutes to be a fault (an
-empty group, the windows of CloudWatch) the story goes on meanwhile. Runs that the monitor's own
-schedule begins in between are part of it. At the end the mails are counted: one when something
-started, one when it was over, nothing else.
+The module has one stack: Apache Kafka, the emulated S3 and CloudWatch behind proxies that can fail, an SMTP server, the
+consumer, and Airflow's API server, scheduler and DAG processor. The tests are one story in this order. Some faults need
+minutes (an empty group, the windows of CloudWatch); the story goes on meanwhile. Runs that the monitor's own schedule
+begins are part of the story. The last test counts the mails: one at the start of each condition, one at its end, and
+no other.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from include.local.status import MONITOR, TRANSFORM
 from include.monitoring.checks.measure import PERIOD, SETTLE, SHORTEST_GRACE, WINDOW
 from include.on_airflow import dbt_docs
 from include.settings import StorageSettings
+from tests.airflow_connections import aws_connection
 from tests.chaos.proxy import CALM, FaultProxy
-from tests.dags.conftest import aws_connection
 from tests.laptop_stack import Stack, eventually, local_settings
-from tests.scheduler.watched_stack import REFUSED, UPLOADS_FAIL, Told, WatchedStack, ago, red, skipped, wait_until
+from tests.scheduler.watched_stack import REFUSED, UPLOADS_FAIL, MailEntry, WatchedStack, ago, red, skipped, wait_until
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -44,15 +43,15 @@ MAINTENANCE = "lakehouse_maintenance"
 OLD, LONG = timedelta(days=8), timedelta(days=30)
 DEADLINE = timedelta(seconds=30)
 PUBLISHED = timedelta(seconds=30)
-"""The consumer's numbers are in CloudWatch by then: it publishes every five seconds."""
+"""After this time the consumer's numbers are in CloudWatch: it publishes every five seconds."""
 
 moments: dict[str, datetime] = {}
-"""When things happened that a later test waits for."""
+"""Times of events that a later test waits for."""
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedStack]:
-    """The stack; nothing has been sent yet, and the monitor has not run."""
+    """The stack before the first message and before the monitor's first run."""
     local = local_settings(tmp_path_factory.mktemp("stack"))
     demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
     with pytest.MonkeyPatch.context() as patch:
@@ -92,9 +91,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedStack]:
                 proxy.close()
 
 
-def complete(entry: Told) -> None:
-    """A mail that somebody woken by it can work with, in both its forms."""
-    condition = next(one for one in CONDITIONS.values() if entry.title.startswith(one.title))
+def assert_complete(entry: MailEntry) -> None:
+    """The mail has everything that its reader needs, as plain text and as HTML."""
+    condition = next(condition for condition in CONDITIONS.values() if entry.title.startswith(condition.title))
     assert entry.severity == condition.severity
     assert entry.facts["What it means"] == [condition.meaning]
     assert {"Value", "Alarms when", "Since"} <= entry.facts.keys()
@@ -105,7 +104,7 @@ def complete(entry: Told) -> None:
     assert run.startswith("http://127.0.0.1:")
     assert "/runs/" in run
     assert entry.mail["To"] == "oncall@example.com"
-    # A subject of a certain length is folded before its first word; the space of the fold is no part of it.
+    # A subject of a certain length is folded before its first word; the space of the fold does not count.
     assert str(entry.mail["Subject"]).lstrip().startswith("[crypto-lakehouse demo] ")
     html = entry.mail.get_body(("html",))
     assert html is not None
@@ -113,19 +112,19 @@ def complete(entry: Told) -> None:
     assert entry.title in html.get_content()
 
 
-def tells(watched: WatchedStack, says: dict[str, str]) -> None:
-    """Each of these conditions has begun: one whole mail entry each, with these words in it."""
-    for name, words in says.items():
-        entry = watched.one("start", name)
-        complete(entry)
-        assert words in entry.text
+def assert_started(watched: WatchedStack, texts: dict[str, str]) -> None:
+    """Each of these conditions has one complete mail entry about its start, with this text in it."""
+    for name, text in texts.items():
+        entry = watched.entry("start", name)
+        assert_complete(entry)
+        assert text in entry.text
 
 
 def test_nothing_flows(watched: WatchedStack) -> None:
-    """Throughput below its baseline: no message for a quarter of an hour. What was never built is unknown, not old."""
+    """Throughput is below its baseline for a quarter of an hour. A layer that was never built is unknown, not old."""
     api = watched.stack.api
     watched.start_consumer()
-    watched.wait_until_landed()  # it has agreed on the contract with S3, and begun
+    watched.wait_until_landed()  # the contract is in S3, and the consumer works
     watched.uploads.weather = UPLOADS_FAIL  # from here on no upload succeeds
     watched.set_retention(LONG)
     watched.send_long_ago(watched.quotes(ago(OLD), 300), ago(OLD))
@@ -133,27 +132,27 @@ def test_nothing_flows(watched: WatchedStack) -> None:
     watched.set_thresholds({"stale_silver": 4 * 86400})
     watched.set_pool("duckdb", 0)
     api.unpause(TRANSFORM)
-    hangs = api.trigger(TRANSFORM, {"full_refresh": True})  # goes on without new files; its dbt tasks get no slot
+    hangs = api.trigger(TRANSFORM, {"full_refresh": True})  # needs no new files; its dbt tasks wait for a slot
     eventually(lambda: api.task_states(TRANSFORM, hangs)["new_data"] == "success", 120)
-    for minutes in range(15):  # as if the monitor had been at work for so long: before that it judges no throughput
+    for minutes in range(15):  # the monitor judges throughput only when it has run for this time
         watched.publish("MonitorHeartbeat", 1, ago(minutes * MINUTE))
     api.unpause(MONITOR)
     eventually(lambda: api.runs(MONITOR, 50)[-1:] != [], 120)
-    first = api.runs(MONITOR, 50)[-1].run_id  # begun by the schedule
+    first = api.runs(MONITOR, 50)[-1].run_id  # of the schedule
     _, states = watched.stack.wait_for_run(MONITOR, first, 300)
     assert red(states) >= {"check_low_throughput", "notify"}
     assert skipped(states) >= {"check_stale_gold", "check_dbt_tests"}
-    tells(watched, {"low_throughput": "for 3 periods"})
-    assert watched.one("start", "low_throughput").facts["Alarms when"] == ["< 3 in 5 min, catalogue"]
+    assert_started(watched, {"low_throughput": "for 3 periods"})
+    assert watched.entry("start", "low_throughput").facts["Alarms when"] == ["< 3 in 5 min, catalogue"]
 
 
 def test_a_run_hangs_and_uploads_fail_and_take_long(watched: WatchedStack) -> None:
-    """The run misses its deadline. The consumer's PUTs are refused for half a minute; then all lands. Told later."""
+    """The run misses its deadline. S3 refuses PUTs for half a minute, then all lands. The mails come later."""
     eventually(lambda: f"run_late:{TRANSFORM}" in watched.alert_state()["open"], 120)
     watched.tick()
     late = watched.alert_state()["open"][f"run_late:{TRANSFORM}"]
     assert f"late run {late['run']} is running" in watched.log_of("notify")
-    assert late["successes"] == 0  # its own task has succeeded, and does not count
+    assert late["successes"] == 0  # the run's own task has succeeded and does not count
     wait_until(moments["uploads fail"] + timedelta(seconds=36))
     assert watched.landed() == 0
     watched.uploads.weather = CALM
@@ -171,9 +170,9 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     eventually(
         lambda: api.task_states(TRANSFORM, hung)["record_silver"] == "success",
         600,
-        instead=lambda: api.task_states(TRANSFORM, hung),
+        state=lambda: api.task_states(TRANSFORM, hung),
     )
-    # Gold's task waits a minute for its second attempt now; the story goes on.
+    # Gold's task now waits a minute for its second attempt; the story goes on.
     faults.FAULTS["consumer"].apply(watched.stack.demo.control, watched.stack.demo.environment_file)
     watched.send(watched.quotes(datetime.now(UTC), 1_100))
     watched.set_retention(timedelta(hours=2))
@@ -181,7 +180,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     states = watched.tick()
     expected = {"kafka_lag", "retention_headroom", "dead_letters", "stale_bronze", "stale_silver", "dbt_tests"}
     assert red(states) >= {f"check_{name}" for name in expected}
-    tells(
+    assert_started(
         watched,
         {
             "kafka_lag": "Value: 1,10",
@@ -192,13 +191,13 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
         },
     )
     for test, layer in (("crypto_raw_recency_check", "bronze"), ("crypto_stage_recency_check", "silver")):
-        entry = watched.one("start", "dbt_tests", test)
-        complete(entry)
+        entry = watched.entry("start", "dbt_tests", test)
+        assert_complete(entry)
         assert f"{layer} (warn), 1 failing rows" in entry.text
         assert "problem=the newest" in entry.text  # one of the failing rows
-    assert re.search(r" \d+ new[:,]", str(watched.one("start", "kafka_lag").mail["Subject"]))
-    late = watched.one("start", "run_late", TRANSFORM)
-    complete(late)
+    assert re.search(r" \d+ new[:,]", str(watched.entry("start", "kafka_lag").mail["Subject"]))
+    late = watched.entry("start", "run_late", TRANSFORM)
+    assert_complete(late)
     assert late.facts["Alarms when"] == ["not ended 30 s after it was queued"]
     assert hung in late.text
 
@@ -207,35 +206,35 @@ def test_kafka_is_down(watched: WatchedStack) -> None:
     watched.stop("broker")
     states = watched.tick()
     assert {"measure_kafka", "check_monitor_blind"} <= red(states)
-    assert "notify" in watched.lately
+    assert "notify" in watched.failed_lately
     assert skipped(states) >= {"check_kafka_lag", "check_consumer_stalled", "check_retention_headroom"}
-    entry = watched.one("start", "monitor_blind", "Kafka")
-    complete(entry)
+    entry = watched.entry("start", "monitor_blind", "Kafka")
+    assert_complete(entry)
     published = watched.log_of("publish")
     assert "metric=BlindSources value=1 " in published
-    assert "metric=SumOffsetLag" not in published  # neither as zero nor as what it was
+    assert "metric=SumOffsetLag" not in published  # neither zero nor the last value
     assert "metric=ObjectsLastHour" in published
 
 
 def test_a_task_fails(watched: WatchedStack) -> None:
-    """Told by its callback, without a tick of the monitor. From here on a run may take an hour again."""
+    """The callback of the task reports it, without a tick of the monitor. A run may take an hour again."""
     api = watched.stack.api
-    eventually(lambda: api.runs(TRANSFORM)[0].state == "failed", 300)  # the one that hung: gold's test
+    eventually(lambda: api.runs(TRANSFORM)[0].state == "failed", 300)  # the run that hung: gold's test
     watched.set_environment(WAREHOUSE_TRANSFORM_DEADLINE_MINUTES="60")
     failed = api.trigger(TRANSFORM, {"select": "no_such_model"})
     watched.start("broker")
     watched.wait_for_kafka()
     assert watched.stack.wait_for_run(TRANSFORM, failed, 300)[0] == "failed"
-    entry = watched.one("start", "task_failed", f"{TRANSFORM} / new_data")
-    complete(entry)
+    entry = watched.entry("start", "task_failed", f"{TRANSFORM} / new_data")
+    assert_complete(entry)
     assert "no_such_model" in entry.text
 
 
-def test_failed_and_slow_uploads_are_told_once_cloudwatch_has_them(watched: WatchedStack) -> None:
-    """By this tick or, on a slow machine, by one of the schedule."""
+def test_failed_and_slow_uploads_are_mailed_when_cloudwatch_has_them(watched: WatchedStack) -> None:
+    """The tick of this test reports them or, on a slow machine, a tick of the schedule."""
     wait_until(moments["uploads work"] + PUBLISHED + SETTLE + PERIOD)
     watched.tick()
-    tells(watched, {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"})
+    assert_started(watched, {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"})
 
 
 CLOUDWATCH = ("publishing to CloudWatch", "consumer metrics in CloudWatch")
@@ -245,73 +244,73 @@ def test_cloudwatch_is_down(watched: WatchedStack) -> None:
     watched.cloudwatch.weather = REFUSED
     states = watched.tick()
     assert {"measure_consumer", "publish", "check_monitor_blind", "check_kafka_lag"} <= red(states)
-    assert "notify" in watched.lately
+    assert "notify" in watched.failed_lately
     assert skipped(states) >= {"check_upload_errors", "check_slow_uploads", "check_low_throughput"}
     for subject in CLOUDWATCH:
-        complete(watched.one("start", "monitor_blind", subject))
-    watched.one("recovery", "monitor_blind", "Kafka")
+        assert_complete(watched.entry("start", "monitor_blind", subject))
+    watched.entry("recovery", "monitor_blind", "Kafka")
     published = watched.log_of("publish")
-    assert "metric=BlindSources value=1 " in published  # that the numbers are refused is not known before
+    assert "metric=BlindSources value=1 " in published  # the refusal is only known after publishing
     assert "metric=SumOffsetLag" in published
     watched.cloudwatch.weather = CALM
 
 
 def test_the_mail_server_is_down(watched: WatchedStack) -> None:
-    """What the monitor has to say, here that CloudWatch is back, waits until a mail server takes it."""
+    """A notice, here that CloudWatch is back, waits until a mail server takes it."""
     watched.stop("mailbox")
     states = watched.tick()
     assert "check_monitor_blind" not in red(states)
     waiting = {f"recovery monitor_blind:{subject}" for subject in CLOUDWATCH}
 
     def all_wait() -> bool:
-        refused = [one for one in watched.alert_state()["outbox"] if one["last_error"]]
-        return {f"{one['kind']} {one['alert']['key']}" for one in refused} >= waiting
+        refused = [notice for notice in watched.alert_state()["outbox"] if notice["last_error"]]
+        return {f"{notice['kind']} {notice['alert']['key']}" for notice in refused} >= waiting
 
-    eventually(all_wait, 60, instead=watched.alert_state)
+    eventually(all_wait, 60, state=watched.alert_state)
     watched.start("mailbox")
     states = watched.tick()
-    assert "check_notices_undelivered" in watched.lately
+    assert "check_notices_undelivered" in watched.failed_lately
     for subject in CLOUDWATCH:
-        complete(watched.one("recovery", "monitor_blind", subject))
+        assert_complete(watched.entry("recovery", "monitor_blind", subject))
 
 
 def test_s3_is_down(watched: WatchedStack) -> None:
-    """Not even the alert state can be read; still it is told once, and the recovery too."""
-    wait_until(moments["consumer stopped"] + SHORTEST_GRACE)  # so that nothing else begins between the two looks
-    watched.wait_for_silence()  # a mail that is sent but not noted as sent would be sent again
-    watched.publish("MessagesConsumed", 3, datetime.now(UTC))  # or throughput would be low again on a slow machine
+    """Even the alert state cannot be read. The fault is mailed once, and so is its recovery."""
+    wait_until(moments["consumer stopped"] + SHORTEST_GRACE)  # so that no other condition begins between the two ticks
+    watched.wait_for_silence()  # a mail whose sending is not recorded would be sent again
+    watched.publish("MessagesConsumed", 3, datetime.now(UTC))  # otherwise throughput is low again on a slow machine
     watched.s3.weather = REFUSED
     states = watched.tick()
     assert {"measure_objects", "measure_layers", "check_monitor_blind"} <= red(states)
-    assert "notify" in watched.lately
+    assert "notify" in watched.failed_lately
     assert skipped(states) >= {"check_stale_gold", "check_dbt_tests", "check_dead_letters"}
     subjects = ("objects in S3", "layer states in S3", "alert state in S3")
     for subject in subjects:
-        complete(watched.one("start", "monitor_blind", subject))
+        assert_complete(watched.entry("start", "monitor_blind", subject))
     assert "metric=ObjectsLastHour" not in watched.log_of("publish")
     watched.tick()
-    assert "notify" not in watched.lately
+    assert "notify" not in watched.failed_lately
     watched.s3.weather = CALM
     states = watched.tick()
     assert "check_monitor_blind" not in red(states)
     for subject in subjects:
-        watched.one("recovery", "monitor_blind", subject)
+        watched.entry("recovery", "monitor_blind", subject)
 
 
-def test_what_began_meanwhile_was_told(watched: WatchedStack) -> None:
-    """Gold, its failed test, and the group without members."""
-    tells(watched, {"stale_gold": "Value: 8 d", "consumer_stalled": "members 0"})
-    entry = watched.one("start", "dbt_tests", "crypto_curated_recency_check")
-    complete(entry)
-    assert f"/dags/{TRANSFORM}/runs/" in entry.text  # told by the failed task itself
+def test_conditions_that_began_meanwhile_were_mailed(watched: WatchedStack) -> None:
+    """They are stale gold, its failed test, and the group without members."""
+    assert_started(watched, {"stale_gold": "Value: 8 d", "consumer_stalled": "members 0"})
+    entry = watched.entry("start", "dbt_tests", "crypto_curated_recency_check")
+    assert_complete(entry)
+    assert f"/dags/{TRANSFORM}/runs/" in entry.text  # the failed task reported it
     assert "problem=the newest" in entry.text
     failed = watched.log_of("gold.crypto_curated_model_build", TRANSFORM, unquote(entry.facts["Run"][0].split("/")[-3]))
     assert re.search(r"fail, 1 rows in [0-9.]+ s\. Got 1 result, configured to fail if != 0", failed)
-    assert watched.one("recovery", "low_throughput").facts["Over at"]
+    assert watched.entry("recovery", "low_throughput").facts["Over at"]
 
 
-def test_the_page_in_the_airflow_ui_shows_it(watched: WatchedStack) -> None:
-    """The laptop's Airflow needs no login; who is refused elsewhere is in tests/dags/test_pipeline_health.py."""
+def test_the_page_in_the_airflow_ui_shows_the_alerts(watched: WatchedStack) -> None:
+    """The laptop's Airflow needs no login. tests/dags/test_pipeline_health.py tests the page's permissions."""
     api = watched.stack.api
     answer = httpx.get(f"{api.base_url}/pipeline-health/", timeout=60, trust_env=False)
     assert answer.status_code == 200
@@ -323,12 +322,12 @@ def test_the_page_in_the_airflow_ui_shows_it(watched: WatchedStack) -> None:
     assert "8 d old (at most 2 h)" in page
     assert "crypto_curated_recency_check, since " in page
     assert "Cannot be read" not in page
-    (view,) = [one for one in api.call("GET", "/plugins").json()["plugins"] if one["name"] == "pipeline_health"]
-    assert view["external_views"][0]["href"] == "pipeline-health/"
+    plugins = {plugin["name"]: plugin for plugin in api.call("GET", "/plugins").json()["plugins"]}
+    assert plugins["pipeline_health"]["external_views"][0]["href"] == "pipeline-health/"
 
 
 def test_everything_recovers(watched: WatchedStack) -> None:
-    """The consumer is back, fresh data is built; dead letters stay for an hour and are silenced as the runbook says."""
+    """The consumer is back and new data is built. Dead letters count for an hour: the runbook's step silences them."""
     watched.set_retention(LONG)
     watched.start_consumer()
     watched.send(watched.quotes(datetime.now(UTC), 30))
@@ -337,25 +336,25 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     watched.set_thresholds({"dead_letters": 1000, "kafka_lagg": 1})
     state, tasks = watched.stack.run_dag(TRANSFORM)
     assert state == "success", tasks
-    watched.stack.api.unpause(MAINTENANCE)  # the scheduler begins the run of last night at once
+    watched.stack.api.unpause(MAINTENANCE)  # this starts the run of last night
     states = watched.tick()
     for name in ("kafka_lag", "consumer_stalled", "retention_headroom", "stale_gold", "stale_silver", "stale_bronze"):
         assert states[f"check_{name}"] == "success"
-        complete(watched.one("recovery", name))
-    assert re.search(r" \d+ over[:,]", str(watched.one("recovery", "kafka_lag").mail["Subject"]))
+        assert_complete(watched.entry("recovery", name))
+    assert re.search(r" \d+ over[:,]", str(watched.entry("recovery", "kafka_lag").mail["Subject"]))
     for test in ("crypto_raw_recency_check", "crypto_stage_recency_check", "crypto_curated_recency_check"):
-        watched.one("recovery", "dbt_tests", test)
-    silenced = watched.one("recovery", "dead_letters")
-    # The part of the Variable that can be used is in force, and the other part is told.
+        watched.entry("recovery", "dbt_tests", test)
+    silenced = watched.entry("recovery", "dead_letters")
+    # The valid part of the Variable is in force, and a mail reports the other part.
     assert "its CloudWatch alarm is set to 0, the monitor to 1000" in watched.log_of("check_dead_letters")
     assert silenced.facts["Over at"]
-    assert "'kafka_lagg' is not a condition" in watched.one("start", "monitor_blind", "thresholds").text
+    assert "'kafka_lagg' is not a condition" in watched.entry("start", "monitor_blind", "thresholds").text
     watched.set_thresholds({"dead_letters": 1000})
-    watched.one("recovery", "run_late", TRANSFORM)
-    watched.one("recovery", "task_failed", f"{TRANSFORM} / new_data")
+    watched.entry("recovery", "run_late", TRANSFORM)
+    watched.entry("recovery", "task_failed", f"{TRANSFORM} / new_data")
 
 
-def test_the_daily_maintenance_passes_and_knows_what_failed_today(watched: WatchedStack) -> None:
+def test_the_daily_maintenance_passes_and_knows_todays_failures(watched: WatchedStack) -> None:
     api = watched.stack.api
     eventually(lambda: api.runs(MAINTENANCE) != [], 60)
     state, tasks = watched.stack.wait_for_run(MAINTENANCE, api.runs(MAINTENANCE)[0].run_id, 600)
@@ -369,22 +368,28 @@ def test_the_daily_maintenance_passes_and_knows_what_failed_today(watched: Watch
     assert (page.status_code, "quote_hour_id" in page.text) == (200, True)
 
 
-def test_in_the_end_all_is_quiet_and_everything_was_told_once(watched: WatchedStack) -> None:
-    # The monitor's window holds nothing of the failed uploads then, and something that the new consumer published.
+def test_at_the_end_all_is_quiet_and_each_notice_was_mailed_once(watched: WatchedStack) -> None:
+    # Then the monitor's window has no failed upload, but a number that the new consumer published.
     wait_until(max(moments["uploads work"] + WINDOW, moments["consumer back"]) + PUBLISHED + SETTLE + PERIOD)
     states = watched.tick()
     assert red(states) == set()
     for name in ("upload_errors", "slow_uploads"):
         assert states[f"check_{name}"] == "success"
-        complete(watched.one("recovery", name))
-    watched.one("recovery", "monitor_blind", "thresholds")
+        assert_complete(watched.entry("recovery", name))
+    watched.entry("recovery", "monitor_blind", "thresholds")
 
-    told = Counter((one.kind, one.title) for one in watched.told())
-    assert [what for what, times in told.items() if times > 1] == []
-    assert not any(kind == "reminder" for kind, _ in told)
-    assert {title for kind, title in told if kind == "start"} == {title for kind, title in told if kind == "recovery"}
-    started = {one.name for one in CONDITIONS.values() for _, title in told if title.startswith(one.title)}
-    assert started == set(CONDITIONS) - {"monitor_silent", "notices_undelivered"}  # CloudWatch's own; not mailed
-    # A run in which something began is red in `notify`; no other is.
-    began = {unquote(one.facts["Run"][0].rpartition("/")[2]) for one in watched.told() if one.kind == "start"}
+    entries = watched.mail_entries()
+    counts = Counter((entry.kind, entry.title) for entry in entries)
+    assert [title for title, times in counts.items() if times > 1] == []
+    assert not any(kind == "reminder" for kind, _ in counts)
+    starts, ends = ({title for kind, title in counts if kind == wanted} for wanted in ("start", "recovery"))
+    assert starts == ends
+    mailed = {
+        condition.name
+        for condition in CONDITIONS.values()
+        if any(title.startswith(condition.title) for title in starts | ends)
+    }
+    assert mailed == set(CONDITIONS) - {"monitor_silent", "notices_undelivered"}  # CloudWatch's own; not mailed
+    # `notify` is red in the runs in which a condition began, and in no other run.
+    began = {unquote(entry.facts["Run"][0].rpartition("/")[2]) for entry in entries if entry.kind == "start"}
     assert {run_id for run_id, states in watched.seen.items() if "notify" in red(states)} == began & set(watched.seen)

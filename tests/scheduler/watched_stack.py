@@ -1,4 +1,4 @@
-"""A stack with a scheduler whose every part a test can break, and the mails that come of it, read as a person would."""
+"""A stack with a scheduler: a test can break each part of it, and reads the mails that the monitor sends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.chaos.proxy import FaultProxy, Weather
 from tests.laptop_stack import Stack, eventually
 
 REFUSED = Weather(outage=True)
-"""The service is gone: every connection is closed without an answer."""
+"""The service is away: every connection is closed without an answer."""
 UPLOADS_FAIL = Weather(s503=1.0, methods=frozenset({"PUT"}))
 """S3 answers each PUT with SlowDown."""
 
@@ -45,8 +45,8 @@ HEADINGS = {"NEW": "start", "STILL OPEN": "reminder", "OVER": "recovery"}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One entry of a mail: what it tells of which alert, with its facts by label (`Detail` may come several times)."""
+class MailEntry:
+    """One entry of a mail, about one alert. `facts` has a list for each label, because `Detail` may be repeated."""
 
     kind: str
     severity: str
@@ -56,34 +56,34 @@ class Told:
 
     @property
     def text(self) -> str:
-        """Every fact, a line each."""
+        """Every fact on its own line."""
         return "\n".join(f"{label}: {value}" for label, values in self.facts.items() for value in values)
 
 
-def entries(path: Path) -> list[Told]:
-    """What one mail tells, from its plain-text part."""
+def entries(path: Path) -> list[MailEntry]:
+    """The entries of one mail, read from its plain-text part."""
     mail = message_from_bytes(path.read_bytes(), policy=policy.default)
     assert isinstance(mail, EmailMessage)
     body = mail.get_body(("plain",))
     assert body is not None
-    found: list[Told] = []
+    parsed: list[MailEntry] = []
     kind = ""
     for line in body.get_content().splitlines():
         if line in HEADINGS:
             kind = HEADINGS[line]
         elif match := re.fullmatch(r"(error|warning): (.+)", line):
-            found.append(Told(kind, match[1], match[2], {}, mail))
+            parsed.append(MailEntry(kind, match[1], match[2], {}, mail))
         elif match := re.fullmatch(r"  ([A-Z][A-Za-z ]+): (.*)", line):
-            found[-1].facts.setdefault(match[1], []).append(match[2])
-        elif line.startswith("    ") and found:
-            last = list(found[-1].facts.values())[-1]
+            parsed[-1].facts.setdefault(match[1], []).append(match[2])
+        elif line.startswith("    ") and parsed:
+            last = list(parsed[-1].facts.values())[-1]
             last[-1] += f"\n{line.strip()}"
-    return found
+    return parsed
 
 
 @dataclass
 class WatchedStack:
-    """The stack, the proxies in front of S3 and CloudWatch, and the runs of the monitor that were looked at."""
+    """The stack, the proxies in front of S3 and CloudWatch, and the monitor's runs that were read so far."""
 
     stack: Stack
     uploads: FaultProxy
@@ -94,28 +94,28 @@ class WatchedStack:
     """Between Airflow and CloudWatch."""
     seen: dict[str, dict[str, str | None]] = field(default_factory=dict)
     newest: str = ""
-    """Id of the newest of them."""
+    """Id of the newest run in `seen`."""
     market: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    """Where the simulated market's clock stands."""
-    lately: set[str] = field(default_factory=set)
-    """Tasks that failed in a run that was noted by the last look: the schedule may have begun one before ours."""
+    """Time of the simulated market's clock."""
+    failed_lately: set[str] = field(default_factory=set)
+    """Tasks that failed in a run that the last `look` read. The schedule may have begun a run before the test's own."""
 
     # --- the monitor and its mails
 
     def tick(self) -> dict[str, str | None]:
-        """One run of the monitor that begins now (after one that its schedule began); the states of its tasks."""
+        """Run the monitor now, after any run of its schedule; returns the states of its tasks."""
         eventually(lambda: not self._monitor_runs(), 300)
         self.stack.wait_for_run(MONITOR, self.stack.api.trigger(MONITOR), 300)
         return self.look()
 
     def look(self) -> dict[str, str | None]:
-        """Note every run that has ended; the states of the newest one's tasks."""
-        self.lately = set()
+        """Read every run that has ended; returns the states of the newest run's tasks."""
+        self.failed_lately = set()
         ended = [run for run in self.stack.api.runs(MONITOR, 50) if run.state in {"success", "failed"}]
         for run in ended:
             if run.run_id not in self.seen:
                 self.seen[run.run_id] = self.stack.api.task_states(MONITOR, run.run_id)
-                self.lately |= red(self.seen[run.run_id])
+                self.failed_lately |= red(self.seen[run.run_id])
         self.newest = ended[0].run_id
         return self.seen[self.newest]
 
@@ -129,36 +129,37 @@ class WatchedStack:
         cloudwatch.publish(client, "CryptoLakehouse", "demo", [Datum(metric, value)], at)
 
     def log_of(self, task_id: str, dag_id: str = MONITOR, run_id: str = "") -> str:
-        """The log of a task; of the monitor in its newest run that was looked at."""
+        """The log of a task; by default of the monitor, in the newest run that `look` read."""
         logs = Path(self.stack.values["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={run_id or self.newest}"
         return "".join(path.read_text() for path in sorted((logs / f"task_id={task_id}").glob("*.log")))
 
-    def told(self) -> list[Told]:
-        """Everything that was mailed so far."""
+    def mail_entries(self) -> list[MailEntry]:
+        """The entries of all mails so far."""
         folder = self.stack.demo.local.state / "mail"
         return [entry for path in sorted(folder.glob("[0-9]*.eml")) for entry in entries(path)]
 
-    def one(self, kind: str, condition: str, subject: str = "") -> Told:
-        """The one entry of this kind about the condition; waits for its mail, and fails if there are several."""
+    def entry(self, kind: str, condition: str, subject: str = "") -> MailEntry:
+        """The only entry of this kind about the condition. Waits for its mail; several entries fail the test."""
         title = CONDITIONS[condition].title + (f": {subject}" if subject else "")
         deadline = time.monotonic() + 60
         while True:
-            told = self.told()
-            found = [one for one in told if (one.kind, one.title) == (kind, title)]
-            if found or time.monotonic() > deadline:
+            mailed = self.mail_entries()
+            matches = [entry for entry in mailed if (entry.kind, entry.title) == (kind, title)]
+            if matches or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
-        assert len(found) == 1, f"{kind} of {title!r}: {len(found)} of {[(one.kind, one.title) for one in told]}"
-        return found[0]
+        titles = [(entry.kind, entry.title) for entry in mailed]
+        assert len(matches) == 1, f"{kind} of {title!r}: {len(matches)} of {titles}"
+        return matches[0]
 
     # --- Kafka
 
     def send(self, payloads: list[bytes]) -> None:
-        """Put messages on the topic, spread over its partitions."""
+        """Send messages to all partitions of the topic."""
         self._produce(payloads, datetime.now(UTC))
 
     def send_long_ago(self, payloads: list[bytes], at: datetime) -> None:
-        """The same, as if it had been done then: the topic takes the producer's time for a moment."""
+        """Send messages with the time `at`: for a moment the topic keeps the producer's time."""
         self.set_topic(**{"message.timestamp.type": "CreateTime"})
         self._produce(payloads, at)
         self.set_topic(**{"message.timestamp.type": "LogAppendTime"})
@@ -172,14 +173,14 @@ class WatchedStack:
     def quotes(self, until: datetime, count: int) -> list[bytes]:
         """At least `count` quotes, five seconds apart, that end at `until`.
 
-        Their prices go on where the last call's ended: what a market moves while the story waits, or in the days
-        before it, would be a price jump.
+        The prices continue those of the last call. Otherwise the market would move while the story waits, and that
+        would be a price jump.
         """
         rounds, step, simulator = -(-count // 3), timedelta(seconds=5), Simulator(SimulatorSettings())
         begin, shift = self.market, until - rounds * step - self.market
         self.market += rounds * step
-        drawn = [one for n in range(rounds) for one in simulator.quotes_at(begin + n * step)]
-        return [encode(structs.replace(one, last_updated=one.last_updated + shift)) for one in drawn]
+        quotes = [quote for n in range(rounds) for quote in simulator.quotes_at(begin + n * step)]
+        return [encode(structs.replace(quote, last_updated=quote.last_updated + shift)) for quote in quotes]
 
     def set_topic(self, **settings: str) -> None:
         """Change settings of the topic."""
@@ -187,17 +188,17 @@ class WatchedStack:
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
         ]
         topic = ConfigResource(ResourceType.TOPIC, self._kafka().topic, incremental_configs=entries)
-        admin = AdminClient(self._kafka().client_config())  # kept, or it would be gone before it has answered
+        admin = AdminClient(self._kafka().client_config())  # a name keeps the client until it has answered
         admin.incremental_alter_configs([topic])[topic].result(15)
 
         def in_force() -> bool:
-            found = admin.describe_configs([topic])[topic].result(15)
-            return all(found[name].value == value for name, value in settings.items())
+            current = admin.describe_configs([topic])[topic].result(15)
+            return all(current[name].value == value for name, value in settings.items())
 
         eventually(in_force, 30)
 
     def set_retention(self, retention: timedelta) -> None:
-        """How long the topic keeps its records."""
+        """Set how long the topic keeps its records."""
         self.set_topic(**{"retention.ms": str(int(retention.total_seconds() * 1000))})
 
     def wait_for_kafka(self) -> None:
@@ -214,15 +215,14 @@ class WatchedStack:
     def wait_until_landed(self, seconds: float = 120) -> None:
         """Return when the group has landed and committed every message."""
         kafka = self._kafka()
-        reader = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})  # it only looks
-        places = [
-            TopicPartition(kafka.topic, one) for one in reader.list_topics(kafka.topic).topics[kafka.topic].partitions
-        ]
+        reader = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})  # joins nothing
+        numbers = reader.list_topics(kafka.topic).topics[kafka.topic].partitions
+        partitions = [TopicPartition(kafka.topic, number) for number in numbers]
 
         def done() -> bool:
             return all(
-                one.offset == reader.get_watermark_offsets(one, timeout=10)[1]
-                for one in read_commits(reader, places, 30)
+                commit.offset == reader.get_watermark_offsets(commit, timeout=10)[1]
+                for commit in read_commits(reader, partitions, 30)
             )
 
         eventually(done, seconds)
@@ -234,7 +234,7 @@ class WatchedStack:
     # --- the programs
 
     def start_consumer(self) -> None:
-        """Start the consumer, whose way to S3 leads through the proxy `uploads`."""
+        """Start the consumer; it reaches S3 through the proxy `uploads`."""
         file = self.stack.demo.environment_file
         environment.write(file, self.stack.values | {"AWS_ENDPOINT_URL": self.uploads.endpoint})
         self.stack.demo.control.start("consumer")
@@ -249,48 +249,48 @@ class WatchedStack:
     # --- S3
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys of the bucket, asked of the emulator itself."""
+        """Keys of the bucket, read from the emulator without a proxy."""
         s3 = boto3.client("s3", endpoint_url=self.stack.values["AWS_ENDPOINT_URL"])
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.stack.values["S3_BUCKET"], Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def landed(self) -> int:
-        """How many data objects there are."""
+        """Number of data objects."""
         return sum("_o" in key for key in self.keys(StorageSettings().data_prefix))
 
     def alert_state(self) -> dict[str, Any]:
-        """The alert state: what is `open`, by key, and the `outbox`."""
+        """The alert state: the `open` alerts by key, and the `outbox`."""
         s3 = boto3.client("s3", endpoint_url=self.stack.values["AWS_ENDPOINT_URL"])
         key = f"{StorageSettings().state_prefix}alerts.json"
         body = s3.get_object(Bucket=self.stack.values["S3_BUCKET"], Key=key)["Body"].read()
         return dict(json.loads(body))
 
     def wait_for_silence(self) -> None:
-        """Return between two runs of the monitor, when no notice waits or is being sent."""
+        """Return when no notice waits, no notice is being sent, and the monitor does not run."""
 
         def silent() -> bool:
             return not self.alert_state()["outbox"] and not self._monitor_runs()
 
-        eventually(silent, 300, instead=self.alert_state)
+        eventually(silent, 300, state=self.alert_state)
 
     # --- Airflow
 
     def set_thresholds(self, thresholds: dict[str, Any]) -> None:
-        """The Variable `monitor_thresholds`, as a person sets it in the UI."""
+        """Set the Variable `monitor_thresholds`, as a person does in the UI."""
         content: dict[str, object] = {"key": VARIABLE, "value": json.dumps(thresholds)}
         known = self.stack.api.call("GET", "/variables").json()["variables"]
-        if any(one["key"] == VARIABLE for one in known):
+        if any(variable["key"] == VARIABLE for variable in known):
             self.stack.api.call("PATCH", f"/variables/{VARIABLE}", content)
         else:
             self.stack.api.call("POST", "/variables", content)
 
     def set_pool(self, pool: str, slots: int) -> None:
-        """How many tasks of a pool may run at a time."""
-        change = {"pool": pool, "slots": slots, "include_deferred": False}  # required, although the mask leaves it out
+        """Set how many tasks of a pool may run at a time."""
+        change = {"pool": pool, "slots": slots, "include_deferred": False}  # required, although the mask excludes it
         self.stack.api.call("PATCH", f"/pools/{pool}?update_mask=slots", change)
 
     def set_environment(self, **values: str) -> None:
-        """Change settings of the DAG processor; returns when it has parsed the transform DAG anew."""
+        """Change settings of the DAG processor; returns when it has parsed the transform DAG again."""
         self.stack.values.update(values)
         environment.write(self.stack.demo.environment_file, self.stack.values)
         self.stop("airflow-dag-processor")
@@ -308,15 +308,15 @@ def red(states: dict[str, str | None]) -> set[str]:
 
 
 def skipped(states: dict[str, str | None]) -> set[str]:
-    """The tasks about whose condition nothing is known."""
+    """The tasks that could not judge their condition."""
     return {task_id for task_id, state in states.items() if state == "skipped"}
 
 
 def ago(duration: timedelta) -> datetime:
-    """A moment in the past."""
+    """The moment `duration` before now."""
     return datetime.now(UTC) - duration
 
 
 def wait_until(moment: datetime) -> None:
-    """Sleep until then; at once when it is past."""
+    """Sleep until the moment, or not at all when it is past."""
     time.sleep(max((moment - datetime.now(UTC)).total_seconds(), 0))

@@ -36,7 +36,7 @@ def warehouse(tmp_path: Path, dbt_artifacts: Path, bucket: str, s3: str) -> Ware
 
 @pytest.fixture
 def today() -> datetime:
-    """The current hour, UTC; no day begins for some minutes, or the next load would be the first of another day."""
+    """The current UTC hour. Waits if a day ends soon: the next load would be the first of another day."""
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     if midnight - now < timedelta(minutes=3):
@@ -48,7 +48,7 @@ def today() -> datetime:
 def built_warehouse(
     tmp_path_factory: pytest.TempPathFactory, dbt_artifacts: Path, aws_endpoint: str
 ) -> Callable[[Path], Warehouse]:
-    """Makes copies of a warehouse with 30 hours of faulty market, built once a session."""
+    """Makes copies of a warehouse with 30 hours of a faulty market; the original is built once in a session."""
     bucket = f"market-{os.getpid()}"
     with environment({"AWS_ENDPOINT_URL": aws_endpoint}):
         boto3.client("s3").create_bucket(Bucket=bucket)

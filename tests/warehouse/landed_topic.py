@@ -1,7 +1,7 @@
-"""Landed files made to order: a topic in memory that is written to S3 by the landing contract.
+"""Landed files for tests: a topic in memory that is written to S3 by the landing contract.
 
-Stands in for producer, Kafka and consumer where a test is about the warehouse: it decides
-each record's partition, offset and time, and which files exist. Everything is seeded.
+It replaces producer, Kafka and consumer in tests of the warehouse. It decides the partition, offset and time of each
+record, and which files exist. Everything is seeded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def iso(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record of the topic; `error` is set when the consumer would refuse it."""
+    """One message of the topic; `error` is set if the consumer would refuse it."""
 
     partition: int
     offset: int
@@ -53,7 +53,7 @@ class Message:
     error: ErrorClass | None = None
 
     def record(self) -> bytes:
-        """The line that lands: the payload with its coordinates in front."""
+        """The landed line: the coordinates, then the payload."""
         return join(line_start(TOPIC, self.partition), self.offset, [self.timestamp_ms], [bare(self.payload)])
 
     def dead_letter(self) -> bytes:
@@ -75,7 +75,7 @@ class Message:
 
 @dataclass
 class LandedTopic:
-    """A topic, and how far it has landed. Offsets and timestamps only grow within a partition."""
+    """A topic and its landed offsets. Offsets and timestamps only grow within a partition."""
 
     cell: int = 100
     log: dict[int, list[Message]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class LandedTopic:
         partition: int | None = None,
         error: ErrorClass | None = None,
     ) -> Message:
-        """Append a message; the partition follows from its symbol unless it is given."""
+        """Append a message; without `partition`, its symbol decides the partition."""
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
         if partition is None:
             partition = PARTITION_OF.get(message.get("symbol", ""), 0) if isinstance(message, dict) else 0
@@ -98,7 +98,7 @@ class LandedTopic:
         return log[-1]
 
     def batches(self, partitions: set[int] | None = None) -> Iterator[list[Message]]:
-        """What has not landed yet, cut where a cell or a UTC day ends."""
+        """The messages that have not landed yet, cut at the ends of cells and UTC days."""
         for partition, log in sorted(self.log.items()):
             if partitions is not None and partition not in partitions:
                 continue
@@ -114,12 +114,12 @@ class LandedTopic:
             place = (first.partition, first.offset, first.timestamp_ms)
             good = [message.record() for message in batch if message.error is None]
             yield object_key("crypto_data/", "crypto_data", *place), encode(good, ".json")
-            letters = [message.dead_letter() for message in batch if message.error is not None]
-            if letters:
-                yield object_key("dead_letter/", "dead_letter", *place), encode(letters, ".json")
+            dead_letters = [message.dead_letter() for message in batch if message.error is not None]
+            if dead_letters:
+                yield object_key("dead_letter/", "dead_letter", *place), encode(dead_letters, ".json")
 
     def land(self, store: S3Store, partitions: set[int] | None = None) -> list[str]:
-        """Write what has not landed yet; returns the keys."""
+        """Land the messages that have not landed yet; returns the keys."""
         keys = []
         for key, body in self.files(partitions):
             obstore.put(store, key, body)
@@ -140,10 +140,10 @@ def market_day(
     seed: int = 1,
     faults: bool = True,
 ) -> None:
-    """Fill a topic with a seeded market: one quote an interval and symbol, a random walk.
+    """Fill a topic with a seeded market: a random walk with one quote for each interval and symbol.
 
-    With `faults` some messages are sent twice, late, with prices nobody believes, for coins we do
-    not know, or so broken that the consumer refuses them; and from the middle on they carry a new field.
+    With `faults` some messages are sent twice or late, have implausible prices or unknown coins, or are refused by the
+    consumer. From the middle on, messages have a new field.
     """
     market = random.Random(seed)
     prices = {symbol: [price] for symbol, (_, _, price) in ASSETS.items()}
@@ -158,7 +158,7 @@ def market_day(
             if faults:
                 _send_fault(topic, market, quote(symbol, past[-1], at, **newer_schema), received)
                 if market.random() < 0.01 and step > 30:
-                    # what was never sent at its time: half an interval after an old quote
+                    # a late quote that was never sent: half an interval after an old quote
                     topic.send(quote(symbol, past[-30], at - 29.5 * interval, **newer_schema), received)
 
 

@@ -1,7 +1,7 @@
-"""Every data test has been seen to fail: the data is broken in one way for each, and exactly that test reports it.
+"""Each data test has failed once: the data is broken in one way for each test, and exactly that test reports it.
 
-A round breaks one thing in each table at a time. That tells as much as one break at a time, since a test that does not
-look across layers reads its own table alone (and the seed, which has rounds of its own).
+A round breaks one thing in each table at once. That proves as much as one break at a time: a test that does not compare
+layers reads only its own table and the seed, and the seed has its own rounds.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ KEYS = {
 }
 
 NOISE = {"crypto_raw_price_in_range": f"select count(*) from {RAW} where cast(price as double) > 10000000"}
-"""Warns on the undamaged market too, whose faults are on purpose: so many."""
+"""Tests that warn on the undamaged market too, which has faults on purpose, and the query that counts these."""
 
 
 LANDED_CHECKS = {"assert_no_offset_begins_two_files", "assert_bronze_has_each_line_of_its_files"}
 WHOLE_FILES = ("--vars", "landed_check_hours: 3")
-"""A file of this market is named for its first record, up to 100 minutes before its last."""
+"""A file of this market has the time of its first record in its name, up to 100 minutes before its last record."""
 
 
 @dataclass(frozen=True)
 class Break:
-    """What is done to the data. `also` are tests that this damage cannot but trip as well."""
+    """A change of the data that breaks a test. `also` are other tests that this change must break."""
 
     table: str
     sql: str
     also: frozenset[str] = frozenset()
     lands: str | None = None
-    """Query that gives the S3 address at which a file without records is landed, for as long as the test runs."""
+    """Query for the S3 address at which a file without records exists while the test runs."""
 
 
 def land_empty_file_beside_the_newest() -> Break:
@@ -66,8 +66,8 @@ def land_empty_file_beside_the_newest() -> Break:
 
 @contextmanager
 def landed(warehouse: Warehouse, damages: Iterable[Break]) -> Iterator[None]:
-    """The files of the damages, in the bucket that all tests share."""
-    keys = [warehouse.query(one.lands)[0][0].split("/", 3)[3] for one in damages if one.lands]
+    """The files of the breaks, in the bucket that all tests share."""
+    keys = [warehouse.query(damage.lands)[0][0].split("/", 3)[3] for damage in damages if damage.lands]
     store = open_bucket(warehouse.bucket, warehouse.endpoint)
     for key in keys:
         obstore.put(store, key, encode([], ".json"))
@@ -80,18 +80,18 @@ def landed(warehouse: Warehouse, damages: Iterable[Break]) -> Iterator[None]:
 
 def change_one(table: str, assignment: str, *also: str, where: str = "true") -> Break:
     """One row gets another value."""
-    one = f"{KEYS[table]} = (select min({KEYS[table]}) from {table} where {where})"
-    return Break(table, f"update {table} set {assignment} where {one}", frozenset(also))
+    row = f"{KEYS[table]} = (select min({KEYS[table]}) from {table} where {where})"
+    return Break(table, f"update {table} set {assignment} where {row}", frozenset(also))
 
 
 def repeat_key(table: str, column: str) -> Break:
-    """One row takes the key of another."""
+    """One row gets the key of another."""
     another = f"{KEYS[table]} <> (select min({KEYS[table]}) from {table})"
     return change_one(table, f"{column} = (select max({column}) from {table} where {another})")
 
 
 def repeat_row(table: str) -> Break:
-    """One row is there twice, the second time under another key."""
+    """One row exists twice, the second time with another key."""
     return Break(
         table,
         f"insert into {table} select * replace ('other' as {KEYS[table]}) from {table} "
@@ -140,7 +140,7 @@ BREAKS: dict[str, Break] = {
     ),
     "assert_no_offset_begins_two_files": land_empty_file_beside_the_newest(),
     "assert_bronze_has_each_line_of_its_files": Break(
-        RAW,  # the other partitions were loaded once more since; the last record of this one gets lost
+        RAW,  # a later load had the other partitions only; the last record of this partition gets lost
         f"update {RAW} set loaded_at = loaded_at + interval 1 second "
         f"where kafka_partition <> (select max_by(kafka_partition, kafka_offset) from {RAW});"
         f"delete from {RAW} where kafka_offset = (select max(kafka_offset) from {RAW})",
@@ -165,12 +165,12 @@ BREAKS: dict[str, Break] = {
     "not_empty_string_crypto_stage_name": change_one(STAGE, "name = ''"),
     "not_null_crypto_stage_price": change_one(STAGE, "price = null"),
     "crypto_stage_price_in_range": change_one(
-        STAGE,  # not its first quote: a jump is one from a price above 0, and comes before the fall is made up for
+        STAGE,  # not the first quote: a jump needs an earlier price above 0
         "price = 0",
         "assert_no_price_jump",
         where=f"symbol = 'XRP' and last_updated > (select min(last_updated) from {STAGE} where symbol = 'XRP')",
     ),
-    # The newest quote: without a time it still sorts last, so that no jump of the price appears.
+    # The newest quote: without a time it still sorts last, so no price jump appears.
     "not_null_crypto_stage_last_updated": change_one(
         STAGE, "last_updated = null", where=f"last_updated = (select max(last_updated) from {STAGE})"
     ),
@@ -230,7 +230,7 @@ BREAKS: dict[str, Break] = {
     "test_run_accepted_status": new_test_run(status="'perhaps'"),
     # across layers
     "assert_offsets_have_no_hole": Break(
-        RAW,  # the other partitions were loaded once more since
+        RAW,  # a later load had the other partitions only
         f"update {RAW} set loaded_at = loaded_at - interval 1 second where kafka_partition = 1;"
         f"delete from {RAW} where kafka_partition = 1 and kafka_offset = 700",
     ),
@@ -245,11 +245,11 @@ ACROSS_LAYERS = {
     "assert_every_bronze_row_is_in_silver_or_quarantine": frozenset[str](),
     "assert_gold_adds_up_to_silver": frozenset[str](),
 }
-"""Tests that look across layers, with those that see the same damage."""
+"""Tests that compare layers, each with the others that see the same damage."""
 
 
 def rounds() -> list[list[str]]:
-    """Names of the breaks, one a table and round; the seed's, which silver and gold look at too, by themselves."""
+    """Names of the breaks, at most one for each table and round. The seed, which others read, breaks alone."""
     by_table: dict[str, list[str]] = defaultdict(list)
     for name, damage in BREAKS.items():
         if name not in ACROSS_LAYERS:
@@ -259,14 +259,14 @@ def rounds() -> list[list[str]]:
 
 
 def assert_failing_rows_are_stored(warehouse: Warehouse, results: Mapping[str, Result], names: Iterable[str]) -> None:
-    """What a test found is in a table of its name."""
+    """The failing rows of a test are in a table of its name."""
     for name in names:
         assert results[name].failures
         assert warehouse.query(f"select count(*) from lake_test_failures.{name}") == [(results[name].failures,)]
 
 
 def model_of(table: str) -> str:
-    """Name of the node that makes a table."""
+    """Name of the node that builds a table."""
     return table.split(".")[1]
 
 
@@ -275,10 +275,10 @@ def test_no_data_test_is_left_out(built_warehouse: Callable[[Path], Warehouse], 
     assert set(warehouse.invoke("list", "--resource-type", "test", "--output", "name")) == set(BREAKS)
 
 
-def test_a_test_reads_its_own_table_and_the_seed_alone(
+def test_a_test_reads_only_its_own_table_and_the_seed(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """Or several tables could not be broken at a time."""
+    """Otherwise several tables could not be broken at once."""
     warehouse = built_warehouse(tmp_path / "warehouse")
     manifest: Any = warehouse.invoke("parse")
     for node in manifest.nodes.values():
@@ -299,9 +299,9 @@ def test_a_broken_table_is_reported_by_exactly_its_test(
     with landed(warehouse, (BREAKS[name] for name in names)):
         wide = WHOLE_FILES if LANDED_CHECKS & set(names) else ()
         results = warehouse.dbt("test", "--select", *tables, "--exclude", "tag:cross_layer", *wide)
-    found = reported(results) - (NOISE.keys() - set(names))
+    reports = reported(results) - (NOISE.keys() - set(names))
     for name, table in zip(names, tables, strict=True):
-        by_its_tests = {other for other in found if model_of(BREAKS[other].table) == table}
+        by_its_tests = {other for other in reports if model_of(BREAKS[other].table) == table}
         assert by_its_tests == {name} | BREAKS[name].also
     assert_failing_rows_are_stored(warehouse, results, names)
     for name, before in noise.items():
@@ -311,7 +311,7 @@ def test_a_broken_table_is_reported_by_exactly_its_test(
 def test_a_file_that_landed_after_the_last_load_is_no_fault(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """As when a batch became visible after its successor: the next load takes it."""
+    """A batch may become visible after its successor: the next load takes it."""
     warehouse = built_warehouse(tmp_path / "warehouse")
     newest = warehouse.query(f"select max_by(source_file, kafka_offset) from {RAW}")[0][0]
     earlier = re.sub(r"(?<=_o)\d+", lambda offset: f"{int(offset[0]) - 1:020}", newest).split("/", 3)[3]
@@ -335,12 +335,12 @@ def test_layers_that_disagree_are_reported(
     assert_failing_rows_are_stored(warehouse, results, [name])
 
 
-def test_a_coin_that_goes_silent_is_reported_and_a_pause_of_all_is_not(
+def test_a_silent_coin_is_reported_and_a_pause_of_all_coins_is_not(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """ETH has been quoted for four days, the others for nine: what it lacks before its first quote is no silence.
+    """ETH has quotes of four days, the others of nine: the time before its first quote is no silence.
 
-    Nor what it lacks in the last three hours: its partition may be catching up.
+    The last three hours are no silence either: its partition may be behind.
     """
     warehouse = built_warehouse(tmp_path / "warehouse")
     [(newest,)] = warehouse.query(f"select max(hour_start) from {CURATED}")
@@ -358,5 +358,5 @@ def test_a_coin_that_goes_silent_is_reported_and_a_pause_of_all_is_not(
     assert reported(warehouse.dbt(*low_volume)) == set()
     warehouse.execute(f"delete from {CURATED} where hour_start >= '{silence}' and symbol = 'ETH'")
     assert reported(warehouse.dbt(*low_volume)) == {"assert_no_hour_with_low_volume"}
-    found = "select symbol, hour_start, quote_count from lake_test_failures.assert_no_hour_with_low_volume order by 2"
-    assert warehouse.query(found) == [("ETH", silence, 0), ("ETH", newest - timedelta(hours=3), 0)]
+    rows = "select symbol, hour_start, quote_count from lake_test_failures.assert_no_hour_with_low_volume order by 2"
+    assert warehouse.query(rows) == [("ETH", silence, 0), ("ETH", newest - timedelta(hours=3), 0)]

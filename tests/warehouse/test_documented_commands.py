@@ -1,4 +1,4 @@
-"""Every command in docs/dbt-tests.md selects something, and those that do more than select run."""
+"""Every command in docs/dbt-tests.md selects nodes, and the commands that do more than that run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMA_FORM = re.search(r"^(dbt test .*)# selects nothing$", GUIDE, re.MULTILINE)
 
 
 def arguments(command: str) -> list[str]:
-    """A command's arguments without the folders, which the test gives itself."""
+    """A command's arguments without the folders, which the test adds."""
     return [word for word in shlex.split(command)[1:] if word != "$DBT"]
 
 
@@ -30,7 +30,7 @@ def warehouse(built_warehouse: Callable[[Path], Warehouse], tmp_path_factory: py
 
 
 def selected(warehouse: Warehouse, command: list[str]) -> list[str]:
-    """What the command would run, by `dbt list` with the same selection."""
+    """The nodes that the command would run, by `dbt list` with the same selection."""
     verb, *options = command
     kinds = {"test": ["test", "unit_test"], "source": ["source"]}.get(verb, [])
     options = [option for option in options if option not in {"freshness", "--full-refresh"}]
@@ -40,7 +40,7 @@ def selected(warehouse: Warehouse, command: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "run-operation" not in c])
-def test_a_documented_command_selects_something(command: str, warehouse: Warehouse) -> None:
+def test_a_documented_command_selects_nodes(command: str, warehouse: Warehouse) -> None:
     assert selected(warehouse, arguments(command))
 
 
@@ -49,12 +49,12 @@ def test_the_commands_for_the_three_layers_run(warehouse: Warehouse) -> None:
         assert len(warehouse.dbt(*arguments(command))) >= 11
 
 
-def test_all_three_are_the_sum_of_each(warehouse: Warehouse) -> None:
+def test_the_command_for_all_layers_includes_the_others(warehouse: Warehouse) -> None:
     each = [set(selected(warehouse, arguments(command))) for command in COMMANDS[:3]]
     assert each[0] | each[1] | each[2] <= set(selected(warehouse, arguments(COMMANDS[3])))
 
 
-def test_the_models_do_what_their_unit_tests_say(warehouse: Warehouse) -> None:
+def test_the_unit_tests_of_the_models_pass(warehouse: Warehouse) -> None:
     [command] = [c for c in COMMANDS if c.endswith("--select test_type:unit")]
     results = warehouse.dbt(*arguments(command))
     assert {name: result.message for name, result in results.items() if result.status != "pass"} == {}
@@ -62,7 +62,7 @@ def test_the_models_do_what_their_unit_tests_say(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "dbt build" in c or "--vars" in c])
-def test_what_builds_or_takes_variables_runs(command: str, warehouse: Warehouse) -> None:
+def test_a_command_that_builds_or_takes_variables_runs(command: str, warehouse: Warehouse) -> None:
     assert warehouse.dbt(*arguments(command))
 
 
@@ -77,6 +77,6 @@ def test_maintenance_runs(warehouse: Warehouse) -> None:
     warehouse.invoke(*arguments(command))
 
 
-def test_the_comma_form_selects_nothing_and_looks_like_success(warehouse: Warehouse) -> None:
+def test_the_comma_form_selects_nothing_and_succeeds(warehouse: Warehouse) -> None:
     assert COMMA_FORM is not None
     assert warehouse.dbt(*arguments(COMMA_FORM[1])) == {}

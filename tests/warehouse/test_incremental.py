@@ -1,4 +1,4 @@
-"""What runs load: everything that landed, once, in whatever order it came."""
+"""A run loads everything that landed, once, in whatever order it came."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ COUNTS = """
         (select count(*) from lake_silver.crypto_quarantine),
         (select count(*) from lake_gold.crypto_curated)
 """
-WITHOUT_A_PLACE = """
+NOT_IN_EXACTLY_ONE = """
     select record_id from lake_bronze.crypto_raw
     where
         (select count(*) from lake_silver.crypto_stage as s where s.record_id = crypto_raw.record_id)
         + (select count(*) from lake_silver.crypto_quarantine as q where q.record_id = crypto_raw.record_id) <> 1
 """
-LOADS_TAKEN = "select * from lake_silver.crypto_stage_taken union all select * from lake_silver.crypto_quarantine_taken"
+WATERMARKS = "select * from lake_silver.crypto_stage_taken union all select * from lake_silver.crypto_quarantine_taken"
 CONTENT = "select {columns} from {table} order by all"
 TABLES = {
     "lake_bronze.crypto_raw": "* exclude (loaded_at)",
@@ -40,8 +40,8 @@ TABLES = {
 
 
 def content(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
-    """Every table's rows but for the time of loading."""
-    return {t: warehouse.query(CONTENT.format(columns=c, table=t)) for t, c in TABLES.items()}
+    """The rows of every table without the time of loading."""
+    return {table: warehouse.query(CONTENT.format(columns=columns, table=table)) for table, columns in TABLES.items()}
 
 
 def loaded_offsets(warehouse: Warehouse, partition: int) -> list[int]:
@@ -58,7 +58,7 @@ def quotes(topic: LandedTopic, symbol: str, start: datetime, count: int, step: t
         topic.send(quote(symbol, 2.0 + n / 1000 if symbol == "XRP" else 3000.0 + n, at), at)
 
 
-def test_an_empty_bucket_builds_empty_tables_and_says_that_gold_is_not_fresh(warehouse: Warehouse) -> None:
+def test_an_empty_bucket_gives_empty_tables_and_a_stale_gold(warehouse: Warehouse) -> None:
     results = warehouse.build()
     assert warehouse.query(COUNTS) == [(0, 0, 0, 0, 0)]
     assert reported(results) == {
@@ -72,7 +72,7 @@ def test_an_empty_bucket_builds_empty_tables_and_says_that_gold_is_not_fresh(war
     ]
 
 
-def test_empty_tables_fill_when_something_lands(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+def test_empty_tables_fill_when_files_land(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     warehouse.load()
     topic = LandedTopic()
     quotes(topic, "ETH", today - timedelta(hours=1), 5, timedelta(minutes=1))
@@ -81,7 +81,7 @@ def test_empty_tables_fill_when_something_lands(warehouse: Warehouse, store: S3S
     assert warehouse.query(COUNTS) == [(5, 0, 5, 0, 1)]
 
 
-def test_a_file_of_rejected_messages_only_has_no_rows(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+def test_a_file_without_valid_messages_gives_no_rows(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     for _ in range(3):
         topic.send(b"not json", today, error="not_json")
@@ -91,16 +91,16 @@ def test_a_file_of_rejected_messages_only_has_no_rows(warehouse: Warehouse, stor
 
 
 def test_dead_letters_are_read_after_the_records(warehouse: Warehouse) -> None:
-    """Or a letter between two records of the same run is missing: a hole that is none."""
-    letters = warehouse.invoke("parse").nodes["model.crypto_lakehouse.crypto_dead_letter"]
-    assert "model.crypto_lakehouse.crypto_raw" in letters.depends_on.nodes
+    """Otherwise a dead letter between two records of a run would be missing, and a hole reported."""
+    dead_letters = warehouse.invoke("parse").nodes["model.crypto_lakehouse.crypto_dead_letter"]
+    assert "model.crypto_lakehouse.crypto_raw" in dead_letters.depends_on.nodes
 
 
 HOLES = ("test", "--select", "assert_offsets_have_no_hole")
 
 
 def five_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> LandedTopic:
-    """A topic of which five quotes, an hour old, are in every layer."""
+    """A topic with five quotes, an hour old, in every layer."""
     topic = LandedTopic()
     quotes(topic, "BTC", today - timedelta(hours=1), 5, timedelta(minutes=1))
     topic.land(store)
@@ -108,10 +108,10 @@ def five_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> Landed
     return topic
 
 
-def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
+def test_a_dead_letter_after_the_rows_of_bronze_is_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
-    """What lands between the two models of a run: bronze has not read it, the dead letters have."""
+    """It landed between the two models of a run: crypto_raw has not read it, crypto_dead_letter has."""
     topic = five_loaded(warehouse, store, today)
     quotes(topic, "BTC", today - timedelta(minutes=30), 3, timedelta(minutes=1))
     topic.send(b"not json", today, error="not_json")
@@ -122,15 +122,15 @@ def test_a_dead_letter_beyond_what_bronze_has_read_is_no_hole(
         quotes(topic, "BTC", today - timedelta(minutes=minutes), 1, timedelta(minutes=1))
         topic.land(store)
         warehouse.dbt("run", "--select", "crypto_raw")
-    assert reported(warehouse.dbt(*HOLES)) == set(), "behind later records it is judged, and in its place"
+    assert reported(warehouse.dbt(*HOLES)) == set(), "after later records it is checked, and no hole"
     warehouse.execute("delete from lake_bronze.crypto_dead_letter")
     assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}
 
 
-def test_a_dead_letter_that_lands_after_the_load_of_its_batch_is_no_hole(
+def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
-    """A batch's letters land after its records, and a run may read in between."""
+    """The dead letters of a batch land after its records, and a run may read in between."""
     topic = five_loaded(warehouse, store, today)
     topic.send(b"not json", today - timedelta(minutes=30), error="not_json")
     quotes(topic, "BTC", today - timedelta(minutes=20), 3, timedelta(minutes=1))
@@ -141,14 +141,14 @@ def test_a_dead_letter_that_lands_after_the_load_of_its_batch_is_no_hole(
     quotes(topic, "BTC", today - timedelta(minutes=10), 1, timedelta(minutes=1))
     topic.land(store)
     warehouse.dbt("run", "--select", "crypto_raw")
-    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}, "with the next load it has to be there"
+    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}, "with the next load it must be there"
     obstore.put(store, *letters)
     warehouse.load()
     assert reported(warehouse.dbt(*HOLES)) == set()
 
 
 def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
-    """Nothing was loaded for longer than tests look back, and records got lost meanwhile."""
+    """Nothing was loaded for longer than the window of tests, and records were lost meanwhile."""
     topic = LandedTopic(cell=10)
     quotes(topic, "ETH", today - timedelta(days=5), 10, timedelta(seconds=1))
     topic.land(store)
@@ -171,10 +171,10 @@ def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, stor
 
 
 @pytest.mark.parametrize("built", [["crypto_raw"], ["crypto_raw", "crypto_stage"]], ids=["bronze", "bronze_and_stage"])
-def test_layers_that_a_run_is_about_to_build_do_not_disagree(
+def test_layers_do_not_disagree_during_a_run(
     warehouse: Warehouse, store: S3Store, today: datetime, built: list[str]
 ) -> None:
-    """The nightly tests may meet a run under way."""
+    """The nightly tests may run during a transform run."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3)
     warehouse.load()
@@ -194,7 +194,7 @@ def test_a_second_run_changes_nothing(warehouse: Warehouse, store: S3Store, toda
     assert content(warehouse) == before
 
 
-def test_runs_in_steps_equal_one_run(
+def test_several_runs_equal_one_run(
     warehouse: Warehouse, store: S3Store, today: datetime, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     topic = LandedTopic()
@@ -219,7 +219,7 @@ def test_a_full_refresh_gives_the_same(warehouse: Warehouse, store: S3Store, tod
     assert content(warehouse) == before
 
 
-def test_a_file_that_lands_behind_newer_ones_is_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+def test_a_file_that_lands_after_newer_files_is_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic(cell=10)
     quotes(topic, "ETH", today - timedelta(hours=2), 30, timedelta(minutes=2))
     files = list(topic.files())
@@ -253,11 +253,11 @@ def test_a_partition_that_lags_a_week_is_loaded_completely(
     assert loaded_offsets(warehouse, 1) == list(range(7 * 24 + 1))
 
 
-@pytest.mark.parametrize("caught_up", [False, True], ids=["still_behind", "caught_up_in_one_go"])
+@pytest.mark.parametrize("caught_up", [False, True], ids=["still_behind", "caught_up_at_once"])
 def test_dead_letters_of_a_partition_that_lags_are_loaded(
     warehouse: Warehouse, store: S3Store, today: datetime, caught_up: bool
 ) -> None:
-    """It had none before, and another partition's newest is hours later."""
+    """It had no dead letter before, and the newest of another partition is hours later."""
     topic = LandedTopic()
     quotes(topic, "BTC", today - timedelta(hours=2), 3, timedelta(minutes=1))
     topic.send(b"not json", today, partition=0, error="not_json")
@@ -276,9 +276,7 @@ def test_dead_letters_of_a_partition_that_lags_are_loaded(
     ]
 
 
-def test_the_first_run_of_a_day_finds_a_partition_never_seen_before(
-    warehouse: Warehouse, store: S3Store, today: datetime
-) -> None:
+def test_the_first_run_of_a_day_finds_a_new_partition(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     quotes(topic, "ETH", today - timedelta(days=6), 6 * 24 + 1, timedelta(hours=1))
     quotes(topic, "XRP", today - timedelta(days=6), 10, timedelta(hours=1))
@@ -303,9 +301,7 @@ def test_nothing_is_loaded_twice_after_a_long_silence(warehouse: Warehouse, stor
     assert loaded_offsets(warehouse, 1) == list(range(15))
 
 
-def test_an_operator_can_look_at_everything_from_a_day_on(
-    warehouse: Warehouse, store: S3Store, today: datetime
-) -> None:
+def test_an_operator_can_load_every_file_from_a_day_on(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     quotes(topic, "ETH", today, 1, timedelta(hours=1))
     quotes(topic, "XRP", today - timedelta(days=30), 3, timedelta(hours=1))
@@ -317,7 +313,7 @@ def test_an_operator_can_look_at_everything_from_a_day_on(
     assert loaded_offsets(warehouse, 2) == [0, 1, 2]
 
 
-def test_a_late_quote_changes_its_hour_only(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+def test_a_late_quote_changes_only_its_hour(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     start = today - timedelta(hours=5)
     quotes(topic, "ETH", start, 30, timedelta(minutes=10))
@@ -332,7 +328,7 @@ def test_a_late_quote_changes_its_hour_only(warehouse: Warehouse, store: S3Store
     assert after == before | {hour: 7}
 
 
-def test_the_first_row_of_a_quote_wins_across_runs(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+def test_the_first_row_of_a_quote_is_kept_across_runs(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     for price in (3000.0, 3111.0):
         topic.send(quote("ETH", price, today), today)
@@ -381,13 +377,13 @@ def land_an_hour(topic: LandedTopic, store: S3Store, today: datetime, hours_ago:
     topic.land(store)
 
 
-def test_with_nothing_refused_a_run_looks_at_new_loads_only(
+def test_a_run_reads_only_new_loads_when_no_row_is_refused(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3, faults=False)
     warehouse.load()
-    # rows that would be refused, and taken, if the next run looked at the loads before it
+    # The next run would refuse the one row and take the other if it read the earlier load again.
     warehouse.execute("update lake_bronze.crypto_raw set price = 'a lot' where kafka_offset = 0")
     warehouse.execute("delete from lake_silver.crypto_stage where kafka_offset = 1")
     land_an_hour(topic, store, today, 2, faults=False)
@@ -395,10 +391,10 @@ def test_with_nothing_refused_a_run_looks_at_new_loads_only(
     assert warehouse.query("select * from lake_silver.crypto_quarantine") == []
     assert warehouse.query("select * from lake_silver.crypto_stage where kafka_offset = 1") == []
     newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
-    assert warehouse.query(LOADS_TAKEN) == newest * 2
+    assert warehouse.query(WATERMARKS) == newest * 2
 
 
-def test_with_everything_refused_a_run_looks_at_new_loads_only(
+def test_a_run_reads_only_new_loads_when_every_row_is_refused(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
     topic = LandedTopic()
@@ -410,7 +406,7 @@ def test_with_everything_refused_a_run_looks_at_new_loads_only(
         warehouse.execute("update lake_bronze.crypto_raw set price = '3000'")
     assert warehouse.query("select * from lake_silver.crypto_stage") == []
     newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
-    assert warehouse.query(LOADS_TAKEN) == newest * 2
+    assert warehouse.query(WATERMARKS) == newest * 2
 
 
 @pytest.mark.parametrize(
@@ -423,17 +419,17 @@ def test_with_everything_refused_a_run_looks_at_new_loads_only(
         [("crypto_raw",), ("crypto_quarantine", "--full-refresh")],
     ],
     ids=[
-        "quarantine_behind_stage_behind_bronze",
+        "quarantine_after_stage_after_bronze",
         "quarantine_alone_before_stage",
         "a_run_that_died_between_the_two_twice",
-        "each_of_the_two_anew",
-        "quarantine_anew_before_stage",
+        "each_of_the_two_rebuilt",
+        "quarantine_rebuilt_before_stage",
     ],
 )
-def test_every_row_finds_its_place_whichever_model_runs_alone(
+def test_every_row_is_in_one_table_whichever_model_runs_alone(
     warehouse: Warehouse, store: S3Store, today: datetime, runs: list[tuple[str, ...]]
 ) -> None:
-    """Each of `runs` selects some models, with an hour more landed before."""
+    """Each of `runs` selects some models; before it another hour lands."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 9)
     warehouse.load()
@@ -445,29 +441,29 @@ def test_every_row_finds_its_place_whichever_model_runs_alone(
         )
         assert warehouse.query(doubled) == []
     warehouse.load()
-    assert warehouse.query(WITHOUT_A_PLACE) == []
+    assert warehouse.query(NOT_IN_EXACTLY_ONE) == []
     stepwise = content(warehouse)
     warehouse.load("--full-refresh")
     assert content(warehouse) == stepwise
 
 
-def test_a_model_without_its_mark_goes_on_behind_its_newest_row(
+def test_a_model_without_a_watermark_goes_on_after_its_newest_row(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
-    """A warehouse built before there were marks."""
+    """As in a warehouse of a version without watermarks."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3)
     warehouse.load()
     warehouse.execute("drop view lake_silver.crypto_stage_taken; drop view lake_silver.crypto_quarantine_taken")
     land_an_hour(topic, store, today, 2)
     warehouse.load()
-    assert warehouse.query(WITHOUT_A_PLACE) == []
+    assert warehouse.query(NOT_IN_EXACTLY_ONE) == []
     newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
-    assert warehouse.query(LOADS_TAKEN) == newest * 2
+    assert warehouse.query(WATERMARKS) == newest * 2
 
 
-def test_loads_that_are_taken_twice_change_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
-    """A run that died after a table was written and before its mark was, which two statements can do on Athena."""
+def test_a_load_that_is_processed_twice_changes_nothing(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    """On Athena a run can die between the statements that write a table and its watermark."""
     topic = LandedTopic()
     for hours_ago in (3, 2):
         land_an_hour(topic, store, today, hours_ago)
@@ -480,34 +476,34 @@ def test_loads_that_are_taken_twice_change_nothing(warehouse: Warehouse, store: 
     warehouse.load()
     assert content(warehouse) == before
     newest = warehouse.query("select max(loaded_at)::varchar from lake_bronze.crypto_raw")
-    assert warehouse.query(LOADS_TAKEN) == newest * 2
+    assert warehouse.query(WATERMARKS) == newest * 2
 
 
-def test_silver_refuses_a_bronze_that_was_built_anew(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
-    """A full refresh that died half way, and then a run without the flag: all of bronze would be duplicates."""
+def test_silver_refuses_a_bronze_that_was_rebuilt(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    """A full refresh died half way, and a run without the flag follows: all of bronze would be duplicates."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3)
     warehouse.load()
     before = content(warehouse)
     warehouse.dbt("run", "--select", "crypto_raw", "--full-refresh")
     for model in ("crypto_stage", "crypto_quarantine"):
-        with pytest.raises(DbtError, match=f"build silver with --full-refresh.* {model} has taken"):
+        with pytest.raises(DbtError, match=f"build silver with --full-refresh.* {model} has processed"):
             warehouse.dbt("run", "--select", model)
     warehouse.execute(
         "create or replace view lake_silver.crypto_stage_taken as select '1970-01-01 00:00:00' as taken_until"
     )
     with pytest.raises(DbtError, match="build silver with --full-refresh"):
-        warehouse.dbt("run", "--select", "crypto_stage")  # a refresh of silver died as well, before its table was new
+        warehouse.dbt("run", "--select", "crypto_stage")  # a refresh of silver died too, before it replaced the table
     warehouse.dbt("run", "--select", "path:models/silver", "--full-refresh")
     warehouse.load()
     assert content(warehouse) == before
 
 
 @pytest.mark.parametrize("table", ["crypto_stage", "crypto_quarantine"])
-def test_a_table_whose_build_anew_died_is_completed(
+def test_a_table_whose_rebuild_died_is_completed(
     warehouse: Warehouse, store: S3Store, today: datetime, table: str
 ) -> None:
-    """On Athena a build that dies may leave a part of the table; its mark would pass that for the whole."""
+    """On Athena a rebuild that dies may leave a part of the table, which must not count as the whole."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3)
     warehouse.load()

@@ -1,4 +1,4 @@
-"""What `maintain` asks of Athena. That it packs files and loses no row is shown in tests/athena."""
+"""The statements of `maintain` on Athena. tests/athena shows that it packs files and loses no row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.warehouse.warehouse import DBT_PROJECT
 
 
 class AdapterOfALargeTable:
-    """The adapter's own way of running both operations, on an Athena that ends each after a part, once."""
+    """The adapter's own code for both operations, on an Athena that once ends each operation early."""
 
     def __init__(self) -> None:
         self.queries: list[str] = []
@@ -28,11 +28,11 @@ class AdapterOfALargeTable:
             raise AthenaQueryFailedError({}, f"ICEBERG_{sql.split()[0].upper()}_MORE_RUNS_NEEDED: run it again")
 
 
-def test_a_table_too_large_for_one_run_is_packed_and_cleaned_by_more() -> None:
+def test_a_table_too_large_for_one_run_is_maintained_in_several() -> None:
     adapter = AdapterOfALargeTable()
 
     def run_query(sql: str) -> Any:
-        assert sql.startswith("select"), f"{sql} may ask for more runs"
+        assert sql.startswith("select"), f"Athena may ask for more runs of {sql}"
         return SimpleNamespace(rows=[(7, 2048)])
 
     source = (DBT_PROJECT / "macros" / "maintenance.sql").read_text()

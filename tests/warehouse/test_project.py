@@ -1,4 +1,4 @@
-"""What the project owes its reader, beyond what dbt-bouncer checks (include/dbt/dbt-bouncer.yml)."""
+"""Conventions of the dbt project that dbt-bouncer does not check (include/dbt/dbt-bouncer.yml)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.warehouse.warehouse import DBT_PROJECT, Warehouse, environment
 
 
 def parse(target: str, folder: Path) -> Any:
-    """The manifest; any warning of dbt's is an error."""
+    """The manifest; each warning of dbt is an error."""
     command = ["--quiet", "--warn-error", "--log-level-file", "none", "parse", "--target", target]
     command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(folder)]
     with environment({}):
@@ -30,16 +30,16 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return parse("athena", tmp_path_factory.mktemp("athena"))
 
 
-def test_who_asks_what_a_selection_matches_leaves_the_manifest_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A scheduler's DAG processor reads it at the same time: half a manifest is an import error."""
+def test_listing_a_selection_does_not_write_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DAG processor may read the manifest at the same time: half a manifest is an import error."""
     monkeypatch.setattr(run_parameters, "work_folder", lambda: tmp_path)
     with environment({"WAREHOUSE_TARGET": "ci"}):
         nodes = run_parameters.chosen_nodes("path:models/silver")
     assert "model.crypto_lakehouse.crypto_stage" in nodes
-    assert "test.crypto_lakehouse.assert_every_bronze_row_is_in_silver_or_quarantine" in nodes  # one across layers
-    assert not [one for one in nodes if one.startswith("test.crypto_lakehouse.not_null_")]  # those run with their model
+    assert "test.crypto_lakehouse.assert_every_bronze_row_is_in_silver_or_quarantine" in nodes  # a test across layers
+    assert not [
+        node for node in nodes if node.startswith("test.crypto_lakehouse.not_null_")
+    ]  # these run with their model
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -61,17 +61,17 @@ def test_every_model_and_every_column_is_described(manifest: Any) -> None:
 
 
 @pytest.mark.servers
-def test_every_column_that_is_there_is_described(
+def test_every_existing_column_is_described(
     manifest: Any, built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """Also a column that nobody listed; what is landed is a table on Athena alone (tests/athena)."""
+    """Even a column that no file lists. The landed files are tables only on Athena (tests/athena)."""
     undescribed = built_warehouse(tmp_path / "warehouse").undescribed_columns()
     tables = {n.unique_id for kind in ("model", "seed", "snapshot") for n in of_kind(manifest, kind)}
     assert {node_id: columns for node_id, columns in undescribed.items() if columns} == {}
     assert set(undescribed) == tables
 
 
-def test_every_model_has_a_group_whose_owner_can_be_reached(manifest: Any) -> None:
+def test_every_model_has_a_group_with_an_address_of_its_owner(manifest: Any) -> None:
     owners = {group.name: group.owner.email for group in manifest.groups.values()}
     assert all(owners[model.group] for model in of_kind(manifest, "model"))
 
@@ -89,7 +89,7 @@ BOUND = re.compile(r"(?: where 1 = 1\) as dbt_subquery)?\s+where\s+\w+ (?:>= [a-
 
 @pytest.mark.servers
 def test_no_data_test_reads_a_whole_table(built_warehouse: Callable[[Path], Warehouse], tmp_path: Path) -> None:
-    """Each reading of a table that grows is bounded, by a literal or by what Iceberg counts: cost stays flat."""
+    """Each read of a growing table is bounded by a literal or by Iceberg's counts, so that the cost stays constant."""
     compiled = built_warehouse(tmp_path / "warehouse").invoke("compile", "--select", "resource_type:test")
     reads = [(result.node.name, rest) for result in compiled for rest in READ.findall(result.node.compiled_code)]
     assert len({name for name, _ in reads}) > 60

@@ -1,4 +1,4 @@
-"""What dbt runs leave in `test_history/` comes back as pass rate, failing since and flaky."""
+"""The files of `test_history/` become pass rate, failing since and flaky."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ HEALTH = f"""
 
 
 def hour(number: int) -> datetime:
-    """As the warehouse holds the time of the n-th run; from the third on it is the next day."""
+    """The time of the n-th run in the warehouse; from the third on it is the next day."""
     return (FIRST + timedelta(hours=number)).replace(tzinfo=None)
 
 
-def test_a_test_that_fails_recovers_and_flickers(
+def test_a_test_fails_recovers_and_becomes_flaky(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path, s3: str, bucket: str
 ) -> None:
     warehouse = replace(built_warehouse(tmp_path / "warehouse"), bucket=bucket)
@@ -39,7 +39,7 @@ def test_a_test_that_fails_recovers_and_flickers(
         return warehouse.test_runs("crypto_transform", "scheduled__1")
 
     def health_after(*runs: Sequence[test_history.TestRun]) -> list[tuple[object, ...]]:
-        """Each run's file is written as one of its own, an hour after the one before; then dbt reads what is new."""
+        """Write a file for each run, an hour after the one before, and let dbt load the new files."""
         for tests in runs:
             number = len(written)
             when = (FIRST + timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%SZ")

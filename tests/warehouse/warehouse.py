@@ -1,4 +1,4 @@
-"""A warehouse under test: the project's own dbt, in this process, on a DuckDB file of its own."""
+"""A warehouse under test: the project's dbt, in this process, on its own DuckDB file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
 
 
 class DbtError(AssertionError):
-    """dbt itself failed (not a data test); the text is dbt's."""
+    """The dbt command failed, not a data test; the text is dbt's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one node."""
+    """The result of one node."""
 
     name: str
     status: str
@@ -38,7 +38,7 @@ class Result:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """The process environment with `variables`, put back afterwards."""
+    """The process environment with `variables`; it is restored afterwards."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -67,14 +67,14 @@ class Warehouse:
         return self.artifacts / "warehouse.duckdb"
 
     def prepare(self) -> None:
-        """Make this the warehouse that dbt finds: dbt parses everything anew when the path in the profile changes."""
+        """Link this warehouse to the path in the profile; for another path dbt would parse the whole project again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.artifacts.mkdir(parents=True, exist_ok=True)
         self._link.unlink(missing_ok=True)
         self._link.symlink_to(self.database)
 
     def variables(self) -> dict[str, str]:
-        """Environment of a dbt run on this warehouse, once `prepare` was called."""
+        """Environment of a dbt run on this warehouse, after `prepare`."""
         return {
             "WAREHOUSE_TARGET": "local",
             "WAREHOUSE_DUCKDB_PATH": str(self._link),
@@ -94,14 +94,14 @@ class Warehouse:
         command += ["--target-path", str(self.artifacts)]
         self.prepare()
         with environment(self.variables()):
-            answer = dbtRunner().invoke(command)
-        kept_open: Any = DuckDBConnectionManager._ENV  # by the adapter, and with it the file locked
+            response = dbtRunner().invoke(command)
+        kept_open: Any = DuckDBConnectionManager._ENV  # the adapter keeps it open, and the file locked
         if kept_open is not None:
             kept_open.close()
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-        if answer.exception is not None:
-            raise DbtError(f"dbt {' '.join(arguments)}: {answer.exception}")
-        return answer.result
+        if response.exception is not None:
+            raise DbtError(f"dbt {' '.join(arguments)}: {response.exception}")
+        return response.result
 
     def dbt(self, *arguments: str) -> dict[str, Result]:
         """Run a dbt command that builds or tests; results by node name.
@@ -113,13 +113,13 @@ class Warehouse:
             node.node.name: Result(node.node.name, str(node.status), node.failures, node.message)
             for node in self.invoke(*arguments)
         }
-        broken = [f"{r.name}: {r.message}" for r in results.values() if r.status == "error"]
-        if broken:
-            raise DbtError("; ".join(broken))
+        errors = [f"{result.name}: {result.message}" for result in results.values() if result.status == "error"]
+        if errors:
+            raise DbtError("; ".join(errors))
         return results
 
     def load(self, *arguments: str) -> None:
-        """`dbt build` of seeds and models, without any test."""
+        """`dbt build` of seeds and models, without tests."""
         self.dbt(
             "build", "--exclude", "resource_type:unit_test", "resource_type:test", "resource_type:snapshot", *arguments
         )
@@ -129,7 +129,7 @@ class Warehouse:
         return self.dbt("build", "--exclude", "resource_type:unit_test", *arguments)
 
     def test_runs(self, dag_id: str, run_id: str) -> list[test_history.TestRun]:
-        """The data tests of the last invocation, as the DAGs keep them."""
+        """The data tests of the last invocation, in the form that the DAGs store."""
         artifacts = [json.loads((self.artifacts / name).read_text()) for name in ("run_results.json", "manifest.json")]
         return test_history.rows(from_artifacts(*artifacts), dag_id, run_id)
 
@@ -159,7 +159,7 @@ class Warehouse:
             return connection.execute(sql).fetchall()
 
     def execute(self, sql: str) -> None:
-        """Change the data, which only a test would do."""
+        """Change the data, as only a test does."""
         with duckdb.connect(str(self.database)) as connection:
             connection.execute(sql)
 

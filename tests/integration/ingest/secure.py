@@ -64,7 +64,7 @@ def secure_kafka(state: Path) -> Iterator[SecureKafka]:
         check=True, capture_output=True,
     )  # fmt: skip
     with servers.process(["java", *broker.JAVA_OPTIONS, *java[1:], "kafka.Kafka", str(config)], state / "log") as child:
-        with servers.told_by(state / "log", child):
+        with servers.log_on_failure(state / "log", child):
             broker.wait_until_ready(f"127.0.0.1:{inner}", seconds=60)
         yield SecureKafka(f"127.0.0.1:{port}", f"127.0.0.1:{inner}", ca)
 

@@ -13,9 +13,9 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from include.ingest.dead_letters import batch_rows
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Lane, Limits, Put, Step
+from include.ingest.rejects import batch_rows
 from include.ingest.sink import Place, Sink
 from include.ingest.store import open_store
 from include.landing.cells import Cells

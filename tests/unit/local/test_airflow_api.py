@@ -1,4 +1,4 @@
-"""An Airflow that is not there yet is told in the client's own words, which the status screen knows."""
+"""An Airflow that does not answer yet is an error of the client's own type, which the status screen handles."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.servers import free_port
 
 
 def answers(*outcomes: httpx.Response | httpx.TransportError) -> tuple[AirflowApi, list[str]]:
-    """A client whose requests end like this, one after the other; and what it asked."""
-    asked: list[str] = []
-    left = iter(outcomes)
+    """A client whose requests have these outcomes, in this order, and the methods of its requests so far."""
+    methods: list[str] = []
+    remaining = iter(outcomes)
 
     def handle(request: httpx.Request) -> httpx.Response:
-        asked.append(request.method)
-        outcome = next(left)
+        methods.append(request.method)
+        outcome = next(remaining)
         if isinstance(outcome, httpx.TransportError):
             raise outcome
         return outcome
@@ -24,29 +24,29 @@ def answers(*outcomes: httpx.Response | httpx.TransportError) -> tuple[AirflowAp
     api = AirflowApi("http://airflow.test")
     api._http = httpx.Client(base_url=api.base_url, transport=httpx.MockTransport(handle))
     api._http.headers["Authorization"] = "Bearer known"
-    return api, asked
+    return api, methods
 
 
-def test_a_reading_that_got_no_answer_in_time_is_asked_again() -> None:
-    api, asked = answers(httpx.ReadTimeout("busy"), httpx.Response(200, json={"dag_runs": []}))
+def test_a_read_without_an_answer_is_repeated() -> None:
+    api, methods = answers(httpx.ReadTimeout("busy"), httpx.Response(200, json={"dag_runs": []}))
     assert api.runs("crypto_transform") == []
-    assert asked == ["GET", "GET"]
+    assert methods == ["GET", "GET"]
 
 
-def test_a_change_that_got_no_answer_is_not_made_again() -> None:
-    api, asked = answers(httpx.ReadTimeout("busy"), httpx.Response(200, json={}))
+def test_a_change_without_an_answer_is_not_repeated() -> None:
+    api, methods = answers(httpx.ReadTimeout("busy"), httpx.Response(200, json={}))
     with pytest.raises(AirflowApiError, match="POST /dags/crypto_transform/dagRuns: busy"):
         api.trigger("crypto_transform")
-    assert asked == ["POST"]
+    assert methods == ["POST"]
 
 
-def test_a_reading_is_given_up_in_the_end() -> None:
-    api, asked = answers(*[httpx.ReadTimeout("busy")] * ATTEMPTS)
+def test_a_read_fails_after_the_last_attempt() -> None:
+    api, methods = answers(*[httpx.ReadTimeout("busy")] * ATTEMPTS)
     with pytest.raises(AirflowApiError, match="busy"):
         api.runs("crypto_transform")
-    assert len(asked) == ATTEMPTS
+    assert len(methods) == ATTEMPTS
 
 
-def test_no_airflow_is_an_error_of_the_clients_own() -> None:
+def test_no_airflow_is_an_error_of_the_client() -> None:
     with pytest.raises(AirflowApiError, match="no token from Airflow"):
         AirflowApi(f"http://127.0.0.1:{free_port()}").runs("crypto_transform")

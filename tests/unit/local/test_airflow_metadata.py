@@ -1,4 +1,4 @@
-"""`airflow_settings.yaml` reaches the laptop with every container address exchanged."""
+"""The laptop reads `airflow_settings.yaml` with every container address replaced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.local import airflow_metadata
 from include.settings import AwsSettings, KafkaSettings, LocalSettings
 
 
-def test_every_container_address_is_exchanged() -> None:
+def test_every_container_address_is_replaced() -> None:
     addresses = airflow_metadata.local_addresses(
         KafkaSettings(bootstrap_servers="127.0.0.1:19092"),
         AwsSettings(endpoint_url="http://127.0.0.1:14566"),

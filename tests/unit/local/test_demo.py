@@ -1,4 +1,4 @@
-"""What ends the demo ends all of it, however often it is told to."""
+"""A signal ends the whole demo, and further signals do not interrupt that."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ import sys, time
 from include.local import demo
 from include.local.programs import Program
 
-def start(it):
-    slow = "trap 'touch $ENDING; sleep 3; exit 0' TERM; while true; do sleep 0.1; done"
-    program = Program("slow", ("sh", "-c", slow))
-    it.control.start_supervisor([program], it.environment_file)
-    it.control.start("slow")
+def start(stack):
+    ending = "touch $ENDING; until [ -e $MAY_END ]; do sleep 0.05; done; exit 0"
+    program = Program("slow", ("sh", "-c", f"trap '{ending}' TERM; while true; do sleep 0.05; done"))
+    stack.control.start_supervisor([program], stack.environment_file)
+    stack.control.start("slow")
 
 def watch(*_):
     (demo.load_group(demo.LocalSettings).state / "watching").touch()
@@ -35,24 +35,24 @@ def watch(*_):
 demo.start, demo.watch = start, watch
 sys.exit(demo.main())
 """
-"""`make demo` with one program, which takes three seconds to end."""
+"""`make demo` with one program, which ends when the file $MAY_END exists."""
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (signal.SIGTERM, signal.SIGTERM),  # of `timeout 600 make demo`: one to the group, one that make hands on
+        (signal.SIGTERM, signal.SIGTERM),  # `timeout 600 make demo` signals the group, and make passes its own on
         (signal.SIGINT, signal.SIGHUP),
         (signal.SIGHUP, signal.SIGINT),
     ],
 )
-def test_second_signal_does_not_interrupt_the_stop(
+def test_a_second_signal_does_not_interrupt_the_stop(
     tmp_path: Path, first: signal.Signals, second: signal.Signals
 ) -> None:
-    """On a terminal, which is gone with the hang-up."""
-    state, ending = tmp_path / "state", tmp_path / "ending"
+    """The demo runs on a terminal, which SIGHUP takes away."""
+    state, ending, may_end = tmp_path / "state", tmp_path / "ending", tmp_path / "may-end"
     state.mkdir()
-    (state / "environment").write_text(f"ENDING='{ending}'\n")
+    (state / "environment").write_text(f"ENDING='{ending}'\nMAY_END='{may_end}'\n")
     terminal, side = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-c", WATCHED, "run"],
@@ -72,8 +72,9 @@ def test_second_signal_does_not_interrupt_the_stop(
         if second == signal.SIGHUP:
             os.close(terminal)
         child.send_signal(second)
+        may_end.touch()
         status = child.wait(30)
-        assert status == 0 or signal.SIGHUP in {first, second}, "on a terminal that is gone its last word fails"
+        assert status == 0 or signal.SIGHUP in {first, second}, "without a terminal its last line cannot be written"
         assert not alive(supervisor)
     finally:
         child.kill()

@@ -1,4 +1,4 @@
-"""The demo's environment: whole, private, and free of the developer's own accounts."""
+"""The demo's environment is complete and private, and has nothing of the developer's own accounts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 
 
 @given(values=st.dictionaries(NAMES, VALUES, max_size=8))
-def test_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]) -> None:
+def test_the_file_returns_what_was_written(tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]) -> None:
     path = tmp_path_factory.mktemp("environment") / "environment"
     environment.write(path, values)
     assert environment.read(path) == values
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_foreign_accounts_do_not_leak_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_of_the_developer_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AIRFLOW_HOME", "/home/me/airflow")
     inherited = environment.inherited()
@@ -32,7 +32,7 @@ def test_foreign_accounts_do_not_leak_in(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "AIRFLOW_HOME" not in inherited
 
 
-def test_chosen_values_win_and_the_secret_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_set_values_win_and_the_secret_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIMULATOR_HISTORY_HOURS", "6")
     monkeypatch.setenv("AIRFLOW_HOME", "/home/me/airflow")
     local = LocalSettings(state=tmp_path)

@@ -1,4 +1,4 @@
-"""A command beside the start: its failure is told with its log, and an interrupted wait ends it."""
+"""A job runs beside the start. Its failure shows its log, and an interrupted wait ends it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def demo(tmp_path: Path) -> Demo:
     return demo
 
 
-def test_failure_shows_the_log(demo: Demo) -> None:
+def test_a_failure_shows_the_log(demo: Demo) -> None:
     job = start_job(demo, "greeting", ["sh", "-c", 'echo "$GREETING"; exit 3'], "greeting.log")
     with pytest.raises(DemoError, match=r"(?s)greeting failed.*from the file's variables"):
         job.finish()
 
 
-def test_interrupted_wait_ends_the_command_and_its_children(demo: Demo) -> None:
+def test_an_interrupted_wait_ends_the_command_and_its_children(demo: Demo) -> None:
     child = demo.local.state / "child"
     job = start_job(demo, "sleeping", ["sh", "-c", f"sleep 1000 & echo $! > {child}; wait"], "sleep.log")
     while not (child.exists() and child.read_text().strip()):

@@ -1,4 +1,4 @@
-"""The mailbox keeps every mail whole and shows it readably."""
+"""The mailbox keeps each mail complete and shows it as readable text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.local import mailbox
 from tests.servers import free_port
 
 
-def test_mail_sent_by_smtp_is_kept_and_shown(tmp_path: Path) -> None:
+def test_a_mail_sent_by_smtp_is_kept_and_shown(tmp_path: Path) -> None:
     port = free_port()
     controller = Controller(mailbox.FolderHandler(tmp_path), hostname="127.0.0.1", port=port)
     controller.start()
@@ -35,5 +35,5 @@ def test_mail_sent_by_smtp_is_kept_and_shown(tmp_path: Path) -> None:
     assert "3 mails; the newest 2 shown" in shown
 
 
-def test_empty_mailbox_says_so(tmp_path: Path) -> None:
+def test_an_empty_mailbox_says_so(tmp_path: Path) -> None:
     assert "empty" in mailbox.show(tmp_path, last=5)

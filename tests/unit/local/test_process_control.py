@@ -1,4 +1,4 @@
-"""Programs are started, restarted after a crash, stopped with their children, and told apart."""
+"""Programs are started, restarted after a crash, and stopped with their children."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def child_of(folder: Path, other_than: psutil.Process | None = None) -> psutil.Process:
-    """What the program started beside itself; waits until the program has written it down."""
+    """The child of a program; waits until the program has written the child's process id."""
     file, known = folder / "child", "" if other_than is None else str(other_than.pid)
     eventually(lambda: file.exists() and file.read_text().strip() not in {"", known})
     return psutil.Process(int(file.read_text()))
@@ -55,7 +55,7 @@ def control(tmp_path: Path) -> Iterator[ProcessControl]:
         control.shutdown()
 
 
-def test_crash_is_mended_and_stop_takes_children_along(control: ProcessControl, tmp_path: Path) -> None:
+def test_a_crash_is_repaired_and_a_stop_ends_the_children(control: ProcessControl, tmp_path: Path) -> None:
     control.start("sleeper")
     orphan = child_of(tmp_path)
     first = control.process_id("sleeper")
@@ -71,43 +71,43 @@ def test_crash_is_mended_and_stop_takes_children_along(control: ProcessControl, 
     assert not control.running()
 
 
-def test_program_that_cannot_start_shows_its_log(control: ProcessControl) -> None:
+def test_a_program_that_cannot_start_shows_its_log(control: ProcessControl) -> None:
     with pytest.raises(ProcessError, match=r"(?s)broken did not start.*no such broker"):
         control.start("broken")
 
 
-def test_what_left_its_programs_session_is_ended_too(control: ProcessControl, tmp_path: Path) -> None:
-    control.start("runaway")
+def test_a_child_with_its_own_session_is_ended_too(control: ProcessControl, tmp_path: Path) -> None:
+    control.start("runaway", wait=False)
     child = child_of(tmp_path)
     control.shutdown()
     assert not alive(child)
 
 
-def look_on(control: ProcessControl) -> NoReturn:
+def watch(control: ProcessControl) -> NoReturn:
     while True:
         control.status()
 
 
-def test_who_watches_while_another_stops_everything_is_told_so(control: ProcessControl, tmp_path: Path) -> None:
+def test_a_watcher_notices_that_another_process_stops_everything(control: ProcessControl, tmp_path: Path) -> None:
     control.start("slow")
     with ThreadPoolExecutor() as threads:
-        # `slow` stops with supervisord itself, so that for a second this is there and takes no orders.
+        # `slow` stops with supervisord itself, so supervisord exists for a second and refuses orders.
         elsewhere = threads.submit(ProcessControl(tmp_path).shutdown, last=("slow",))
         with pytest.raises(NotRunningError):
-            look_on(control)
+            watch(control)
         assert not control.running()
         assert control.present()
-        control.shutdown()  # only waits
+        control.shutdown()  # waits for the other one's shutdown
         assert not control.present()
         elsewhere.result(timeout=60)
     with pytest.raises(NotRunningError):
         control.status()
 
 
-def test_supervisord_that_ends_while_it_is_looked_for_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisord_that_ends_during_the_request_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     control = ProcessControl(tmp_path)
 
-    def ends(method: str) -> NoReturn:  # it takes its pid file away between its answer and our look
+    def ends(method: str) -> NoReturn:  # supervisord removes its pid file between its answer and our next step
         raise EndingError(method)
 
     monkeypatch.setattr(control, "_ask", ends)
@@ -118,24 +118,24 @@ def test_supervisord_that_ends_while_it_is_looked_for_is_gone(tmp_path: Path, mo
     control.shutdown()
 
 
-def test_a_process_whose_parent_never_asks_for_its_end_has_ended() -> None:
+def test_a_zombie_is_not_alive() -> None:
     with subprocess.Popen(["sleep", "1000"]) as child:
         process = psutil.Process(child.pid)
         assert alive(process)
         process.kill()
         eventually(lambda: process.status() == psutil.STATUS_ZOMBIE)
-        assert process.is_running(), "to psutil it still is"
+        assert process.is_running(), "psutil counts a zombie as running"
         assert not alive(process)
     assert not alive(process)
 
 
-def test_one_at_a_time(tmp_path: Path) -> None:
+def test_only_one_process_is_alone(tmp_path: Path) -> None:
     with ProcessControl(tmp_path).alone() as first, ProcessControl(tmp_path).alone() as second:
         assert (first, second) == (True, False)
-    with ProcessControl(tmp_path).alone() as third:
-        assert third
+    with ProcessControl(tmp_path).alone() as next_one:
+        assert next_one
 
 
-def test_configuration_doubles_percent_signs_and_quotes(tmp_path: Path) -> None:
+def test_the_configuration_doubles_percent_signs_and_quotes_words(tmp_path: Path) -> None:
     text = configuration(tmp_path, [Program("odd", ("echo", "100 %"))], tmp_path / "environment")
     assert '"100 %%"' in text

@@ -1,4 +1,4 @@
-"""The status screen and the JSON status say what is there, and what is not."""
+"""The status screen and the JSON status show the known values and name the missing ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from include.local import screen
 from include.local.status import Status
 
-WHOLE = Status(
+COMPLETE = Status(
     airflow="http://127.0.0.1:8080",
     produced=9_084,
     landed=9_063,
@@ -35,8 +35,8 @@ def shown(status: Status) -> str:
     return captured.get()
 
 
-def test_screen_shows_address_counts_and_what_is_down() -> None:
-    text = shown(WHOLE)
+def test_the_screen_shows_address_counts_and_stopped_programs() -> None:
+    text = shown(COMPLETE)
     for expected in (
         "http://127.0.0.1:8080  (no login needed)",
         "9,084",
@@ -50,14 +50,14 @@ def test_screen_shows_address_counts_and_what_is_down() -> None:
     assert "not running: consumer" in text
 
 
-def test_what_is_not_known_is_no_zero() -> None:
+def test_an_unknown_number_is_not_shown_as_zero() -> None:
     text = shown(NOTHING_YET)
     assert "rows in gold" in text
     assert " 0 " not in text.split("mails received")[0].replace("0 passed  0 warned  0 failed", "")
 
 
-def test_empty_stages_are_named_in_the_json_status() -> None:
-    assert json.loads(WHOLE.as_json())["empty_stages"] == []
+def test_the_json_status_names_empty_stages() -> None:
+    assert json.loads(COMPLETE.as_json())["empty_stages"] == []
     assert json.loads(NOTHING_YET.as_json())["empty_stages"] == [
         "produced",
         "landed",

@@ -1,4 +1,4 @@
-"""A taken port, and data of another broker, are one clear line with the remedy."""
+"""A taken port and data of another broker are refused in one line, with the remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PORTS = "LOCAL_KAFKA LOCAL_KAFKA_CONTROLLER LOCAL_AWS LOCAL_SMTP LOCAL_AIRFLOW C
 
 
 @pytest.mark.parametrize("name", PORTS.split())
-def test_taken_port_is_named_with_the_setting_that_moves_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_taken_port_is_named_with_the_setting_that_changes_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for free in PORTS.split():
         monkeypatch.setenv(f"{free}_PORT", str(free_port()))
     check_ports(load_group(LocalSettings))
@@ -35,34 +35,34 @@ def test_taken_port_is_named_with_the_setting_that_moves_it(monkeypatch: pytest.
             check_ports(load_group(LocalSettings))
 
 
-def test_a_program_without_a_port_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_with_port_zero_needs_no_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PORTS.split():
         monkeypatch.setenv(f"{name}_PORT", "0" if name.endswith("HTTP") else str(free_port()))
     check_ports(load_group(LocalSettings))
 
 
 class NothingStarts(ProcessControl):
-    """The programs of a start that gets so far and no further."""
+    """Ends the start with an error when the programs would begin."""
 
     def start_supervisor(self, programs: Iterable[Program], environment_file: Path) -> NoReturn:
         raise RuntimeError("starting")
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "says"),
+    ("first", "then", "message"),
     [
         ("built-in", "kafka", "the built-in broker, this start would use Apache Kafka"),
         ("kafka", "built-in", "Apache Kafka, this start would use the built-in broker"),
         ("kafka", "kafka:9092", "would use the Kafka of KAFKA_BOOTSTRAP_SERVERS"),
     ],
 )
-def test_data_of_another_broker_are_kept_and_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, then: str, says: str
+def test_data_of_another_broker_is_kept_and_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, then: str, message: str
 ) -> None:
-    def begin(which: str) -> None:
-        local = LocalSettings(state=tmp_path, broker="given" if ":" in which else "auto")
-        monkeypatch.setattr(broker, "available_kind", lambda: (which, "as the test says"))
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", which if ":" in which else "")
+    def begin(kind: str) -> None:
+        local = LocalSettings(state=tmp_path, broker="given" if ":" in kind else "auto")
+        monkeypatch.setattr(broker, "available_kind", lambda: (kind, "as the test says"))
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kind if ":" in kind else "")
         start_servers(Demo(local, NothingStarts(tmp_path), Console(stderr=True)))
 
     file = Demo(LocalSettings(state=tmp_path), NothingStarts(tmp_path), Console(stderr=True)).environment_file
@@ -70,27 +70,27 @@ def test_data_of_another_broker_are_kept_and_refused(
         with pytest.raises(RuntimeError, match="starting"):
             begin(first)
         file.write_text("S3_BUCKET=lake\n")
-    with pytest.raises(DemoError, match=f"{says}: run make demo-clean first$"):
+    with pytest.raises(DemoError, match=f"{message}: run make demo-clean first$"):
         begin(then)
     assert file.read_text() == "S3_BUCKET=lake\n"
 
 
 @pytest.mark.parametrize(
-    ("address", "chosen", "says"),
+    ("address", "setting", "message"),
     [
         ("kafka.example.com:9092", "auto", "would send quotes to topic selected_crypto_data there"),
         ("127.0.0.1:19092", "given", "LOCAL_BROKER=given needs KAFKA_BOOTSTRAP_SERVERS"),
     ],
 )
-def test_another_broker_is_used_on_purpose_only(address: str, chosen: str, says: str) -> None:
-    local = LocalSettings(broker=chosen)
-    with pytest.raises(DemoError, match=says):
+def test_another_broker_is_used_only_on_purpose(address: str, setting: str, message: str) -> None:
+    local = LocalSettings(broker=setting)
+    with pytest.raises(DemoError, match=message):
         is_outside(KafkaSettings(bootstrap_servers=address), local)
 
 
-def test_which_broker_is_the_demos_own() -> None:
-    mine = LocalSettings(kafka_port=29092)
-    assert not is_outside(KafkaSettings(bootstrap_servers="127.0.0.1:29092"), mine)
-    assert not is_outside(KafkaSettings(), mine)
+def test_which_broker_belongs_to_the_demo() -> None:
+    own = LocalSettings(kafka_port=29092)
+    assert not is_outside(KafkaSettings(bootstrap_servers="127.0.0.1:29092"), own)
+    assert not is_outside(KafkaSettings(), own)
     given = LocalSettings(broker="given")
     assert is_outside(KafkaSettings(bootstrap_servers="kafka.example.com:9092"), given)

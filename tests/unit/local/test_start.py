@@ -1,4 +1,4 @@
-"""The start is over when the running consumer has landed what is on the topic."""
+"""The start ends when the running consumer has landed what is on the topic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.settings import LocalSettings
 
 
 class Programs(ProcessControl):
-    """Programs in one state after the other."""
+    """Reports one state of the consumer after another."""
 
     def __init__(self, consumer: list[str]) -> None:
         self._consumer = iter(consumer)
@@ -24,14 +24,14 @@ class Programs(ProcessControl):
         return {"consumer": next(self._consumer)}
 
 
-class Looks(Observer):
-    """What is seen of Kafka and S3, one look after the other."""
+class Observations(Observer):
+    """Reports one state of Kafka and S3 after another."""
 
-    def __init__(self, *looks: tuple[int | None, int | None, int | None]) -> None:
-        self._looks = iter(looks)
+    def __init__(self, *observations: tuple[int | None, int | None, int | None]) -> None:
+        self._observations = iter(observations)
 
     def look(self, programs: dict[str, str]) -> Status:
-        produced, landed, lag = next(self._looks)
+        produced, landed, lag = next(self._observations)
         return Status("", produced=produced, landed=landed, lag=lag, programs=programs)
 
 
@@ -39,16 +39,22 @@ class Looks(Observer):
     ("consumer", "produced", "landed", "lag"),
     [
         ("BACKOFF", 1000, 1000, 0),
-        ("RUNNING", 1000, 5000, 1000),  # an earlier topic's objects, which say nothing of this one
+        ("RUNNING", 1000, 5000, 1000),  # objects of an earlier topic do not count
         ("RUNNING", 1000, 500, 500),
         ("RUNNING", 1000, None, 0),
         ("RUNNING", None, 1000, None),
         ("RUNNING", 0, 0, 0),
     ],
 )
-def test_landed_is_what_the_running_consumer_has_committed(
-    tmp_path: Path, consumer: str, produced: int | None, landed: int | None, lag: int | None
+def test_only_messages_that_the_running_consumer_committed_are_landed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    consumer: str,
+    produced: int | None,
+    landed: int | None,
+    lag: int | None,
 ) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     demo = Demo(LocalSettings(state=tmp_path), Programs([consumer, "RUNNING"]), Console(stderr=True))
-    said = wait_until_landed(demo, Looks((produced, landed, lag), (2000, 1980, 20)))
-    assert said == "1,980 of 2,000 messages"
+    summary = wait_until_landed(demo, Observations((produced, landed, lag), (2000, 1980, 20)))
+    assert summary == "1,980 of 2,000 messages"

@@ -1,4 +1,4 @@
-"""The gate before bronze: new files open it, nothing new keeps it shut, nothing is passed over."""
+"""The gate before bronze: only new files open it, and it misses no file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def test_advance_keeps_the_newest_key_of_each_partition(landed: list[tuple[int, 
     seen = gate.advance({}, [*keys, "crypto_data/_contract.json", "crypto_data/notes.txt"])
     assert set(seen) == {partition for partition, _ in landed}
     for partition, newest in seen.items():
-        assert newest == max(k for k in keys if f"_p{partition:05d}_" in k)
+        assert newest == max(name for name in keys if f"_p{partition:05d}_" in name)
     assert gate.advance(seen, keys) == seen
 
 
-def test_gate_over_s3(bucket: str) -> None:
+def test_the_gate_opens_for_new_files_in_s3(bucket: str) -> None:
     s3, storage = boto3.client("s3"), StorageSettings(bucket=bucket)
 
     def land(partition: int, offset: int, at: int) -> None:
@@ -38,19 +38,19 @@ def test_gate_over_s3(bucket: str) -> None:
     assert gate.look(s3, storage)[0] is False
     land(0, 0, 20 * DAY)
     land(1, 0, 20 * DAY)
-    found, seen = gate.look(s3, storage)
-    assert found
-    # Until bronze has succeeded the same data is offered again.
+    is_new, seen = gate.look(s3, storage)
+    assert is_new
+    # Until bronze succeeds, the same data is offered again.
     assert gate.look(s3, storage)[0] is True
     gate.write_seen(s3, storage, seen)
     assert gate.look(s3, storage)[0] is False
     land(0, 100, 21 * DAY)
-    found, seen = gate.look(s3, storage)
-    assert found
+    is_new, seen = gate.look(s3, storage)
+    assert is_new
     gate.write_seen(s3, storage, seen)
     # Partition 1 lags a day behind the other: its file sorts below the newest key of all.
     land(1, 100, 20 * DAY + 5_000)
-    found, seen = gate.look(s3, storage)
-    assert found
+    is_new, seen = gate.look(s3, storage)
+    assert is_new
     gate.write_seen(s3, storage, seen)
     assert gate.look(s3, storage)[0] is False

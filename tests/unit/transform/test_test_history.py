@@ -1,4 +1,4 @@
-"""From dbt's results to JSON lines in S3."""
+"""The results of dbt become JSON lines in S3."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tests.unit.transform.artifacts import INVOCATION_ID, MANIFEST, RUN_RESULTS
 INVOCATION = from_artifacts(RUN_RESULTS, MANIFEST)
 
 
-def test_rows() -> None:
-    found = test_history.rows(INVOCATION, "crypto_transform", "manual__1")
-    assert [(one.name, one.layer, one.model, one.severity, one.status, one.failures) for one in found] == [
+def test_each_test_of_an_invocation_becomes_a_row() -> None:
+    rows = test_history.rows(INVOCATION, "crypto_transform", "manual__1")
+    assert [(row.name, row.layer, row.model, row.severity, row.status, row.failures) for row in rows] == [
         ("not_null_crypto_raw_id", "bronze", "crypto_raw", "error", "pass", 0),
         ("price_in_range_crypto_raw", "bronze", "crypto_raw", "warn", "warn", 3),
         ("assert_nothing_is_lost", "cross_layer", "crypto_raw,crypto_stage", "error", "skipped", 0),
     ]
-    assert {one.executed_at for one in found} == {"2026-11-23T14:30:00Z"}
-    assert {one.invocation_id for one in found} == {INVOCATION_ID}
-    assert found[0].execution_seconds == 0.123
+    assert {row.executed_at for row in rows} == {"2026-11-23T14:30:00Z"}
+    assert {row.invocation_id for row in rows} == {INVOCATION_ID}
+    assert rows[0].execution_seconds == 0.123
 
 
 @pytest.mark.servers
-def test_one_file_an_invocation_with_one_line_a_test(bucket: str) -> None:
+def test_an_invocation_is_a_file_with_one_line_for_each_test(bucket: str) -> None:
     s3, storage = boto3.client("s3"), StorageSettings(bucket=bucket)
     key = test_history.write(s3, storage, test_history.rows(INVOCATION, "dag", "run"))
     assert key == f"test_history/2026/11/23/{INVOCATION_ID}.json"
@@ -52,10 +52,10 @@ def test_one_file_an_invocation_with_one_line_a_test(bucket: str) -> None:
     assert test_history.write(s3, storage, []) is None
 
 
-def test_a_failure_to_keep_the_history_is_logged_and_raises_nothing(
+def test_a_failure_to_write_the_history_is_only_logged(
     s3: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     nowhere = StorageSettings(bucket="no-such-bucket")
     test_history.keep(boto3.client("s3"), nowhere, test_history.rows(INVOCATION, "dag", "run"))
-    # Where the line goes depends on whether Airflow has set up logging yet.
+    # The line goes to one of the two: Airflow may have set up logging already.
     assert "the test history of this invocation is not kept" in caplog.text + "".join(capfd.readouterr())

@@ -125,14 +125,16 @@ def test_the_built_in_broker_reports_lag_without_members_and_retention(topic: st
     broker = Producer({"bootstrap.servers": "unused:1", "test.mock.num.brokers": 1, "log_level": 0})
     (address,) = (f"{node.host}:{node.port}" for node in broker.list_topics(timeout=10).brokers.values())
     produce(address, topic, {0: 5})
-    with member(address, topic, group) as consumer:
-        consumer.commit(offsets=[TopicPartition(topic, 0, 3)], asynchronous=False)
-        reading = read(address, topic, group)
+    committer = Consumer({"bootstrap.servers": address, "group.id": group})  # no member: joining takes 3 s there
+    committer.commit(offsets=[TopicPartition(topic, 0, 3)], asynchronous=False)
+    reading = read(address, topic, group)
+    committer.close()
     assert sum(partition.lag for partition in reading.partitions) == 2
     assert (reading.members, reading.group_state, reading.retention) == (None, "unknown to this broker", None)
 
 
-def test_a_missing_broker_is_an_error_and_not_zero(group: str) -> None:
+def test_a_missing_broker_is_an_error_and_not_zero(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_offsets, "TIMEOUT_SECONDS", 0.5)
     admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 1000, "log_level": 0})
     consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0} | probe_config(group))
     with pytest.raises(KafkaUnreadableError, match="Check the connection kafka_default") as caught:

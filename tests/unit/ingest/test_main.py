@@ -1,4 +1,4 @@
-"""What `python -m include.ingest` says and refuses before producer or consumer begin."""
+"""What `python -m include.ingest` logs and refuses before producer or consumer start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _no_logs_to_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", ["consume", "produce"])
-def test_a_misspelt_variable_is_named_even_if_another_is_refused(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_misspelt_variable_is_named_beside_a_refused_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("CONSUMER_BATCH_RECORD", "1000")
     monkeypatch.setenv("CONSUMER_BATCH_BYTES", "none")
     with capture_logs() as lines:
@@ -28,11 +28,11 @@ def test_a_misspelt_variable_is_named_even_if_another_is_refused(monkeypatch: py
     assert lines[0]["reason"] == "CONSUMER_BATCH_RECORD is not a setting; did you mean CONSUMER_BATCH_RECORDS?"
 
 
-def test_what_obstore_refuses_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_obstore_refuses_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CHECKSUM_ALGORITHM", "nonsense")
     monkeypatch.setenv("CONSUMER_HTTP_PORT", "0")
     monkeypatch.setattr(program, "_on_signals", lambda _stop: None)
-    monkeypatch.setattr(program.Starting, "until_ready", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(program.Starting, "until_ready", lambda *_: pytest.fail("started"))
     with capture_logs() as lines:
         assert program.main(["consume"]) == EXIT_REFUSED
     assert "nonsense" in lines[-1]["reason"]
@@ -48,7 +48,7 @@ def _no_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_start")
 @pytest.mark.parametrize("command", ["consume", "produce"])
-def test_a_port_that_is_taken_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_taken_port_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     prefix = f"{command}r".upper()
     with socket.create_server(("127.0.0.1", 0)) as other, capture_logs() as lines:
         port = other.getsockname()[1]
@@ -62,7 +62,7 @@ def test_a_port_that_is_taken_is_refused_by_name(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("_no_start")
 @pytest.mark.parametrize("command", ["consume", "produce"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", f"{'a' * 64}.example.com"])
-def test_a_host_that_is_not_ours_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, command: str, host: str) -> None:
+def test_a_foreign_host_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, command: str, host: str) -> None:
     prefix = f"{command}r".upper()
     monkeypatch.setenv(f"{prefix}_HTTP_HOST", host)
     with capture_logs() as lines:
@@ -75,7 +75,7 @@ def test_a_host_that_is_not_ours_is_refused_by_name(monkeypatch: pytest.MonkeyPa
     ("command", "ignored"),
     [("consume", "auto.offset.reset, enable.auto.commit, group.id"), ("produce", "acks, enable.idempotence")],
 )
-def test_options_that_are_ignored_are_named(monkeypatch: pytest.MonkeyPatch, command: str, ignored: str) -> None:
+def test_ignored_options_are_named(monkeypatch: pytest.MonkeyPatch, command: str, ignored: str) -> None:
     options = {
         "group.id": "mine", "enable.auto.commit": True, "auto.offset.reset": "earliest", "acks": 1,
         "enable.idempotence": "false", "client.id": "lake", "enable.auto.offset.store": "false",
@@ -93,9 +93,7 @@ def test_options_that_are_ignored_are_named(monkeypatch: pytest.MonkeyPatch, com
 @pytest.mark.parametrize(
     ("command", "same"), [("consume", {"enable.auto.commit": "0"}), ("produce", {"acks": -1, "enable.idempotence": 1})]
 )
-def test_options_that_are_used_are_not_named(
-    monkeypatch: pytest.MonkeyPatch, command: str, same: dict[str, object]
-) -> None:
+def test_used_options_are_not_named(monkeypatch: pytest.MonkeyPatch, command: str, same: dict[str, object]) -> None:
     monkeypatch.setenv("KAFKA_OPTIONS", json.dumps({"client.id": "lake", "linger.ms": 5} | same))
     monkeypatch.setenv(f"{command}r_HTTP_PORT".upper(), "0")
     with capture_logs() as lines:
@@ -104,12 +102,12 @@ def test_options_that_are_used_are_not_named(
 
 
 @pytest.mark.parametrize("key", ["hunter2-key\n", "hunter2-key ", "hunter2-k\u00e9y", "hunter2\tkey"])
-def test_a_key_that_no_header_holds_is_refused_and_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_a_key_that_no_header_can_hold_is_refused_unshown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("PRODUCER_SOURCE", "coinmarketcap")
     monkeypatch.setenv("PRODUCER_COINMARKETCAP_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", key)
     monkeypatch.setenv("PRODUCER_HTTP_PORT", "0")
-    monkeypatch.setattr(producer.Producer, "run", lambda _: pytest.fail("it was started"))
+    monkeypatch.setattr(producer.Producer, "run", lambda _: pytest.fail("started"))
     with capture_logs() as lines:
         assert program.main(["produce"]) == EXIT_REFUSED
     assert lines[-1]["reason"].startswith("PRODUCER_COINMARKETCAP_API_KEY: ")

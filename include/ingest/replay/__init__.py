@@ -1,0 +1,1 @@
+"""Sends chosen dead letters to their topic again, each once."""

@@ -1,0 +1,75 @@
+"""What the consumer publishes to CloudWatch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from include.catalogue import CONSUMER_METRICS
+from include.ingest.cloudwatch import MAX_VALUES, Publisher, metric_data
+from include.ingest.metrics import ConsumerMetrics
+from include.settings import AwsSettings, MonitorSettings
+
+
+@pytest.fixture
+def metrics() -> ConsumerMetrics:
+    return ConsumerMetrics()
+
+
+def published(metrics: ConsumerMetrics) -> dict[str, dict[str, Any]]:
+    """The data of the present window, by metric."""
+    return {datum["MetricName"]: datum for datum in metric_data(metrics.take_window(), "test", datetime.now(UTC))}
+
+
+def test_exactly_the_metrics_of_the_catalogue_are_published(metrics: ConsumerMetrics) -> None:
+    metrics.landed(100, ["not_json"])
+    metrics.uploaded(99, 0.0421)
+    metrics.failed("GenericError")
+    metrics.failed("GenericError")
+    data = published(metrics)
+    assert {name: datum["Unit"] for name, datum in data.items()} == {
+        metric.name: metric.unit for metric in CONSUMER_METRICS
+    }
+    values = [
+        data[name]["Value"] for name in ("MessagesConsumed", "MessagesRejected", "BatchesUploaded", "UploadErrors")
+    ]
+    assert values == [100, 1, 1, 2]
+    assert (data["UploadDuration"]["Values"], data["BatchSize"]["Values"]) == ([0.042], [99])
+
+
+def test_when_idle_counts_are_zero_and_distributions_absent(metrics: ConsumerMetrics) -> None:
+    assert {name: datum["Value"] for name, datum in published(metrics).items()} == {
+        "MessagesConsumed": 0, "MessagesRejected": 0, "BatchesUploaded": 0, "UploadErrors": 0, "Throughput": 0,
+    }  # fmt: skip
+
+
+def test_a_thinned_distribution_keeps_count_and_maximum(metrics: ConsumerMetrics) -> None:
+    for number in range(1, 5000):
+        metrics.uploaded(number, number / 100)
+    sizes = published(metrics)["BatchSize"]
+    assert len(sizes["Values"]) == len(sizes["Counts"]) <= MAX_VALUES
+    assert sum(sizes["Counts"]) == 4999
+    assert max(sizes["Values"]) == 4999
+
+
+def test_durations_are_published_to_two_digits(metrics: ConsumerMetrics) -> None:
+    for seconds in (0.01234, 0.01239, 0.5, 12.34):
+        metrics.uploaded(100, seconds)
+    durations = published(metrics)["UploadDuration"]
+    assert dict(zip(durations["Values"], durations["Counts"], strict=True)) == {0.012: 2, 0.5: 1, 12.0: 1}
+
+
+def test_an_absent_cloudwatch_loses_no_count_and_blocks_nothing(metrics: ConsumerMetrics) -> None:
+    aws = AwsSettings(endpoint_url="http://127.0.0.1:9")
+    publisher = Publisher(metrics, aws, MonitorSettings(), seconds=0.1)
+    publisher.start()
+    before = monotonic()
+    metrics.landed(7, [])
+    assert monotonic() - before < 0.1
+    sleep(1.0)
+    publisher.stop(15)
+    assert metrics.take_window().messages == 7
+    assert (metrics.registry.get_sample_value("lakehouse_consumer_cloudwatch_errors_total") or 0) > 0

@@ -1,0 +1,22 @@
+"""/healthz and /metrics."""
+
+from __future__ import annotations
+
+import httpx
+
+from include.ingest.health import HealthServer, ProcessHealth
+from include.ingest.metrics import ConsumerMetrics
+
+
+def test_live_and_ready_differ() -> None:
+    health = ProcessHealth(live=True, ready=False, problems=["S3 has failed for 3 s"])
+    server = HealthServer("127.0.0.1", 0, ConsumerMetrics().registry, lambda: health)
+    try:
+        base = f"http://127.0.0.1:{server.port}"
+        ready, live = httpx.get(f"{base}/healthz"), httpx.get(f"{base}/healthz/live")
+        assert (ready.status_code, live.status_code) == (503, 200)
+        assert ready.json()["problems"] == ["S3 has failed for 3 s"]
+        assert "lakehouse_consumer_messages_landed_total 0.0" in httpx.get(f"{base}/metrics").text
+        assert httpx.get(f"{base}/other").status_code == 404
+    finally:
+        server.close()
