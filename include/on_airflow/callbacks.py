@@ -24,7 +24,7 @@ from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import OpenAlert
 from include.on_airflow import runs
 from include.settings import Settings, load
-from include.state.dbt_tests import DbtTests, FailingTest
+from include.state.dbt_tests import NO_TESTS, DbtTests, FailingTest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -147,10 +147,13 @@ def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenA
 
 
 def _failed_tests(ti: Any) -> list[FailingTest]:
-    """The failed tests that the task left; none where Airflow cannot be asked, so that the task's alert is raised."""
-    otherwise = f"the tests of {ti.dag_id} / {ti.task_id} cannot be read here"
-    pushed = runs.ask(lambda: ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS), otherwise)
-    return [test for test in msgspec.convert(pushed, DbtTests).failing if test.severity == "error"] if pushed else []
+    """The failed tests that the task left; empty when they cannot be read, so that the task's alert is raised."""
+
+    def pull() -> DbtTests:
+        return msgspec.convert(ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or NO_TESTS, DbtTests)
+
+    tests = runs.ask(pull, f"the tests of {ti.dag_id} / {ti.task_id} cannot be read here")
+    return [test for test in tests.failing if test.severity == "error"] if tests else []
 
 
 def _of_test(test: FailingTest, ti: Any, now: datetime) -> OpenAlert:

@@ -30,9 +30,9 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load()
 
 
-def context(task_id: str, tests: DbtTests | None, error: Exception | None = None) -> Any:
+def context(task_id: str, tests: object, error: Exception | None = None) -> Any:
     """The context of a failed task that left these tests."""
-    pushed = None if tests is None else msgspec.to_builtins(tests)
+    pushed = msgspec.to_builtins(tests)
     ti = SimpleNamespace(dag_id="d", task_id=task_id, run_id="r", try_number=2, xcom_pull=lambda **_: pushed)
     return {"ti": ti, "exception": error}
 
@@ -53,8 +53,10 @@ def test_each_failed_test_is_an_alert_with_the_text_of_the_monitor(
     assert (alert.task, alert.successes, alert.raised_by) == (f"d/{task_id}", 7, "d")
 
 
-@pytest.mark.parametrize("tests", [None, DbtTests(5, 1, 0, (WARNED,))], ids=["no tests", "only warnings"])
-def test_a_task_without_a_failed_test_is_an_alert_of_its_own(settings: Settings, tests: DbtTests | None) -> None:
+@pytest.mark.parametrize(
+    "tests", [None, DbtTests(5, 1, 0, (WARNED,)), [{"status": "fail"}]], ids=["no tests", "only warnings", "unreadable"]
+)
+def test_a_task_without_a_failed_test_is_an_alert_of_its_own(settings: Settings, tests: object) -> None:
     (alert,) = callbacks.alerts_of(context("build", tests, RuntimeError("no space")), settings, NOW)
     assert (alert.key, alert.details) == ("task_failed:d/build", ("RuntimeError: no space",))
     assert alert.run_url.endswith("/dags/d/runs/r/tasks/build")
