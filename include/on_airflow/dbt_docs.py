@@ -1,6 +1,6 @@
 """dbt's own docs, the data dictionary: kept in S3, and in the folder that Cosmos's page in Airflow reads.
 
-Cosmos serves them without a login (docs/security.md). So the page exists only when the configuration
+Cosmos serves them without a login (docs/data-quality.md). So the page exists only when the configuration
 `[cosmos] dbt_docs_projects` names a folder, as on the laptop.
 """
 
