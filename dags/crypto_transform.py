@@ -82,7 +82,7 @@ def new_data() -> bool:
         parameters = run_parameters.of_run(context)
         if parameters.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
-    except run_parameters.ParameterError as error:
+    except run_parameters.RunParameterError as error:
         raise AirflowFailException(str(error)) from error  # a second attempt would be refused too
     has_new_files, seen = gate.look(s3_client(), load_group(StorageSettings))
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
@@ -92,12 +92,14 @@ def new_data() -> bool:
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="none_skipped")
 def record_layer(layer: Layer) -> dict[str, Any]:
     """Write the layer's rows, newest quote and test results to S3, even if a test has failed."""
+    import msgspec
     from airflow.sdk.exceptions import AirflowSkipException
 
     from include.on_airflow import test_results
     from include.on_airflow.connections import s3_client
     from include.settings import AlertSettings, StorageSettings
-    from include.state.layer_state import Run
+    from include.state.dbt_tests import DbtTests
+    from include.state.layer_state import DagRunRef
     from include.transform import gate
 
     context = get_current_context()
@@ -110,15 +112,15 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     parameters = run_parameters.of_run(context)
     if parameters.select and sum(results is not None for results in pushed) < len(dbt_tasks):
         raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
-    built_by = Run.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
-    tests = [test for results in pushed if results for test in results]
+    built_by = DagRunRef.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
+    tests = [msgspec.convert(results, DbtTests) for results in pushed if results is not None]
     scanned = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.SCANNED)
     state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
     if layer == "bronze" and not parameters.select:  # or the next run would skip, and later layers lack these rows
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
-    return state.to_json()
+    return dict(msgspec.to_builtins(state))
 
 
 def run_is_late(context: dict[str, Any]) -> None:

@@ -71,7 +71,6 @@ with DAG(
         """List the selected dead letters and, without `dry_run`, send them."""
         from include.on_airflow import dead_letter_replay
 
-        outcome = dead_letter_replay.run(get_current_context()["params"])
-        return {"chosen": outcome.chosen, "sent": outcome.sent}
+        return dead_letter_replay.run(get_current_context()["params"])
 
     replay()

@@ -1,4 +1,4 @@
-"""In every tick: measure, publish, check, tell. The grid of this DAG is the alert board."""
+"""Measures each source, publishes, checks each condition and sends mail. The grid of this DAG is the alert board."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pendulum
 from airflow.sdk import DAG, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-# As a Git bundle only this folder is on the path.
+# In a Git bundle only dags/ is on the path.
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from include.catalogue import CONDITIONS, MONITOR_MINUTES, Condition  # noqa: E402
+from include.catalogue import CONDITIONS, MONITOR_MINUTES  # noqa: E402
+from include.monitoring.checks.judge import Verdict  # noqa: E402
+from include.monitoring.checks.measurements import SOURCES, Measurements, Source  # noqa: E402
 from include.monitoring.checks.thresholds import VARIABLE  # noqa: E402
-from include.monitoring.checks.verdicts import SOURCES, Source  # noqa: E402
 from include.on_airflow.callbacks import deliver_notices  # noqa: E402
 
 DOC = f"""
 ### What it does
-Every {MONITOR_MINUTES} minutes it looks at Kafka (lag of the consumer group), at S3 (objects of the last hour, dead
-letters, the layers' states) and at the consumer's metrics in CloudWatch. Then it publishes its own numbers to
+Every {MONITOR_MINUTES} minutes it measures Kafka (lag of the consumer group), S3 (objects of the last hour, dead
+letters, the layers' states) and the consumer's metrics in CloudWatch. Then it publishes its own numbers to
 CloudWatch and checks one condition a task.
 **Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
-The last task, `notify`, keeps the alert state in S3 and turns red in the one run in which something *starts*; its
+The last task, `notify`, keeps the alert state in S3 and turns red in the one run in which something *starts*. Its
 callback sends one mail for everything that started, one reminder after `ALERT_REMINDER_HOURS`, one when it is over.
 
 ### Owner
@@ -38,11 +40,17 @@ callback sends one mail for everything that started, one reminder after `ALERT_R
 - A `measure_` task is red: its source cannot be read (`docs/runbooks/monitor_blind.md`). Nothing is counted as zero.
 - `publish` is red: CloudWatch does not take the numbers; the checks still work.
 - `notify` is red and no mail came: its log has the mail server's answer (`docs/runbooks/notices_undelivered.md`).
-- Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{{"kafka_lag": 5000}}`; read in every tick.
+- Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{{"kafka_lag": 5000}}`; each run reads it.
 - To silence one for a while, raise its threshold there; to silence all, pause this DAG (CloudWatch's alarms stay).
 """
 
 MEASURE_RETRY = timedelta(seconds=10)
+
+
+def verdicts_of(ti: Any) -> list[Verdict]:
+    """The verdicts of this run; empty when `publish` died before it judged."""
+    return msgspec.convert(ti.xcom_pull(task_ids="publish", key="verdicts") or [], list[Verdict])
+
 
 with DAG(
     dag_id="pipeline_monitor",
@@ -59,39 +67,38 @@ with DAG(
 
     @task(retries=1, retry_delay=MEASURE_RETRY)
     def measure(source: Source) -> dict[str, Any]:
-        """Look at one source. Failed: it could not be read."""
+        """Measure one source. Failed: it could not be read."""
         from include.on_airflow import monitor
 
         try:
-            return monitor.look_at(source)
+            return dict(msgspec.to_builtins(monitor.measure_source(source), str_keys=True))
         except Exception as error:
             get_current_context()["ti"].xcom_push(key="fault", value=f"{type(error).__name__}: {error}")
             raise
 
     @task(retries=1, retry_delay=MEASURE_RETRY, trigger_rule=TriggerRule.ALL_DONE)
     def publish() -> None:
-        """Publish what is known to CloudWatch and judge every condition. Failed: CloudWatch did not take it."""
+        """Publish the known numbers to CloudWatch and judge every condition. Failed: CloudWatch did not take them."""
         from airflow.sdk import Variable
 
         from include.on_airflow import monitor
 
         ti = get_current_context()["ti"]
-        measured: dict[str, Any] = {source: ti.xcom_pull(task_ids=f"measure_{source}") for source in SOURCES}
-        faults: dict[str, Any] = {source: ti.xcom_pull(task_ids=f"measure_{source}", key="fault") for source in SOURCES}
-        verdicts, refusal = monitor.publish(measured, faults, Variable.get(VARIABLE, default=None))
-        ti.xcom_push(key="verdicts", value=verdicts)
+        pulled = {source: ti.xcom_pull(task_ids=f"measure_{source}") for source in SOURCES}
+        faults = {str(source): ti.xcom_pull(task_ids=f"measure_{source}", key="fault") for source in SOURCES}
+        measured = msgspec.convert(pulled, Measurements, str_keys=True)
+        verdicts, refusal = monitor.publish_and_judge(measured, faults, Variable.get(VARIABLE, default=None))
+        ti.xcom_push(key="verdicts", value=msgspec.to_builtins(verdicts))
         if refusal:
             raise RuntimeError(f"CloudWatch did not take the numbers: {refusal}")
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def check(condition: str) -> str:
         """Red: the condition is breached. Skipped: nothing is known about it."""
-        from include.monitoring.checks.judge import Verdict
-
-        found = get_current_context()["ti"].xcom_pull(task_ids="publish", key="verdicts") or []
-        verdict = next((Verdict.from_json(one) for one in found if one["condition"] == condition), None)
-        if verdict is None:
+        verdicts = {verdict.condition: verdict for verdict in verdicts_of(get_current_context()["ti"])}
+        if condition not in verdicts:
             raise AirflowFailException(f"{condition} was not judged: see the log of publish")
+        verdict = verdicts[condition]
         if verdict.outcome == "breached":
             raise AirflowFailException(verdict.sentence)
         if verdict.outcome == "unknown":
@@ -108,18 +115,16 @@ with DAG(
         from include.on_airflow import monitor
 
         context = get_current_context()
-        verdicts = context["ti"].xcom_pull(task_ids="publish", key="verdicts")
-        new = monitor.transitions(verdicts, context["run_id"])
+        new = monitor.update_alerts(verdicts_of(context["ti"]), context["run_id"])
         started = [notice.alert.title for notice in new if notice.kind == "start"]
         if started:
             raise AirflowFailException(f"started: {'; '.join(started)}")
         return [f"{notice.kind} {notice.alert.key}" for notice in new]
 
-    CHECKED: list[Condition] = [condition for condition in CONDITIONS.values() if condition.checked]
-
     published = publish()
-    told = notify()
-    for one in SOURCES:
-        measure.override(task_id=f"measure_{one}")(one) >> published
-    for condition in CHECKED:
-        published >> check.override(task_id=condition.task_id)(condition.name) >> told
+    notified = notify()
+    for source in SOURCES:
+        measure.override(task_id=f"measure_{source}")(source) >> published
+    for condition in CONDITIONS.values():
+        if condition.checked:
+            published >> check.override(task_id=condition.task_id)(condition.name) >> notified

@@ -1,12 +1,12 @@
 """The metric catalogue: every number that is published and every condition that alarms.
 
-The consumer and the monitor publish the metrics by these names, the monitor's checks and
-the CloudWatch alarms are made from the conditions, dashboard, page and docs from both; so
-a name, a unit or a threshold is written once, here. Nothing is imported but the standard
-library: the template generator and the consumer's image use this file too.
+A name, a unit or a threshold is written once, here. The consumer and the monitor publish the
+metrics by these names. The monitor's checks and the CloudWatch alarms are made from the
+conditions; dashboard, page and docs are made from both. This module imports only the standard
+library, because the template generator and the consumer's image use it too.
 
 Names follow Amazon MSK's where MSK has one (MaxOffsetLag, SumOffsetLag, EstimatedMaxTimeLag).
-Dimensions stay few, because CloudWatch bills each combination; numbers of single partitions
+Dimensions stay few, because CloudWatch bills each combination. Numbers of single partitions
 go to the log.
 """
 
@@ -29,8 +29,11 @@ ENVIRONMENT = "Environment"
 LAYER = "Layer"
 
 MONITOR_SECONDS = 300
-"""Seconds between two ticks of the monitor; also the period of what it publishes. Whole minutes that
-divide an hour, since the schedule is a cron expression, and more than one, since two looks may be a minute off."""
+"""Seconds between two runs of the monitor; also the period of the numbers that it publishes.
+
+The schedule is a cron expression, so these are whole minutes that divide an hour. Two measurements may be a minute
+closer than that, so they are more than one minute.
+"""
 MONITOR_MINUTES = MONITOR_SECONDS // 60
 """For the schedule and for texts."""
 
@@ -39,8 +42,8 @@ MONITOR_MINUTES = MONITOR_SECONDS // 60
 class Metric:
     """One published number.
 
-    `statistic` and `period_seconds` are how graphs and checks read it; `publish_seconds` is
-    how often its publisher sends it, so a gap longer than that is missing data.
+    Graphs and checks read it by `statistic` over `period_seconds`. Its publisher sends it every
+    `publish_seconds`, so a longer gap is missing data.
     """
 
     name: str
@@ -58,13 +61,13 @@ class Metric:
 class Condition:
     """One thing that must not happen.
 
-    Breached when `metric` compared with `threshold` (in the metric's unit, by its statistic
-    over its period) is true for `periods` periods on end. `missing` says what it means when
-    the source can be read and has no number: nothing is known ("missing": the check is
-    skipped), all is well ("notBreaching": no upload, so no slow one) or a breach. It never
-    means zero, and when the source cannot be read at all nothing is known.
+    It is breached when `metric` compared with `threshold` (in the metric's unit, by its
+    statistic over its period) is true for `periods` consecutive periods. `missing` says what to
+    conclude when the source can be read and has no number: nothing ("missing": the check is
+    skipped), that all is well ("notBreaching": no upload, so no slow one) or a breach. No number
+    never means zero. When the source cannot be read at all nothing is known.
 
-    `name` is the check's task id (`check_<name>`), the key in the Variable
+    `name` is part of the check's task id (`check_<name>`), the key in the Variable
     `monitor_thresholds`, and the runbook's file name.
     """
 
@@ -79,9 +82,9 @@ class Condition:
     periods: int = 1
     layer: Layer | None = None
     alarm: bool = True
-    """There is a CloudWatch alarm of this condition, which also works when Airflow is dead."""
+    """Whether this condition has a CloudWatch alarm, which also works when Airflow is down."""
     checked: bool = True
-    """The monitor has a task for it; False for what only CloudWatch or a failure callback can see."""
+    """Whether the monitor has a task for it; False when only CloudWatch or a failure callback can see it."""
 
     @property
     def runbook(self) -> str:
@@ -95,10 +98,10 @@ class Condition:
 
     @property
     def alarm_missing(self) -> AlarmMissing:
-        """How the CloudWatch alarm takes a period without a number.
+        """How the CloudWatch alarm treats a period without a number.
 
-        What the monitor publishes is missing when the source or the monitor itself is away. The alarm stays as it is
-        then, as the monitor's own alert does: neither "over" nor, once the numbers are back, told a second time.
+        A number of the monitor is missing when its source or the monitor itself is down. The alarm keeps its state
+        then, as the monitor's own alert does. So it is not over, and it is not sent again once the numbers are back.
         """
         metric = metric_of(self)
         by_monitor = metric is not None and metric.publisher == "monitor"
@@ -140,7 +143,7 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         "Count",
         "Sum",
         "consumer",
-        "PUTs that failed, each retry counted. Nothing is lost by one: the PUT is repeated. Sent as 0 when none.",
+        "PUTs that failed, each retry counted. No data is lost: the PUT is repeated. Sent as 0 when there were none.",
         publish_seconds=60,
     ),
     Metric(
@@ -158,7 +161,7 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         "Seconds",
         "Maximum",
         "consumer",
-        "Time from the first attempt of a PUT until S3 had the object, retries included; published as a "
+        "Time from the first attempt of a PUT until S3 had the object, retries included. Published as a "
         "distribution (values and counts), so percentiles work. Absent while nothing is uploaded.",
         publish_seconds=60,
     ),
@@ -168,7 +171,7 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         "Count",
         "Average",
         "consumer",
-        "Records in an uploaded object; published as a distribution. Absent while nothing is uploaded.",
+        "Records in an uploaded object, published as a distribution. Absent while nothing is uploaded.",
         publish_seconds=60,
     ),
     Metric(
@@ -202,7 +205,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "The same of the partition with the most.",
+        "The same for the partition with the most of them.",
     ),
     Metric(
         "EstimatedMaxTimeLag",
@@ -210,7 +213,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Seconds",
         "Maximum",
         "monitor",
-        "Age of the oldest record that is not landed yet (now minus its Kafka timestamp); 0 when there is none.",
+        "Age of the oldest record that is not landed yet (now minus its Kafka timestamp); 0 when all are landed.",
     ),
     Metric(
         "StalledPartitions",
@@ -218,8 +221,8 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "Partitions with unread records whose commit stands still (Burrow's STALL and STOP), or all with "
-        "unread records when the group has no members.",
+        "Partitions with unread records whose commit does not advance (Burrow's STALL and STOP). When the group has "
+        "no members, all partitions with unread records.",
     ),
     Metric(
         "RetentionHeadroom",
@@ -227,7 +230,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Seconds",
         "Minimum",
         "monitor",
-        "Time until Kafka deletes the oldest record that is not landed yet: retention.ms minus its age. "
+        "Time until Kafka deletes the oldest record that is not landed yet (retention.ms minus its age). "
         "Absent on a topic that keeps everything.",
     ),
     Metric(
@@ -244,7 +247,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Bytes",
         "Average",
         "monitor",
-        "Their bytes as stored.",
+        "Stored bytes of those objects.",
     ),
     Metric(
         "BatchSizeLastHour",
@@ -278,8 +281,8 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Bytes",
         "Maximum",
         "monitor",
-        "What Athena read for the last build of a layer, models and data tests together, as dbt reports it. "
-        "The layer's state names it by model. Absent on DuckDB, which does not tell.",
+        "Bytes that Athena read for the last build of a layer, models and data tests together, as dbt reports them. "
+        "The layer's state has them by model. Absent on DuckDB, which does not report them.",
         dimensions=(ENVIRONMENT, LAYER),
     ),
     Metric(
@@ -289,7 +292,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Maximum",
         "monitor",
         "dbt tests that failed or warned in the last build of each layer, or in the last run of the tests outside "
-        "them: across layers, of seeds and of the test history; and those that failed in the daily run over every row.",
+        "them (across layers, of seeds and of the test history). The daily run over every row adds those that failed.",
     ),
     Metric(
         "BlindSources",
@@ -297,8 +300,8 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "How many of Kafka, S3, the layer states, CloudWatch and the Variable monitor_thresholds could not be read in "
-        "this tick. CloudWatch refusing the numbers cannot be among them: then MonitorHeartbeat is missing.",
+        "The number of sources (Kafka, S3, the layer states, CloudWatch, the Variable monitor_thresholds) that could "
+        "not be read in this run. If CloudWatch refuses the numbers, MonitorHeartbeat is missing instead.",
     ),
     Metric(
         "UndeliveredNotices",
@@ -306,7 +309,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "Notices of this and earlier ticks that no mail server has accepted yet; they are tried again each tick.",
+        "Notices that no mail server has accepted yet. Each run of the monitor tries them again.",
     ),
     Metric(
         "MonitorHeartbeat",
@@ -314,7 +317,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Sum",
         "monitor",
-        "1 in every tick of the monitor that reached CloudWatch.",
+        "1 in every run of the monitor that reached CloudWatch.",
     ),
 )
 
@@ -368,9 +371,9 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             3,
             "breaching",
-            f"Fewer messages than usual were landed, for {3 * MONITOR_MINUTES} minutes on end: the producer, the topic "
-            f"or the consumer is in trouble. The threshold is messages in {MONITOR_MINUTES} minutes; 3 is one quote of "
-            "each asset.",
+            f"Fewer messages than usual were landed for {3 * MONITOR_MINUTES} minutes: the producer, the topic or the "
+            f"consumer has a fault. The threshold is messages in {MONITOR_MINUTES} minutes; 3 is one quote of each "
+            "asset.",
             periods=3,
         ),
         Condition(
@@ -389,7 +392,7 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             0,
             "missing",
-            "Records wait in Kafka and nobody commits, or the group has no members.",
+            "Records wait in Kafka and no consumer commits, or the group has no members.",
         ),
         Condition(
             "dead_letters",
@@ -440,9 +443,9 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             0,
             "missing",
-            "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need it know nothing; or "
-            "the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in S3 "
-            "is out of reach.",
+            "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need them know nothing. "
+            "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
+            "S3 cannot be reached.",
         ),
         Condition(
             "notices_undelivered",
@@ -451,7 +454,7 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             0,
             "notBreaching",
-            "The mail server refuses our notices; only CloudWatch's alarms reach anybody.",
+            "The mail server refuses the notices. Only CloudWatch's alarms reach a person.",
         ),
         Condition(
             "monitor_silent",
@@ -460,7 +463,7 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             1,
             "breaching",
-            f"For {3 * MONITOR_MINUTES} minutes no tick of the monitor reached CloudWatch: Airflow or its way to "
+            f"For {3 * MONITOR_MINUTES} minutes no run of the monitor reached CloudWatch: Airflow or its connection to "
             "CloudWatch is down.",
             periods=3,
             checked=False,
@@ -497,7 +500,7 @@ def alarm_name(condition: Condition, environment: str) -> str:
 
 
 def metric_of(condition: Condition) -> Metric | None:
-    """The metric a condition looks at; None for what only a failure callback sees."""
+    """The metric of a condition; None when only a failure callback sees the condition."""
     return None if condition.metric is None else METRICS[condition.metric]
 
 

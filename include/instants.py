@@ -1,8 +1,14 @@
-"""Points in time as text: ISO 8601, UTC, ending in Z."""
+"""Points in time as text (ISO 8601, UTC, ending in Z) and durations in words."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A point in time in a state object; msgspec writes it as `to_text` does and refuses a text without a zone."""
 
 
 def to_text(moment: datetime) -> str:
@@ -10,8 +16,13 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def to_second(moment: datetime) -> str:
+    """The same without microseconds, for a reader."""
+    return to_text(moment.replace(microsecond=0))
+
+
 def from_text(text: str) -> datetime:
-    """The inverse; a text without a zone is refused rather than guessed.
+    """The inverse of `to_text`; a text without a zone is refused, because a guess may be wrong by hours.
 
     Raises:
         ValueError: not ISO 8601, or without a zone.

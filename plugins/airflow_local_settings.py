@@ -1,7 +1,7 @@
-"""Loads what every fork would load again: once, in the process that forks.
+"""Loads modules once, in the process that forks, because every fork would load them again.
 
 Airflow imports this module at start because `plugins/` is on its path. LocalExecutor forks
-its task processes from the scheduler: without this every task imports dbt, its adapters,
+its task processes from the scheduler. Without this module every task imports dbt, its adapters,
 Cosmos and the providers' hooks again (measured for one run of seven dbt tasks: 46
 CPU-seconds without, 18 with). The DAG processor forks a child for each parse of a file
 (benchmarks/README.md has the figures).
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 DBT_PROJECT = Path(__file__).resolve().parents[1] / "include" / "dbt"
-"""Not from `include.settings`: a forked task may have another version of `include`, from a Git bundle."""
+"""Not imported from `include.settings`: a forked task may have another version of `include`, from a Git bundle."""
 
 PARSING = (
     "airflow.providers.amazon.aws.fs.s3",
@@ -32,8 +32,8 @@ PARSING = (
     "cosmos.plugin.airflow3",
     "pydantic_settings",
 )
-"""What the DAG files name, and what reading the manifest sets off: Airflow loads the plugins and file systems of all
-that is installed."""
+"""Modules that the DAG files import, and those that Airflow loads when a DAG file reads the manifest: the plugins and
+file systems of all installed providers."""
 PRELOADED: dict[str, tuple[str, ...]] = {
     "dag-processor": PARSING,
     "scheduler": (
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 def preload(arguments: list[str]) -> None:
-    """Import the modules of the command in `arguments`; one that is not installed is reported and passed over."""
+    """Import the modules of the command in `arguments`; log each that is not installed."""
     for command, modules in PRELOADED.items():
         if command not in arguments:
             continue
@@ -67,13 +67,14 @@ def preload(arguments: list[str]) -> None:
 
 
 def read_saved_parse(project: Path) -> bool:
-    """Let dbt read its saved parse of the project, if there is one, as every task does; nothing of it is kept.
+    """Let dbt read its saved parse of the project, if there is one, as every task does; the result is thrown away.
 
-    At its first use dbt generates the code that (de)serialises each kind of node and schema, and looks into the source
-    of each loaded module: a second or two, which every fork would spend again.
+    At its first use dbt generates the code that (de)serialises each kind of node and schema, and reads the source
+    of each loaded module. That takes a second or two, which every fork would spend again.
 
-    A saved parse of another environment, or of other files, is given up as soon as dbt begins to parse: its static
-    parser starts threads, which a fork has not, so each task that parses as well would wait for them for ever.
+    A saved parse of another environment, or of other files, is useless. So dbt is stopped as soon as it begins to
+    parse. Its static parser would start threads, which a fork does not inherit: a task that parses would wait for them
+    without end.
     """
     saved = project / "target" / "partial_parse.msgpack"
     if not saved.exists():
@@ -86,32 +87,32 @@ def read_saved_parse(project: Path) -> bool:
         command = ["--quiet", "--log-level-file", "none", "parse", "--target-path", folder]
         command += ["--project-dir", str(project), "--profiles-dir", str(project), "--profile", "crypto_lakehouse"]
         with _without_static_parser():
-            answer = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
-    if not answer.success:
-        log.warning("dbt is not warm: %s", answer.exception)
-    return answer.success
+            response = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
+    if not response.success:
+        log.warning("dbt is not warm: %s", response.exception)
+    return response.success
 
 
 @contextlib.contextmanager
 def _without_static_parser() -> Iterator[None]:
-    """Wherever dbt uses its static parser, a call is an error."""
+    """Make every call of dbt's static parser an error."""
     import dbt_extractor
 
     name = dbt_extractor.py_extract_from_source.__name__
-    users = [one for key, one in list(sys.modules.items()) if key.startswith("dbt.") and name in vars(one)]
+    users = [module for key, module in list(sys.modules.items()) if key.startswith("dbt.") and name in vars(module)]
 
     def refuse(_source: str) -> NoReturn:
         raise RuntimeError(
             "the saved parse is not of this environment and these files, so each task parses the project"
         )
 
-    for one in users:
-        setattr(one, name, refuse)
+    for module in users:
+        setattr(module, name, refuse)
     try:
         yield
     finally:
-        for one in users:
-            setattr(one, name, dbt_extractor.py_extract_from_source)
+        for module in users:
+            setattr(module, name, dbt_extractor.py_extract_from_source)
 
 
 preload(sys.argv)

@@ -1,4 +1,4 @@
-"""Measures the S3 part of a monitor tick with few and with many older objects in the bucket.
+"""Cost of the S3 part of a run of the monitor, with few and with many older objects in the bucket.
 
     python -m benchmarks.monitoring.listing --older 1000 100000
 
@@ -66,13 +66,13 @@ def look(bucket: str) -> dict[str, float]:
     seconds = []
     for _ in range(LOOKS):
         begin = time.perf_counter()
-        found = measure.landed(s3, settings, datetime.now(UTC))
+        arrivals = measure.landed(s3, settings, datetime.now(UTC))
         seconds.append(time.perf_counter() - begin)
     return {
         "seconds": round(statistics.median(seconds), 4),
         "list_requests": requests / LOOKS,
-        "listed": found["listed"],
-        "objects": found["objects"],
+        "listed": arrivals.listed,
+        "objects": arrivals.objects,
     }
 
 

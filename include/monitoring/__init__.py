@@ -1,1 +1,1 @@
-"""Measures the pipeline, judges what is measured, and keeps the alerts that follow."""
+"""Measures the pipeline, judges the numbers, and keeps the alerts that follow."""

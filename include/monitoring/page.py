@@ -1,8 +1,7 @@
 """The state of the pipeline for a reader, from the small objects that the DAGs leave in S3.
 
-Nothing is measured here and the warehouse is not asked: what is shown is what the last run of
-each DAG has found, with the time at which it did. What cannot be read is a fault with its
-reason, never a zero.
+This module measures nothing and does not ask the warehouse: it shows the results of the last run
+of each DAG, with their times. An object that cannot be read is a fault with its reason, never a zero.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from include.monitoring.alerts.mail import without_secrets
 from include.monitoring.alerts.model import AlertState, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import lag_window
-from include.monitoring.checks import verdicts as tick
 from include.monitoring.checks.judge import quantity
 from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.thresholds import Threshold, in_force
+from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF
 from include.settings import Settings
 from include.state import layer_state, task_tests
 from include.state.layer_state import LayerState
@@ -38,15 +37,16 @@ log = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
 """As the alarm `monitor_silent`."""
-READS = ("layers", "tests outside the layers", "lag", "alerts")
+PARTS = ("layers", "tests outside the layers", "lag", "alerts")
+"""Parts of the page that come from S3."""
 
-Found = TypeVar("Found")
+Content = TypeVar("Content")
 State = Literal["open", "ok", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class LayerHealth:
-    """One layer. `state` is None when there is none; `age` is now minus the newest quote, None without one.
+    """One layer. `state` is None before the first build; `age` is now minus the newest quote, None without a quote.
 
     `limit` is in seconds: a threshold may be longer than a timedelta can be.
     """
@@ -64,14 +64,14 @@ class LayerHealth:
 
 @dataclass(frozen=True, slots=True)
 class LagHealth:
-    """The monitor's last look at Kafka; lag in messages by partition.
+    """The monitor's last measurement of Kafka, at `measured_at`; lag in messages by partition.
 
-    `behind`: age of the oldest unread record then, None when it was not known (or there was none).
+    `oldest_age` is the age of the oldest unread record then, None when it was not known (or there was none).
     """
 
-    looked_at: datetime
+    measured_at: datetime
     partitions: Mapping[int, Sample]
-    behind: timedelta | None
+    oldest_age: timedelta | None
 
     @property
     def total(self) -> int:
@@ -81,7 +81,7 @@ class LagHealth:
 
 @dataclass(frozen=True, slots=True)
 class ConditionHealth:
-    """One condition: its threshold as a person reads it, where that comes from, and what is known about it."""
+    """One condition: its threshold in words, the threshold's source, and whether it is open."""
 
     condition: Condition
     limit: str
@@ -90,11 +90,11 @@ class ConditionHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """All of it. `None` or absent: could not be read, `faults` says why by what it was; or there is nothing yet.
+class PipelineHealth:
+    """Everything the page shows. A missing part was not readable (see `faults[part]`) or does not exist yet.
 
-    `where` is the address of the state objects. `alerts_kept`: there is an alert state; without
-    one nothing was ever open, or it is not there any more.
+    `where` is the address of the state objects. `alerts_kept` says whether an alert state exists.
+    Without one no alert was ever open, or the object was deleted.
     """
 
     environment: str
@@ -111,65 +111,65 @@ class Health:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """By reason what cannot be read for it."""
-        found: dict[str, list[str]] = {}
-        for what, why in self.faults.items():
-            found.setdefault(why, []).append(what)
-        return {why: ", ".join(what) for why, what in found.items()}
+        """The parts that cannot be read, by reason."""
+        parts: dict[str, list[str]] = {}
+        for part, reason in self.faults.items():
+            parts.setdefault(reason, []).append(part)
+        return {reason: ", ".join(names) for reason, names in parts.items()}
 
     @property
-    def looked(self) -> timedelta | None:
-        """How long ago the monitor last read Kafka; None when that is not known."""
-        return None if self.lag is None else self.at - self.lag.looked_at
+    def measured_ago(self) -> timedelta | None:
+        """Time since the monitor last read Kafka; None when that is not known."""
+        return None if self.lag is None else self.at - self.lag.measured_at
 
     @property
     def watched(self) -> bool:
-        """Whether the monitor is known to have looked lately: only then does no open alert mean that all is well."""
-        return self.looked is not None and self.looked <= SILENT_AFTER
+        """Whether the monitor has measured lately: only then does "no open alert" mean that all is well."""
+        return self.measured_ago is not None and self.measured_ago <= SILENT_AFTER
 
     @property
     def no_lag(self) -> bool:
-        """Whether S3 answers, and holds no look at Kafka."""
+        """Whether S3 answers and holds no measurement of Kafka."""
         return self.lag is None and "lag" not in self.faults
 
     @property
-    def never_looked(self) -> bool:
-        """Whether S3 answers, and holds nothing at all of the monitor."""
+    def never_measured(self) -> bool:
+        """Whether S3 answers and holds no object of the monitor at all."""
         return self.no_lag and self.alerts is not None and not self.alerts_kept
 
     @property
     def conditions(self) -> list[ConditionHealth]:
         """Each condition, in the catalogue's order."""
-        is_open, unseen = self._open(), self._unseen()
+        is_open, unknown = self._open(), self._unknown()
         rows = []
-        for one in CONDITIONS.values():
-            limit = self.thresholds.get(one.name)
-            text = f"{one.comparison} {quantity(one, limit.value)}" if limit else ""
-            state: State = "open" if one.name in is_open else "unknown" if one.name in unseen else "ok"
-            rows.append(ConditionHealth(one, text, limit.source if limit else "", state))
+        for name, condition in CONDITIONS.items():
+            limit = self.thresholds.get(name)
+            text = f"{condition.comparison} {quantity(condition, limit.value)}" if limit else ""
+            state: State = "open" if name in is_open else "unknown" if name in unknown else "ok"
+            rows.append(ConditionHealth(condition, text, limit.source if limit else "", state))
         return rows
 
     def _open(self) -> set[str]:
-        """Conditions that are open. The notices are counted here: no alert is raised about them."""
-        found = {alert.condition for alert in self.alerts or ()}
+        """Conditions that are open. The undelivered notices are counted here: no alert is raised about them."""
+        conditions = {alert.condition for alert in self.alerts or ()}
         limit = self.thresholds.get("notices_undelivered")
         if limit and CONDITIONS["notices_undelivered"].breached_by(self.undelivered, limit.value):
-            found.add("notices_undelivered")
-        return found
+            conditions.add("notices_undelivered")
+        return conditions
 
-    def _unseen(self) -> set[str]:
+    def _unknown(self) -> set[str]:
         """Conditions about which nothing is known if they are not open."""
         if self.alerts is None or not self.watched:
             return set(CONDITIONS)
         blind = {alert.key.partition(":")[2] for alert in self.alerts if alert.condition == "monitor_blind"}
-        if blind - set(tick.SOURCE_NAMES.values()):  # not one source: the monitor judged or kept nothing
+        if blind - set(SOURCE_NAMES.values()):  # more than a source failed: the monitor judged or kept nothing
             return set(CONDITIONS)
-        return {name for name, source in tick.SOURCE_OF.items() if tick.SOURCE_NAMES[source] in blind}
+        return {name for name, source in SOURCE_OF.items() if SOURCE_NAMES[source] in blind}
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads what can be read; a fault takes nothing else off the page.
+    """Reads all parts that can be read; a fault of one takes no other part off the page.
 
     When S3 cannot be reached or does not answer in time it is not asked again: each read would wait as long.
     """
@@ -179,46 +179,46 @@ class _Reader:
     client: S3Client | None = None
     given_up: str = ""
 
-    def tried(self, what: str, read: Callable[[], Found]) -> Found | None:
-        """What `read` returns; None and a fault when it fails, however it does: a connection can hold anything."""
+    def try_to(self, part: str, read: Callable[[], Content]) -> Content | None:
+        """The result of `read`; None and a fault when it fails in whatever way: a connection can hold anything."""
         try:
             return read()
         except Exception as error:
-            log.warning("cannot read %s", what, exc_info=True)
-            self.faults[what] = _reason(error)
+            log.warning("cannot read %s", part, exc_info=True)
+            self.faults[part] = _reason(error)
             if isinstance(error, NoConnectionError | HTTPClientError):
-                self.given_up = self.faults[what]
+                self.given_up = self.faults[part]
             return None
 
-    def from_s3(self, what: str, read: Callable[[S3Client], Found]) -> Found | None:
-        """As `tried`, with the one client."""
+    def from_s3(self, part: str, read: Callable[[S3Client], Content]) -> Content | None:
+        """As `try_to`, with the one client."""
         if self.given_up:
-            self.faults[what] = self.given_up
+            self.faults[part] = self.given_up
             return None
         if self.client is None:
-            self.client = self.tried(what, self.connect)
+            self.client = self.try_to(part, self.connect)
         if self.client is None:
-            self.given_up = self.faults[what]
+            self.given_up = self.faults[part]
             return None
         client = self.client
-        return self.tried(what, lambda: read(client))
+        return self.try_to(part, lambda: read(client))
 
 
 def collect(
     connect: Callable[[], S3Client], settings: Settings, variable: Callable[[], str | None], now: datetime
-) -> Health:
-    """Read what the DAGs left. `variable` gets the content of the Variable `monitor_thresholds`."""
+) -> PipelineHealth:
+    """Read the objects of the DAGs. `variable` gets the content of the Variable `monitor_thresholds`."""
     reader = _Reader(connect)
-    thresholds, threshold_faults = reader.tried("thresholds", lambda: in_force(variable())) or in_force(None)
+    thresholds, threshold_faults = reader.try_to("thresholds", lambda: in_force(variable())) or in_force(None)
     if threshold_faults:
         reader.faults["thresholds"] = "; ".join(threshold_faults)
     storage = settings.storage
-    layers, tests, lag, alerts = READS
+    layers, tests, lag, alerts = PARTS
     states = reader.from_s3(layers, lambda s3: layer_state.read_all(s3, storage))
     others = reader.from_s3(tests, lambda s3: task_tests.read_all(s3, storage))
     window = reader.from_s3(lag, lambda s3: lag_window.read(s3, storage))
     stored, version = reader.from_s3(alerts, lambda s3: S3AlertStore(s3, storage).load()) or (None, None)
-    return Health(
+    return PipelineHealth(
         environment=settings.monitor.environment,
         at=now,
         where=f"s3://{storage.bucket}/{storage.state_prefix}",
@@ -233,9 +233,9 @@ def collect(
     )
 
 
-def nothing(error: Exception, now: datetime) -> Health:
-    """When it is not even known where to read."""
-    return Health("environment unknown", now, faults=dict.fromkeys(READS, _reason(error)))
+def nothing(error: Exception, now: datetime) -> PipelineHealth:
+    """The page when the error hides even the place to read from."""
+    return PipelineHealth("environment unknown", now, faults=dict.fromkeys(PARTS, _reason(error)))
 
 
 def _reason(error: Exception) -> str:
@@ -251,9 +251,9 @@ def _lag(window: lag_window.LagWindow) -> LagHealth | None:
     newest = {partition: samples[-1] for partition, samples in sorted(window.samples.items()) if samples}
     if not newest:
         return None
-    looked_at = max(sample.at for sample in newest.values())
-    behind = next((at - oldest for at, oldest in reversed(window.unread) if at == looked_at), None)
-    return LagHealth(looked_at, newest, behind or None)  # the window keeps an age that is not known as zero
+    measured_at = max(sample.at for sample in newest.values())
+    oldest_age = next((at - oldest for at, oldest in reversed(window.unread) if at == measured_at), None)
+    return LagHealth(measured_at, newest, oldest_age or None)  # the window keeps an unknown age as zero
 
 
 def _by_age(state: AlertState) -> tuple[OpenAlert, ...]:

@@ -1,25 +1,25 @@
-"""Where notices go: e-mail always; SNS, Slack and Teams when they are configured.
+"""The channels of a notice: e-mail always; SNS, Slack and Teams when they are configured.
 
-A notice counts as delivered when the mail server has taken it; the other channels follow
-then, so that a mail that is tried again does not repeat them. One of them that fails is
-logged and not repeated: the mail has told already. Webhook addresses are secrets and stand
-in no log.
+Every channel gets the notices (kind, key, severity, ...) and the mail about them. A service that
+deduplicates and resolves uses the notices, a service that only shows text uses the mail. A notice
+counts as delivered when the mail server has accepted it. The other channels follow then, so a
+mail that is tried again does not repeat them. When one of them fails, that is logged and not
+repeated, because the mail was accepted. Webhook addresses are secrets, and no log has them.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.monitoring.alerts.mail import Mail, render
+from include.monitoring.alerts.mail import Mail
 from include.monitoring.alerts.model import Notice
 from include.on_airflow import connections
-from include.settings import AlertSettings, Settings
+from include.settings import AlertSettings
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +29,20 @@ LONGEST_CHAT = 3_000
 """Characters of a chat message; Slack cuts a text block there, and Teams refuses 28 kB."""
 WEBHOOK_SECONDS = 10.0
 
+Channel = Callable[[Sequence[Notice], Mail], None]
+"""Passes notices on. `Notice.kind` is start, reminder or recovery; `Notice.alert.key` is the same in all three."""
 
-def send(notices: Sequence[Notice], settings: Settings, now: datetime) -> None:
-    """Tell everybody of `notices` in one message a channel.
+
+def send(notices: Sequence[Notice], mail: Mail, settings: AlertSettings) -> None:
+    """Send the notices, as one message in each channel.
 
     Raises:
-        SMTPException, OSError, AirflowException, ValueError: the mail was not taken.
+        SMTPException, OSError, AirflowException, ValueError: the mail server did not accept the mail.
     """
-    mail = render(notices, settings.alert, settings.monitor.environment, now)
-    connections.send_mail(mail, settings.alert.emails, settings.alert.mail_from)
-    for name, tell in _others(settings.alert).items():
+    connections.send_mail(mail, settings.emails, settings.mail_from)
+    for name, channel in _configured(settings).items():
         try:
-            tell(mail)
+            channel(notices, mail)
         except httpx.HTTPStatusError as error:
             log.error("%s did not take the notice: HTTP %d", name, error.response.status_code)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -51,31 +53,31 @@ def send(notices: Sequence[Notice], settings: Settings, now: datetime) -> None:
             log.info("%s has the notice", name)
 
 
-def _others(settings: AlertSettings) -> dict[str, Callable[[Mail], None]]:
+def _configured(settings: AlertSettings) -> dict[str, Channel]:
     """The configured channels besides e-mail, by name."""
-    found: dict[str, Callable[[Mail], None]] = {}
+    channels: dict[str, Channel] = {}
     if settings.sns_topic_arn:
-        found["SNS"] = _to_sns(settings.sns_topic_arn)
+        channels["SNS"] = _sns(settings.sns_topic_arn)
     if settings.slack_webhook_url:
-        found["Slack"] = _to_webhook(settings.slack_webhook_url.get_secret_value(), slack_message)
+        channels["Slack"] = _chat(settings.slack_webhook_url.get_secret_value(), slack_message)
     if settings.teams_webhook_url:
-        found["Teams"] = _to_webhook(settings.teams_webhook_url.get_secret_value(), teams_message)
-    return found
+        channels["Teams"] = _chat(settings.teams_webhook_url.get_secret_value(), teams_message)
+    return channels
 
 
-def _to_sns(topic: str) -> Callable[[Mail], None]:
-    def tell(mail: Mail) -> None:
+def _sns(topic: str) -> Channel:
+    def publish(_: Sequence[Notice], mail: Mail) -> None:
         subject = mail.subject.encode("ascii", "replace").decode()[:LONGEST_SUBJECT]
         connections.sns_client().publish(TopicArn=topic, Subject=subject, Message=mail.text)
 
-    return tell
+    return publish
 
 
-def _to_webhook(url: str, message: Callable[[Mail], dict[str, Any]]) -> Callable[[Mail], None]:
-    def tell(mail: Mail) -> None:
+def _chat(url: str, message: Callable[[Mail], dict[str, Any]]) -> Channel:
+    def post(_: Sequence[Notice], mail: Mail) -> None:
         httpx.post(url, json=message(mail), timeout=WEBHOOK_SECONDS).raise_for_status()
 
-    return tell
+    return post
 
 
 def slack_message(mail: Mail) -> dict[str, Any]:

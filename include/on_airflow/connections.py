@@ -1,4 +1,4 @@
-"""Clients for the watching side, made by the Airflow providers' hooks from Airflow's connections.
+"""Clients made by the Airflow providers' hooks from Airflow's connections.
 
 Connections: `kafka_default`, `aws_default`, `smtp_default`.
 """
@@ -22,7 +22,7 @@ from botocore.config import Config
 from confluent_kafka import Consumer
 
 from include.monitoring.alerts.mail import Mail
-from include.monitoring.checks.kafka_offsets import looker_config
+from include.monitoring.checks.kafka_offsets import probe_config
 from include.settings import AwsSettings
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ AWS = "aws_default"
 SMTP_SERVER = "smtp_default"
 
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-"""Shorter than a tick of the monitor: a service that is down is reported soon. Botocore waits for minutes."""
+"""Botocore waits for minutes; the monitor has to report a failed service within its interval."""
 
 _PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
-"""Somebody waits for the page, and it renews itself: no second attempt."""
+"""A reader waits for the page, and it renews itself: no second attempt."""
 
 
 def s3_client() -> S3Client:
@@ -78,18 +78,18 @@ def kafka_admin() -> AdminClient:
     return cast("AdminClient", KafkaAdminClientHook(kafka_config_id=KAFKA).get_conn)
 
 
-class _KafkaLookerHook(KafkaBaseHook):
-    """A consumer of the same connection that only looks: no group membership, no commit."""
+class _OffsetProbeHook(KafkaBaseHook):
+    """A consumer of the same connection that only reads: no group membership, no commit."""
 
     group = ""
 
     def _get_client(self, config: dict[str, Any]) -> Consumer:
-        return Consumer(config | looker_config(self.group))
+        return Consumer(config | probe_config(self.group))
 
 
-def kafka_looker(group: str) -> Consumer:
-    """A consumer by the connection `kafka_default`, see `looker_config`; the caller closes it."""
-    hook = _KafkaLookerHook(kafka_config_id=KAFKA)  # type: ignore[no-untyped-call]
+def offset_probe(group: str) -> Consumer:
+    """A consumer by the connection `kafka_default`, see `probe_config`; the caller closes it."""
+    hook = _OffsetProbeHook(kafka_config_id=KAFKA)  # type: ignore[no-untyped-call]
     hook.group = group
     return cast("Consumer", hook.get_conn)
 
@@ -98,14 +98,11 @@ class _MailHook(SmtpHook):
     """The SMTP provider's hook for a message with a plain-text and an HTML part."""
 
     def deliver(self, message: EmailMessage) -> None:
-        """Send it. When only some of the recipients were refused the others have it: that is logged, not repeated."""
+        """Send it. If the server refuses only some recipients, the others have the mail: log that, do not repeat."""
         refused = cast("SMTP", self._smtp_client).send_message(message)
-        for address, (code, said) in refused.items():
-            log.error("the mail server refused %s (%d %s): check ALERT_EMAILS", address, code, _text(said))
-
-
-def _text(said: bytes | str) -> str:
-    return said.decode(errors="replace") if isinstance(said, bytes) else said
+        for address, (code, reason) in refused.items():
+            text = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+            log.error("the mail server refused %s (%d %s): check ALERT_EMAILS", address, code, text)
 
 
 def send_mail(mail: Mail, to: list[str], sender: str) -> None:
@@ -119,7 +116,7 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message["To"] = ", ".join(to)
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or None)
-    message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence note answers it
+    message["Auto-Submitted"] = "auto-generated"  # so that no absence note answers it
     message["From"] = sender
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")

@@ -1,8 +1,8 @@
 """The Cosmos settings of every dbt task, in one place.
 
-Measured on two cores with seven dbt nodes: a `dbt build` a model through dbtRunner takes
-15 to 17 s in all, tests as tasks of their own 30 s, the dbt command line 44 s. Hence
-`TestBehavior.BUILD` and `InvocationMode.DBT_RUNNER`.
+Measured on two cores with seven dbt nodes: one `dbt build` for each model through dbtRunner takes
+15 to 17 s in total, tests as tasks of their own 30 s, the dbt command line 44 s. So the settings
+are `TestBehavior.BUILD` and `InvocationMode.DBT_RUNNER`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def execution_config() -> ExecutionConfig:
 
 
 def render_config(select: list[str]) -> RenderConfig:
-    """A task a node, tests built with their model; nothing across layers, no asset a model (layers have theirs)."""
+    """One task for each node, with its tests; without tests across layers, and without assets of models."""
     return RenderConfig(
         select=select,
         exclude=NOT_IN_LAYERS,
@@ -66,19 +66,22 @@ def render_config(select: list[str]) -> RenderConfig:
 
 
 def warehouse_pool() -> dict[str, Any]:
-    """Task arguments that keep to one warehouse task at a time, on the local target only."""
+    """Task arguments that allow one warehouse task at a time, on the local target only."""
     return {"pool": DUCKDB_POOL} if load_group(WarehouseSettings).target == "local" else {}
 
 
 def dbt_task_arguments() -> dict[str, Any]:
     """Arguments of every Cosmos task.
 
-    Cosmos gives each task group a `cache_dir` of its own for dbt's saved parse; a task outside of groups would have
-    none and parse the project each time.
+    Cosmos gives each task group its own `cache_dir` for dbt's saved parse. A task outside of groups would have no such
+    folder and parse the project each time.
     """
     return {
         "callback": "include.on_airflow.test_results.keep",
-        "dbt_cmd_global_flags": ["--log-level-file", "none"],  # it would be deleted with the task's copy of the project
+        "dbt_cmd_global_flags": [
+            "--log-level-file",
+            "none",
+        ],  # a log file would be deleted with the task's copy of the project
         "cache_dir": settings.cache_dir / "crypto_lakehouse",
         "execution_timeout": timedelta(minutes=30),
         **warehouse_pool(),

@@ -1,6 +1,6 @@
-"""dbt's own docs, the data dictionary: kept in S3, and where Cosmos's page in Airflow reads them.
+"""dbt's own docs, the data dictionary: kept in S3, and in the folder that Cosmos's page in Airflow reads.
 
-Cosmos serves them without asking who reads (docs/data-quality.md), so that page is there only when the configuration
+Cosmos serves them without a login (docs/data-quality.md). So the page exists only when the configuration
 `[cosmos] dbt_docs_projects` names a folder, as on the laptop.
 """
 
@@ -27,10 +27,10 @@ def cosmos_projects(folder: Path) -> str:
 
 
 def publish(project_dir: str, context: Mapping[str, Any]) -> None:  # noqa: ARG001 (Cosmos passes it)
-    """Cosmos callback: put the page that `dbt docs generate --static` left to `state/dbt_docs/` and into the folder.
+    """Cosmos callback: copy the page of `dbt docs generate --static` to `state/dbt_docs/` and into the folder.
 
     Raises:
-        FileNotFoundError: dbt has made no page.
+        FileNotFoundError: dbt has written no page.
     """
     from airflow.sdk.configuration import conf
 

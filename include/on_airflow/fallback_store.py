@@ -1,8 +1,7 @@
 """Keeps the alert state in an Airflow Variable while S3 cannot be read or written.
 
-Without it a mail that S3 is down would be sent again in every tick of the monitor. The
-first tick that reaches S3 again moves what is here into the alert state and deletes the
-Variable.
+Without it an outage of S3 would cause no mail, or one in each run of the monitor. The first run
+that reaches S3 again moves the content into the alert state and deletes the Variable.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ import json
 import logging
 from datetime import datetime
 
+import msgspec
 from airflow.sdk import Variable
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.monitoring.alerts.model import AlertState
+from include.monitoring.alerts.model import NO_ALERTS, AlertState
 from include.monitoring.alerts.store import AlertStore, S3AlertStore, update
 from include.state import json_object
 
@@ -24,20 +24,21 @@ VARIABLE = "monitor_alerts_without_s3"
 
 
 class VariableAlertStore:
-    """The alert state as an Airflow Variable. One writer at a time is assumed: the monitor runs once at a time."""
+    """The alert state as an Airflow Variable. It assumes one writer: only one run of the monitor is active."""
 
     def load(self) -> tuple[AlertState, str | None]:
         """The state; empty when there is no Variable."""
         content = Variable.get(VARIABLE, default=None)
-        return (AlertState.from_json(json.loads(content)), VARIABLE) if content else (AlertState(), None)
+        return (msgspec.json.decode(content, type=AlertState), VARIABLE) if content else (NO_ALERTS, None)
 
     def save(self, state: AlertState, version: str | None) -> None:  # noqa: ARG002
         """Write the state, whatever is there."""
-        Variable.set(VARIABLE, json.dumps(state.to_json()), description="Alert state while S3 is out of reach")
+        content = json.dumps(msgspec.to_builtins(state))
+        Variable.set(VARIABLE, content, description="Alert state while S3 is out of reach")
 
 
 def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
-    """The store to use now, and why it is not S3 (empty when it is)."""
+    """The store to use now, and the reason when it is not S3 (else empty)."""
     try:
         primary.require()
     except (ClientError, BotoCoreError, json_object.StateUnreadableError) as error:
@@ -47,7 +48,7 @@ def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
 
 
 def move_back(primary: S3AlertStore, now: datetime) -> None:
-    """Move what was kept in the Variable into S3 and delete the Variable; nothing to do without one."""
+    """Move the content of the Variable into S3 and delete the Variable, if there is one."""
     kept, version = VariableAlertStore().load()
     if version is None:
         return

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 
 
 def prepare(connections: Mapping[str, object], pools: Mapping[str, object], variables: Mapping[str, object]) -> None:
-    """Migrate the database, then import what is given, each in the form that `airflow ... import` reads."""
+    """Migrate the database, then import the given objects, each in the form that `airflow ... import` reads."""
     from airflow.cli.cli_parser import get_parser
 
     steps: list[list[str]] = [["db", "migrate"]]
@@ -38,7 +38,7 @@ def prepare(connections: Mapping[str, object], pools: Mapping[str, object], vari
 
 
 def read_beside_a_writer() -> None:
-    """Switch the SQLite file to its write-ahead log, for good: readers and the writer no longer lock each other out."""
+    """Switch the SQLite file permanently to its write-ahead log: readers and the writer no longer block each other."""
     from airflow.configuration import conf
 
     path = make_url(conf.get("database", "sql_alchemy_conn")).database

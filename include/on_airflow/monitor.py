@@ -1,6 +1,7 @@
-"""The steps of the monitor DAG: what each of its tasks does, with Airflow's connections.
+"""The steps of the monitor DAG: the work of each of its tasks, with Airflow's connections.
 
-Pure decisions are in tick.py and alert_rules.py, one look at each source in measure.py.
+The pure decisions are in `monitoring/checks/verdicts.py` and `monitoring/alerts/transitions.py`,
+the measurement of each source in `monitoring/checks/measure.py`.
 """
 
 from __future__ import annotations
@@ -8,22 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec.structs import replace
 
 from include.catalogue import METRICS
-from include.monitoring.alerts import transitions as alert_rules
+from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import AlertState, Notice
 from include.monitoring.alerts.store import S3AlertStore, update
-from include.monitoring.alerts.transitions import awaited
 from include.monitoring.checks import cloudwatch, measure, thresholds
-from include.monitoring.checks import verdicts as tick
 from include.monitoring.checks.judge import Verdict
-from include.on_airflow import connections
-from include.on_airflow.callbacks import run_link, run_state, successes
+from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, Measurement, Measurements, Source
+from include.monitoring.checks.verdicts import numbers, verdicts
+from include.on_airflow import connections, runs
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
-from include.settings import load
+from include.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
@@ -32,129 +32,123 @@ NOT_MAILED = {"notices_undelivered"}
 """Shown on the board and in CloudWatch; a mail about it would arrive when it is over."""
 
 
-def look_at(source: tick.Source) -> dict[str, Any]:
+def measure_source(source: Source) -> Measurement:
     """Measure one source.
 
     Raises:
-        Exception: what the source's client said; nothing is measured then.
+        Exception: the error of the source's client; nothing is measured then.
     """
     settings, now = load(), datetime.now(UTC)
-    if source == "consumer":
-        found = measure.consumer(connections.cloudwatch_client(), settings, now)
+    measurement: Measurement
+    if source == "kafka":
+        probe = connections.offset_probe(settings.kafka.group)
+        measurement = measure.kafka(connections.kafka_admin(), probe, connections.s3_client(), settings, now)
+    elif source == "objects":
+        measurement = measure.landed(connections.s3_client(), settings, now)
+    elif source == "layers":
+        measurement = _measure_layers(settings, now)
     else:
-        s3 = connections.s3_client()
-        if source == "kafka":
-            looker = connections.kafka_looker(settings.kafka.group)
-            found = measure.kafka(connections.kafka_admin(), looker, s3, settings, now)
-        elif source == "objects":
-            found = measure.landed(s3, settings, now)
-        else:
-            found = measure.layers(s3, S3AlertStore(s3, settings.storage), settings, now)
-    log.info("measured %s: %s", source, found)
-    return found
+        measurement = measure.consumer(connections.cloudwatch_client(), settings, now)
+    log.info("measured %s: %s", source, measurement)
+    return measurement
 
 
-def publish(
-    measured: Mapping[str, dict[str, Any] | None], faults: Mapping[str, str], variable: str | None
-) -> tuple[list[dict[str, Any]], str]:
-    """Publish what is known, and judge every condition.
+def _measure_layers(settings: Settings, now: datetime) -> LayersMeasurement:
+    s3 = connections.s3_client()
+    state, _ = S3AlertStore(s3, settings.storage).load()
+    undelivered = len(transitions.undelivered(state, now))
+    error = next((notice.last_error for notice in state.outbox if notice.last_error), "")
+    return measure.layers(s3, settings.storage, undelivered, error, now)
 
-    Returns the verdicts as JSON and, when CloudWatch did not take the numbers, the reason.
+
+def publish_and_judge(
+    measured: Measurements, faults: Mapping[str, str | None], variable: str | None
+) -> tuple[list[Verdict], str]:
+    """Publish the known numbers, and judge every condition.
+
+    `faults` has the error of each measuring task, `variable` the content of the Variable `monitor_thresholds`.
+    Returns the verdicts and, when CloudWatch did not take the numbers, the reason.
     """
     settings = load()
-    now = datetime.now(UTC)
-    blind: dict[str, str] = {
-        source: faults.get(source) or "its measuring task failed" for source in tick.SOURCES if not measured.get(source)
-    }
+    failed = [source for source in SOURCES if getattr(measured, source) is None]
+    blind: dict[str, str] = {source: faults.get(source) or "its measuring task failed" for source in failed}
     limits, threshold_faults = thresholds.in_force(variable)
     if threshold_faults:
         blind["thresholds"] = "; ".join(threshold_faults)
-    refusal = ""
-    data = tick.data(tick.Tick(measured, blind))
-    for one in data:
-        log.info(
-            "metric=%s%s value=%s unit=%s",
-            one.metric,
-            f" layer={one.layer}" if one.layer else "",
-            one.value,
-            METRICS[one.metric].unit,
-        )
+    refusal = _publish(numbers(measured, blind), settings)
+    if refusal:
+        blind["publish"] = refusal  # the check counts it; the published number cannot
+    judged = verdicts(measured, blind, limits)
+    for verdict in judged:
+        log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)
+    return judged, refusal
+
+
+def _publish(data: Sequence[cloudwatch.Datum], settings: Settings) -> str:
+    """Publish and log the numbers; returns the reason when CloudWatch did not take them."""
+    for datum in data:
+        layer = f" layer={datum.layer}" if datum.layer else ""
+        log.info("metric=%s%s value=%s unit=%s", datum.metric, layer, datum.value, METRICS[datum.metric].unit)
+    monitor = settings.monitor
     try:
         client = connections.cloudwatch_client()
-        cloudwatch.publish(client, settings.monitor.namespace, settings.monitor.environment, data, now)
+        cloudwatch.publish(client, monitor.namespace, monitor.environment, data, datetime.now(UTC))
     except (ClientError, BotoCoreError) as error:
         refusal = f"{type(error).__name__}: {error}"
-        blind["publish"] = refusal  # the check counts it; the published number cannot
-        log.error("cloudwatch status=failed namespace=%s error=%s", settings.monitor.namespace, refusal)
-    found = tick.verdicts(tick.Tick(measured, blind), limits)
-    for verdict in found:
-        log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)
-    return [verdict.to_json() for verdict in found], refusal
+        log.error("cloudwatch status=failed namespace=%s error=%s", monitor.namespace, refusal)
+        return refusal
+    return ""
 
 
-def transitions(verdicts: Sequence[Mapping[str, Any]] | None, run_id: str) -> list[Notice]:
+def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     """Bring the alert state up to date; returns the notices that are new. They wait in the outbox.
 
-    Without verdicts (the publishing task died) the monitor itself is blind, and that is the
-    only verdict.
+    Without verdicts (the publishing task died) the only verdict is that the monitor itself is blind.
     """
     settings, now = load(), datetime.now(UTC)
-    judged = [Verdict.from_json(one) for one in verdicts] if verdicts else [_no_verdicts()]
-    judged = [verdict for verdict in judged if verdict.condition not in NOT_MAILED]
+    judged = [verdict for verdict in judged or [_NO_VERDICTS] if verdict.condition not in NOT_MAILED]
     primary = S3AlertStore(connections.s3_client(), settings.storage)
-    store, why = store_in_force(primary)
+    store, fault = store_in_force(primary)
     if isinstance(store, VariableAlertStore):
-        judged = [_with_subject(_monitor_blind(judged), "alert state in S3", why)]
+        blind = next((verdict for verdict in judged if verdict.condition == "monitor_blind"), _NO_VERDICTS)
+        subjects = {**(blind.subjects or {}), "alert state in S3": fault}
+        judged = [replace(blind, outcome="breached", subjects=subjects)]
     else:
         move_back(primary, now)
+    reminder_after, run_url = settings.alert.reminder_after, runs.link(settings.alert, DAG_ID, run_id)
 
-    # A layer's state may not be written yet when its model's task has succeeded: then the next tick ends the alert.
+    # A layer's state may not be written yet when its model's task has succeeded: then the next run ends the alert.
     still = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
 
     def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
-        after, new = alert_rules.advance(
-            state, judged, now, settings.alert.reminder_after, run_link(settings, DAG_ID, run_id)
-        )
-        raised = [alert for alert in after.open.values() if alert.task]
-        counts = {what: found for what in map(awaited, raised) if (found := count(*what)) is not None}
-        late = {alert.run for alert in raised if alert.run}
-        runs = {run: run_is for run in late if (run_is := state_of(run)) is not None}
-        after, over = alert_rules.counted(after, counts, runs)
-        after, ended = alert_rules.ended(after, [key for key in over if key not in still], now)
-        after, reminded = alert_rules.reminded(after, now, settings.alert.reminder_after)
+        after, new = transitions.advance(state, judged, now, reminder_after, run_url)
+        after, over = transitions.counted(after, _successes(after), _late_runs(after))
+        after, ended = transitions.ended(after, [key for key in over if key not in still], now)
+        after, reminded = transitions.reminded(after, now, reminder_after)
         return after, [*new, *ended, *reminded]
 
     return update(store, change)
 
 
-def _no_verdicts() -> Verdict:
-    text = "the publishing task died before it judged anything: see its log"
-    return Verdict("monitor_blind", "breached", "1", "> 0", subjects={"the monitor itself": text})
+_NO_VERDICTS = Verdict(
+    "monitor_blind",
+    "breached",
+    "1",
+    "> 0",
+    subjects={"the monitor itself": "the publishing task died before it judged anything: see its log"},
+)
 
 
-def _monitor_blind(judged: Sequence[Verdict]) -> Verdict:
-    return next((one for one in judged if one.condition == "monitor_blind"), _no_verdicts())
+def _successes(state: AlertState) -> dict[transitions.Awaited, int]:
+    """The number of successes of every task that an open alert waits for, where Airflow can be asked."""
+    awaited = {transitions.awaited(alert) for alert in state.open.values() if alert.task}
+    counts = {(task, but_in): runs.successes(task, but_in) for task, but_in in awaited}
+    return {key: count for key, count in counts.items() if count is not None}
 
 
-def _with_subject(verdict: Verdict, subject: str, text: str) -> Verdict:
-    return Verdict(
-        verdict.condition,
-        "breached",
-        verdict.value,
-        verdict.threshold,
-        subjects={**(verdict.subjects or {}), subject: text},
-    )
-
-
-def count(task: str, but_in: str) -> int | None:
-    """How many instances of a task (`dag_id/task_id`) have succeeded, not counting a run (`dag_id/run_id`, or '')."""
-    dag_id, _, task_id = task.partition("/")
-    return successes(dag_id, task_id, but_in.partition("/")[2])
-
-
-def state_of(run: str) -> str | None:
-    """Airflow's state of a run (`dag_id/run_id`)."""
-    dag_id, _, run_id = run.partition("/")
-    found = run_state(dag_id, run_id)
-    log.info("late run %s is %s", run, found or "not known")
-    return found
+def _late_runs(state: AlertState) -> dict[str, str]:
+    """The state of every late run, where Airflow can be asked."""
+    states = {alert.run: runs.run_state(alert.run) for alert in state.open.values() if alert.run}
+    for run, run_state in states.items():
+        log.info("late run %s is %s", run, run_state or "not known")
+    return {run: run_state for run, run_state in states.items() if run_state is not None}

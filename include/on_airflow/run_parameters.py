@@ -1,7 +1,7 @@
-"""What a person may ask of one run of `crypto_transform`: full refresh, a selection, a day to do again.
+"""Parameters of one run of `crypto_transform`: full refresh, a selection, a day to do again.
 
-The task `new_data` checks the wishes, so that a mistake ends the run before anything is built, and
-leaves the dbt nodes that were chosen. Cosmos calls `apply` before each dbt command; it hands the wishes
+The task `new_data` checks them, so that a mistake ends the run before anything is built, and leaves
+the selected dbt nodes as an XCom. Cosmos calls `apply` before each dbt command. It passes the parameters
 to dbt or skips the task.
 """
 
@@ -30,13 +30,13 @@ SELECTION = r"^[A-Za-z0-9_+@*][A-Za-z0-9_+@*.,:/ -]*$"
 """dbt selectors: names, methods (`tag:gold`), graph operators, unions by space, intersections by comma."""
 
 
-class ParameterError(ValueError):
-    """The run was asked for something that it cannot do; the text names the parameter and the remedy."""
+class RunParameterError(ValueError):
+    """A parameter of the run cannot be used; the text names the parameter and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunParameters:
-    """The parameters of one run; a scheduled run has none of them."""
+    """The parameters of one run; a scheduled run has no parameter."""
 
     full_refresh: bool = False
     select: str | None = None
@@ -47,25 +47,25 @@ class RunParameters:
         """The parameters in a run's `params`. `today` is the UTC day.
 
         Raises:
-            ParameterError: a value cannot be used, or two exclude each other.
+            RunParameterError: a value cannot be used, or two exclude each other.
         """
         text = params.get("target_date") or None
         try:
             day = date.fromisoformat(text) if text else None
         except ValueError:
-            raise ParameterError(f"target_date is {text!r}: write it as 2026-11-23") from None
+            raise RunParameterError(f"target_date is {text!r}: write it as 2026-11-23") from None
         if day and day > today:
-            raise ParameterError(f"target_date is {day}, which is after today ({today}, UTC): there is nothing yet")
+            raise RunParameterError(f"target_date is {day}, which is after today ({today}, UTC): no data exists yet")
         full_refresh = bool(params.get("full_refresh"))
         if full_refresh and day:
-            raise ParameterError(
+            raise RunParameterError(
                 "full_refresh and target_date exclude each other: a full refresh does every day again. Leave one out"
             )
         return cls(full_refresh, (params.get("select") or "").strip() or None, day)
 
     @property
     def by_hand(self) -> bool:
-        """Whether somebody asked for something: then the run goes on without new data, too."""
+        """Whether a person started the run with a parameter: then it goes on without new data, too."""
         return self != RunParameters()
 
     def dbt_vars(self, today: date) -> dict[str, Any]:
@@ -84,33 +84,33 @@ def of_run(context: Context | Mapping[str, Any]) -> RunParameters:
     """The parameters of the run of a task.
 
     Raises:
-        ParameterError: see `RunParameters.of`.
+        RunParameterError: see `RunParameters.of`.
     """
     return RunParameters.of(context["params"], datetime.now(UTC).date())
 
 
 def chosen_nodes(select: str) -> list[str]:
-    """Unique ids of the nodes that dbt selects; tests only those across layers, the others run with their model.
+    """Unique ids of the nodes that dbt selects, without tests of one model, which run with their model.
 
     Raises:
-        ParameterError: dbt does not understand the selection, or nothing is selected.
+        RunParameterError: dbt does not understand the selection, or nothing is selected.
     """
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 
     kinds = ["model", "seed", "snapshot", "test"]
-    # Without --no-write-json dbt writes the manifest anew, in place, under the eyes of those who parse the DAG.
+    # Without --no-write-json dbt overwrites the manifest while other processes may parse the DAG.
     command = ["--quiet", "--log-level-file", "none", "--no-write-json", "ls", "--select", select, "--output", "json"]
     command += ["--output-keys", "unique_id", "resource_type", "tags"]
     command += [argument for kind in kinds for argument in ("--resource-type", kind)]
     command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
-    answer = dbtRunner().invoke(command)
-    if not answer.success:
-        raise ParameterError(f"select is {select!r}, which dbt does not understand: {answer.exception}")
-    listed: Any = answer.result or []
-    found = [json.loads(line) for line in listed]
-    nodes = [one["unique_id"] for one in found if one["resource_type"] != "test" or "cross_layer" in one["tags"]]
+    response = dbtRunner().invoke(command)
+    if not response.success:
+        raise RunParameterError(f"select is {select!r}, which dbt does not understand: {response.exception}")
+    lines: Any = response.result or []
+    listed = [json.loads(line) for line in lines]
+    nodes = [node["unique_id"] for node in listed if node["resource_type"] != "test" or "cross_layer" in node["tags"]]
     if not nodes:
-        raise ParameterError(
+        raise RunParameterError(
             f"select is {select!r}, which matches no model, seed, snapshot or cross-layer test: "
             "try it with `dbt ls --select ...` (docs/dbt-tests.md)"
         )
@@ -118,33 +118,33 @@ def chosen_nodes(select: str) -> list[str]:
 
 
 def apply(context: Mapping[str, Any], operator: Any) -> None:
-    """Cosmos interceptor: what the run was asked for, on the dbt command of one task.
+    """Cosmos interceptor: put the run's parameters into the dbt command of one task.
 
     Raises:
         AirflowSkipException: the task's node was not selected.
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
-    asked = of_run(context)
-    if asked.select:
+    parameters = of_run(context)
+    if parameters.select:
         chosen: Sequence[str] = context["ti"].xcom_pull(task_ids=GATE, key=CHOSEN) or []
         selected = selection_of(operator.select, operator.extra_context, chosen)
         if selected is None:
-            raise AirflowSkipException(f"not in the selection {asked.select!r}")
+            raise AirflowSkipException(f"not in the selection {parameters.select!r}")
         operator.select = selected
-    if asked.target_date:
-        operator.vars = (operator.vars or {}) | asked.dbt_vars(datetime.now(UTC).date())
-    if asked.full_refresh and operator.base_cmd == ["build"]:
+    if parameters.target_date:
+        operator.vars = (operator.vars or {}) | parameters.dbt_vars(datetime.now(UTC).date())
+    if parameters.full_refresh and operator.base_cmd == ["build"]:
         operator.dbt_cmd_flags = [*operator.dbt_cmd_flags, "--full-refresh"]
 
 
 def selection_of(select: str, extra_context: Mapping[str, Any], chosen: Sequence[str]) -> str | None:
-    """What a task still selects when only `chosen` are wanted; None: nothing.
+    """The selection of one task when only `chosen` run; None: the task has nothing to run.
 
-    A task of one node has its unique id in `extra_context`; the task of the cross-layer tests has none.
+    A task of one node has its unique id in `extra_context`; the task of the cross-layer tests has no such id.
     """
     node = extra_context.get("dbt_node_config", {}).get("unique_id")
     if node:
         return select if node in chosen else None
-    tests = [one.split(".")[2] for one in chosen if one.startswith("test.")]
+    tests = [unique_id.split(".")[2] for unique_id in chosen if unique_id.startswith("test.")]
     return " ".join(tests) or None

@@ -1,1 +1,1 @@
-"""Small JSON objects in S3 by which one part of the product leaves something for another to read."""
+"""Small JSON objects in S3 that one part of the product leaves for another."""

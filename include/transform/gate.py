@@ -35,14 +35,14 @@ def advance(seen: Seen, keys: list[str]) -> Seen:
 
 def read_seen(s3: S3Client, storage: StorageSettings) -> Seen:
     """The keys that the last successful run of bronze was offered; empty before the first run."""
-    found = json_object.read(s3, storage.bucket, storage.state_prefix + STATE)
-    return {} if found is None else {int(partition): key for partition, key in found[0]["seen"].items()}
+    remedy = "delete it, and bronze is offered every file again"
+    stored = json_object.read(s3, storage.bucket, storage.state_prefix + STATE, dict[str, Seen], remedy)
+    return stored[0]["seen"] if stored else {}
 
 
 def write_seen(s3: S3Client, storage: StorageSettings, seen: Seen) -> None:
     """Store the keys that bronze was offered and has loaded."""
-    content = {"seen": {str(partition): key for partition, key in seen.items()}}
-    json_object.write(s3, storage.bucket, storage.state_prefix + STATE, content)
+    json_object.write(s3, storage.bucket, storage.state_prefix + STATE, {"seen": seen})
 
 
 def look(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from include.catalogue import Layer
 from include.settings import StorageSettings
 from include.state import layer_state
-from include.state.layer_state import FailingTest, LayerState, LayerTests, Run, TestSeverity
+from include.state.dbt_tests import NO_TESTS, DbtTests
+from include.state.layer_state import DagRunRef, LayerState
 from include.transform import layer_query
-from include.transform.run_results import FAILED, NOT_PASSED
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,13 +30,13 @@ def record(
     s3: S3Client,
     storage: StorageSettings,
     layer: Layer,
-    tests: Iterable[dict[str, Any]],
+    tests: Iterable[DbtTests],
     scanned: Iterable[Mapping[str, int]],
-    run: Run,
+    run: DagRunRef,
 ) -> LayerState:
     """Count the layer, write its state to S3 and return it.
 
-    `tests` and `scanned` are what `test_results.keep` pushed in the layer's dbt tasks.
+    `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
         LayerQueryError: the warehouse could not be asked (for example when the model was never built).
@@ -51,23 +51,8 @@ def record(
         rows=counted.rows,
         newest_quote_at=counted.newest_quote_at,
         finished_at=datetime.now(UTC),
-        tests=summarise(tests),
+        tests=sum(tests, NO_TESTS),
         run=run,
         scanned=dict(read),
     )
     return layer_state.write(s3, storage, state)
-
-
-def summarise(tests: Iterable[dict[str, Any]]) -> LayerTests:
-    """Counts and failing tests of a layer; skipped tests count as neither."""
-    passed = warned = failed = 0
-    failing = []
-    for test in tests:
-        status = test["status"]
-        passed += status == "pass"
-        warned += status == "warn"
-        failed += status in FAILED
-        if status in NOT_PASSED:
-            severity: TestSeverity = "warn" if status == "warn" else "error"
-            failing.append(FailingTest(test["name"], severity, test["failures"], test["message"], rows=test["rows"]))
-    return LayerTests(passed, warned, failed, tuple(failing))

@@ -15,6 +15,7 @@ from typing import Any
 
 from include.catalogue import LAYERS
 from include.instants import from_text
+from include.state.dbt_tests import DbtTests, FailingTest
 
 CROSS_LAYER = "cross_layer"
 """Layer of a test that looks at models of several layers."""
@@ -62,6 +63,22 @@ class Invocation:
     finished_at: datetime
     tests: tuple[TestResult, ...]
     scanned: Mapping[str, int] = field(default_factory=dict)
+
+    def summary(self, samples: Mapping[str, str]) -> DbtTests:
+        """Counts and failing tests; a skipped test is in no count. `samples` has texts of failing rows, by table."""
+        counts = Counter(test.status for test in self.tests)
+        failing = (
+            FailingTest(
+                name=test.name,
+                severity="error" if test.status in FAILED else "warn",
+                failures=test.failures,
+                message=test.message,
+                rows=samples.get(test.stored_in, ""),
+            )
+            for test in self.tests
+            if test.status in NOT_PASSED
+        )
+        return DbtTests(counts["pass"], counts["warn"], sum(counts[status] for status in FAILED), tuple(failing))
 
 
 def read(project_dir: Path) -> Invocation:

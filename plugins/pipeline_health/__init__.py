@@ -1,9 +1,9 @@
-"""Pipeline Health: a page in the Airflow UI that shows what is fresh, what waits and what is wrong.
+"""Pipeline Health: a page in the Airflow UI that shows the layers' freshness, the lag and the open alerts.
 
-Airflow imports this file in every process that looks at plugins, tasks included; so the page
-itself, which needs FastAPI and Airflow's security, is imported only when the API server asks
-for the apps. A copy of this folder without the project beside it (as with a Git bundle, whose
-code Airflow's own plugin folder does not see) offers no page, and says so.
+Airflow imports this file in every process that looks at plugins, tasks included. The page itself
+needs FastAPI and Airflow's security, so it is imported only when the API server asks for the
+apps. A copy of this folder without the project beside it offers no page, and logs that. (Airflow's
+own plugin folder does not see the code of a Git bundle.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PipelineHealthPlugin(AirflowPlugin):
         [
             {
                 "name": "Pipeline Health",
-                "href": f"{ROUTE}/",  # relative to the UI's <base>, which has the path that Airflow may live below
+                "href": f"{ROUTE}/",  # relative to the UI's <base>, which contains the base path of Airflow
                 "destination": "nav",
                 "category": "browse",
                 "url_route": ROUTE,
@@ -40,7 +40,7 @@ class PipelineHealthPlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The page's app; asked for by the API server only."""
+        """The page's app; only the API server asks for it."""
         if not COMPLETE:
             logging.getLogger(__name__).warning("no page Pipeline Health: there is no include/monitoring in %s", ROOT)
             return []

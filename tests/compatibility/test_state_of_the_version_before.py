@@ -22,8 +22,8 @@ from include.monitoring.checks.lag_window import LagWindow
 from include.monitoring.page import collect
 from include.on_airflow.fallback_store import VariableAlertStore, move_back
 from include.state import layer_state, task_tests
-from include.state.layer_state import FailingTest, LayerState, LayerTests
-from include.state.layer_state import Run as DagRunRef
+from include.state.dbt_tests import DbtTests, FailingTest
+from include.state.layer_state import DagRunRef, LayerState
 from include.state.task_tests import TaskTests
 
 # The names of this version. After a change of names only these imports change.
@@ -59,7 +59,6 @@ OPEN = {
         raised_by="pipeline_monitor",
         task="",
         successes=None,
-        run="",
     ),
     "stale_silver": OpenAlert(
         key="stale_silver",
@@ -127,7 +126,6 @@ OPEN = {
         raised_by="crypto_transform",
         task="crypto_transform/cross_layer_tests",
         successes=None,
-        run="",
     ),
     "task_failed:crypto_transform/bronze.crypto_raw": OpenAlert(
         key="task_failed:crypto_transform/bronze.crypto_raw",
@@ -143,7 +141,6 @@ OPEN = {
         raised_by="crypto_transform",
         task="crypto_transform/bronze.crypto_raw",
         successes=41,
-        run="",
     ),
     "run_late:crypto_transform": OpenAlert(
         key="run_late:crypto_transform",
@@ -363,7 +360,7 @@ LAYERS = {
         rows=1301,
         newest_quote_at=at("2025-11-24T07:09:58"),
         finished_at=at("2025-11-24T07:12:00.251317"),
-        tests=LayerTests(passed=2, warned=0, failed=0, failing=()),
+        tests=DbtTests(passed=2, warned=0, failed=0, failing=()),
         run=dag_run("crypto_transform"),
         scanned={"crypto_raw": 69632, "crypto_dead_letter": 0},
     ),
@@ -373,7 +370,7 @@ LAYERS = {
         rows=1234,
         newest_quote_at=at("2025-11-24T07:09:58.5"),
         finished_at=at("2025-11-24T07:12:00.252634"),
-        tests=LayerTests(
+        tests=DbtTests(
             passed=1,
             warned=1,
             failed=1,
@@ -398,7 +395,7 @@ LAYERS = {
         rows=0,
         newest_quote_at=None,
         finished_at=at("2025-11-24T07:12:00.253951"),
-        tests=LayerTests(passed=0, warned=0, failed=0, failing=()),
+        tests=DbtTests(passed=0, warned=0, failed=0, failing=()),
         run=dag_run("crypto_transform"),
         scanned={},
     ),
@@ -407,7 +404,7 @@ TASK_TESTS = {
     "crypto_transform.cross_layer_tests": TaskTests(
         task="crypto_transform.cross_layer_tests",
         finished_at=at("2025-11-24T07:14:02.75"),
-        tests=LayerTests(
+        tests=DbtTests(
             passed=1,
             warned=0,
             failed=1,
@@ -427,13 +424,13 @@ TASK_TESTS = {
     "crypto_transform.reference.assets_seed": TaskTests(
         task="crypto_transform.reference.assets_seed",
         finished_at=at("2025-11-24T07:01:00"),
-        tests=LayerTests(passed=1, warned=0, failed=0, failing=()),
+        tests=DbtTests(passed=1, warned=0, failed=0, failing=()),
         run=dag_run("crypto_transform"),
     ),
     "lakehouse_maintenance.test_all_rows": TaskTests(
         task="lakehouse_maintenance.test_all_rows",
         finished_at=at("2025-11-24T03:31:00.000001"),
-        tests=LayerTests(
+        tests=DbtTests(
             passed=1,
             warned=1,
             failed=0,
@@ -494,7 +491,7 @@ def test_a_test_that_still_fails_keeps_its_beginning(s3: Any, settings: Any) -> 
         rows=state.rows,
         newest_quote_at=state.newest_quote_at,
         finished_at=at("2025-11-24T08:12:00"),
-        tests=LayerTests(passed=2, warned=0, failed=1, failing=(failing,)),
+        tests=DbtTests(passed=2, warned=0, failed=1, failing=(failing,)),
         run=state.run,
         scanned={},
     )
@@ -545,7 +542,7 @@ def test_the_status_page_shows_the_state(s3: Any, settings: Any) -> None:
     assert {one.layer: one.state for one in page.layers} == LAYERS
     assert list(page.other_tests) == list(TASK_TESTS.values())
     assert page.lag is not None
-    assert (page.lag.total, page.lag.behind) == (121, timedelta(minutes=40, seconds=4, milliseconds=70))
+    assert (page.lag.total, page.lag.oldest_age) == (121, timedelta(minutes=40, seconds=4, milliseconds=70))
     assert page.alerts is not None
     assert {alert.key: alert for alert in page.alerts} == OPEN
 

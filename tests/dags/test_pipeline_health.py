@@ -1,4 +1,4 @@
-"""What the page shows of the state objects in S3; the page in a running Airflow is in test_alerts.py."""
+"""The page, rendered from state objects in S3. The page in a running Airflow is in tests/scheduler/test_alerts.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any, NoReturn
@@ -18,24 +17,27 @@ from airflow.sdk.exceptions import AirflowException
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
+from msgspec.structs import replace
 
 from include.catalogue import CONDITIONS
-from include.monitoring import page as health
 from include.monitoring.alerts.mail import PLACES
 from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import lag_window
-from include.monitoring.checks import verdicts as tick
 from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.lag_window import LagWindow
+from include.monitoring.checks.measurements import Measurements
 from include.monitoring.checks.thresholds import in_force
+from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, verdicts
+from include.monitoring.page import SILENT_AFTER, collect
 from include.on_airflow import connections
 from include.settings import StorageSettings, load
 from include.state import json_object, layer_state, task_tests
-from include.state.layer_state import FailingTest, LayerState, LayerTests, Run
+from include.state.dbt_tests import DbtTests, FailingTest
+from include.state.layer_state import DagRunRef, LayerState
 from include.state.task_tests import TaskTests
 from plugins.pipeline_health import PipelineHealthPlugin
-from plugins.pipeline_health.page import create_app, look, render
+from plugins.pipeline_health.page import create_app, read, render
 
 pytestmark = pytest.mark.servers
 
@@ -69,23 +71,23 @@ def page(variable: str | None = None, at: datetime = NOW, **client: object) -> s
 
 def page_by(connect: Callable[[], Any], variable: Callable[[], str | None] = lambda: None, at: datetime = NOW) -> str:
     settings = load()
-    return render(health.collect(connect, settings, variable, at), settings.alert)
+    return render(collect(connect, settings, variable, at), settings.alert)
 
 
-def look_at_kafka(storage: StorageSettings, at: datetime, behind: timedelta = MINUTE, lag: int = 7) -> None:
-    lag_window.write(boto3.client("s3"), storage, LagWindow({0: [Sample(at, 500, lag)]}, [(at, at - behind)]))
+def measure_kafka(storage: StorageSettings, at: datetime, oldest_age: timedelta = MINUTE, lag: int = 7) -> None:
+    lag_window.write(boto3.client("s3"), storage, LagWindow({0: [Sample(at, 500, lag)]}, [(at, at - oldest_age)]))
 
 
 def keep(storage: StorageSettings, *alerts: OpenAlert) -> None:
-    S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert for alert in alerts}), None)
+    S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert for alert in alerts}, ()), None)
 
 
 def states(shown: str) -> dict[str, str]:
     """The table of conditions: state by name."""
-    found = re.findall(r'<td>([^<]+)</td>\s*<td class="(?:bad|good|warn)">(open|ok|unknown)</td>', shown)
-    names = {one.title: name for name, one in CONDITIONS.items()}
-    assert len(found) == len(CONDITIONS)
-    return {names[title]: state for title, state in found}
+    rows = re.findall(r'<td>([^<]+)</td>\s*<td class="(?:bad|good|warn)">(open|ok|unknown)</td>', shown)
+    names = {condition.title: name for name, condition in CONDITIONS.items()}
+    assert len(rows) == len(CONDITIONS)
+    return {names[title]: state for title, state in rows}
 
 
 def none_is_open(shown: str) -> bool:
@@ -93,26 +95,26 @@ def none_is_open(shown: str) -> bool:
     return '<p class="good">None.</p>' in shown
 
 
-def test_who_is_not_logged_in_sees_nothing() -> None:
-    answer = TestClient(create_app()).get("/")
-    assert answer.status_code == 401
-    assert "Pipeline" not in answer.text
+def test_a_user_who_is_not_logged_in_sees_nothing() -> None:
+    response = TestClient(create_app()).get("/")
+    assert response.status_code == 401
+    assert "Pipeline" not in response.text
 
 
 def test_mails_link_to_where_airflow_shows_the_page() -> None:
     assert PLACES["Pipeline Health"] == f"/plugin/{PipelineHealthPlugin.external_views[0]['url_route']}"
 
 
-def test_the_page_is_found_below_the_path_that_airflow_lives_at() -> None:
+def test_the_page_is_found_below_the_base_path_of_airflow() -> None:
     """The UI puts the href into a frame's src: only a relative one is resolved against its <base>."""
     view, (app,) = PipelineHealthPlugin.external_views[0], PipelineHealthPlugin().fastapi_apps
     assert f"/{view['href']}" == f"{app['url_prefix']}/"
 
 
-def test_links_work_in_the_frame_that_airflow_shows_the_page_in(storage: StorageSettings) -> None:
+def test_links_work_in_the_frame_of_airflow(storage: StorageSettings) -> None:
     """Its sandbox lets no link open a window or leave the frame: the script has the document around it do that."""
     keep(storage, replace(ALERT, run_url="http://airflow.test/r"))
-    look_at_kafka(storage, NOW - timedelta(hours=1))
+    measure_kafka(storage, NOW - timedelta(hours=1))
     shown = page()
     links = re.findall(r"<a [^>]*>", shown)
     assert len(links) > len(CONDITIONS)
@@ -120,68 +122,71 @@ def test_links_work_in_the_frame_that_airflow_shows_the_page_in(storage: Storage
     assert "window.parent.document.body.append(outer)" in shown
 
 
-def test_before_the_first_run_nothing_is_claimed_and_what_to_do_is_said(storage: StorageSettings) -> None:
+def test_before_the_first_run_everything_is_unknown_with_the_remedy(storage: StorageSettings) -> None:
     shown = page()
     assert shown.count('class="bad">never built, or its state is missing') == 3
     assert f"there is no s3://{storage.bucket}/state/layers/gold.json" in shown
-    assert re.search(rf'class="bad" role="alert">The monitor has never looked.* s3://{storage.bucket}/state/ ', shown)
+    assert re.search(rf'class="bad" role="alert">The monitor has never measured.* s3://{storage.bucket}/state/ ', shown)
     assert "On a fresh installation unpause or trigger" in shown
     assert re.search(r'Open alerts</h2>\s*<p class="bad">Unknown', shown)
     assert set(states(shown).values()) == {"unknown"}
-    assert '<p class="bad">The monitor has not looked yet.' in shown
+    assert '<p class="bad">The monitor has not measured yet.' in shown
     assert "not landed" not in shown
     assert not none_is_open(shown)
 
 
-def test_an_alert_state_without_a_look_at_kafka_is_no_good_news(storage: StorageSettings) -> None:
+def test_an_alert_state_without_a_measurement_is_not_good_news(storage: StorageSettings) -> None:
     keep(storage)
     shown = page()
     assert not none_is_open(shown)
-    assert "None is kept; when the monitor last looked is not known." in shown
+    assert "No alert is stored, but the time of the last measurement is not known." in shown
     assert f"there is no\ns3://{storage.bucket}/state/lag_window.json" in shown
-    assert "has never looked" not in shown
+    assert "has never measured" not in shown
 
 
-def test_no_open_alert_is_good_news_only_if_the_monitor_has_looked_lately(storage: StorageSettings) -> None:
-    look_at_kafka(storage, NOW)
+def test_no_open_alert_is_good_news_only_after_a_recent_measurement(storage: StorageSettings) -> None:
+    measure_kafka(storage, NOW)
     keep(storage)
-    fresh, old = page(at=NOW + health.SILENT_AFTER), page(at=NOW + timedelta(hours=3))
+    fresh, old = page(at=NOW + SILENT_AFTER), page(at=NOW + timedelta(hours=3))
     assert none_is_open(fresh)
     assert "alerts.json" not in fresh
     assert not none_is_open(old)
-    assert "None when the monitor last looked, 3 h ago." in old
+    assert "None when the monitor last measured, 3 h ago." in old
     assert set(states(fresh).values()) == {"ok"}
     assert set(states(old).values()) == {"unknown"}
 
 
 def test_an_alert_state_that_is_absent_differs_from_one_without_alerts(storage: StorageSettings) -> None:
     """The monitor writes none before something is open."""
-    look_at_kafka(storage, NOW)
+    measure_kafka(storage, NOW)
     shown = page()
     assert none_is_open(shown)
-    assert f"There is no s3://{storage.bucket}/state/alerts.json: nothing was ever open, or it was deleted." in shown
+    assert (
+        f"There is no s3://{storage.bucket}/state/alerts.json: no alert was ever open, or the object was deleted."
+        in shown
+    )
 
 
 def test_conditions_whose_source_is_blind_are_unknown(storage: StorageSettings) -> None:
-    look_at_kafka(storage, NOW)
+    measure_kafka(storage, NOW)
     blind = replace(ALERT, key="monitor_blind:layer states in S3", condition="monitor_blind")
     keep(storage, ALERT, blind)
-    found = states(page())
-    assert found["kafka_lag"] == found["monitor_blind"] == "open"
-    assert found["stale_gold"] == found["dbt_tests"] == "unknown"
-    assert found["consumer_stalled"] == found["slow_uploads"] == "ok"
+    shown = states(page())
+    assert shown["kafka_lag"] == shown["monitor_blind"] == "open"
+    assert shown["stale_gold"] == shown["dbt_tests"] == "unknown"
+    assert shown["consumer_stalled"] == shown["slow_uploads"] == "ok"
 
 
 def test_nothing_is_known_when_the_monitor_judged_nothing(storage: StorageSettings) -> None:
-    look_at_kafka(storage, NOW)
+    measure_kafka(storage, NOW)
     keep(storage, replace(ALERT, key="monitor_blind:the monitor itself", condition="monitor_blind"))
-    found = states(page())
-    assert found.pop("monitor_blind") == "open"
-    assert set(found.values()) == {"unknown"}
+    shown = states(page())
+    assert shown.pop("monitor_blind") == "open"
+    assert set(shown.values()) == {"unknown"}
 
 
 def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageSettings) -> None:
-    look_at_kafka(storage, NOW)
+    measure_kafka(storage, NOW)
     json_object.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
     shown = page()
     assert "Cannot be read: alerts. StateUnreadableError" in shown
@@ -189,25 +194,27 @@ def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageS
 
 
 def test_the_sources_are_those_that_the_monitor_judges_by() -> None:
-    blind = tick.verdicts(tick.Tick({}), in_force(None)[0])
+    blind = verdicts(Measurements(), {}, in_force(None)[0])
     values = {verdict.condition: verdict.value for verdict in blind if verdict.condition != "monitor_blind"}
-    named = {name: source for name, source in tick.SOURCE_OF.items() if name != "monitor_silent"}
-    assert values == {name: f"unknown, {tick.SOURCE_NAMES[source]} could not be read" for name, source in named.items()}
+    named = {name: source for name, source in SOURCE_OF.items() if name != "monitor_silent"}
+    assert values == {name: f"unknown, {SOURCE_NAMES[source]} could not be read" for name, source in named.items()}
 
 
-def test_an_unknown_age_of_the_oldest_record_is_said(storage: StorageSettings) -> None:
-    look_at_kafka(storage, NOW, behind=timedelta())  # so the monitor writes it
+def test_an_unknown_age_of_the_oldest_record_is_shown_as_unknown(storage: StorageSettings) -> None:
+    measure_kafka(storage, NOW, oldest_age=timedelta())  # so the monitor writes it
     assert "7 messages not landed, age unknown;" in page()
-    look_at_kafka(storage, NOW, behind=timedelta(), lag=0)
+    measure_kafka(storage, NOW, oldest_age=timedelta(), lag=0)
     assert "0 messages not landed;" in page()
 
 
 def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
-    run = Run("crypto_transform", "r", "http://airflow.test/r")
-    gold = LayerState("gold", "crypto_curated", 1234, NOW - timedelta(hours=3), NOW - MINUTE, LayerTests(20, 1, 2), run)
+    run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
+    gold = LayerState(
+        "gold", "crypto_curated", 1234, NOW - timedelta(hours=3), NOW - MINUTE, DbtTests(20, 1, 2, ()), run
+    )
     layer_state.write(s3, storage, gold)
-    older = LayerTests(70, 0, 1, (FailingTest("assert_old_rows_add_up", "error", 3, "Got 3 results"),))
+    older = DbtTests(70, 0, 1, (FailingTest("assert_old_rows_add_up", "error", 3, "Got 3 results"),))
     task_tests.write(s3, storage, TaskTests("lakehouse_maintenance.test_all_rows", NOW - MINUTE, older, run))
     samples = {0: [Sample(NOW - MINUTE, 500, 7)], 1: [Sample(NOW - MINUTE, 600, 3)]}
     lag_window.write(s3, storage, LagWindow(samples, [(NOW - MINUTE, NOW - 11 * MINUTE)]))
@@ -223,7 +230,7 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     assert "10 messages not landed, the oldest 10 min old" in shown
     assert "Kafka lag is &lt;high&gt;" in shown
     assert "javascript:" not in shown
-    assert "no mail server has taken yet: 1." in shown
+    assert "no mail server has accepted yet: 1." in shown
     assert "Variable monitor_thresholds" in shown
     assert shown.count("2026-11-25T11:59:00Z (60 s ago)") == 2  # the layer's build and the other tests' run
     assert shown.count("<table>") == shown.count('<div class="wide"><table>') == 5
@@ -232,7 +239,7 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     assert "The monitor has not read Kafka for 24 h" in page(at=NOW + timedelta(hours=24))
 
 
-def test_what_cannot_be_read_is_unknown_and_says_why(storage: StorageSettings) -> None:
+def test_a_part_that_cannot_be_read_is_unknown_with_its_reason(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
     json_object.write(s3, storage.bucket, lag_window.key(storage), {"samples": 7})
     shown = page("{")
@@ -246,32 +253,32 @@ def test_what_cannot_be_read_is_unknown_and_says_why(storage: StorageSettings) -
 
 @contextmanager
 def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
-    """It takes connections and answers nothing; yields its address and the connections."""
-    taken: list[socket.socket] = []
+    """A server that accepts connections and never responds; yields its address and the connections."""
+    accepted: list[socket.socket] = []
 
     def accept() -> None:
         while True:
             try:
-                taken.append(server.accept()[0])
+                accepted.append(server.accept()[0])
             except OSError:
                 return
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", taken
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", accepted
         server.shutdown(socket.SHUT_RDWR)
-    for one in taken:
-        one.close()
+    for connection in accepted:
+        connection.close()
 
 
 def test_an_s3_that_hangs_is_waited_for_once(storage: StorageSettings) -> None:
-    with silent_server() as (address, taken):
+    with silent_server() as (address, accepted):
         shown = page(endpoint_url=address, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
-        assert len(taken) == 1
+        assert len(accepted) == 1
     assert "Cannot be read: layers, tests outside the layers, lag, alerts. ReadTimeoutError" in shown
 
 
-def test_the_page_has_a_client_that_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_of_the_page_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws"}))
     config = connections.page_s3_client().meta.config
     assert (config.connect_timeout, config.read_timeout) == (2, 5)  # type: ignore[attr-defined]
@@ -310,7 +317,7 @@ def test_a_variable_that_cannot_be_read_is_a_fault(storage: StorageSettings) -> 
 
 def test_an_invalid_setting_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_STATE_PREFIX", "/state")
-    shown = render(*look(NOW))
+    shown = render(*read(NOW))
     assert "Cannot be read: layers, tests outside the layers, lag, alerts. SettingsError: S3_STATE_PREFIX" in shown
     assert shown.count("Unknown.") == 3
     assert set(states(shown).values()) == {"unknown"}
@@ -318,13 +325,13 @@ def test_an_invalid_setting_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("limit", ["1e14", "1e300", "1" + "0" * 400])
 def test_a_threshold_may_be_any_number(storage: StorageSettings, limit: str) -> None:
-    run = Run("crypto_transform", "r", "http://airflow.test/r")
-    gold = LayerState("gold", "crypto_curated", 1, NOW - timedelta(hours=3), NOW, LayerTests(1, 0, 0), run)
+    run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
+    gold = LayerState("gold", "crypto_curated", 1, NOW - timedelta(hours=3), NOW, DbtTests(1, 0, 0, ()), run)
     layer_state.write(boto3.client("s3"), storage, gold)
     assert "3 h old (at most " in page(f'{{"stale_gold": {limit}}}')
 
 
 def test_secrets_in_an_alert_are_not_shown(storage: StorageSettings) -> None:
     alert = replace(ALERT, value="postgresql://airflow:hunter2@db refused")
-    S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert}), None)
+    S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert}, ()), None)
     assert "hunter2" not in page()

@@ -25,7 +25,8 @@ from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.cloudwatch import Datum
 from include.settings import StorageSettings
 from include.state import layer_state
-from include.state.layer_state import LayerState, LayerTests, Run
+from include.state.dbt_tests import DbtTests
+from include.state.layer_state import DagRunRef, LayerState
 from tests import policy_guard
 from tests.airflow_connections import aws_connection, kafka_connection
 from tests.dags.conftest import DAGS, Mailbox
@@ -59,7 +60,7 @@ class Pipeline:
     patch: pytest.MonkeyPatch
     members: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    def tick(self) -> dict[str, str]:
+    def run(self) -> dict[str, str]:
         """One run of the monitor; the states of its tasks."""
         run = self.dag.test()
         assert run is not None
@@ -67,17 +68,17 @@ class Pipeline:
 
     def red(self) -> set[str]:
         """One run of the monitor; the tasks that failed in it."""
-        return {task_id for task_id, state in self.tick().items() if state == "failed"}
+        return {task_id for task_id, state in self.run().items() if state == "failed"}
 
     def set_layer(self, layer: Layer) -> None:
-        """What a transform run leaves behind."""
+        """The state that a transform run leaves."""
         now = datetime.now(UTC)
-        run = Run("crypto_transform", "r", "http://airflow.test/r")
-        state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, LayerTests(10, 0, 0), run)
+        run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
+        state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, DbtTests(10, 0, 0, ()), run)
         layer_state.write(boto3.client("s3"), StorageSettings(bucket=self.bucket), state)
 
     def publish(self, metric: str, value: float, ago: timedelta = 2 * MINUTE) -> None:
-        """One number as consumer or monitor publish it."""
+        """One number, as consumer or monitor publishes it."""
         at = datetime.now(UTC) - ago
         cloudwatch.publish(boto3.client("cloudwatch"), "CryptoLakehouse", self.environment, [Datum(metric, value)], at)
 
@@ -120,7 +121,7 @@ def pipeline(
     """A quiet pipeline: fresh layers, nothing unread, a consumer that publishes."""
     if kafka_server.kind == "built-in":
         pytest.skip("needs Apache Kafka: the built-in broker can neither create topics nor describe groups")
-    found = Pipeline(
+    running = Pipeline(
         kafka_server.bootstrap,
         s3,
         topic,
@@ -132,30 +133,30 @@ def pipeline(
         monkeypatch,
     )
     environment = {
-        "AIRFLOW_CONN_KAFKA_DEFAULT": kafka_connection(found.bootstrap),
+        "AIRFLOW_CONN_KAFKA_DEFAULT": kafka_connection(running.bootstrap),
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(s3),
         "KAFKA_TOPIC": topic,
-        "KAFKA_GROUP": found.group,
+        "KAFKA_GROUP": running.group,
         "S3_BUCKET": bucket,
-        "MONITOR_ENVIRONMENT": found.environment,
+        "MONITOR_ENVIRONMENT": running.environment,
         "ALERT_EMAILS": '["oncall@example.com"]',
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for layer in LAYERS:
-        found.set_layer(layer)
+        running.set_layer(layer)
     for minutes in (3, 8, 13):
-        found.publish("MonitorHeartbeat", 1, minutes * MINUTE)
+        running.publish("MonitorHeartbeat", 1, minutes * MINUTE)
         for metric in CONSUMER_METRICS:
-            found.publish(metric.name, 0 if metric.name == "UploadErrors" else 10, minutes * MINUTE)
-    with found.members:
-        yield found
+            running.publish(metric.name, 0 if metric.name == "UploadErrors" else 10, minutes * MINUTE)
+    with running.members:
+        yield running
 
 
 def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None:
     pipeline.create_topic()
     pipeline.join()
-    states = pipeline.tick()
+    states = pipeline.run()
     assert set(states.values()) == {"success"}, states
     assert {task for task in states if task.startswith("check_")} == set(CHECKS)
     pipeline.produce(3)  # younger than a batch's age
@@ -163,7 +164,7 @@ def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None
     assert pipeline.mailbox.take() == []
 
 
-def test_a_reminder_comes_when_it_is_due_and_the_policy_allows_exactly_what_is_used(pipeline: Pipeline) -> None:
+def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline: Pipeline) -> None:
     used: set[str] = set()
     pipeline.patch.setitem(policy_guard.seen, "AirflowPolicy", used)
     pipeline.patch.setenv("ALERT_SNS_TOPIC_ARN", boto3.client("sns").create_topic(Name="alerts")["TopicArn"])

@@ -1,7 +1,7 @@
-"""What every DAG of the bundle keeps to, and the graph of each.
+"""Rules for every DAG of the bundle, and the graph of each.
 
-The graphs are in `graphs/`, one line a task. After a change that is meant:
-`UPDATE_GRAPHS=1 make test-dags`, and read the difference before committing it.
+The graphs are in `graphs/`, one line for each task. After an intended change run
+`UPDATE_GRAPHS=1 make test-dags`, and read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.dags.conftest import DAGS
 GRAPHS = Path(__file__).with_name("graphs")
 NAMES = sorted(path.stem for path in DAGS.glob("*.py"))
 
-TOLD_BY_NOTIFY = ("measure_", "publish", "check_")
-"""Tasks of the monitor without a callback: what they find reaches the person on call through `notify` alone,
-which mails a start once and an end once. A callback of their own would mail in every tick."""
+REPORTED_BY_NOTIFY = ("measure_", "publish", "check_")
+"""Tasks of the monitor without a callback: `notify` alone mails their results, a start once and an end once.
+A callback of their own would mail in every run."""
 
 TRIED_ONCE = ("check_", "notify", "replay")
-"""Tasks that are not tried again: a condition is judged once a tick, and a retry would delay the mail and see the same
-verdict; a replay sends messages and is repeated by whoever has read why it failed."""
+"""Tasks that are not tried again. A condition is judged once a run: a retry would delay the mail and get the same
+verdict. A replay sends messages: a person repeats it after reading why it failed."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_each_file_holds_the_dag_of_its_name(dags: dict[str, DAG]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dag_says_what_it_is_whose_it_is_and_what_to_do(dags: dict[str, DAG], name: str) -> None:
+def test_a_dag_has_a_page_with_purpose_owner_and_triage(dags: dict[str, DAG], name: str) -> None:
     dag = dags[name]
     lines = (dag.doc_md or "").splitlines()
     assert [line for line in ("### What it does", "### Owner", "### Triage") if line not in lines] == []
@@ -52,11 +52,11 @@ def test_a_dag_says_what_it_is_whose_it_is_and_what_to_do(dags: dict[str, DAG], 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_task_has_an_owner_a_timeout_retries_and_a_way_to_be_heard(dags: dict[str, DAG], name: str) -> None:
+def test_a_task_has_an_owner_a_timeout_retries_and_a_callback(dags: dict[str, DAG], name: str) -> None:
     for task in dags[name].tasks:
         assert task.owner == "data-platform", task.task_id
         assert task.execution_timeout is not None, task.task_id
-        if name == "pipeline_monitor" and task.task_id.startswith(TOLD_BY_NOTIFY):
+        if name == "pipeline_monitor" and task.task_id.startswith(REPORTED_BY_NOTIFY):
             assert not task.on_failure_callback, task.task_id
         else:
             assert task.on_failure_callback, task.task_id
@@ -67,7 +67,7 @@ def test_a_task_has_an_owner_a_timeout_retries_and_a_way_to_be_heard(dags: dict[
 
 
 def graph(dag: DAG) -> str:
-    """One line a task: what it is, its trigger rule, pool and retries, and what comes after it."""
+    """One line for each task: type, trigger rule, pool, retries, and the tasks after it."""
     lines = [
         f"{task.task_id}: {task.task_type} {task.trigger_rule} pool={task.pool} retries={task.retries}"
         f" -> {', '.join(sorted(task.downstream_task_ids)) or '-'}"

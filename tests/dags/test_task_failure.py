@@ -1,4 +1,4 @@
-"""The failure callback of other DAGs' tasks, and the channels, against real SMTP, S3, SNS and HTTP."""
+"""The failure callback of tasks, and the channels, against real SMTP, S3, SNS and HTTP."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_slack_teams_and_sns_get_the_notice_too(
     assert "A task failed: fails_plainly / build" in json.loads(received)["Subject"]
 
 
-def test_a_webhook_that_refuses_is_logged_without_its_address_and_the_mail_is_out(
+def test_a_webhook_that_refuses_is_logged_without_its_address(
     lake: str,
     dags: dict[str, DAG],
     mailbox: Mailbox,
@@ -164,11 +164,11 @@ def test_a_webhook_that_refuses_is_logged_without_its_address_and_the_mail_is_ou
 def test_one_refused_recipient_is_logged_and_the_others_have_the_mail(
     airflow_db: None, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Were it an error, everybody else would get the same mail again with each tick."""
+    """If it were an error, the others would get the same mail again in each run of the monitor."""
     mailbox.unknown = {"left@example.com"}
     mail = Mail("subject", "text", "<p>text</p>")
     send_mail(mail, ["oncall@example.com", "left@example.com"], "lakehouse@example.com")
-    assert [one["Subject"] for one in mailbox.take()] == ["subject"]
+    assert [sent["Subject"] for sent in mailbox.take()] == ["subject"]
     assert "the mail server refused left@example.com (550 no such user)" in caplog.text
     with pytest.raises(SMTPRecipientsRefused):
         send_mail(mail, ["left@example.com"], "lakehouse@example.com")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
+import msgspec
 import pytest
 
 from include.local.airflow_api import AirflowApi
@@ -115,7 +115,7 @@ def test_the_transform_runs_from_a_git_bundle(
     assert runs[-1].state == "success", airflow.task_states("crypto_transform", runs[-1].run_id)
 
     read = boto3.client("s3").get_object
-    body = json.loads(read(Bucket=bucket, Key="state/layers/bronze.json")["Body"].read())
-    assert LayerState.from_json(body).rows == 3 * MINUTES
+    body = read(Bucket=bucket, Key="state/layers/bronze.json")["Body"].read()
+    assert msgspec.json.decode(body, type=LayerState).rows == 3 * MINUTES
     checkouts = [path for path in (tmp_path / "bundles").rglob("crypto_transform.py") if "versions" in path.parts]
     assert checkouts, "the tasks did not run from a commit of the bundle"

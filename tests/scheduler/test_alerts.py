@@ -142,7 +142,7 @@ def test_nothing_flows(watched: WatchedStack) -> None:
     _, states = watched.stack.wait_for_run(MONITOR, first, 300)
     assert red(states) >= {"check_low_throughput", "notify"}
     assert skipped(states) >= {"check_stale_gold", "check_dbt_tests"}
-    assert_started(watched, {"low_throughput": "3 periods on end"})
+    assert_started(watched, {"low_throughput": "for 3 periods"})
     assert watched.entry("start", "low_throughput").facts["Alarms when"] == ["< 3 in 5 min, catalogue"]
 
 
@@ -348,7 +348,7 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     # The valid part of the Variable is in force, and a mail reports the other part.
     assert "its CloudWatch alarm is set to 0, the monitor to 1000" in watched.log_of("check_dead_letters")
     assert silenced.facts["Over at"]
-    assert "'kafka_lagg' is no condition" in watched.entry("start", "monitor_blind", "thresholds").text
+    assert "'kafka_lagg' is not a condition" in watched.entry("start", "monitor_blind", "thresholds").text
     watched.set_thresholds({"dead_letters": 1000})
     watched.entry("recovery", "run_late", TRANSFORM)
     watched.entry("recovery", "task_failed", f"{TRANSFORM} / new_data")

@@ -1,4 +1,4 @@
-"""The catalogue agrees with itself and covers what was asked for."""
+"""The catalogue agrees with itself and has the metrics and conditions that were asked for."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from include.settings import PROJECT_ROOT
 
 def test_consumer_metrics_are_the_ones_asked_for() -> None:
     titles = {metric.title for metric in CONSUMER_METRICS}
-    asked = {"Messages Consumed", "Batches Uploaded", "Upload Errors", "Throughput", "Upload Duration", "Batch Size"}
-    assert asked <= titles
+    required = {"Messages Consumed", "Batches Uploaded", "Upload Errors", "Throughput", "Upload Duration", "Batch Size"}
+    assert required <= titles
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_names_are_unique() -> None:
     assert len(set(parameters)) == len(parameters)
 
 
-@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda one: one.name)
+@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda condition: condition.name)
 def test_a_condition_looks_at_a_metric_of_the_catalogue(condition: Condition) -> None:
     metric = metric_of(condition)
     assert (metric is None) == (condition.name in {"task_failed", "run_late"})

@@ -1,7 +1,7 @@
-"""The text of a notice: what, value against threshold, since when, what to do, where to look.
+"""The text of a mail: what happened, value against threshold, since when, what to do, where to look.
 
-One mail groups everything that waits. Plain text and HTML say the same. Texts that come
-from elsewhere (errors, test messages, rows) are escaped and cleared of secrets.
+One mail groups all notices that wait. Plain text and HTML say the same. Texts that come
+from elsewhere (errors, test messages, rows) are escaped, and secrets in them are replaced.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from html import escape
 
 from include.catalogue import CONDITIONS
-from include.instants import span, to_text
+from include.instants import span, to_second
 from include.monitoring.alerts.model import Notice, NoticeKind, OpenAlert
 from include.settings import AlertSettings
 
@@ -21,7 +21,7 @@ LONGEST_DETAIL = 2_000
 MOST_DETAILS = 25
 JUST_NOW = timedelta(minutes=1)
 PLACES = {"Alert board": "/dags/pipeline_monitor", "Pipeline Health": "/plugin/pipeline-health"}
-"""Where a reader of any mail can look, in the Airflow UI."""
+"""Pages of the Airflow UI that every mail links to."""
 
 _HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
 _SECRETS = (
@@ -55,17 +55,17 @@ def without_secrets(text: str) -> str:
 
 
 def render(notices: Sequence[Notice], settings: AlertSettings, environment: str, now: datetime) -> Mail:
-    """The one mail that tells of all `notices` (at least one)."""
-    groups = {kind: [one for one in notices if one.kind == kind] for kind in _HEADINGS}
+    """One mail about all `notices` (at least one)."""
+    groups = {kind: [notice for notice in notices if notice.kind == kind] for kind in _HEADINGS}
     texts, htmls = [], []
     for kind, members in groups.items():
         if members:
             texts.append(f"{_HEADINGS[kind].upper()}\n")
             htmls.append(f"<h2>{_HEADINGS[kind]}</h2>")
-        for one in members:
-            facts = _facts(one, settings, now)
-            texts.append(_as_text(one.alert, facts))
-            htmls.append(_as_html(one.alert, facts))
+        for notice in members:
+            facts = _facts(notice, settings, now)
+            texts.append(_as_text(notice.alert, facts))
+            htmls.append(_as_html(notice.alert, facts))
     links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
     texts.append("".join(f"{title}: {link}\n" for title, link in links.items()))
     htmls += [f'<p><a href="{escape(link)}">{title}</a></p>' for title, link in links.items()]
@@ -73,11 +73,11 @@ def render(notices: Sequence[Notice], settings: AlertSettings, environment: str,
 
 
 def _subject(groups: dict[NoticeKind, list[Notice]], environment: str) -> str:
-    every = [one for members in groups.values() for one in members]
+    notices = [notice for members in groups.values() for notice in members]
     prefix = f"[crypto-lakehouse {environment}]"
-    first = " ".join(every[0].alert.title.split())  # a header is one line
-    if len(every) == 1:
-        word = {"start": "", "reminder": "still: ", "recovery": "over: "}[every[0].kind]
+    first = " ".join(notices[0].alert.title.split())  # a header is one line
+    if len(notices) == 1:
+        word = {"start": "", "reminder": "still: ", "recovery": "over: "}[notices[0].kind]
         return f"{prefix} {word}{first}"
     words = {"start": "new", "reminder": "still open", "recovery": "over"}
     counts = ", ".join(f"{len(members)} {words[kind]}" for kind, members in groups.items() if members)
@@ -93,10 +93,10 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple
     if alert.threshold:
         facts.append(("Alarms when", alert.threshold))
     end = notice.at if notice.kind == "recovery" else now
-    since, lasted = to_text(alert.since.replace(microsecond=0)), end - alert.since
-    facts.append(("Since", since if lasted < JUST_NOW else f"{since} ({span(lasted)})"))
+    since, duration = to_second(alert.since), end - alert.since
+    facts.append(("Since", since if duration < JUST_NOW else f"{since} ({span(duration)})"))
     if notice.kind == "recovery":
-        facts.append(("Over at", to_text(notice.at.replace(microsecond=0))))
+        facts.append(("Over at", to_second(notice.at)))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]
     if len(alert.details) > MOST_DETAILS:
         facts.append(("Detail", f"and {len(alert.details) - MOST_DETAILS} more in the task's log"))

@@ -1,4 +1,4 @@
-"""Keeps the alert state in S3, written only if nobody else wrote it meanwhile."""
+"""Keeps the alert state in S3; a write succeeds only if no other writer wrote since the read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from include.instants import to_text
-from include.monitoring.alerts.model import AlertState
+from include.monitoring.alerts.model import NO_ALERTS, AlertState
 from include.settings import StorageSettings
 from include.state import json_object
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 40
-"""A tick and a dozen callbacks make three changes each, and each conflict means that one of them got through."""
+"""The monitor and a dozen callbacks make three changes each, and each conflict means that one of them got through."""
 
 Result = TypeVar("Result")
 
 
 class AlertStore(Protocol):
-    """Where the alert state is kept."""
+    """Keeps the alert state."""
 
     def load(self) -> tuple[AlertState, str | None]:
-        """The state and a mark of its version (None: there is none yet)."""
+        """The state and its version (None: there is no state yet)."""
         ...
 
     def save(self, state: AlertState, version: str | None) -> None:
@@ -49,28 +49,24 @@ class S3AlertStore:
         """The state; empty before the first alert.
 
         Raises:
-            StateUnreadableError: the object is there but broken.
+            StateUnreadableError: the object exists but is broken.
             ClientError, BotoCoreError: S3 refused or could not be reached.
         """
-        found = json_object.read(self.s3, self.storage.bucket, self.key)
-        if found is None:
-            return AlertState(), None
-        try:
-            return AlertState.from_json(found[0]), found[1]
-        except ValueError as error:
-            raise json_object.StateUnreadableError(f"s3://{self.storage.bucket}/{self.key}: {error}") from error
+        remedy = "delete it to start without open alerts"
+        stored = json_object.read(self.s3, self.storage.bucket, self.key, AlertState, remedy)
+        return stored or (NO_ALERTS, None)
 
     def save(self, state: AlertState, version: str | None) -> None:
         """Write the state if the object is still at `version`.
 
         Raises:
-            StateChangedError: it is not.
+            StateChangedError: another writer changed it.
             ClientError, BotoCoreError: S3 refused or could not be reached.
         """
-        json_object.replace(self.s3, self.storage.bucket, self.key, state.to_json(), version)
+        json_object.replace(self.s3, self.storage.bucket, self.key, state, version)
 
     def require(self) -> None:
-        """Read the state, and write an object beside it: what cannot be written keeps nothing.
+        """Read the state, and write an object beside it: a place that refuses writes can keep no state.
 
         Raises:
             StateUnreadableError: the state is broken.
@@ -82,10 +78,10 @@ class S3AlertStore:
 
 
 def update(store: AlertStore, change: Callable[[AlertState], tuple[AlertState, Result]]) -> Result:
-    """Read, change, write; again from the start when somebody else wrote in between. Nothing to change, no write.
+    """Read, change, write; again from the start when another writer wrote in between. No change, no write.
 
     Raises:
-        StateChangedError: other writers got in each time.
+        StateChangedError: another writer was faster each time.
     """
     for attempt in range(ATTEMPTS):
         state, version = store.load()

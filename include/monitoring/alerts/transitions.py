@@ -1,18 +1,20 @@
-"""When an alert starts and ends, and which notices that makes. Pure: no clock, no network.
+"""Start and end of alerts, and the notices about them. Pure: no clock, no network.
 
     advance   alert state + verdicts + now   -> alert state, with new notices in its outbox
 
 A notice is made when a condition starts, again after the reminder time, and when it is
-over; never once a tick. Unknown opens nothing and closes nothing.
+over; never once a run of the monitor. An unknown condition opens nothing and closes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from include.catalogue import CONDITIONS
 from include.instants import to_text
@@ -21,17 +23,21 @@ from include.monitoring.checks.judge import Verdict
 
 
 @dataclass(slots=True)
-class _Change:
-    """The state being advanced."""
+class _Transition:
+    """A state that is being changed, and the new notices."""
 
     now: datetime
     open: dict[str, OpenAlert]
     outbox: list[Notice]
     new: list[Notice] = field(default_factory=list)
 
-    def tell(self, kind: NoticeKind, alert: OpenAlert) -> None:
-        mark = hashlib.sha256(f"{kind} {alert.key} {to_text(self.now)}".encode()).hexdigest()[:16]
-        notice = Notice(mark, kind, alert, self.now)
+    @classmethod
+    def of(cls, state: AlertState, now: datetime) -> _Transition:
+        return cls(now, dict(state.open), list(state.outbox))
+
+    def notify(self, kind: NoticeKind, alert: OpenAlert) -> None:
+        identity = hashlib.sha256(f"{kind} {alert.key} {to_text(self.now)}".encode()).hexdigest()[:16]
+        notice = Notice(identity, kind, alert, self.now)
         self.outbox.append(notice)
         self.new.append(notice)
 
@@ -39,10 +45,10 @@ class _Change:
         known = self.open.get(alert.key)
         if known is None:
             self.open[alert.key] = alert
-            self.tell("start", alert)
+            self.notify("start", alert)
             return
         due = self.now - known.notified_at >= reminder_after
-        going_on = replace(
+        continued = replace(
             alert,
             since=known.since,
             notified_at=self.now if due else known.notified_at,
@@ -52,66 +58,72 @@ class _Change:
             successes=known.successes,
             run=known.run,
         )
-        if alert.run not in ("", known.run):  # another run of the DAG is late now: that one counts from here on
-            going_on = replace(going_on, run_url=alert.run_url, successes=None, run=alert.run)
-        self.open[alert.key] = going_on
+        if alert.run and alert.run != known.run:  # another run of the DAG is late now: from here on that run counts
+            continued = replace(continued, run_url=alert.run_url, successes=None, run=alert.run)
+        self.open[alert.key] = continued
         if due:
-            self.tell("reminder", going_on)
+            self.notify("reminder", continued)
 
     def end(self, key: str) -> None:
-        self.tell("recovery", self.open.pop(key))
+        self.notify("recovery", self.open.pop(key))
 
-    def done(self) -> AlertState:
-        return AlertState(self.open, tuple(self.outbox))
+    def result(self) -> tuple[AlertState, list[Notice]]:
+        return AlertState(self.open, tuple(self.outbox)), self.new
 
 
 def advance(
     state: AlertState, verdicts: Sequence[Verdict], now: datetime, reminder_after: timedelta, run_url: str = ""
 ) -> tuple[AlertState, list[Notice]]:
-    """The state after this tick, and the notices that are new in it (they are in its outbox too)."""
-    change = _Change(now, dict(state.open), list(state.outbox))
+    """The state after these verdicts, and the notices that are new in it (they are in its outbox too)."""
+    transition = _Transition.of(state, now)
     for verdict in verdicts:
         if verdict.outcome == "unknown":
             continue
         current = {alert.key: alert for alert in _alerts(verdict, now, run_url)}
         for alert in current.values():
-            change.start_or_continue(alert, reminder_after)
-        for key in _over(verdict, change.open, current):
-            change.end(key)
-    return change.done(), change.new
+            transition.start_or_continue(alert, reminder_after)
+        for key in _over(verdict, transition.open, current):
+            transition.end(key)
+    return transition.result()
 
 
 def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
     if verdict.outcome != "breached":
         return []
-    one = CONDITIONS[verdict.condition]
-    whole = OpenAlert(
-        one.name,
-        one.name,
-        one.severity,
-        one.title,
-        now,
-        now,
-        verdict.value,
-        verdict.threshold,
-        verdict.details,
-        run_url,
+    condition = CONDITIONS[verdict.condition]
+    alert = OpenAlert(
+        key=condition.name,
+        condition=condition.name,
+        severity=condition.severity,
+        title=condition.title,
+        since=now,
+        notified_at=now,
+        value=verdict.value,
+        threshold=verdict.threshold,
+        details=verdict.details,
+        run_url=run_url,
     )
     if not verdict.subjects:
-        return [whole]
+        return [alert]
     value = verdict.value if len(verdict.subjects) == 1 else f"{verdict.value} in all"
     return [
-        replace(whole, key=f"{one.name}:{subject}", title=f"{one.title}: {subject}", value=value, details=(line,))
+        replace(
+            alert,
+            key=f"{condition.name}:{subject}",
+            title=f"{condition.title}: {subject}",
+            value=value,
+            details=(line,),
+        )
         for subject, line in verdict.subjects.items()
     ]
 
 
 def _over(verdict: Verdict, is_open: Mapping[str, OpenAlert], current: Mapping[str, OpenAlert]) -> list[str]:
-    """Open alerts of the verdict's condition that it no longer finds.
+    """Open alerts of the verdict's condition that the verdict does not contain.
 
-    One that a failed task raised is over when that task succeeds, not when the monitor does
-    not see it: a layer's state knows nothing of tests across layers. One that began after the
-    facts were established stays open until they are newer.
+    An alert that a failed task raised is over when that task succeeds, and not when the monitor
+    does not see it: a layer's state does not include tests across layers. An alert that began
+    after the facts were established stays open until they are newer.
     """
     return [
         key
@@ -126,30 +138,30 @@ def _over(verdict: Verdict, is_open: Mapping[str, OpenAlert], current: Mapping[s
 def raised(
     state: AlertState, alerts: Sequence[OpenAlert], now: datetime, reminder_after: timedelta
 ) -> tuple[AlertState, list[Notice]]:
-    """The state after a failure callback raised `alerts`; one that is open already makes no new notice."""
-    change = _Change(now, dict(state.open), list(state.outbox))
+    """The state after a failure callback raised `alerts`; an alert that is open already makes no new notice."""
+    transition = _Transition.of(state, now)
     for alert in alerts:
-        change.start_or_continue(alert, reminder_after)
-    return change.done(), change.new
+        transition.start_or_continue(alert, reminder_after)
+    return transition.result()
 
 
 def reminded(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
-    """The state after reminding of what no verdict repeats: alerts that a failed task or a late run has raised."""
-    change = _Change(now, dict(state.open), list(state.outbox))
+    """The state after reminding of alerts that no verdict repeats: a failed task or a late run raised them."""
+    transition = _Transition.of(state, now)
     for key, alert in state.open.items():
         if alert.task and now - alert.notified_at >= reminder_after:
-            change.open[key] = replace(alert, notified_at=now)
-            change.tell("reminder", change.open[key])
-    return change.done(), change.new
+            transition.open[key] = replace(alert, notified_at=now)
+            transition.notify("reminder", transition.open[key])
+    return transition.result()
 
 
 def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
-    """The state after the alerts `keys` are over (those that are open)."""
-    change = _Change(now, dict(state.open), list(state.outbox))
+    """The state after the end of the alerts `keys` (of those that are open)."""
+    transition = _Transition.of(state, now)
     for key in keys:
-        if key in change.open:
-            change.end(key)
-    return change.done(), change.new
+        if key in transition.open:
+            transition.end(key)
+    return transition.result()
 
 
 Awaited: TypeAlias = tuple[str, str]
@@ -157,22 +169,22 @@ Awaited: TypeAlias = tuple[str, str]
 
 
 def awaited(alert: OpenAlert) -> Awaited:
-    """What an alert that a task or a late run has raised waits for."""
-    return alert.task, alert.run
+    """The success that ends an alert of a failed task or a late run."""
+    return alert.task, alert.run or ""
 
 
 def counted(
     state: AlertState, counts: Mapping[Awaited, int], runs: Mapping[str, str] | None = None
 ) -> tuple[AlertState, list[str]]:
-    """Which open alerts are over because their task has succeeded since (`counts`: its successes).
+    """The open alerts that are over because their task has succeeded since (`counts`: its successes).
 
-    One about a late run (`runs`: Airflow's state by run) is also over when that very run ends well, and never before
-    it has ended. Its own tasks' successes prove nothing: those of other runs are counted.
+    An alert about a late run (`runs`: Airflow's state by run) is also over when that very run ends well, and never
+    before it has ended. The successes of the run's own tasks prove nothing, so only other runs are counted.
     Returns the state with a count noted for each alert that had none, and the keys that are over.
     """
     is_open, over = dict(state.open), []
     for key, alert in state.open.items():
-        run_state = (runs or {}).get(alert.run)
+        run_state = (runs or {}).get(alert.run or "")
         if run_state == "success":
             over.append(key)
             continue
@@ -187,39 +199,36 @@ def counted(
 
 
 CLAIM = timedelta(minutes=2)
-"""How long a sender has a notice to itself; after a crash the next one takes it."""
+"""A notice belongs to its sender for this long; after a crash the next sender takes it."""
 
 
 def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
-    """Mark every notice that nobody is sending as being sent, and return them."""
-    mine: list[Notice] = []
-    outbox: list[Notice] = []
-    for notice in state.outbox:
-        if notice.claimed_until is None or notice.claimed_until <= now:
-            claimed = replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1)
-            mine.append(claimed)
-            outbox.append(claimed)
-        else:
-            outbox.append(notice)
-    return AlertState(state.open, tuple(outbox)), mine
+    """Mark every notice that nobody is sending as being sent, and return these notices."""
+    outbox = [
+        replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1) if _is_free(notice, now) else notice
+        for notice in state.outbox
+    ]
+    claimed = [after for after, before in zip(outbox, state.outbox, strict=True) if after is not before]
+    return AlertState(state.open, tuple(outbox)), claimed
 
 
 def undelivered(state: AlertState, now: datetime) -> list[Notice]:
-    """Notices that somebody has tried to send in vain: refused, or the sender died. Not those being sent now."""
-    return [
-        notice
-        for notice in state.outbox
-        if notice.attempts and (notice.claimed_until is None or notice.claimed_until <= now)
-    ]
+    """Notices whose sending failed: refused, or the sender died. Those that are being sent now do not count."""
+    return [notice for notice in state.outbox if notice.attempts and _is_free(notice, now)]
+
+
+def _is_free(notice: Notice, now: datetime) -> bool:
+    """Whether nobody is sending it."""
+    return notice.claimed_until is None or notice.claimed_until <= now
 
 
 def delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
-    """The state without the notices that a mail server has taken."""
+    """The state without the notices that a mail server has accepted."""
     return AlertState(state.open, tuple(notice for notice in state.outbox if notice.id not in ids))
 
 
 def refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
-    """The state with the claim on `ids` given back: the next tick tries again."""
+    """The state with the claim on `ids` given back: the next run of the monitor tries again."""
     return AlertState(
         state.open,
         tuple(

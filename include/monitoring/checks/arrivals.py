@@ -1,9 +1,8 @@
-"""What arrived in S3 during the last hour, at a cost that grows with the hour and not with the bucket.
+"""Objects that arrived in S3 during the last hour, at a cost that grows with the hour and not with the bucket.
 
-A key carries the time of its batch's first record, so a listing can begin (StartAfter) at
-the oldest record that was not landed an hour ago: everything that arrived since is behind
-it, also when the consumer is catching up on last week. Among what is listed, LastModified
-decides.
+A key carries the time of its batch's first record. So a listing can begin (StartAfter) at the
+oldest record that was not landed an hour ago: every object that arrived since is after it,
+also while the consumer catches up on last week. Among the listed objects LastModified decides.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from include.landing.layout import Kind, parse_key, start_after
 
 if TYPE_CHECKING:
@@ -20,25 +21,33 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 CLOCK_SLACK = timedelta(minutes=2)
-"""Broker's and our clocks may differ, and a key's time is cut to the second."""
+"""The clocks of the broker and of this machine may differ, and a key's time is cut to the second."""
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """Objects of one partition: their number, and the lowest and the highest of their first offsets."""
+
+    objects: int
+    first: int
+    last: int
 
 
 @dataclass(slots=True)
 class Arrivals:
-    """Objects that arrived in a period: how many, their stored bytes, first offsets by partition (ascending)."""
+    """Objects that arrived in a period: their number and stored bytes, and a span by partition."""
 
     objects: int = 0
     bytes: int = 0
     listed: int = 0
-    first_offsets: dict[int, list[int]] = field(default_factory=dict)
+    spans: dict[int, Span] = field(default_factory=dict)
 
 
 def listing_start(unread_since: Sequence[datetime], now: datetime) -> datetime:
-    """Where to begin: the oldest of the record times that were unread in the last hour's looks, or the hour itself."""
+    """Start of the listing: the oldest time of a record that was unread during the last hour, or the hour itself."""
     return min([*unread_since, now - HOUR]) - CLOCK_SLACK
 
 
-def arrivals(s3: S3Client, bucket: str, prefix: str, kind: Kind, begin: datetime, since: datetime) -> Arrivals:
+def count(s3: S3Client, bucket: str, prefix: str, kind: Kind, begin: datetime, since: datetime) -> Arrivals:
     """Objects of `kind` under `prefix` whose key time is not before `begin` and that arrived after `since`.
 
     One LIST request for each 1,000 keys from `begin` on.
@@ -46,47 +55,43 @@ def arrivals(s3: S3Client, bucket: str, prefix: str, kind: Kind, begin: datetime
     Raises:
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
-    found = Arrivals()
+    arrivals = Arrivals()
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=prefix, StartAfter=start_after(prefix, kind, begin)
     )
     for page in pages:
         for item in page.get("Contents", ()):
-            found.listed += 1
+            arrivals.listed += 1
             parts = parse_key(item["Key"])
             if parts is None or item["LastModified"] < since:
                 continue
-            found.objects += 1
-            found.bytes += item["Size"]
-            found.first_offsets.setdefault(parts.partition, []).append(parts.first_offset)
-    for offsets in found.first_offsets.values():
-        offsets.sort()
-    return found
+            arrivals.objects += 1
+            arrivals.bytes += item["Size"]
+            offset = parts.first_offset
+            span = arrivals.spans.get(parts.partition, Span(0, offset, offset))
+            arrivals.spans[parts.partition] = Span(span.objects + 1, min(span.first, offset), max(span.last, offset))
+    return arrivals
 
 
 def first_landed(s3: S3Client, bucket: str, prefix: str) -> datetime | None:
     """Time of the oldest landed batch's first record, None in an empty prefix. One LIST request.
 
-    Names that begin with `_` sort behind the years, so the first key is a batch.
+    Names that begin with `_` sort after the years, so the first key is a batch.
     """
-    answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=10)
-    times = [parts.time for item in answer.get("Contents", ()) if (parts := parse_key(item["Key"]))]
+    response = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=10)
+    times = [parts.time for item in response.get("Contents", ()) if (parts := parse_key(item["Key"]))]
     return min(times, default=None)
 
 
-def mean_batch(first_offsets: Mapping[int, Sequence[int]], committed: Mapping[int, int | None]) -> float | None:
-    """Mean offsets an object: from each object's first offset to the next object's, the last one's to the commit.
+def mean_batch(spans: Mapping[int, Span], committed: Mapping[int, int | None]) -> float | None:
+    """Mean offsets an object: from each object's first offset to the next object's, for the last one to the commit.
 
-    Objects of a partition follow each other without a hole, so their sizes need not be
-    read. None when there is nothing to count. A last object without a commit behind it is
-    left out.
+    Objects of a partition follow each other without a hole, so only both ends are needed.
+    A last object is left out when no commit is after it. None when nothing is left to count.
     """
     objects = offsets = 0
-    for partition, firsts in first_offsets.items():
-        if not firsts:
-            continue
-        end = committed.get(partition)
-        ends = [*firsts[1:], end] if end is not None and end > firsts[-1] else firsts[1:]
-        objects += len(ends)
-        offsets += ends[-1] - firsts[0] if ends else 0
+    for partition, span in spans.items():
+        end = max(committed.get(partition) or 0, span.last)
+        objects += span.objects - (end == span.last)
+        offsets += end - span.first
     return offsets / objects if objects else None

@@ -1,17 +1,18 @@
-"""The throughput that is usual at this hour, learned from the last days in CloudWatch.
+"""The usual throughput at this hour, learned from the last days in CloudWatch.
 
-Off unless MONITOR_THROUGHPUT_BASELINE=learned. Markets and pollers have hours: the same
-hour of each of the last days (and its neighbours) is compared, the median is robust against
-a day on which something was broken, and a share of it is the threshold.
+It is used only with MONITOR_THROUGHPUT_BASELINE=learned. Markets and pollers have hours, so the
+same hour of each of the last days (and its neighbours) is compared. The median is robust against
+a day on which something was broken. A share of the median is the threshold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from include.catalogue import METRICS, MONITOR_SECONDS
 from include.monitoring.checks import cloudwatch
@@ -25,9 +26,8 @@ FEWEST_DAYS = 3
 HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Messages a tick below which throughput is low; None while there is too little history (`note`)."""
+class Baseline(msgspec.Struct, frozen=True):
+    """Messages in one interval of the monitor below which throughput is low; None with too little history (`note`)."""
 
     value: float | None
     note: str

@@ -1,10 +1,10 @@
-"""CloudWatch: what is published, what is read back, and what the alarms are set to."""
+"""CloudWatch: publishes numbers, reads them back, and reads the thresholds of the alarms."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -34,35 +34,35 @@ class Datum:
 
 
 def publish(client: CloudWatchClient, namespace: str, environment: str, data: Sequence[Datum], at: datetime) -> int:
-    """Publish `data`, log the status, return how many numbers CloudWatch took.
+    """Publish `data`, log the status, return the number of data that CloudWatch took.
 
     Raises:
-        ValueError: a number is not finite; unknown values are left out by the caller, never sent.
+        ValueError: a number is not finite; the caller leaves unknown values out.
         ClientError, BotoCoreError: CloudWatch refused or could not be reached.
     """
-    body = [_datum(one, environment, at) for one in data]
+    body = [_datum(datum, environment, at) for datum in data]
     for begin in range(0, len(body), MAX_DATA):
-        answer = client.put_metric_data(Namespace=namespace, MetricData=body[begin : begin + MAX_DATA])
+        response = client.put_metric_data(Namespace=namespace, MetricData=body[begin : begin + MAX_DATA])
         log.info(
             "cloudwatch status=%s request_id=%s namespace=%s metrics=%d",
-            answer["ResponseMetadata"]["HTTPStatusCode"],
-            answer["ResponseMetadata"].get("RequestId", "none"),
+            response["ResponseMetadata"]["HTTPStatusCode"],
+            response["ResponseMetadata"].get("RequestId", "none"),
             namespace,
             len(body[begin : begin + MAX_DATA]),
         )
     return len(body)
 
 
-def _datum(one: Datum, environment: str, at: datetime) -> MetricDatumTypeDef:
-    if not math.isfinite(one.value):
-        raise ValueError(f"metric {one.metric} is {one.value}: leave an unknown number out")
-    metric = METRICS[one.metric]
-    dimensions = dimension_values(metric, environment, one.layer)
+def _datum(datum: Datum, environment: str, at: datetime) -> MetricDatumTypeDef:
+    if not math.isfinite(datum.value):
+        raise ValueError(f"metric {datum.metric} is {datum.value}: leave an unknown number out")
+    metric = METRICS[datum.metric]
+    dimensions = dimension_values(metric, environment, datum.layer)
     return {
         "MetricName": metric.name,
         "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
         "Timestamp": at,
-        "Value": one.value,
+        "Value": datum.value,
         "Unit": metric.unit,
     }
 
@@ -78,32 +78,28 @@ def read(
     begin: datetime,
     end: datetime,
     period: timedelta,
-    statistic: Statistic | None = None,
 ) -> dict[str, Series]:
-    """Points of each metric between `begin` and `end`, oldest first, one a `period` that has data.
+    """Points of each metric between `begin` and `end`, oldest first, one for each `period` that has data.
 
-    `statistic` overrides the metric's own. A metric without data has an empty list: that
-    is "no data", which is not zero.
+    A metric without data has an empty list: that is "no data", which is not zero.
 
     Raises:
         ClientError, BotoCoreError: CloudWatch refused or could not be reached.
     """
-    asked = list(metrics)
-    queries = [_query(index, one, namespace, environment, period, statistic) for index, one in enumerate(asked)]
-    points: dict[str, Series] = {one.name: [] for one in asked}
+    metrics = list(metrics)
+    queries = [_query(index, metric, namespace, environment, period) for index, metric in enumerate(metrics)]
+    points: dict[str, Series] = {metric.name: [] for metric in metrics}
     pages = client.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
     )
     for page in pages:
         for result in page["MetricDataResults"]:
-            name = asked[int(result["Id"].removeprefix("m"))].name
+            name = metrics[int(result["Id"].removeprefix("m"))].name
             points[name].extend(zip(result["Timestamps"], result["Values"], strict=True))
     return {name: sorted(series) for name, series in points.items()}
 
 
-def _query(
-    index: int, metric: Metric, namespace: str, environment: str, period: timedelta, statistic: Statistic | None
-) -> MetricDataQueryTypeDef:
+def _query(index: int, metric: Metric, namespace: str, environment: str, period: timedelta) -> MetricDataQueryTypeDef:
     dimensions = dimension_values(metric, environment)
     return {
         "Id": f"m{index}",
@@ -115,7 +111,7 @@ def _query(
                 "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
             },
             "Period": int(period.total_seconds()),
-            "Stat": statistic or metric.statistic,
+            "Stat": metric.statistic,
         },
     }
 
@@ -126,21 +122,23 @@ def alarm_thresholds(client: CloudWatchClient, names: Sequence[str]) -> dict[str
     Raises:
         ClientError, BotoCoreError: CloudWatch refused or could not be reached.
     """
-    found: dict[str, float] = {}
+    thresholds: dict[str, float] = {}
     for begin in range(0, len(names), MAX_ALARMS):
-        answer = client.describe_alarms(AlarmNames=list(names[begin : begin + MAX_ALARMS]), AlarmTypes=["MetricAlarm"])
-        for alarm in answer.get("MetricAlarms", ()):
+        response = client.describe_alarms(
+            AlarmNames=list(names[begin : begin + MAX_ALARMS]), AlarmTypes=["MetricAlarm"]
+        )
+        for alarm in response.get("MetricAlarms", ()):
             threshold = alarm.get("Threshold")
             if threshold is not None:
-                found[alarm["AlarmName"]] = float(threshold)
-    return found
+                thresholds[alarm["AlarmName"]] = float(threshold)
+    return thresholds
 
 
 def combine(series: Sequence[tuple[datetime, float]], statistic: Statistic) -> float | None:
     """One number from several periods' points by the metric's statistic; None without points.
 
-    The mean of means is only exact when each point stands for as many observations; the
-    monitor uses it for what it logs, never for a check.
+    The mean of means is only exact when each point is made of the same number of observations.
+    The monitor uses it for its log, never for a check.
     """
     values = [value for _, value in series]
     if not values:
@@ -162,8 +160,3 @@ def windows(
     return [
         combine([point for point in series if left <= point[0] < right], statistic) for left, right in pairwise(edges)
     ]
-
-
-def by_layer(metric: str, values: Mapping[Layer, float | None]) -> list[Datum]:
-    """One datum for each layer whose value is known."""
-    return [Datum(metric, value, layer) for layer, value in values.items() if value is not None]

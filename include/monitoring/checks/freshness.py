@@ -1,4 +1,4 @@
-"""How old the data of each layer is: now minus the newest quote's own time, not the last run's."""
+"""Age of each layer's data: now minus the newest quote's own time, not the last run's."""
 
 from __future__ import annotations
 

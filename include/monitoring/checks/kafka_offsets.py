@@ -1,8 +1,8 @@
 """Reads the group's and the topic's offsets from Kafka.
 
 Takes an `AdminClient` and a `Consumer` made elsewhere: from the Kafka provider's hooks
-inside Airflow (`connections.py`), directly in tests and in the status screen. The consumer
-only looks (assign, no group membership, no commit), so it disturbs nobody.
+inside Airflow (`connections.py`), directly in tests. The consumer only probes (it assigns
+partitions, joins no group and commits nothing), so it disturbs no other.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ _COORDINATOR_MOVES = {
 }
 _NOT_KNOWN_TO_THE_BROKER = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class KafkaUnreadableError(RuntimeError):
-    """Kafka could not be read; the text says what was asked and what to look at."""
+    """Kafka could not be read; the text names the question and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicReading:
-    """Everything one tick asks Kafka. `members` and `retention` are None when the broker cannot tell.
+    """Everything that one run of the monitor asks Kafka.
 
-    `retention` is also None for a topic that keeps everything (retention.ms=-1).
+    `members` and `retention` are None when the broker does not report them. `retention` is also
+    None for a topic that keeps everything (retention.ms=-1).
     """
 
     partitions: tuple[PartitionOffsets, ...]
@@ -65,9 +66,12 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
         partitions, built_in = _partitions(admin, topic)
         members, state = _from_coordinator(lambda: _members(admin, group))
         offsets = _from_coordinator(lambda: _offsets(admin, topic, group, partitions))
-        times = record_times(consumer, topic, {one.partition: one.position for one in offsets if one.lag})
+        unread = {partition.partition: partition.position for partition in offsets if partition.lag}
+        times = record_times(consumer, topic, unread)
         return TopicReading(
-            partitions=tuple(replace(one, oldest_unread_at=times.get(one.partition)) for one in offsets),
+            partitions=tuple(
+                replace(partition, oldest_unread_at=times.get(partition.partition)) for partition in offsets
+            ),
             members=members,
             group_state=state,
             retention=None if built_in else _retention(admin, topic),
@@ -80,19 +84,19 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
 
 
 def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
-    """Numbers of the partitions, and whether the broker is the built-in one, which tells no configuration."""
+    """Numbers of the partitions, and whether the broker is the built-in one, which has no configuration to read."""
     listed = admin.list_topics(topic, timeout=TIMEOUT_SECONDS)
-    found = listed.topics[topic]
-    if found.error is not None:
+    metadata = listed.topics[topic]
+    if metadata.error is not None:
         raise KafkaUnreadableError(
-            f"Kafka has no readable topic {topic}: {found.error.str()}. "
-            "Check KAFKA_TOPIC; a topic that was never made is made by: python -m include.ingest create-topic"
+            f"Kafka has no readable topic {topic}: {metadata.error.str()}. "
+            "Check KAFKA_TOPIC; if the topic was never created, run: python -m include.ingest create-topic"
         )
-    return sorted(found.partitions), is_built_in(listed.cluster_id)
+    return sorted(metadata.partitions), is_built_in(listed.cluster_id)
 
 
-def _from_coordinator(ask: Callable[[], Answer]) -> Answer:
-    """The answer to a question for the group's coordinator, which after a broker's start or fall first has to load."""
+def _from_coordinator(ask: Callable[[], Response]) -> Response:
+    """Ask the group's coordinator, and ask again while it loads after the start or the end of a broker."""
     for _ in range(COORDINATOR_ATTEMPTS - 1):
         try:
             return ask()
@@ -104,7 +108,7 @@ def _from_coordinator(ask: Callable[[], Answer]) -> Answer:
 
 
 def _members(admin: AdminClient, group: str) -> tuple[int | None, str]:
-    """Members of the group (0 for one that does not exist) and its state in words."""
+    """Members of the group (0 when it does not exist) and its state in words."""
     try:
         described = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group].result()
     except KafkaException as error:
@@ -120,23 +124,24 @@ def _members(admin: AdminClient, group: str) -> tuple[int | None, str]:
 
 
 def _offsets(admin: AdminClient, topic: str, group: str, partitions: Iterable[int]) -> list[PartitionOffsets]:
-    wanted = [TopicPartition(topic, partition) for partition in partitions]
-    asked = [GroupPartitions(group, wanted)]
-    committed_future = admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_SECONDS)[group]
+    places = [TopicPartition(topic, partition) for partition in partitions]
+    request = [GroupPartitions(group, places)]
     # Committed before latest, so that a consumer at the end never shows a negative lag.
-    answered = committed_future.result().topic_partitions
-    for one in answered:
-        if one.error is not None:
-            raise KafkaException(one.error)
-    committed = {one.partition: one.offset if one.offset >= 0 else None for one in answered}
-    earliest = _list_offsets(admin, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-    latest = _list_offsets(admin, wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    return [PartitionOffsets(p, earliest[p], latest[p], committed.get(p)) for p in (one.partition for one in wanted)]
+    future = admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[group]
+    committed: dict[int, int | None] = {}
+    for commit in future.result().topic_partitions:
+        if commit.error is not None:
+            raise KafkaException(commit.error)
+        committed[commit.partition] = commit.offset if commit.offset >= 0 else None
+    earliest = _list_offsets(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    latest = _list_offsets(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    numbers = [place.partition for place in places]
+    return [PartitionOffsets(number, earliest[number], latest[number], committed.get(number)) for number in numbers]
 
 
-def _list_offsets(admin: AdminClient, wanted: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
-    futures = admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=TIMEOUT_SECONDS)
-    return {where.partition: future.result().offset for where, future in futures.items()}
+def _list_offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+    futures = admin.list_offsets(dict.fromkeys(places, spec), request_timeout=TIMEOUT_SECONDS)
+    return {place.partition: future.result().offset for place, future in futures.items()}
 
 
 def _retention(admin: AdminClient, topic: str) -> timedelta | None:
@@ -158,8 +163,8 @@ def record_times(
 ) -> dict[int, datetime]:
     """Kafka timestamp of the first record at or after each position, by partition.
 
-    A partition is left out when no record came in time (nothing but transaction markers) or
-    its record has no timestamp. One record a partition is taken; the consumer is closed.
+    A partition is left out when no record came in time (it holds only transaction markers) or
+    its record has no timestamp. Reads one record of each partition, then closes the consumer.
     """
     times: dict[int, datetime] = {}
     waiting = dict(positions)
@@ -186,16 +191,16 @@ def record_times(
     return times
 
 
-def looker_config(group: str) -> dict[str, str | int | bool]:
-    """What the looking consumer needs on top of the connection's settings: small fetches, and no membership.
+def probe_config(group: str) -> dict[str, str | int | bool]:
+    """Settings of the probing consumer in addition to the connection's: small fetches, and no membership.
 
-    librdkafka looks up the coordinator of `group.id` although nothing is ever joined or committed, and a broker with
-    access rules refuses that for a group that may not be described. The consumer's group may: its offsets are read too.
+    librdkafka looks up the coordinator of `group.id` although it never joins or commits. A broker with access rules
+    refuses that for a group that may not be described. The consumer's group may, because its offsets are read too.
     """
     return {
         "group.id": group,
         "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",  # a position that retention deleted meanwhile: the next record counts
+        "auto.offset.reset": "earliest",  # if retention deleted the position meanwhile, the next record counts
         "fetch.max.bytes": 1_000_000,
         "max.partition.fetch.bytes": 65_536,
         "queued.max.messages.kbytes": 1_024,

@@ -1,13 +1,15 @@
-"""How far the consumer is behind, and whether it moves. Pure: no Kafka, no clock.
+"""The lag of the consumer, and whether its commits advance. Pure: no Kafka, no clock.
 
-Three rules keep the numbers honest: a partition without a commit counts from its earliest
-offset; a negative committed offset (librdkafka's -1001 for "none") is never a number; a
-commit before the earliest offset means records were deleted unread, so lag counts from the
-earliest and the rest is reported as lost.
+Three rules keep the numbers honest:
 
-The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over one sample
-a tick instead of single commits. Burrow sees every commit and calls a partition stopped
-when none comes; samples cannot see that, so here STOP means that the group has no members.
+- A partition without a commit counts from its earliest offset.
+- A negative committed offset (librdkafka's -1001, "no commit") is never a number.
+- A commit before the earliest offset means that Kafka deleted unread records. Lag counts from
+  the earliest offset then, and the deleted records are reported as lost.
+
+The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over one sample a run of the
+monitor instead of single commits. Burrow sees every commit and calls a partition stopped when no
+commit comes. Samples cannot show that, so STOP means here that the group has no members.
 """
 
 from __future__ import annotations
@@ -18,19 +20,22 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from include.catalogue import MONITOR_SECONDS
+import msgspec
 
+from include.catalogue import MONITOR_SECONDS
+from include.instants import Instant
+
+INTERVAL = timedelta(seconds=MONITOR_SECONDS)
 JITTER = timedelta(minutes=1)
-TICK = timedelta(seconds=MONITOR_SECONDS) + JITTER
-"""The longest time between two looks of neighbouring ticks."""
-SHORTEST_WINDOW = timedelta(seconds=2 * MONITOR_SECONDS) + JITTER
-"""Holds the looks of three ticks."""
-SHORTEST_STALL = timedelta(seconds=MONITOR_SECONDS) - JITTER
-"""Two looks must be at least this far apart before "it did not move" means anything."""
+"""A run of the monitor may begin this much earlier or later."""
+SHORTEST_WINDOW = 2 * INTERVAL + JITTER
+"""Holds three samples."""
+SHORTEST_STALL = INTERVAL - JITTER
+"""Two samples must be at least this far apart before "it did not move" means anything."""
 
 
 class Status(StrEnum):
-    """What a partition's window says, worst first."""
+    """A partition's status by its window, worst first."""
 
     STOP = "STOP"
     STALL = "STALL"
@@ -41,7 +46,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """What Kafka says about one partition: offsets, and the time of the record at the position (None: unknown)."""
+    """Offsets of one partition in Kafka, and the time of the record at the position (None: unknown)."""
 
     partition: int
     earliest: int
@@ -69,11 +74,10 @@ class PartitionOffsets:
         return max(self.earliest - self.committed, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One look at a partition."""
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """A partition at one moment."""
 
-    at: datetime
+    at: Instant
     position: int
     lag: int
 
@@ -83,18 +87,18 @@ def status(
 ) -> Status:
     """Status of a partition from its window, oldest sample first, the present one last.
 
-    `members` of the group, None when the broker cannot tell. `grace` is how long records may
-    wait although all is well (a restart takes a moment, and a batch waits for its age): an
-    empty group is a fault only when the oldest unread record is older, and a commit that
-    stands still only when it has been seen standing for longer.
+    `members` of the group is None when the broker does not report it. `grace` is the time that
+    records may wait although all is well: a restart takes a moment, and a batch waits for its
+    age. An empty group is a fault only when the oldest unread record is older than `grace`. A
+    commit that does not advance is a fault only when the window shows that for longer than `grace`.
     """
     now = samples[-1]
     if now.lag == 0:
         return Status.OK
     if members == 0 and oldest_unread_at is not None and now.at - oldest_unread_at > grace:
         return Status.STOP
-    watched = now.at - samples[0].at
-    if len(samples) < 2 or watched < SHORTEST_STALL:
+    duration = now.at - samples[0].at
+    if len(samples) < 2 or duration < SHORTEST_STALL:
         return Status.OK
     steps = list(pairwise(samples))
     if any(after.position < before.position for before, after in steps):
@@ -102,7 +106,7 @@ def status(
     if any(sample.lag == 0 for sample in samples):
         return Status.OK
     if all(after.position == before.position for before, after in steps):
-        return Status.STALL if watched > grace else Status.OK
+        return Status.STALL if duration > grace else Status.OK
     if all(after.lag >= before.lag for before, after in steps) and now.lag > samples[0].lag:
         return Status.WARN
     return Status.OK
@@ -111,31 +115,34 @@ def status(
 def extend(
     window: Mapping[int, Sequence[Sample]], offsets: Sequence[PartitionOffsets], now: datetime, grace: timedelta
 ) -> dict[int, list[Sample]]:
-    """The window with this look added and what is too old dropped; vanished partitions go.
+    """The window with the present samples, without samples that are too old and partitions that no longer exist.
 
-    It reaches back behind `grace` (see `status`) by at least one tick.
+    It is longer than `grace` (see `status`) by at least one interval of the monitor.
     """
-    since = now - max(SHORTEST_WINDOW, grace + TICK)
+    since = now - max(SHORTEST_WINDOW, grace + INTERVAL + JITTER)
     return {
-        one.partition: [
-            *(sample for sample in window.get(one.partition, ()) if since <= sample.at < now),
-            Sample(now, one.position, one.lag),
+        partition.partition: [
+            *(sample for sample in window.get(partition.partition, ()) if since <= sample.at < now),
+            Sample(now, partition.position, partition.lag),
         ]
-        for one in offsets
+        for partition in offsets
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Lag:
+class Lag(msgspec.Struct, frozen=True):
     """The group's lag as a whole. Seconds are None where they cannot be known."""
 
     total: int
     worst: int
     seconds: float | None
     headroom_seconds: float | None
-    stalled: tuple[int, ...]
     statuses: Mapping[int, Status]
     lost: int
+
+    @property
+    def stalled(self) -> dict[int, Status]:
+        """Status of each partition whose unread records nobody commits."""
+        return {number: status for number, status in self.statuses.items() if status in {Status.STOP, Status.STALL}}
 
 
 def summary(
@@ -146,30 +153,33 @@ def summary(
     now: datetime,
     grace: timedelta,
 ) -> Lag:
-    """The lag of all partitions. `retention` None: the topic keeps everything, or the broker cannot tell."""
-    statuses = {one.partition: status(window[one.partition], members, one.oldest_unread_at, grace) for one in offsets}
+    """The lag of all partitions. `retention` is None when the topic keeps everything, or the broker does not report it.
+
+    Lost records leave no headroom.
+    """
     seconds = _seconds_behind(offsets, now)
     headroom = None
     if retention is not None and seconds is not None:
         headroom = max(retention.total_seconds() - seconds, 0.0)
-    if any(one.lost for one in offsets):
-        headroom = 0.0
+    lost = sum(partition.lost for partition in offsets)
     return Lag(
-        total=sum(one.lag for one in offsets),
-        worst=max((one.lag for one in offsets), default=0),
+        total=sum(partition.lag for partition in offsets),
+        worst=max((partition.lag for partition in offsets), default=0),
         seconds=seconds,
-        headroom_seconds=headroom,
-        stalled=tuple(p for p, found in statuses.items() if found in {Status.STOP, Status.STALL}),
-        statuses=statuses,
-        lost=sum(one.lost for one in offsets),
+        headroom_seconds=0.0 if lost else headroom,
+        statuses={
+            partition.partition: status(window[partition.partition], members, partition.oldest_unread_at, grace)
+            for partition in offsets
+        },
+        lost=lost,
     )
 
 
 def _seconds_behind(offsets: Sequence[PartitionOffsets], now: datetime) -> float | None:
     """Age of the oldest unread record; 0 without any; None when one partition's is not known."""
-    behind = [one for one in offsets if one.lag]
-    times = [one.oldest_unread_at for one in behind if one.oldest_unread_at is not None]
-    if len(times) < len(behind):
+    unread = [partition for partition in offsets if partition.lag]
+    times = [partition.oldest_unread_at for partition in unread if partition.oldest_unread_at is not None]
+    if len(times) < len(unread):
         return None
     # The record at the position may have arrived after `now` was taken.
     return max((max((now - moment).total_seconds(), 0.0) for moment in times), default=0.0)

@@ -1,8 +1,8 @@
 """The thresholds in force: the catalogue's, unless the Airflow Variable `monitor_thresholds` says otherwise.
 
 The Variable is a JSON object of condition names and numbers, like
-`{"kafka_lag": 5000, "stale_gold": 10800}`; it is read in each tick, so a change needs no
-deployment. What cannot be used is named and makes the condition `monitor_blind` red; the
+`{"kafka_lag": 5000, "stale_gold": 10800}`. Each run of the monitor reads it, so a change needs no
+deployment. A part that cannot be used is named and makes the condition `monitor_blind` red; the
 catalogue's threshold stays in force for it.
 """
 
@@ -25,15 +25,15 @@ FROM_HISTORY = "learned from the last days"
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A number in the unit of the condition's metric, and where it comes from."""
+    """A number in the unit of the condition's metric, and its source."""
 
     value: float
     source: str = FROM_CATALOGUE
 
 
 def in_force(variable: str | None) -> tuple[dict[str, Threshold], list[str]]:
-    """The threshold of every condition with a metric, and what is wrong with the Variable (nothing: empty)."""
-    thresholds = {name: Threshold(one.threshold) for name, one in CONDITIONS.items() if one.metric}
+    """The threshold of every condition with a metric, and the faults of the Variable."""
+    thresholds = {name: Threshold(condition.threshold) for name, condition in CONDITIONS.items() if condition.metric}
     overrides, faults = _parse(variable)
     for name, value in overrides.items():
         fault = _fault(name, value, thresholds)
@@ -58,14 +58,14 @@ def _parse(variable: str | None) -> tuple[dict[str, Any], list[str]]:
 
 def _fault(name: str, value: Any, thresholds: Mapping[str, Threshold]) -> str | None:
     if name not in thresholds:
-        return f"{name!r} is no condition with a threshold; there are {', '.join(sorted(thresholds))}"
+        return f"{name!r} is not a condition with a threshold; there are {', '.join(sorted(thresholds))}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return f"{name} is {value!r}, not a number from 0 up"
     return None
 
 
 def differing_alarms(thresholds: Mapping[str, Threshold], alarms: Mapping[str, float]) -> dict[str, str]:
-    """For each condition whose CloudWatch alarm (`alarms`: threshold by condition name) differs, a warning."""
+    """A warning for each condition whose CloudWatch alarm differs. `alarms` has the alarms' thresholds by condition."""
     return {
         name: f"its CloudWatch alarm is set to {alarms[name]:g}, the monitor to {limit.value:g} ({limit.source})"
         for name, limit in thresholds.items()

@@ -1,21 +1,26 @@
-"""One tick of the monitor put together: what to publish, and what to say about each condition. Pure."""
+"""One run of the monitor put together: the numbers to publish, and a verdict on each condition. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from include.catalogue import CONDITIONS, LAYERS, Condition, Layer
-from include.instants import from_text, span, to_text
+from include.catalogue import CONDITIONS, Condition, Layer
+from include.instants import span, to_second
 from include.monitoring.checks.arrivals import mean_batch
-from include.monitoring.checks.cloudwatch import Datum, by_layer
-from include.monitoring.checks.judge import Measured, Verdict, judge
+from include.monitoring.checks.cloudwatch import Datum
+from include.monitoring.checks.judge import Evidence, Verdict, judge
+from include.monitoring.checks.measurements import (
+    ArrivalsMeasurement,
+    ConsumerMeasurement,
+    KafkaMeasurement,
+    LayersMeasurement,
+    Measurements,
+    Source,
+)
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
 from include.state.task_tests import EVERY_ROW
 
-Source = Literal["kafka", "objects", "layers", "consumer"]
-SOURCES: tuple[Source, ...] = ("kafka", "objects", "layers", "consumer")
 SOURCE_NAMES: dict[str, str] = {
     "kafka": "Kafka",
     "objects": "objects in S3",
@@ -24,210 +29,160 @@ SOURCE_NAMES: dict[str, str] = {
     "publish": "publishing to CloudWatch",
     "thresholds": "thresholds",
 }
+"""Everything that can be blind, as an alert names it."""
+MOST_PARTITIONS = 20
+"""A detail of each stalled partition, of at most this many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What the measuring tasks returned (None: that task failed), and why what is blind is blind."""
+def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
+    """Every number that is known: CloudWatch and the checks get the same. A number that is not known is left out.
 
-    measured: Mapping[str, dict[str, Any] | None]
-    blind: Mapping[str, str] = field(default_factory=dict)
-
-    def get(self, source: Source) -> dict[str, Any] | None:
-        """What was measured at a source."""
-        return self.measured.get(source)
-
-
-def data(tick: Tick) -> list[Datum]:
-    """Every number that is known, for CloudWatch. What is unknown is left out."""
-    found = [Datum("MonitorHeartbeat", 1), Datum("BlindSources", len(tick.blind))]
-    kafka, objects, layers = tick.get("kafka"), tick.get("objects"), tick.get("layers")
-    if kafka:
-        found += [
-            Datum("SumOffsetLag", kafka["total"]),
-            Datum("MaxOffsetLag", kafka["worst"]),
-            *_known("StalledPartitions", stalled_partitions(kafka)),
-            *_known("EstimatedMaxTimeLag", kafka["seconds"]),
-            *_known("RetentionHeadroom", kafka["headroom_seconds"]),
-        ]
-    if objects:
-        found += [
-            Datum("ObjectsLastHour", objects["objects"]),
-            Datum("BytesLastHour", objects["bytes"]),
-            Datum("DeadLetterObjects", objects["dead_letter_objects"]),
-            *_known("BatchSizeLastHour", batch_size(tick)),
-        ]
-    if layers:
-        found += [
-            *by_layer("DataAge", layers["ages"]),
-            *by_layer("BytesScanned", scanned_bytes(layers)),
-            Datum("UndeliveredNotices", layers["undelivered"]),
-            Datum("FailingTests", len(failing_tests(layers))),
-        ]
-    return found
-
-
-def stalled_partitions(kafka: Mapping[str, Any]) -> int | None:
-    """How many there are; None when the earlier looks are not known and this one has found none."""
-    found = len(kafka["stalled"])
-    return None if kafka["window_fault"] and not found else found
-
-
-def scanned_bytes(layers: Mapping[str, Any]) -> dict[Layer, float | None]:
-    """What each layer's last build read; None where it is not known."""
-    states = {layer: layers["states"][layer] for layer in LAYERS}
-    return {
-        one: sum(state["scanned"].values()) if state and state["scanned"] else None for one, state in states.items()
-    }
-
-
-def _known(metric: str, value: float | None) -> list[Datum]:
-    return [] if value is None else [Datum(metric, value)]
-
-
-def batch_size(tick: Tick) -> float | None:
-    """Mean offsets an object of the last hour, from object counts, first offsets and commits."""
-    objects, kafka = tick.get("objects"), tick.get("kafka")
-    if not objects:
-        return None
-    committed = kafka["committed"] if kafka else {}
-    firsts = {
-        int(partition): _evenly(count, first, last) for partition, (count, first, last) in objects["spans"].items()
-    }
-    return mean_batch(firsts, {int(partition): offset for partition, offset in committed.items()})
-
-
-def _evenly(count: int, first: int, last: int) -> list[int]:
-    """A list of `count` first offsets with these ends: the mean asks for the ends and the count only."""
-    return [first] * (count - 1) + [last]
-
-
-def failing_tests(layers: Mapping[str, Any]) -> dict[str, str]:
-    """Each failing test of the layers' last builds and of the tasks outside them, with a line about it and some rows.
-
-    A test that a layer's build and the daily run over every row both found is one test; of the latter, errors count.
+    `blind` has the reason for each source that could not be read.
     """
-    places = [(layer, state["tests"]) for layer, state in layers["states"].items() if state]
-    places += [(one["task"], one["tests"]) for one in layers["other_tests"]]
-    found: dict[str, str] = {}
+    kafka, objects, layers = measured.kafka, measured.objects, measured.layers
+    table: dict[str, float | None] = {"MonitorHeartbeat": 1, "BlindSources": len(blind)}
+    by_layer: dict[str, Mapping[Layer, float | None]] = {}
+    if kafka:
+        table |= {
+            "SumOffsetLag": kafka.lag.total,
+            "MaxOffsetLag": kafka.lag.worst,
+            "StalledPartitions": kafka.stalled_partitions,
+            "EstimatedMaxTimeLag": kafka.lag.seconds,
+            "RetentionHeadroom": kafka.lag.headroom_seconds,
+        }
+    if objects:
+        table |= {
+            "ObjectsLastHour": objects.objects,
+            "BytesLastHour": objects.bytes,
+            "BatchSizeLastHour": mean_batch(objects.spans, kafka.committed if kafka else {}),
+            "DeadLetterObjects": objects.dead_letter_objects,
+        }
+    if layers:
+        table |= {"FailingTests": len(failing_tests(layers)), "UndeliveredNotices": layers.undelivered}
+        by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
+    data = [Datum(metric, value) for metric, value in table.items() if value is not None]
+    for metric, values in by_layer.items():
+        data += [Datum(metric, value, layer) for layer, value in values.items() if value is not None]
+    return data
+
+
+def _scanned_bytes(layers: LayersMeasurement) -> dict[Layer, float | None]:
+    """Bytes that each layer's last build read; None where they are not known."""
+    return {
+        layer: sum(state.scanned.values()) if state and state.scanned else None
+        for layer, state in layers.states.items()
+    }
+
+
+def failing_tests(layers: LayersMeasurement) -> dict[str, str]:
+    """Each failing test of the layers' last builds and of the tasks outside them, with the text of its alert.
+
+    A test that fails both in a layer's build and in the daily run over every row counts once.
+    The daily run's warnings do not count.
+    """
+    places = [(str(layer), state.tests) for layer, state in layers.states.items() if state]
+    places += [(other.task, other.tests) for other in layers.other_tests]
+    reports: dict[str, str] = {}
     for place, tests in places:
-        for test in tests["failing"]:
-            if place == EVERY_ROW and test["severity"] == "warn":
-                continue
-            since = f", since {_second(test['since'])}" if test["since"] else ""
-            facts = f"{place} ({test['severity']}), {test['failures']} failing rows{since}"
-            rows = f"\nsample rows:\n{test['rows']}" if test.get("rows") else ""
-            found.setdefault(test["name"], f"{facts}: {test['message']}{rows}")
-    return found
+        for test in tests.failing:
+            if place != EVERY_ROW or test.severity == "error":
+                reports.setdefault(test.name, test.report(place))
+    return reports
 
 
-def _second(moment: str) -> str:
-    """An instant without its microseconds."""
-    return to_text(from_text(moment).replace(microsecond=0))
-
-
-def verdicts(tick: Tick, thresholds: Mapping[str, Threshold]) -> list[Verdict]:
+def verdicts(measured: Measurements, blind: Mapping[str, str], thresholds: Mapping[str, Threshold]) -> list[Verdict]:
     """The verdict on every condition that the monitor checks, in the catalogue's order."""
-    consumer = tick.get("consumer")
+    known = {(datum.metric, datum.layer): datum.value for datum in numbers(measured, blind)}
     limits = dict(thresholds)
-    limits["low_throughput"] = _throughput_limit(limits["low_throughput"], consumer)
-    differing = differing_alarms(limits, consumer["alarms"] if consumer else {})
-    found = []
+    limits["low_throughput"] = _throughput_limit(limits["low_throughput"], measured.consumer)
+    differing = differing_alarms(limits, measured.consumer.alarms if measured.consumer else {})
+    judged = []
     for condition in CONDITIONS.values():
         if condition.checked:
-            measured = _blind(tick.blind) if condition.name == "monitor_blind" else _measured(condition, tick)
-            found.append(judge(condition, measured, limits[condition.name], differing.get(condition.name, "")))
-    return found
+            number = known.get((str(condition.metric), condition.layer))
+            if condition.name == "monitor_blind":
+                evidence = Evidence((number,), subjects={SOURCE_NAMES[name]: text for name, text in blind.items()})
+            else:
+                evidence = _evidence(condition, measured, number)
+            judged.append(judge(condition, evidence, limits[condition.name], differing.get(condition.name, "")))
+    return judged
 
 
-def _throughput_limit(threshold: Threshold, consumer: Mapping[str, Any] | None) -> Threshold:
-    learned = consumer["baseline"] if consumer else None
-    if learned and learned["value"] is not None:
-        return Threshold(learned["value"], FROM_HISTORY)
+def _throughput_limit(threshold: Threshold, consumer: ConsumerMeasurement | None) -> Threshold:
+    learned = consumer.baseline if consumer else None
+    if learned and learned.value is not None:
+        return Threshold(learned.value, FROM_HISTORY)
     return threshold
 
 
-def _blind(blind: Mapping[str, str]) -> Measured:
-    return Measured((float(len(blind)),), subjects={SOURCE_NAMES[name]: text for name, text in blind.items()})
-
-
-Reader = Callable[[Condition, dict[str, Any]], Measured]
-
-
-def _measured(condition: Condition, tick: Tick) -> Measured:
+def _evidence(condition: Condition, measured: Measurements, number: float | None) -> Evidence:
     source, reader = _READERS[condition.name]
-    content = tick.get(source)
-    if content is None:
-        return Measured(blind=f"{SOURCE_NAMES[source]} could not be read")
-    return reader(condition, content)
+    measurement = getattr(measured, source)
+    if measurement is None:
+        return Evidence(blind=f"{SOURCE_NAMES[source]} could not be read")
+    return reader(measurement, condition, number)
 
 
-def _lag(_: Condition, kafka: dict[str, Any]) -> Measured:
-    seconds = kafka["seconds"]
+def _lag(kafka: KafkaMeasurement, _: Condition, total: float | None) -> Evidence:
+    seconds = kafka.lag.seconds
     age = "of unknown age" if seconds is None else f"the oldest is {span(seconds)} old"
-    details = (f"slowest partition {kafka['worst']:,} messages, {age}",) if kafka["total"] else ()
-    return Measured((float(kafka["total"]),), details=details)
+    return Evidence((total,), details=(f"slowest partition {kafka.lag.worst:,} messages, {age}",) if total else ())
 
 
-def _stalled(_: Condition, kafka: dict[str, Any]) -> Measured:
-    members = "unknown" if kafka["members"] is None else kafka["members"]
-    named = [f"partition {partition}: {status}" for partition, status in kafka["stalled"].items()]
-    note = [kafka["window_fault"]] if kafka["window_fault"] else []
-    details = (f"group {kafka['group_state']}, members {members}", *named[:20], *note)
-    number = stalled_partitions(kafka)
-    if number is None:
-        return Measured(blind=f"one look alone tells nothing: {kafka['window_fault']}", details=details)
-    return Measured((float(number),), details=details)
+def _stalled(kafka: KafkaMeasurement, _: Condition, partitions: float | None) -> Evidence:
+    members = "unknown" if kafka.members is None else kafka.members
+    stalled = [f"partition {partition}: {status}" for partition, status in kafka.lag.stalled.items()]
+    fault = [kafka.window_fault] if kafka.window_fault else []
+    details = (f"group {kafka.group_state}, members {members}", *stalled[:MOST_PARTITIONS], *fault)
+    if partitions is None:
+        return Evidence(blind=f"one sample alone shows no stall: {kafka.window_fault}", details=details)
+    return Evidence((partitions,), details=details)
 
 
-def _headroom(_: Condition, kafka: dict[str, Any]) -> Measured:
-    lost = (f"{kafka['lost']:,} messages were deleted before they were landed",) if kafka["lost"] else ()
-    if kafka["headroom_seconds"] is None and kafka["retention_seconds"] is not None:
-        return Measured(blind="the age of the oldest unread record is not known")
-    return Measured((kafka["headroom_seconds"],), note="the topic sets no time limit", details=lost)
+def _headroom(kafka: KafkaMeasurement, _: Condition, seconds: float | None) -> Evidence:
+    if seconds is None and kafka.retention_seconds is not None:
+        return Evidence(blind="the age of the oldest unread record is not known")
+    lost = (f"{kafka.lag.lost:,} messages were deleted before they were landed",) if kafka.lag.lost else ()
+    return Evidence((seconds,), note="the topic sets no time limit", details=lost)
 
 
-def _dead_letters(_: Condition, objects: dict[str, Any]) -> Measured:
-    return Measured((float(objects["dead_letter_objects"]),))
+def _dead_letters(_: ArrivalsMeasurement, __: Condition, objects: float | None) -> Evidence:
+    return Evidence((objects,))
 
 
-def _age(condition: Condition, layers: dict[str, Any]) -> Measured:
-    layer = cast("str", condition.layer)
-    state, age = layers["states"][layer], layers["ages"][layer]
-    if age is None:
-        return Measured(note="nothing has landed yet")
+def _age(layers: LayersMeasurement, condition: Condition, seconds: float | None) -> Evidence:
+    if seconds is None:
+        return Evidence(note="nothing has landed yet")
+    state = layers.states[cast("Layer", condition.layer)]
     if state is None:
-        return Measured((age,), details=("the layer was never built; the oldest landed object is this old",))
-    details = (f"{state['rows']:,} rows, last built {_second(state['finished_at'])}",)
-    return Measured((age,), details=details)
+        return Evidence((seconds,), details=("the layer was never built; the oldest landed object is this old",))
+    return Evidence((seconds,), details=(f"{state.rows:,} rows, last built {to_second(state.finished_at)}",))
 
 
-def _tests(_: Condition, layers: dict[str, Any]) -> Measured:
-    states = [layers["states"][layer] for layer in LAYERS]
-    built = [state for state in states if state] or layers["other_tests"]
-    if not built:
-        return Measured(note="no layer was built yet")
-    failing = failing_tests(layers)
-    # Until every layer was built again, an alert that a failure callback raised is not refuted.
-    oldest = min(from_text(state["finished_at"]) for state in built)
-    return Measured((float(len(failing)),), subjects=failing, as_of=oldest)
+def _tests(layers: LayersMeasurement, _: Condition, failing: float | None) -> Evidence:
+    ends = [state.finished_at for state in layers.states.values() if state]
+    ends = ends or [other.finished_at for other in layers.other_tests]
+    if not ends:
+        return Evidence(note="no layer was built yet")
+    # An alert that a failure callback raised is not refuted before every layer was built again.
+    return Evidence((failing,), subjects=failing_tests(layers), as_of=min(ends))
 
 
-def _undelivered(_: Condition, layers: dict[str, Any]) -> Measured:
-    details = (layers["undelivered_error"],) if layers["undelivered_error"] else ()
-    return Measured((float(layers["undelivered"]),), details=details)
+def _undelivered(layers: LayersMeasurement, _: Condition, notices: float | None) -> Evidence:
+    return Evidence((notices,), details=(layers.undelivered_error,) if layers.undelivered_error else ())
 
 
-def _windows(condition: Condition, consumer: dict[str, Any]) -> Measured:
-    values = consumer["windows"][cast("str", condition.metric)]
+def _windows(consumer: ConsumerMeasurement, condition: Condition, _: float | None) -> Evidence:
+    values = tuple(consumer.windows[str(condition.metric)])
     if condition.missing == "breaching":
-        watched = consumer["watched"]
-        learned = consumer["baseline"]
+        watched, learned = consumer.watched, consumer.baseline
         note = f"the monitor has watched for {watched} of {condition.periods} periods"
-        details = (learned["note"],) if learned else ()
-        return Measured(tuple(values[len(values) - watched :]), note=note, details=details)
-    return Measured(tuple(values), note="the consumer published none")
+        return Evidence(values[len(values) - watched :], note=note, details=(learned.note,) if learned else ())
+    return Evidence(values, note="the consumer published no value")
 
+
+Reader = Callable[[Any, Condition, float | None], Evidence]
+"""The evidence on a condition from its source's measurement and its metric's number (None: not known)."""
 
 _READERS: dict[str, tuple[Source, Reader]] = {
     "kafka_lag": ("kafka", _lag),

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import msgspec
 import pendulum
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.on_airflow.callbacks import on_task_failure
+from include.on_airflow.callbacks import TEST_RESULTS, on_task_failure
+from include.state.dbt_tests import DbtTests, FailingTest
 
-TESTS: list[dict[str, Any]] = [
-    {"name": "unique_crypto_raw", "status": "pass", "failures": 0, "message": ""},
-    {"name": "not_null_price", "status": "fail", "failures": 3, "message": "Got 3 results", "rows": "id=7 price="},
-    {"name": "price_in_range", "status": "warn", "failures": 9, "message": "Got 9 results"},
-]
+FAILED = FailingTest("not_null_price", "error", 3, "Got 3 results", rows="id=7 price=")
+WARNED = FailingTest("price_in_range", "warn", 9, "Got 9 results")
 
 
-def failing(dag_id: str, tests: list[dict[str, Any]] | None = None) -> DAG:
-    """A DAG whose task leaves `tests` as dbt tasks do, and fails."""
+def failing(dag_id: str, tests: DbtTests | None = None) -> DAG:
+    """A DAG whose task leaves `tests` as a dbt task does, and fails."""
     with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), catchup=False) as dag:
 
         @task(on_failure_callback=on_task_failure, retries=0)
         def build() -> None:
             if tests is not None:
-                get_current_context()["ti"].xcom_push(key="test_results", value=tests)
+                get_current_context()["ti"].xcom_push(key=TEST_RESULTS, value=msgspec.to_builtins(tests))
             raise AirflowFailException("connection to postgresql://airflow:hunter2@db refused")
 
         build()
@@ -32,4 +29,4 @@ def failing(dag_id: str, tests: list[dict[str, Any]] | None = None) -> DAG:
 
 
 plain = failing("fails_plainly")
-in_dbt = failing("fails_in_dbt", TESTS)
+in_dbt = failing("fails_in_dbt", DbtTests(1, 1, 1, (FAILED, WARNED)))

@@ -13,12 +13,12 @@ RUNBOOKS = PROJECT_ROOT / "docs" / "runbooks"
 PARTS = ("**What it means.**", "**How to look**", "**How to fix**", "**How to silence.**")
 
 
-def test_there_is_one_runbook_a_condition_and_no_other() -> None:
-    assert {path.name for path in RUNBOOKS.glob("*.md")} == {one.runbook for one in CONDITIONS.values()}
+def test_each_condition_has_one_runbook_and_there_is_no_other() -> None:
+    assert {path.name for path in RUNBOOKS.glob("*.md")} == {condition.runbook for condition in CONDITIONS.values()}
 
 
-@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda one: one.name)
-def test_a_runbook_says_what_how_to_look_fix_and_silence(condition: Condition) -> None:
+@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda condition: condition.name)
+def test_a_runbook_has_its_four_parts_in_order(condition: Condition) -> None:
     text = (RUNBOOKS / condition.runbook).read_text()
     assert text.startswith(f"# {condition.title}\n")
     positions = [text.index(part) for part in PARTS]

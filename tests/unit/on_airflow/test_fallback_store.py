@@ -13,13 +13,13 @@ from tests.unit.refusing_s3 import s3_that_refuses
 pytestmark = pytest.mark.servers
 
 
-def test_an_s3_that_can_be_read_and_written_keeps_it(bucket: str) -> None:
+def test_an_s3_that_can_be_read_and_written_keeps_the_state(bucket: str) -> None:
     primary = S3AlertStore(boto3.client("s3"), StorageSettings(bucket=bucket))
     assert store_in_force(primary) == (primary, "")
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
-def test_an_s3_that_refuses_reading_or_writing_does_not(bucket: str, operation: str) -> None:
-    store, why = store_in_force(S3AlertStore(s3_that_refuses(operation), StorageSettings(bucket=bucket)))
+def test_an_s3_that_refuses_one_of_both_does_not_keep_the_state(bucket: str, operation: str) -> None:
+    store, fault = store_in_force(S3AlertStore(s3_that_refuses(operation), StorageSettings(bucket=bucket)))
     assert isinstance(store, VariableAlertStore)
-    assert "AccessDenied" in why
+    assert "AccessDenied" in fault

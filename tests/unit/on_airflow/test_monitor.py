@@ -1,15 +1,23 @@
-"""What the monitor's publishing step tells CloudWatch and the checks is the same."""
+"""The steps of the monitor DAG, without Airflow."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
 
+import boto3
 import pytest
+from msgspec.structs import replace
 
+from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
+from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.cloudwatch import Datum
+from include.monitoring.checks.measurements import LayersMeasurement
 from include.on_airflow import connections, monitor
-from tests.unit.monitoring.checks.test_verdicts import EVERYTHING
+from include.settings import StorageSettings
+from tests.unit.monitoring.measured import EVERYTHING
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -21,16 +29,29 @@ from tests.unit.monitoring.checks.test_verdicts import EVERYTHING
         (("kafka", "layers"), "{", 3),
     ],
 )
-def test_the_published_blindness_is_what_the_check_sees(
+def test_the_published_blindness_is_the_one_that_the_check_sees(
     monkeypatch: pytest.MonkeyPatch, blind: tuple[str, ...], variable: str | None, count: int
 ) -> None:
     published: list[Datum] = []
     monkeypatch.setenv("S3_BUCKET", "lake")
     monkeypatch.setattr(connections, "cloudwatch_client", lambda: None)
     monkeypatch.setattr(cloudwatch, "publish", lambda *arguments: published.extend(arguments[3]))
-    measured: dict[str, dict[str, Any] | None] = EVERYTHING | dict.fromkeys(blind)
-    verdicts, refusal = monitor.publish(measured, {}, variable)
-    found = next(one for one in verdicts if one["condition"] == "monitor_blind")
+    measured = replace(EVERYTHING, **dict.fromkeys(blind))
+    verdicts, refusal = monitor.publish_and_judge(measured, {}, variable)
+    (verdict,) = (verdict for verdict in verdicts if verdict.condition == "monitor_blind")
     assert not refusal
-    assert {one.metric: one.value for one in published}["BlindSources"] == count
-    assert (found["value"], found["outcome"]) == (str(count), "breached" if count else "ok")
+    assert {datum.metric: datum.value for datum in published}["BlindSources"] == count
+    assert (verdict.value, verdict.outcome) == (str(count), "breached" if count else "ok")
+
+
+@pytest.mark.servers
+def test_undelivered_notices_are_measured_with_the_layers(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    alert = OpenAlert("kafka_lag", "kafka_lag", "error", "Kafka lag is high", NOW, NOW)
+    refused = Notice("a", "start", alert, NOW, attempts=1, last_error="SMTPException: no")
+    store = S3AlertStore(boto3.client("s3"), StorageSettings(bucket=bucket))
+    store.save(AlertState({alert.key: alert}, (refused, Notice("b", "start", alert, NOW))), None)
+    measurement = monitor.measure_source("layers")
+    assert isinstance(measurement, LayersMeasurement)
+    assert (measurement.undelivered, measurement.undelivered_error) == (1, "SMTPException: no")

@@ -1,4 +1,4 @@
-"""What may be asked of one run of crypto_transform."""
+"""The parameters of one run of crypto_transform."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from include.on_airflow import run_parameters
-from include.on_airflow.run_parameters import ParameterError, RunParameters
+from include.on_airflow.run_parameters import RunParameterError, RunParameters
 
 TODAY = date(2026, 11, 23)
 
 
-def test_a_scheduled_run_asks_for_nothing() -> None:
-    asked = RunParameters.of({"full_refresh": False, "select": None, "target_date": None}, TODAY)
-    assert not asked.by_hand
-    assert asked.dbt_vars(TODAY) == {}
+def test_a_scheduled_run_has_no_parameter() -> None:
+    parameters = RunParameters.of({"full_refresh": False, "select": None, "target_date": None}, TODAY)
+    assert not parameters.by_hand
+    assert parameters.dbt_vars(TODAY) == {}
     assert not RunParameters.of({}, TODAY).by_hand
 
 
@@ -30,15 +30,15 @@ def test_a_scheduled_run_asks_for_nothing() -> None:
         ({"target_date": "2026-11-01", "full_refresh": True}, "exclude each other"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_the_reason(params: dict[str, Any], says: str) -> None:
-    with pytest.raises(ParameterError, match=says):
+def test_impossible_parameters_are_refused_with_the_reason(params: dict[str, Any], says: str) -> None:
+    with pytest.raises(RunParameterError, match=says):
         RunParameters.of(params, TODAY)
 
 
 def test_the_tests_look_back_to_the_target_date() -> None:
-    asked = RunParameters.of({"target_date": "2026-11-21"}, TODAY)
-    assert asked.by_hand
-    assert asked.dbt_vars(TODAY) == {
+    parameters = RunParameters.of({"target_date": "2026-11-21"}, TODAY)
+    assert parameters.by_hand
+    assert parameters.dbt_vars(TODAY) == {
         "target_date": "2026-11-21",
         "landing_since": "2026-11-21",
         "test_window_days": 3,
@@ -46,12 +46,12 @@ def test_the_tests_look_back_to_the_target_date() -> None:
 
 
 @pytest.mark.parametrize("text", ["crypto_stage+", "tag:gold", "crypto_raw crypto_stage", "+crypto_curated,tag:gold"])
-def test_selections_that_may_be_given(text: str) -> None:
+def test_selectors_of_dbt_are_accepted(text: str) -> None:
     assert re.search(run_parameters.SELECTION, text)
 
 
 @pytest.mark.parametrize("text", ["--vars {}", "-s x", "a; b", "$(b)", "", " "])
-def test_selections_that_may_not(text: str) -> None:
+def test_text_that_is_not_a_selector_is_refused(text: str) -> None:
     assert not re.search(run_parameters.SELECTION, text)
 
 
@@ -64,23 +64,32 @@ def context(chosen: list[str] | None = None, **params: Any) -> dict[str, Any]:
     return {"params": params, "ti": SimpleNamespace(xcom_pull=lambda **_: chosen)}
 
 
-def test_full_refresh_is_for_what_is_built() -> None:
+def test_full_refresh_is_passed_to_builds_only() -> None:
     build, test = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
-    for one in (build, test):
-        run_parameters.apply(context(full_refresh=True), one)
+    for task in (build, test):
+        run_parameters.apply(context(full_refresh=True), task)
     assert (build.dbt_cmd_flags, test.dbt_cmd_flags) == (["--full-refresh"], [])
 
 
-def test_what_is_not_selected_is_skipped() -> None:
-    from airflow.sdk.exceptions import AirflowSkipException
-
+def test_selected_tasks_run_what_is_selected() -> None:
     chosen = ["model.lake.a", "test.lake.assert_sum"]
     a, tests = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
     run_parameters.apply(context(chosen, select="a"), a)
     run_parameters.apply(context(chosen, select="a"), tests)
     assert (a.select, tests.select) == ("fqn:a", "assert_sum")
-    for one in (operator("build", "model.lake.b", "fqn:b"), operator("build", "seed.lake.a", "fqn:a")):
-        with pytest.raises(AirflowSkipException, match="not in the selection 'a'"):
-            run_parameters.apply(context(chosen, select="a"), one)
-    with pytest.raises(AirflowSkipException):
-        run_parameters.apply(context(["model.lake.a"], select="a"), operator("test", None, "tag:cross_layer"))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        operator("build", "model.lake.b", "fqn:b"),
+        operator("build", "seed.lake.a", "fqn:a"),
+        operator("test", None, "tag:cross_layer"),
+    ],
+    ids=["another model", "a seed of that name", "tests across layers"],
+)
+def test_a_task_outside_the_selection_is_skipped(task: Any) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException, match="not in the selection 'a'"):
+        run_parameters.apply(context(["model.lake.a"], select="a"), task)

@@ -1,4 +1,4 @@
-"""dbt's run results become the layer's test counts."""
+"""The results of dbt's tests: counted, logged, and left for the monitor."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
+import boto3
+import msgspec
 import pytest
 
-from include.on_airflow import test_results
-from include.transform import failing_rows, test_history
-from include.transform.layers import summarise
+from include.on_airflow import connections, test_results
+from include.settings import StorageSettings
+from include.state import task_tests
+from include.state.dbt_tests import DbtTests
+from include.transform import failing_rows, run_results, test_history
 from include.transform.run_results import Invocation, TestResult
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 def result(name: str, status: str, failures: int = 0, message: str = "", stored_in: str = "") -> TestResult:
@@ -21,18 +28,17 @@ def result(name: str, status: str, failures: int = 0, message: str = "", stored_
     return TestResult(node_id, name, "silver", "m", "error", status, failures, 0.1, message, stored_in)
 
 
-def test_each_status_is_counted_as_what_it_is() -> None:
+def test_each_status_has_its_count() -> None:
     tests = (
         result("unique_record_id", "pass"),
         result("price_in_range_price", "warn", 3, "Got 3 results", stored_in="prices"),
         result("not_null_symbol", "fail", 7, "Got 7 results", stored_in="symbols"),
         result("broken_sql", "error", message="no such column"),
-        result("behind_a_failure", "skipped"),
+        result("after_a_failure", "skipped"),
     )
-    invocation = Invocation("id", datetime.now(UTC), tests)
-    counted = summarise(test_results.as_xcom(invocation, {"prices": "price=-1"}))
-    assert (counted.passed, counted.warned, counted.failed) == (1, 1, 2)
-    assert [(test.name, test.severity, test.failures, test.rows) for test in counted.failing] == [
+    summary = Invocation("id", NOW, tests).summary({"prices": "price=-1"})
+    assert (summary.passed, summary.warned, summary.failed) == (1, 1, 2)
+    assert [(test.name, test.severity, test.failures, test.rows) for test in summary.failing] == [
         ("price_in_range_price", "warn", 3, "price=-1"),
         ("not_null_symbol", "error", 7, ""),
         ("broken_sql", "error", 0, ""),
@@ -49,7 +55,7 @@ def test_rows_are_short_lines() -> None:
     assert second == "id=8 price=1.5 record=two lines"
 
 
-def test_the_log_tells_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_has_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Mock()
     monkeypatch.setattr(test_results, "log", log)
     passed, failed = (f"test.crypto_lakehouse.{name}.0123456789" for name in ("unique_id", "not_null_symbol"))
@@ -63,18 +69,65 @@ def test_the_log_tells_a_failing_test_with_rows_time_and_sql(tmp_path: Path, mon
             "compiled_code": "\nselect 'why'\n",
         },
     ]
-    nodes = {one: {"config": {"store_failures": True}, "relation_name": "kept"} for one in (passed, failed)}
+    nodes = {node_id: {"config": {"store_failures": True}, "relation_name": "kept"} for node_id in (passed, failed)}
     metadata = {"invocation_id": "i", "generated_at": "2026-01-01T10:00:00.000000Z"}
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "run_results.json").write_text(json.dumps({"metadata": metadata, "results": results}))
     (tmp_path / "target" / "manifest.json").write_text(json.dumps({"nodes": nodes}))
     monkeypatch.setattr(failing_rows, "fetch", lambda *_: {"kept": "symbol=null"})
-    monkeypatch.setattr("include.on_airflow.connections.s3_client", lambda: None)
+    monkeypatch.setattr(connections, "s3_client", lambda: None)
     monkeypatch.setattr(test_history, "keep", lambda *_: None)
     test_results.keep(str(tmp_path), {"ti": Mock(dag_id="d", run_id="r", task_id="silver.crypto_stage_model_build")})
-    [told] = log.log.call_args_list
-    level, form, *values = told.args
+    [call] = log.log.call_args_list
+    level, form, *values = call.args
     assert level == logging.ERROR
     assert form % tuple(values) == (
         "test not_null_symbol: fail, 7 rows in 0.3 s. \nsample rows:\nsymbol=null\nSQL:\nselect 'why'"
     )
+
+
+def keep(bucket: str, monkeypatch: pytest.MonkeyPatch, status: str, **task: Any) -> Mock:
+    """What a dbt task with one test of this status keeps in the bucket; returns its task instance."""
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    monkeypatch.setattr(run_results, "read", lambda _: Invocation("id", NOW, (result("no_hole", status, 3),)))
+    ti = Mock(dag_id="crypto_transform", run_id="r", max_tries=1, task_id=task["task_id"], try_number=task["attempt"])
+    test_results.keep("", {"ti": ti, "params": task.get("params", {})})
+    return ti
+
+
+@pytest.mark.servers
+def test_the_pushed_tests_are_the_same_after_their_way_through_xcom(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ti = keep(bucket, monkeypatch, "fail", task_id="silver.crypto_stage", attempt=1)
+    (push,) = ti.xcom_push.call_args_list
+    assert push.kwargs["key"] == test_results.XCOM_KEY
+    tests = msgspec.convert(json.loads(json.dumps(push.kwargs["value"])), DbtTests)
+    assert (tests.failed, tests.failing[0].name) == (1, "no_hole")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("task_id", "status", "attempt", "params", "left"),
+    [
+        pytest.param("cross_layer_tests", "fail", 2, {}, [1], id="last attempt"),
+        pytest.param("cross_layer_tests", "fail", 1, {}, [], id="it is tried again"),
+        pytest.param("cross_layer_tests", "warn", 1, {}, [1], id="a warning is not tried again"),
+        pytest.param("cross_layer_tests", "fail", 2, {"select": "x"}, [], id="perhaps not all of its tests"),
+        pytest.param("reference.assets_seed", "fail", 2, {"select": None}, [1], id="a seed"),
+        pytest.param("silver.crypto_stage", "fail", 2, {}, [], id="record_silver writes the layer's"),
+    ],
+)
+def test_a_dbt_task_outside_the_layers_leaves_its_tests(
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    task_id: str,
+    status: str,
+    attempt: int,
+    params: dict[str, Any],
+    left: list[int],
+) -> None:
+    keep(bucket, monkeypatch, status, task_id=task_id, attempt=attempt, params=params)
+    states = task_tests.read_all(boto3.client("s3"), StorageSettings(bucket=bucket))
+    assert [len(state.tests.failing) for state in states] == left

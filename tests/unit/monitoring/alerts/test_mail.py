@@ -1,13 +1,13 @@
-"""What a mail says."""
+"""The text of a mail."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from include.monitoring.alerts.mail import render, without_secrets
 from include.monitoring.alerts.model import Notice, NoticeKind, OpenAlert
@@ -33,7 +33,7 @@ def notice(kind: NoticeKind, alert: OpenAlert = LAG) -> Notice:
     return Notice("1", kind, alert, NOW)
 
 
-def test_a_start_says_what_value_threshold_since_and_what_to_do() -> None:
+def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
     mail = render([notice("start")], SETTINGS, "test", NOW)
     assert mail.subject == "[crypto-lakehouse test] Kafka lag is high"
     for part in (
@@ -56,7 +56,7 @@ def test_a_start_says_what_value_threshold_since_and_what_to_do() -> None:
     ("kind", "subject", "heading"),
     [("reminder", "still: Kafka lag is high", "STILL OPEN"), ("recovery", "over: Kafka lag is high", "OVER")],
 )
-def test_reminder_and_recovery(kind: NoticeKind, subject: str, heading: str) -> None:
+def test_a_reminder_and_a_recovery_say_which_they_are(kind: NoticeKind, subject: str, heading: str) -> None:
     mail = render([notice(kind)], SETTINGS, "test", NOW)
     assert mail.subject.endswith(subject)
     assert heading in mail.text

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from include.monitoring.alerts import transitions as alert_rules
-from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
+from include.monitoring.alerts import transitions
+from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore, update
 from include.settings import StorageSettings
 from include.state import json_object
@@ -25,41 +25,41 @@ def store(bucket: str) -> S3AlertStore:
     return S3AlertStore(boto3.client("s3"), StorageSettings(bucket=bucket))
 
 
-def raise_one(store: S3AlertStore, key: str) -> list[Notice]:
+def raise_alert(store: S3AlertStore, key: str) -> list[Notice]:
     alert = OpenAlert(key, "task_failed", "error", key, NOW, NOW)
-    return update(store, lambda state: alert_rules.raised(state, [alert], NOW, timedelta(hours=6)))
+    return update(store, lambda state: transitions.raised(state, [alert], NOW, timedelta(hours=6)))
 
 
-def test_nothing_to_change_writes_nothing(store: S3AlertStore) -> None:
+def test_no_change_writes_nothing(store: S3AlertStore) -> None:
     assert update(store, lambda state: (state, 7)) == 7
-    assert store.load() == (AlertState(), None)
+    assert store.load() == (NO_ALERTS, None)
 
 
-def test_writers_that_meet_tell_once_and_lose_nothing(store: S3AlertStore) -> None:
+def test_writers_that_meet_make_one_notice_and_lose_nothing(store: S3AlertStore) -> None:
     keys = ["task_failed:d/a", "task_failed:d/b", "task_failed:d/a", "task_failed:d/a"]
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda key: raise_one(store, key), keys))
+        notices = list(pool.map(lambda key: raise_alert(store, key), keys))
     state, _ = store.load()
     assert sorted(state.open) == ["task_failed:d/a", "task_failed:d/b"]
-    assert sum(len(new) for new in told) == len(state.outbox) == 2
+    assert sum(len(new) for new in notices) == len(state.outbox) == 2
 
 
 def test_only_one_of_two_senders_gets_a_notice(store: S3AlertStore) -> None:
-    raise_one(store, "task_failed:d/a")
+    raise_alert(store, "task_failed:d/a")
     with ThreadPoolExecutor(4) as pool:
-        claims = list(pool.map(lambda _: update(store, lambda state: alert_rules.claim(state, NOW)), range(4)))
-    assert sum(len(mine) for mine in claims) == 1
+        claims = list(pool.map(lambda _: update(store, lambda state: transitions.claim(state, NOW)), range(4)))
+    assert sum(len(claimed) for claimed in claims) == 1
 
 
-def test_a_writer_that_never_gets_through_says_so(store: S3AlertStore) -> None:
-    writes = itertools.count()  # content that is there already has the ETag that is there already
+def test_a_writer_that_never_succeeds_is_an_error(store: S3AlertStore) -> None:
+    writes = itertools.count()  # the same content again would have the same ETag
 
-    def meddle(state: AlertState) -> tuple[AlertState, None]:
+    def interfere(state: AlertState) -> tuple[AlertState, None]:
         json_object.write(store.s3, store.storage.bucket, store.key, {"open": {}, "outbox": [], "n": next(writes)})
-        return AlertState({"x": OpenAlert("x", "task_failed", "error", "x", NOW, NOW)}), None
+        return AlertState({"x": OpenAlert("x", "task_failed", "error", "x", NOW, NOW)}, ()), None
 
     with pytest.raises(json_object.StateChangedError, match=r"alerts\.json was changed by another writer"):
-        update(store, meddle)
+        update(store, interfere)
 
 
 @pytest.mark.parametrize("body", [b"nonsense", b'{"open": 1, "outbox": []}', b"{}"])
@@ -69,7 +69,7 @@ def test_a_broken_state_is_named(store: S3AlertStore, body: bytes) -> None:
         store.load()
 
 
-def test_attempts_are_enough_for_a_tick_and_a_dozen_callbacks(store: S3AlertStore) -> None:
+def test_attempts_are_enough_for_the_monitor_and_a_dozen_callbacks(store: S3AlertStore) -> None:
     with ThreadPoolExecutor(13) as pool:
-        list(pool.map(lambda index: raise_one(store, f"task_failed:d/t{index}"), range(39)))
+        list(pool.map(lambda index: raise_alert(store, f"task_failed:d/t{index}"), range(39)))
     assert len(store.load()[0].open) == 39

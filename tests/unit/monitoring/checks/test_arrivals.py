@@ -1,4 +1,4 @@
-"""Arrivals of the last hour, on a real S3 endpoint, and what they cost."""
+"""Arrivals of the last hour, on a real S3 endpoint, and their cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.landing.layout import object_key
-from include.monitoring.checks import arrivals as objects
+from include.monitoring.checks import arrivals
+from include.monitoring.checks.arrivals import HOUR, Span
 
 NOW = datetime.now(UTC)
 
@@ -22,12 +23,12 @@ def key(at: datetime, partition: int = 0, offset: int = 0) -> str:
 
 def put(bucket: str, *keys: str) -> None:
     s3 = boto3.client("s3")
-    for one in keys:
-        s3.put_object(Bucket=bucket, Key=one, Body=b"[]")
+    for name in keys:
+        s3.put_object(Bucket=bucket, Key=name, Body=b"[]")
 
 
 @pytest.mark.servers
-def test_objects_are_counted_by_arrival_among_what_is_listed(bucket: str) -> None:
+def test_listed_objects_are_counted_by_their_arrival(bucket: str) -> None:
     catching_up = NOW - timedelta(days=3)  # records of three days ago, landed just now
     put(
         bucket,
@@ -38,13 +39,12 @@ def test_objects_are_counted_by_arrival_among_what_is_listed(bucket: str) -> Non
         key(NOW - timedelta(days=9), 5, 0),
     )
     s3 = boto3.client("s3")
-    begin = objects.listing_start([catching_up, NOW], NOW)
-    found = objects.arrivals(s3, bucket, "crypto_data/", "crypto_data", begin, NOW - objects.HOUR)
-    assert (found.objects, found.bytes) == (3, 6)
-    assert found.first_offsets == {0: [100, 200], 1: [7]}
-    later = NOW + timedelta(hours=2)
-    none = objects.arrivals(s3, bucket, "crypto_data/", "crypto_data", begin, later)
-    assert (none.objects, none.listed) == (0, found.listed)
+    begin = arrivals.listing_start([catching_up, NOW], NOW)
+    arrived = arrivals.count(s3, bucket, "crypto_data/", "crypto_data", begin, NOW - HOUR)
+    assert (arrived.objects, arrived.bytes) == (3, 6)
+    assert arrived.spans == {0: Span(2, 100, 200), 1: Span(1, 7, 7)}
+    later = arrivals.count(s3, bucket, "crypto_data/", "crypto_data", begin, NOW + timedelta(hours=2))
+    assert (later.objects, later.listed) == (0, arrived.listed)
 
 
 @pytest.mark.servers
@@ -53,47 +53,44 @@ def test_older_objects_cost_no_request(bucket: str) -> None:
     s3 = boto3.client("s3")
     requests: list[Any] = []
     s3.meta.events.register("before-call.s3.ListObjectsV2", lambda **call: requests.append(call))
-    found = objects.arrivals(s3, bucket, "crypto_data/", "crypto_data", NOW - objects.HOUR, NOW - objects.HOUR)
-    assert (found.listed, found.objects, len(requests)) == (1, 1, 1)
+    arrived = arrivals.count(s3, bucket, "crypto_data/", "crypto_data", NOW - HOUR, NOW - HOUR)
+    assert (arrived.listed, arrived.objects, len(requests)) == (1, 1, 1)
 
 
 @pytest.mark.servers
-def test_first_landed(bucket: str) -> None:
+def test_first_landed_is_the_time_of_the_oldest_batch(bucket: str) -> None:
     s3 = boto3.client("s3")
     put(bucket, "crypto_data/_contract.json")
-    assert objects.first_landed(s3, bucket, "crypto_data/") is None
+    assert arrivals.first_landed(s3, bucket, "crypto_data/") is None
     oldest = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     put(bucket, key(NOW), key(oldest))
-    assert objects.first_landed(s3, bucket, "crypto_data/") == oldest
+    assert arrivals.first_landed(s3, bucket, "crypto_data/") == oldest
 
 
 @pytest.mark.parametrize(
-    ("firsts", "committed", "mean"),
+    ("spans", "committed", "mean"),
     [
-        ({}, {}, None),
-        ({0: [0, 100, 150]}, {0: 200}, 200 / 3),
-        ({0: [0, 100, 150]}, {0: None}, 75.0),  # the last one's end is not known
-        ({0: [0]}, {}, None),
-        ({0: [0], 1: [10]}, {0: 100, 1: 30}, 60.0),
-        ({0: [100]}, {0: 90}, None),  # landed, not committed yet
+        pytest.param({}, {}, None, id="nothing arrived"),
+        pytest.param({0: Span(3, 0, 150)}, {0: 200}, 200 / 3, id="the commit ends the last object"),
+        pytest.param({0: Span(3, 0, 150)}, {0: None}, 75.0, id="the end of the last object is not known"),
+        pytest.param({0: Span(1, 0, 0)}, {}, None, id="one object without a commit"),
+        pytest.param({0: Span(1, 0, 0), 1: Span(1, 10, 10)}, {0: 100, 1: 30}, 60.0, id="two partitions"),
+        pytest.param({0: Span(1, 100, 100)}, {0: 90}, None, id="landed, not committed yet"),
     ],
 )
-def test_mean_batch(firsts: dict[int, list[int]], committed: dict[int, int | None], mean: float | None) -> None:
-    assert objects.mean_batch(firsts, committed) == mean
+def test_mean_batch(spans: dict[int, Span], committed: dict[int, int | None], mean: float | None) -> None:
+    assert arrivals.mean_batch(spans, committed) == mean
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=30), st.integers(0, 10**9))
 def test_mean_batch_is_the_mean_of_the_sizes(sizes: list[int], begin: int) -> None:
-    firsts, offset = [], begin
-    for size in sizes:
-        firsts.append(offset)
-        offset += size
-    assert objects.mean_batch({0: firsts}, {0: offset}) == pytest.approx(sum(sizes) / len(sizes))
+    span = Span(len(sizes), begin, begin + sum(sizes[:-1]))
+    assert arrivals.mean_batch({0: span}, {0: begin + sum(sizes)}) == pytest.approx(sum(sizes) / len(sizes))
 
 
 @given(st.lists(st.timedeltas(timedelta(), timedelta(days=30)), max_size=10))
-def test_the_listing_begins_before_all_that_was_unread_in_the_hour(ages: list[timedelta]) -> None:
+def test_the_listing_begins_before_every_record_unread_in_the_hour(ages: list[timedelta]) -> None:
     unread = [NOW - age for age in ages]
-    begin = objects.listing_start(unread, NOW)
-    assert begin < NOW - objects.HOUR
+    begin = arrivals.listing_start(unread, NOW)
+    assert begin < NOW - HOUR
     assert all(begin < moment for moment in unread)

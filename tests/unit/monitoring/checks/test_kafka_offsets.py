@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
 from include.monitoring.checks import kafka_offsets
-from include.monitoring.checks.kafka_offsets import KafkaUnreadableError, TopicReading, looker_config
+from include.monitoring.checks.kafka_offsets import KafkaUnreadableError, TopicReading, probe_config
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
@@ -23,12 +23,12 @@ def group() -> str:
     return f"group-{uuid.uuid4().hex[:8]}"
 
 
-def looker(bootstrap: str, group: str) -> Consumer:
-    return Consumer({"bootstrap.servers": bootstrap} | looker_config(group))
+def probe(bootstrap: str, group: str) -> Consumer:
+    return Consumer({"bootstrap.servers": bootstrap} | probe_config(group))
 
 
-def look(bootstrap: str, topic: str, group: str) -> TopicReading:
-    return kafka_offsets.read(AdminClient({"bootstrap.servers": bootstrap}), looker(bootstrap, group), topic, group)
+def read(bootstrap: str, topic: str, group: str) -> TopicReading:
+    return kafka_offsets.read(AdminClient({"bootstrap.servers": bootstrap}), probe(bootstrap, group), topic, group)
 
 
 def produce(bootstrap: str, topic: str, counts: dict[int, int]) -> None:
@@ -62,15 +62,15 @@ def three_partitions(kafka_server: KafkaServer, topic: str) -> str:
     return topic
 
 
-def test_a_group_that_never_was_counts_from_the_earliest(
+def test_a_group_without_commits_counts_from_the_earliest_offset(
     kafka_bootstrap: str, three_partitions: str, group: str
 ) -> None:
     produce(kafka_bootstrap, three_partitions, {0: 5, 2: 7})
-    found = look(kafka_bootstrap, three_partitions, group)
-    assert [one.lag for one in found.partitions] == [5, 0, 7]
-    assert [one.committed for one in found.partitions] == [None, None, None]
-    assert (found.members, found.group_state, found.retention) == (0, "does not exist", timedelta(hours=1))
-    ages = [one.oldest_unread_at for one in found.partitions]
+    reading = read(kafka_bootstrap, three_partitions, group)
+    assert [partition.lag for partition in reading.partitions] == [5, 0, 7]
+    assert [partition.committed for partition in reading.partitions] == [None, None, None]
+    assert (reading.members, reading.group_state, reading.retention) == (0, "does not exist", timedelta(hours=1))
+    ages = [partition.oldest_unread_at for partition in reading.partitions]
     assert ages[1] is None
     assert all(moment and abs(moment - datetime.now(UTC)) < timedelta(minutes=1) for moment in (ages[0], ages[2]))
 
@@ -80,24 +80,24 @@ def test_commits_and_members(kafka_bootstrap: str, three_partitions: str, group:
     with member(kafka_bootstrap, three_partitions, group) as consumer:
         offsets = [TopicPartition(three_partitions, 0, 3), TopicPartition(three_partitions, 1, 4)]
         consumer.commit(offsets=offsets, asynchronous=False)
-        found = look(kafka_bootstrap, three_partitions, group)
-        assert [one.committed for one in found.partitions] == [3, 4, None]
-        assert [one.lag for one in found.partitions] == [2, 0, 0]
-        assert found.members == 1
-    assert look(kafka_bootstrap, three_partitions, group).members == 0
+        reading = read(kafka_bootstrap, three_partitions, group)
+        assert [partition.committed for partition in reading.partitions] == [3, 4, None]
+        assert [partition.lag for partition in reading.partitions] == [2, 0, 0]
+        assert reading.members == 1
+    assert read(kafka_bootstrap, three_partitions, group).members == 0
 
 
-def test_looking_neither_joins_nor_commits(kafka_bootstrap: str, three_partitions: str, group: str) -> None:
+def test_the_probe_neither_joins_nor_commits(kafka_bootstrap: str, three_partitions: str, group: str) -> None:
     produce(kafka_bootstrap, three_partitions, {0: 5})
-    look(kafka_bootstrap, three_partitions, group)
-    again = look(kafka_bootstrap, three_partitions, group)
-    assert [one.committed for one in again.partitions] == [None, None, None]
-    assert (again.members, again.group_state) == (0, "does not exist")
+    read(kafka_bootstrap, three_partitions, group)
+    second = read(kafka_bootstrap, three_partitions, group)
+    assert [partition.committed for partition in second.partitions] == [None, None, None]
+    assert (second.members, second.group_state) == (0, "does not exist")
     with member(kafka_bootstrap, three_partitions, group) as consumer:
         before = consumer.assignment()
-        assert look(kafka_bootstrap, three_partitions, group).members == 1
+        assert read(kafka_bootstrap, three_partitions, group).members == 1
         consumer.poll(1)
-        assert consumer.assignment() == before  # looking did not make the group share anew
+        assert consumer.assignment() == before  # the probe caused no rebalance
 
 
 def test_records_that_were_deleted_unread_are_lost_and_not_lag(
@@ -109,34 +109,34 @@ def test_records_that_were_deleted_unread_are_lost_and_not_lag(
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
     for future in admin.delete_records([TopicPartition(three_partitions, 0, 6)]).values():
         future.result()
-    partition = look(kafka_bootstrap, three_partitions, group).partitions[0]
+    partition = read(kafka_bootstrap, three_partitions, group).partitions[0]
     assert (partition.position, partition.lag, partition.lost) == (6, 4, 4)
     assert partition.oldest_unread_at is not None
 
 
-def test_no_topic_is_an_error_that_names_it(kafka_bootstrap: str, kafka_server: KafkaServer, group: str) -> None:
+def test_a_missing_topic_is_an_error_that_names_it(kafka_bootstrap: str, kafka_server: KafkaServer, group: str) -> None:
     if kafka_server.kind == "built-in":
         pytest.skip("librdkafka's built-in broker creates every topic that is asked for")
     with pytest.raises(KafkaUnreadableError, match=r"no readable topic nowhere.*ingest create-topic"):
-        look(kafka_bootstrap, "nowhere", group)
+        read(kafka_bootstrap, "nowhere", group)
 
 
-def test_the_built_in_broker_tells_lag_and_says_what_it_cannot(topic: str, group: str) -> None:
+def test_the_built_in_broker_reports_lag_without_members_and_retention(topic: str, group: str) -> None:
     broker = Producer({"bootstrap.servers": "unused:1", "test.mock.num.brokers": 1, "log_level": 0})
-    (address,) = (f"{one.host}:{one.port}" for one in broker.list_topics(timeout=10).brokers.values())
+    (address,) = (f"{node.host}:{node.port}" for node in broker.list_topics(timeout=10).brokers.values())
     produce(address, topic, {0: 5})
     committer = Consumer({"bootstrap.servers": address, "group.id": group})  # no member: joining takes 3 s there
     committer.commit(offsets=[TopicPartition(topic, 0, 3)], asynchronous=False)
-    found = look(address, topic, group)
+    reading = read(address, topic, group)
     committer.close()
-    assert sum(one.lag for one in found.partitions) == 2
-    assert (found.members, found.group_state, found.retention) == (None, "unknown to this broker", None)
+    assert sum(partition.lag for partition in reading.partitions) == 2
+    assert (reading.members, reading.group_state, reading.retention) == (None, "unknown to this broker", None)
 
 
-def test_no_broker_is_an_error_and_not_zero(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_broker_is_an_error_and_not_zero(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_offsets, "TIMEOUT_SECONDS", 0.5)
     admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 1000, "log_level": 0})
-    consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0} | looker_config(group))
+    consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0} | probe_config(group))
     with pytest.raises(KafkaUnreadableError, match="Check the connection kafka_default") as caught:
         kafka_offsets.read(admin, consumer, "quotes", group)
     assert isinstance(caught.value.__cause__, KafkaException)

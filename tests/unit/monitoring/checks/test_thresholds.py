@@ -10,18 +10,20 @@ from include.monitoring.checks.thresholds import FROM_CATALOGUE, FROM_HISTORY, F
 
 
 @pytest.mark.parametrize("variable", [None, "", "  ", "{}"])
-def test_without_a_variable_the_catalogue_holds(variable: str | None) -> None:
-    found, faults = thresholds.in_force(variable)
+def test_without_a_variable_the_catalogue_is_in_force(variable: str | None) -> None:
+    limits, faults = thresholds.in_force(variable)
     assert not faults
-    assert found == {name: Threshold(one.threshold) for name, one in CONDITIONS.items() if one.metric}
+    assert limits == {
+        name: Threshold(condition.threshold) for name, condition in CONDITIONS.items() if condition.metric
+    }
 
 
 def test_the_variable_wins_and_is_named() -> None:
-    found, faults = thresholds.in_force('{"kafka_lag": 5000, "stale_gold": 3600.5}')
+    limits, faults = thresholds.in_force('{"kafka_lag": 5000, "stale_gold": 3600.5}')
     assert not faults
-    assert found["kafka_lag"] == Threshold(5000, FROM_VARIABLE)
-    assert found["stale_gold"] == Threshold(3600.5, FROM_VARIABLE)
-    assert found["slow_uploads"].source == FROM_CATALOGUE
+    assert limits["kafka_lag"] == Threshold(5000, FROM_VARIABLE)
+    assert limits["stale_gold"] == Threshold(3600.5, FROM_VARIABLE)
+    assert limits["slow_uploads"].source == FROM_CATALOGUE
 
 
 @pytest.mark.parametrize(
@@ -29,8 +31,8 @@ def test_the_variable_wins_and_is_named() -> None:
     [
         ("{kafka_lag: 1}", 'write it like {"kafka_lag": 5000}'),
         ("[1]", "is a list, not an object"),
-        ('{"kafka_lagg": 1}', "'kafka_lagg' is no condition with a threshold; there are consumer_stalled"),
-        ('{"task_failed": 1}', "'task_failed' is no condition with a threshold"),
+        ('{"kafka_lagg": 1}', "'kafka_lagg' is not a condition with a threshold; there are consumer_stalled"),
+        ('{"task_failed": 1}', "'task_failed' is not a condition with a threshold"),
         ('{"kafka_lag": "many"}', "kafka_lag is 'many', not a number"),
         ('{"kafka_lag": true}', "kafka_lag is True, not a number"),
         ('{"kafka_lag": -1}', "kafka_lag is -1, not a number"),
@@ -39,24 +41,24 @@ def test_the_variable_wins_and_is_named() -> None:
         (f'{{"kafka_lag": 1{"0" * 400}}}', "not a number"),
     ],
 )
-def test_what_cannot_be_used_is_named_and_the_catalogue_stays(variable: str, says: str) -> None:
-    found, faults = thresholds.in_force(variable)
+def test_an_entry_that_cannot_be_used_is_named_and_the_catalogue_stays(variable: str, says: str) -> None:
+    limits, faults = thresholds.in_force(variable)
     assert len(faults) == 1
     assert says in faults[0]
-    assert found["kafka_lag"] == Threshold(1000)
+    assert limits["kafka_lag"] == Threshold(1000)
 
 
-def test_the_form_to_copy_can_be_used() -> None:
+def test_the_example_can_be_used() -> None:
     assert thresholds.in_force(thresholds.EXAMPLE)[1] == []
 
 
 def test_one_bad_name_does_not_disable_the_others() -> None:
-    found, faults = thresholds.in_force('{"nonsense": 1, "kafka_lag": 7}')
+    limits, faults = thresholds.in_force('{"nonsense": 1, "kafka_lag": 7}')
     assert len(faults) == 1
-    assert found["kafka_lag"].value == 7
+    assert limits["kafka_lag"].value == 7
 
 
-def test_a_differing_alarm_is_a_warning_and_a_learned_baseline_is_not() -> None:
+def test_a_differing_alarm_is_a_warning() -> None:
     limits = {
         "kafka_lag": Threshold(5000, FROM_VARIABLE),
         "stale_gold": Threshold(7200),

@@ -1,0 +1,84 @@
+"""The result of each measuring task of the monitor; a number that is not known is None, never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from include.catalogue import Layer
+from include.instants import Instant
+from include.monitoring.checks.arrivals import Span
+from include.monitoring.checks.baseline import Baseline
+from include.monitoring.checks.lag import Lag
+from include.state.layer_state import LayerState
+from include.state.task_tests import TaskTests
+
+Source = Literal["kafka", "objects", "layers", "consumer"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+
+class KafkaMeasurement(msgspec.Struct, frozen=True):
+    """Lag of the consumer group. `committed` is by partition; `members` is None when the broker does not report it.
+
+    `window_fault` says why the statuses rest on one sample alone, or why the next ones will; empty when all is well.
+    """
+
+    lag: Lag
+    members: int | None
+    group_state: str
+    retention_seconds: float | None
+    committed: Mapping[int, int | None]
+    window_fault: str
+
+    @property
+    def stalled_partitions(self) -> int | None:
+        """Their number; None when no stall is seen in one sample alone."""
+        return None if self.window_fault and not self.lag.stalled else len(self.lag.stalled)
+
+
+class ArrivalsMeasurement(msgspec.Struct, frozen=True):
+    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for that."""
+
+    objects: int
+    bytes: int
+    dead_letter_objects: int
+    spans: Mapping[int, Span]
+    listed: int
+    listed_from: Instant
+
+
+class LayersMeasurement(msgspec.Struct, frozen=True):
+    """The layers' states, the tests outside the layers, each layer's data age in seconds, and undelivered notices."""
+
+    states: Mapping[Layer, LayerState | None]
+    other_tests: Sequence[TaskTests]
+    ages: Mapping[Layer, float | None]
+    undelivered: int
+    undelivered_error: str
+
+
+class ConsumerMeasurement(msgspec.Struct, frozen=True):
+    """The consumer's metrics in CloudWatch: values of the last windows by metric, oldest first, None without data.
+
+    `watched` is the number of windows, counted back from now, in which the monitor itself ran.
+    `alarms` are the thresholds of the CloudWatch alarms by condition.
+    """
+
+    windows: Mapping[str, Sequence[float | None]]
+    watched: int
+    alarms: Mapping[str, float]
+    baseline: Baseline | None
+
+
+Measurement = KafkaMeasurement | ArrivalsMeasurement | LayersMeasurement | ConsumerMeasurement
+
+
+class Measurements(msgspec.Struct, frozen=True):
+    """The results of one run, each under its source; None when the measuring task failed."""
+
+    kafka: KafkaMeasurement | None = None
+    objects: ArrivalsMeasurement | None = None
+    layers: LayersMeasurement | None = None
+    consumer: ConsumerMeasurement | None = None

@@ -1,0 +1,54 @@
+"""Measurements of a quiet pipeline, for tests that change one of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from include.catalogue import CONSUMER_METRICS, Layer
+from include.monitoring.checks.arrivals import Span
+from include.monitoring.checks.lag import Lag, Status
+from include.monitoring.checks.measurements import (
+    ArrivalsMeasurement,
+    ConsumerMeasurement,
+    KafkaMeasurement,
+    LayersMeasurement,
+    Measurements,
+)
+from include.state.dbt_tests import DbtTests
+from include.state.layer_state import DagRunRef, LayerState
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+RUN = DagRunRef("d", "r", "http://airflow.test/r")
+
+
+def built(layer: Layer, scanned: dict[str, int]) -> LayerState:
+    """The state of a layer whose tests passed."""
+    return LayerState(layer, "model", 7, NOW, NOW, DbtTests(9, 0, 0, ()), RUN, scanned)
+
+
+KAFKA = KafkaMeasurement(
+    lag=Lag(total=12, worst=7, seconds=30.0, headroom_seconds=86_000.0, statuses={0: Status.OK}, lost=0),
+    members=1,
+    group_state="stable",
+    retention_seconds=86_400.0,
+    committed={0: 300},
+    window_fault="",
+)
+OBJECTS = ArrivalsMeasurement(
+    objects=3, bytes=900, dead_letter_objects=0, spans={0: Span(3, 0, 200)}, listed=4, listed_from=NOW
+)
+LAYERS = LayersMeasurement(
+    states={
+        "bronze": built("bronze", {"crypto_raw": 5, "crypto_dead_letter": 2}),
+        "silver": built("silver", {}),
+        "gold": None,
+    },
+    other_tests=[],
+    ages={"bronze": 10.0, "silver": 20.0, "gold": None},
+    undelivered=0,
+    undelivered_error="",
+)
+CONSUMER = ConsumerMeasurement(
+    windows={metric.name: [5.0, 5.0, 5.0] for metric in CONSUMER_METRICS}, watched=3, alarms={}, baseline=None
+)
+EVERYTHING = Measurements(KAFKA, OBJECTS, LAYERS, CONSUMER)
