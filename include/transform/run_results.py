@@ -1,6 +1,6 @@
-"""What one dbt invocation said about its tests: `target/run_results.json` and `target/manifest.json`, read once.
+"""Reads the results of one dbt invocation from `target/run_results.json` and `target/manifest.json`.
 
-The transform side passes it on (log, mail, layer state), the history keeps it for ever.
+Log, mail and layer state show them; the test history keeps them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ CROSS_LAYER = "cross_layer"
 """Layer of a test that looks at models of several layers."""
 
 FAILED = frozenset({"fail", "error"})
-"""dbt's statuses of a test that stops the flow."""
+"""Statuses of a test that stops the layers after it."""
 NOT_PASSED = FAILED | {"warn"}
-"""These and the statuses of a test that somebody should look at."""
+"""Statuses of a test that a person should look at."""
 
 
 class RunResultsError(ValueError):
-    """dbt's files are not what they should be; the text names the file and the fault."""
+    """A file of dbt is broken; the text names the file and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """One data test. `failures` counts rows; `stored_in` is the table that keeps them, empty when there is none; `sql`
-    is what ran, empty when nothing did.
+    """One data test. `failures` counts rows. `stored_in` is the table that keeps them, empty without such a table.
+    `sql` is the statement that ran, empty if dbt ran no statement.
     """
 
     __test__ = False  # no test of pytest's
@@ -55,8 +55,8 @@ class TestResult:
 class Invocation:
     """One call of dbt; `finished_at` is UTC.
 
-    `scanned` is by model how many bytes its statement and those of its tests read, as far as the adapter tells
-    (dbt-athena does, DuckDB does not; what a macro asks with `run_query` is in neither).
+    `scanned` has for each model the bytes that its statement and its tests' statements read. dbt-athena reports them,
+    DuckDB does not. Statements that a macro sends with `run_query` are not included.
     """
 
     invocation_id: str

@@ -26,7 +26,7 @@ def link_project(folder: Path) -> Path:
 def test_dbt_reads_its_saved_parse_and_leaves_it_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAREHOUSE_TARGET", "ci")
     target = link_project(tmp_path)
-    assert not read_saved_parse(tmp_path)  # there is none yet
+    assert not read_saved_parse(tmp_path)  # not written yet
     parse_into(target)
     saved = (target / SAVED_PARSE).read_bytes()
     files = {path.name for path in target.iterdir()}
@@ -38,7 +38,7 @@ def test_dbt_reads_its_saved_parse_and_leaves_it_as_it_is(tmp_path: Path, monkey
 def test_a_saved_parse_that_dbt_cannot_use_keeps_no_scheduler_from_starting(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / SAVED_PARSE).write_bytes(b"torn")
-    assert not read_saved_parse(tmp_path)  # nor is there a project
+    assert not read_saved_parse(tmp_path)  # and the folder has no project
 
 
 PARSE_IN_A_FORK = """
@@ -63,7 +63,7 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 def test_a_task_can_parse_where_the_saved_parse_is_of_another_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Were the scheduler to parse too, what it leaves to its forks would make each of them wait for ever."""
+    """If the scheduler parsed too, it would leave threads that its forks lack, and each fork would hang."""
     monkeypatch.setenv("WAREHOUSE_TARGET", "ci")
     parse_into(link_project(tmp_path))
     monkeypatch.setenv("WAREHOUSE_TARGET", "athena")
