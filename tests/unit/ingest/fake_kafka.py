@@ -12,9 +12,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from include.ingest import topic
 from include.ingest.starting_offset import commit_metadata
-from tests.unit.ingest.test_quote import message as value
 
 TOPIC = "crypto-quotes"
+VALUE = b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":64123.12,"last_updated":"2026-11-23T20:15:07Z"}'
 TOPIC_ID = "id"
 LOADS = KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
 NO_LEADER = KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
@@ -26,7 +26,7 @@ def places(*partitions: int) -> list[TopicPartition]:
 
 def quotes(partition: int, *offsets: int) -> list[Message]:
     return [
-        Message(topic=TOPIC, partition=partition, offset=at, value=value(), timestamp=(2, 0), leader_epoch=1)
+        Message(topic=TOPIC, partition=partition, offset=at, value=VALUE, timestamp=(2, 0), leader_epoch=1)
         for at in offsets
     ]
 
