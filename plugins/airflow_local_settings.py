@@ -89,7 +89,7 @@ def read_saved_parse(project: Path) -> bool:
         with _without_static_parser():
             response = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
     if not response.success:
-        log.warning("dbt is not warm: %s", response.exception)
+        log.warning("dbt's saved parse is not loaded in advance: %s", response.exception)
     return response.success
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
-"""As the alarm `monitor_silent`."""
+"""The same time as that of the alarm `monitor_silent`."""
 PARTS = ("layers", "tests outside the layers", "lag", "alerts")
 """Parts of the page that come from S3."""
 
@@ -140,12 +140,12 @@ class PipelineHealth:
     @property
     def conditions(self) -> list[ConditionHealth]:
         """Each condition, in the catalogue's order."""
-        is_open, unknown = self._open(), self._unknown()
+        open_names, unknown = self._open(), self._unknown()
         rows = []
         for name, condition in CONDITIONS.items():
             limit = self.thresholds.get(name)
             text = f"{condition.comparison} {quantity(condition, limit.value)}" if limit else ""
-            state: State = "open" if name in is_open else "unknown" if name in unknown else "ok"
+            state: State = "open" if name in open_names else "unknown" if name in unknown else "ok"
             rows.append(ConditionHealth(condition, text, limit.source if limit else "", state))
         return rows
 
@@ -169,9 +169,9 @@ class PipelineHealth:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads all parts that can be read; a fault of one takes no other part off the page.
+    """Reads all parts that can be read; a fault of one part does not hide another part.
 
-    When S3 cannot be reached or does not answer in time it is not asked again: each read would wait as long.
+    When S3 cannot be reached or does not answer in time, no other part is read: each read would wait as long.
     """
 
     connect: Callable[[], S3Client]
@@ -180,7 +180,7 @@ class _Reader:
     given_up: str = ""
 
     def try_to(self, part: str, read: Callable[[], Content]) -> Content | None:
-        """The result of `read`; None and a fault when it fails in whatever way: a connection can hold anything."""
+        """The result of `read`; None and a fault on any error, because a wrong connection can raise every type."""
         try:
             return read()
         except Exception as error:
@@ -191,7 +191,7 @@ class _Reader:
             return None
 
     def from_s3(self, part: str, read: Callable[[S3Client], Content]) -> Content | None:
-        """As `try_to`, with the one client."""
+        """As `try_to`, with the client that all parts share."""
         if self.given_up:
             self.faults[part] = self.given_up
             return None
@@ -207,7 +207,7 @@ class _Reader:
 def collect(
     connect: Callable[[], S3Client], settings: Settings, variable: Callable[[], str | None], now: datetime
 ) -> PipelineHealth:
-    """Read the objects of the DAGs. `variable` gets the content of the Variable `monitor_thresholds`."""
+    """Read the objects of the DAGs. `variable` returns the content of the Variable `monitor_thresholds`."""
     reader = _Reader(connect)
     thresholds, threshold_faults = reader.try_to("thresholds", lambda: in_force(variable())) or in_force(None)
     if threshold_faults:
@@ -233,8 +233,8 @@ def collect(
     )
 
 
-def nothing(error: Exception, now: datetime) -> PipelineHealth:
-    """The page when the error hides even the place to read from."""
+def without_settings(error: Exception, now: datetime) -> PipelineHealth:
+    """The page when the settings cannot be read: nothing is known, and each part has the error as its fault."""
     return PipelineHealth("environment unknown", now, faults=dict.fromkeys(PARTS, _reason(error)))
 
 

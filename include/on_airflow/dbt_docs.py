@@ -46,4 +46,4 @@ def publish(project_dir: str, context: Mapping[str, Any]) -> None:  # noqa: ARG0
         folder = Path(shown["dir"])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PAGE).write_bytes(page)
-        log.info("and in Airflow under Browse, %s", shown["name"])
+        log.info("dbt's docs are in Airflow under Browse, %s", shown["name"])

@@ -1,6 +1,6 @@
 """Brings Airflow's metadata database up to date and imports connections, pools and variables into it.
 
-One process for all steps, as every `airflow` command costs seconds of imports.
+All steps run in one process, because every `airflow` command costs seconds of imports.
 """
 
 from __future__ import annotations
