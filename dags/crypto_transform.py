@@ -84,7 +84,7 @@ def new_data() -> bool:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
     except run_parameters.RunParameterError as error:
         raise AirflowFailException(str(error)) from error  # a second attempt would be refused too
-    has_new_files, seen = gate.look(s3_client(), load_group(StorageSettings))
+    has_new_files, seen = gate.check(s3_client(), load_group(StorageSettings))
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
     return has_new_files or parameters.by_hand
 
@@ -118,8 +118,7 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
-    # With a selection the later layers may lack these rows, so the next run must not skip.
-    if layer == "bronze" and not parameters.select:
+    if layer == "bronze" and not parameters.select:  # with a selection the next run must build the later layers
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
     return dict(msgspec.to_builtins(state))
 

@@ -30,8 +30,7 @@ letters, the layers' states) and the consumer's metrics in CloudWatch. Then it p
 CloudWatch and checks each condition in a task of its own.
 **Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
 The last task, `notify`, keeps the alert state in S3 and turns red only in the run in which an alert *starts*. Its
-callback sends one mail about all alerts that start in a run, reminders after `ALERT_REMINDER_HOURS`, and a mail when
-an alert is over.
+callback sends one mail about all alerts that start, are over, or need a reminder (`ALERT_REMINDER_HOURS`).
 
 ### Owner
 `data-platform`; mails go to `ALERT_EMAILS` by the connection `smtp_default`.
@@ -42,8 +41,7 @@ an alert is over.
 - `publish` is red: CloudWatch does not take the numbers; the checks still work.
 - `notify` is red and no mail came: its log has the mail server's answer (`docs/runbooks/notices_undelivered.md`).
 - Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{{"kafka_lag": 5000}}`; each run reads it.
-- To silence a condition for some time, change its threshold there. To silence all conditions, pause this DAG
-  (CloudWatch's alarms stay).
+- To silence a condition, change its threshold there. To silence all, pause this DAG (CloudWatch's alarms stay).
 """
 
 MEASURE_RETRY = timedelta(seconds=10)

@@ -100,7 +100,7 @@ class Condition:
     def alarm_missing(self) -> AlarmMissing:
         """How the CloudWatch alarm treats a period without a number.
 
-        A number of the monitor is missing when its source or the monitor is down. The alarm keeps its state then,
+        A number of the monitor is missing when its source or the monitor is down. The alarm then keeps its state,
         as the monitor's own alert does. So it does not end, and no second mail is sent when the numbers are back.
         """
         metric = metric_of(self)

@@ -48,7 +48,7 @@ def profile_config() -> ProfileConfig:
 
 
 def execution_config() -> ExecutionConfig:
-    """dbt runs in the worker's own process, through dbtRunner."""
+    """The settings with which dbt runs in the worker's own process, through dbtRunner."""
     return ExecutionConfig(execution_mode=ExecutionMode.LOCAL, invocation_mode=InvocationMode.DBT_RUNNER)
 
 

@@ -63,7 +63,7 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
     s3, storage = s3_client(), load_group(StorageSettings)
     test_history.keep(s3, storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
     if ti.task_id.partition(".")[0] not in LAYERS:
-        _write_state(s3, storage, context, tests, invocation.finished_at)
+        _store(s3, storage, context, tests, invocation.finished_at)
 
 
 def _log(invocation: Invocation, samples: Mapping[str, str]) -> None:
@@ -83,9 +83,7 @@ def _log(invocation: Invocation, samples: Mapping[str, str]) -> None:
             )
 
 
-def _write_state(
-    s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: DbtTests, at: datetime
-) -> None:
+def _store(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: DbtTests, at: datetime) -> None:
     """Write the tests of a task outside the layers after its last attempt; an error of S3 is only logged.
 
     A run with a selection writes no state, because the state is that of the last run of all tests of the task.

@@ -45,7 +45,7 @@ def write_seen(s3: S3Client, storage: StorageSettings, seen: Seen) -> None:
     json_object.write(s3, storage.bucket, storage.state_prefix + STATE, {"seen": seen})
 
 
-def look(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
+def check(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
     """Whether new data has landed, and the newest keys now."""
     seen = read_seen(s3, storage)
     newest = seen

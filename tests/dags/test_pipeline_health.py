@@ -90,7 +90,7 @@ def states(shown: str) -> dict[str, str]:
     return {names[title]: state for title, state in rows}
 
 
-def none_is_open(shown: str) -> bool:
+def shows_no_open_alert(shown: str) -> bool:
     """Whether the page says in green that all is well."""
     return '<p class="good">None.</p>' in shown
 
@@ -106,13 +106,13 @@ def test_mails_link_to_where_airflow_shows_the_page() -> None:
 
 
 def test_the_page_is_found_below_the_base_path_of_airflow() -> None:
-    """The UI puts the href into a frame's src: only a relative one is resolved against its <base>."""
+    """The UI puts the href into a frame's src. Only a relative address is resolved against the UI's <base>."""
     view, (app,) = PipelineHealthPlugin.external_views[0], PipelineHealthPlugin().fastapi_apps
     assert f"/{view['href']}" == f"{app['url_prefix']}/"
 
 
 def test_links_work_in_the_frame_of_airflow(storage: StorageSettings) -> None:
-    """Its sandbox lets no link open a window or leave the frame: the script has the document around it do that."""
+    """The frame's sandbox forbids links to open a window or leave the frame. The page's script makes the UI do that."""
     keep(storage, replace(ALERT, run_url="http://airflow.test/r"))
     measure_kafka(storage, NOW - timedelta(hours=1))
     shown = page()
@@ -132,35 +132,35 @@ def test_before_the_first_run_everything_is_unknown_with_the_remedy(storage: Sto
     assert set(states(shown).values()) == {"unknown"}
     assert '<p class="bad">The monitor has not measured yet.' in shown
     assert "not landed" not in shown
-    assert not none_is_open(shown)
+    assert not shows_no_open_alert(shown)
 
 
-def test_an_alert_state_without_a_measurement_is_not_good_news(storage: StorageSettings) -> None:
+def test_an_alert_state_without_a_measurement_does_not_show_that_all_is_well(storage: StorageSettings) -> None:
     keep(storage)
     shown = page()
-    assert not none_is_open(shown)
+    assert not shows_no_open_alert(shown)
     assert "No alert is stored, but the time of the last measurement is not known." in shown
     assert f"there is no\ns3://{storage.bucket}/state/lag_window.json" in shown
     assert "has never measured" not in shown
 
 
-def test_no_open_alert_is_good_news_only_after_a_recent_measurement(storage: StorageSettings) -> None:
+def test_all_is_well_only_after_a_recent_measurement(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
     keep(storage)
     fresh, old = page(at=NOW + SILENT_AFTER), page(at=NOW + timedelta(hours=3))
-    assert none_is_open(fresh)
+    assert shows_no_open_alert(fresh)
     assert "alerts.json" not in fresh
-    assert not none_is_open(old)
+    assert not shows_no_open_alert(old)
     assert "None when the monitor last measured, 3 h ago." in old
     assert set(states(fresh).values()) == {"ok"}
     assert set(states(old).values()) == {"unknown"}
 
 
 def test_an_alert_state_that_is_absent_differs_from_one_without_alerts(storage: StorageSettings) -> None:
-    """The monitor writes none before something is open."""
+    """The monitor writes no alert state before the first alert."""
     measure_kafka(storage, NOW)
     shown = page()
-    assert none_is_open(shown)
+    assert shows_no_open_alert(shown)
     assert (
         f"There is no s3://{storage.bucket}/state/alerts.json: no alert was ever open, or the object was deleted."
         in shown
@@ -201,7 +201,7 @@ def test_the_sources_are_those_that_the_monitor_judges_by() -> None:
 
 
 def test_an_unknown_age_of_the_oldest_record_is_shown_as_unknown(storage: StorageSettings) -> None:
-    measure_kafka(storage, NOW, oldest_age=timedelta())  # so the monitor writes it
+    measure_kafka(storage, NOW, oldest_age=timedelta())  # the monitor writes an unknown age as zero
     assert "7 messages not landed, age unknown;" in page()
     measure_kafka(storage, NOW, oldest_age=timedelta(), lag=0)
     assert "0 messages not landed;" in page()
@@ -271,7 +271,7 @@ def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
         connection.close()
 
 
-def test_an_s3_that_hangs_is_waited_for_once(storage: StorageSettings) -> None:
+def test_the_page_waits_only_once_for_an_s3_that_hangs(storage: StorageSettings) -> None:
     with silent_server() as (address, accepted):
         shown = page(endpoint_url=address, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
         assert len(accepted) == 1
@@ -312,7 +312,7 @@ def test_a_variable_that_cannot_be_read_is_a_fault(storage: StorageSettings) -> 
 
     shown = page_by(lambda: boto3.client("s3"), variable)
     assert "Cannot be read: thresholds. AirflowException: no database" in shown
-    assert "&gt; 1,000" in shown  # the catalogue's
+    assert "&gt; 1,000" in shown  # the catalogue's threshold
 
 
 def test_an_invalid_setting_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

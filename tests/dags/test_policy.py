@@ -23,8 +23,8 @@ REPORTED_BY_NOTIFY = ("measure_", "publish", "check_")
 A callback of their own would mail in every run."""
 
 TRIED_ONCE = ("check_", "notify", "replay")
-"""Tasks that are not tried again. A condition is judged once a run: a retry would delay the mail and get the same
-verdict. A replay sends messages: a person repeats it after reading why it failed."""
+"""Tasks that are not tried again. A condition is judged once in a run: a retry would delay the mail and get the same
+verdict. A replay sends messages: a person repeats it after reading the reason of the failure."""
 
 
 @pytest.fixture(scope="module")

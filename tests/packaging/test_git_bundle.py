@@ -60,7 +60,7 @@ def exported(script: str, environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowApi]:
-    """Airflow's components with the guide's settings, in another folder, so the project is not on their path."""
+    """Airflow's components with the guide's settings, in another folder: the project is not on their path."""
     local = LocalSettings(state=tmp_path, airflow_port=free_port())
     home = tmp_path / "airflow"
     # The guide's option: plugins in Airflow's own folder. The project is still not on Airflow's path.

@@ -1,4 +1,4 @@
-"""When an alert starts and ends, and which notices that makes."""
+"""Start and end of alerts, and the notices about them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def verdict(outcome: Outcome, condition: str = "kafka_lag", **fields: object) ->
 
 
 def verdict_on_tests(*names: str, as_of: datetime) -> Verdict:
-    """The verdict on dbt's tests when those of these names fail."""
+    """The verdict on dbt's tests when the tests `names` fail."""
     subjects = {name: f"line about {name}" for name in names}
     return verdict("breached" if names else "ok", "dbt_tests", subjects=subjects, as_of=as_of)
 
@@ -159,7 +159,7 @@ def test_a_count_that_is_new_or_fell_is_noted_and_ends_nothing(known: int | None
 
 
 def test_an_alert_that_only_a_callback_raised_is_reminded_of() -> None:
-    """No verdict repeats it: without this its start would be the only notice."""
+    """No verdict repeats such an alert: without the reminder there would be no notice between its start and its end."""
     of_task, of_monitor = alert("task_failed:d/t", "task_failed", "d/t"), alert("kafka_lag", "kafka_lag")
     state = AlertState({of_task.key: of_task, of_monitor.key: of_monitor}, ())
     assert transitions.reminded(state, NOW + REMINDER - INTERVAL, REMINDER) == (state, [])
@@ -182,7 +182,7 @@ def test_a_late_run_is_over_when_it_ends_well_and_not_before(run_state: str) -> 
 
 @pytest.mark.parametrize("runs", [{"d/r1": "failed"}, {}], ids=["failed", "deleted"])
 def test_a_late_run_that_failed_is_over_when_another_run_works(runs: dict[str, str]) -> None:
-    """Also when that run worked before the monitor first saw the end of the late one."""
+    """The other run may also succeed before the monitor first sees the end of the late run."""
     state, _ = transitions.counted(raised(late("d/r1")), {("d/t", "d/r1"): 4}, {"d/r1": "running"})
     assert transitions.counted(state, {("d/t", "d/r1"): 4}, runs)[1] == []  # nothing was built
     assert transitions.counted(state, {("d/t", "d/r1"): 5}, runs)[1] == ["run_late:d"]

@@ -18,7 +18,7 @@ def test_without_a_variable_the_catalogue_is_in_force(variable: str | None) -> N
     }
 
 
-def test_the_variable_wins_and_is_named() -> None:
+def test_the_variable_overrides_the_catalogue_and_is_named() -> None:
     limits, faults = thresholds.in_force('{"kafka_lag": 5000, "stale_gold": 3600.5}')
     assert not faults
     assert limits["kafka_lag"] == Threshold(5000, FROM_VARIABLE)
