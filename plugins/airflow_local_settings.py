@@ -67,7 +67,7 @@ def preload(arguments: list[str]) -> None:
 
 
 def read_saved_parse(project: Path) -> bool:
-    """Let dbt read its saved parse of the project, if there is one, as every task does; the result is thrown away.
+    """Let dbt read its saved parse of the project, if there is one, as every task does; the result is not used.
 
     At its first use dbt generates the code that (de)serialises each kind of node and schema, and reads the source
     of each loaded module. That takes a second or two, which every fork would spend again.

@@ -124,17 +124,17 @@ class PipelineHealth:
 
     @property
     def watched(self) -> bool:
-        """Whether the monitor has measured lately: only then does "no open alert" mean that all is well."""
+        """Whether the monitor has measured recently: only then "no open alert" means that all is well."""
         return self.measured_ago is not None and self.measured_ago <= SILENT_AFTER
 
     @property
     def no_lag(self) -> bool:
-        """Whether S3 answers and holds no measurement of Kafka."""
+        """Whether S3 can be read and has no measurement of Kafka."""
         return self.lag is None and "lag" not in self.faults
 
     @property
     def never_measured(self) -> bool:
-        """Whether S3 answers and holds no object of the monitor at all."""
+        """Whether S3 can be read and has no object of the monitor."""
         return self.no_lag and self.alerts is not None and not self.alerts_kept
 
     @property

@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEST_RESULTS = "test_results"
-"""XCom key under which a dbt task leaves its `DbtTests`."""
+"""XCom key under which a dbt task pushes its `DbtTests`."""
 
 
 def on_task_failure(context: Context) -> None:
     """Failure callback of tasks: one notice when a failure starts, none while it lasts, one when it is over.
 
-    A dbt task that left failing tests raises one alert a test. The monitor uses the same key
-    and makes no second notice. Any other task raises `task_failed`. Both are over when the task
-    has succeeded again.
+    A dbt task that pushed failing tests raises one alert for each test. The monitor uses the same
+    key and makes no second notice. Any other task raises `task_failed`. Both alerts are over when
+    the task has succeeded again.
     """
     from include.monitoring.alerts.store import update
 
@@ -73,7 +73,7 @@ def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
     settings, now = load(), datetime.now(UTC)
     run = context["dag_run"]
     if run["end_date"] is not None:  # if it failed, its task has raised an alert already
-        log.info("%s ended meanwhile, as %s", run["dag_run_id"], run["state"])
+        log.info("%s has ended already, with the state %s", run["dag_run_id"], run["state"])
         return
     alert = _of_late_run(context, settings, now, ended_by)
     store = S3AlertStore(own_s3_client(settings.aws), settings.storage)

@@ -50,7 +50,7 @@ def send(notices: Sequence[Notice], mail: Mail, settings: AlertSettings) -> None
         except (ClientError, BotoCoreError) as error:
             log.error("%s did not take the notice: %s", name, error)
         else:
-            log.info("%s has the notice", name)
+            log.info("%s has accepted the notice", name)
 
 
 def _configured(settings: AlertSettings) -> dict[str, Channel]:

@@ -59,7 +59,7 @@ class RunParameters:
         full_refresh = bool(params.get("full_refresh"))
         if full_refresh and day:
             raise RunParameterError(
-                "full_refresh and target_date exclude each other: a full refresh does every day again. Leave one out"
+                "full_refresh and target_date exclude each other: a full refresh does every day again. Remove one"
             )
         return cls(full_refresh, (params.get("select") or "").strip() or None, day)
 

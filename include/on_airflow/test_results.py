@@ -46,7 +46,7 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
     try:
         invocation = run_results.read(Path(project_dir))
     except FileNotFoundError as error:
-        log.warning("no test results: dbt left no %s (it failed before it ran anything)", error.filename)
+        log.warning("no test results: dbt wrote no %s (dbt failed before it ran a node)", error.filename)
         return
     except run_results.RunResultsError as error:  # dbt's own result decides whether the task fails
         log.error("no test results: %s", error)

@@ -1,4 +1,4 @@
-"""The outcome of dbt's tests, as each state object holds it: counts, and the tests that did not pass."""
+"""The outcome of dbt's tests in each state object: counts, and the tests that did not pass."""
 
 from __future__ import annotations
 

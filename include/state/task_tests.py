@@ -1,7 +1,7 @@
 """The test results of the last run of each dbt task outside the layers.
 
 Tests across layers, of seeds, of the test history, and the daily tests over every row belong
-to no layer's build. Each task that runs such tests leaves one object, `state/tests/<dag>.<task>.json`.
+to no layer's build. Each task that runs such tests writes one object, `state/tests/<dag>.<task>.json`.
 The monitor counts its tests in addition to those of the layers (`layer_state`).
 """
 

@@ -85,7 +85,7 @@ def read(project_dir: Path) -> Invocation:
     """The last dbt invocation in `project_dir`.
 
     Raises:
-        FileNotFoundError: dbt left no files: it failed before it ran anything.
+        FileNotFoundError: dbt wrote no files, because it failed before it ran a node.
         RunResultsError: the files do not have dbt's content.
     """
     target = project_dir / "target"
@@ -93,7 +93,7 @@ def read(project_dir: Path) -> Invocation:
     try:
         return from_artifacts(*(json.loads(text) for text in texts))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunResultsError(f"{target} does not hold dbt's results ({type(error).__name__}: {error})") from error
+        raise RunResultsError(f"{target} does not have dbt's results ({type(error).__name__}: {error})") from error
 
 
 def from_artifacts(run_results: Mapping[str, Any], manifest: Mapping[str, Any]) -> Invocation:

@@ -33,7 +33,7 @@ MINUTES = 5
 
 
 def commit_of_this_tree(folder: Path) -> Path:
-    """A repository with one commit, which holds the working tree's files that Git tracks or would add."""
+    """A repository with one commit of the working tree's files that Git tracks or would add."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT_ROOT,

@@ -148,7 +148,7 @@ def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
 
 
 def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
-    """Nothing was loaded for longer than the window of tests, and records were lost meanwhile."""
+    """Nothing was loaded for longer than the window of tests, and records were lost in this time."""
     topic = LandedTopic(cell=10)
     quotes(topic, "ETH", today - timedelta(days=5), 10, timedelta(seconds=1))
     topic.land(store)

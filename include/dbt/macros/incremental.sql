@@ -2,7 +2,7 @@
     Which loads of bronze an incremental model still has to process.
 
     A silver model needs a watermark: the `loaded_at` of the last load of bronze that it has processed. max(loaded_at)
-    of its own table is no watermark, because a load that contributed no row leaves no trace. (crypto_quarantine is
+    of its own table is no watermark, because a load that contributed no row is not in it. (crypto_quarantine is
     empty as long as no record is refused.) Each finished run therefore writes the watermark into a view `<model>_taken`
     beside the table: one row with `taken_until`. On Athena a view is replaced atomically, has no file and is read
     without a scan.

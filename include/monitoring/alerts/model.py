@@ -24,7 +24,7 @@ class OpenAlert(msgspec.Struct, frozen=True):
     """One condition (or one failing test, or one failed task) that is open now.
 
     `key` is the condition's name, followed by `:subject` where one condition can be open
-    for several things at once. `value` and `threshold` are texts with units, as last seen.
+    for several tests, tasks or sources. `value` and `threshold` are the newest ones, as texts with units.
     """
 
     key: str

@@ -42,23 +42,23 @@ class _Transition:
         self.new.append(notice)
 
     def start_or_continue(self, alert: OpenAlert, reminder_after: timedelta) -> None:
-        known = self.open.get(alert.key)
-        if known is None:
+        before = self.open.get(alert.key)
+        if before is None:
             self.open[alert.key] = alert
             self.notify("start", alert)
             return
-        due = self.now - known.notified_at >= reminder_after
+        due = self.now - before.notified_at >= reminder_after
         continued = replace(
             alert,
-            since=known.since,
-            notified_at=self.now if due else known.notified_at,
-            raised_by=known.raised_by,
-            run_url=known.run_url or alert.run_url,
-            task=known.task,
-            successes=known.successes,
-            run=known.run,
+            since=before.since,
+            notified_at=self.now if due else before.notified_at,
+            raised_by=before.raised_by,
+            run_url=before.run_url or alert.run_url,
+            task=before.task,
+            successes=before.successes,
+            run=before.run,
         )
-        if alert.run and alert.run != known.run:  # another run of the DAG is late now: from now on that run counts
+        if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
             continued = replace(continued, run_url=alert.run_url, successes=None, run=alert.run)
         self.open[alert.key] = continued
         if due:
@@ -191,7 +191,7 @@ def counted(
         count = counts.get(awaited(alert))
         if count is None:
             continue
-        if alert.successes is None or count < alert.successes:  # fewer: old runs were cleaned away
+        if alert.successes is None or count < alert.successes:  # a smaller count: old runs were deleted
             open_alerts[key] = replace(alert, successes=count)
         elif count > alert.successes and run_state not in {"queued", "running"}:
             over.append(key)
@@ -203,7 +203,7 @@ CLAIM = timedelta(minutes=2)
 
 
 def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
-    """Mark every notice that nobody is sending as being sent, and return these notices."""
+    """Claim every notice that no process is sending; returns the state with the claims, and the claimed notices."""
     outbox = [
         replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1) if _is_free(notice, now) else notice
         for notice in state.outbox

@@ -163,8 +163,8 @@ def record_times(
 ) -> dict[int, datetime]:
     """Kafka timestamp of the first record at or after each position, by partition.
 
-    A partition is left out when no record came in time (it holds only transaction markers) or
-    its record has no timestamp. Reads one record of each partition, then closes the consumer.
+    A partition is left out when no record came in time (it has only transaction markers) or its
+    record has no timestamp. The function reads one record of each partition and closes the consumer.
     """
     times: dict[int, datetime] = {}
     waiting = dict(positions)
@@ -200,7 +200,7 @@ def probe_config(group: str) -> dict[str, str | int | bool]:
     return {
         "group.id": group,
         "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",  # if retention deleted the position meanwhile, the next record counts
+        "auto.offset.reset": "earliest",  # if retention has deleted the position, the next record counts
         "fetch.max.bytes": 1_000_000,
         "max.partition.fetch.bytes": 65_536,
         "queued.max.messages.kbytes": 1_024,

@@ -31,7 +31,7 @@ JITTER = timedelta(minutes=1)
 SHORTEST_WINDOW = 2 * INTERVAL + JITTER
 """Holds three samples."""
 SHORTEST_STALL = INTERVAL - JITTER
-"""Two samples must be at least this far apart before "it did not move" means anything."""
+"""Two samples can show that a commit does not advance only if they are at least this far apart."""
 
 
 class Status(StrEnum):

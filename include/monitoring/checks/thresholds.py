@@ -58,7 +58,7 @@ def _parse(variable: str | None) -> tuple[dict[str, Any], list[str]]:
 
 def _fault(name: str, value: Any, thresholds: Mapping[str, Threshold]) -> str | None:
     if name not in thresholds:
-        return f"{name!r} is not a condition with a threshold; there are {', '.join(sorted(thresholds))}"
+        return f"{name!r} is not a condition with a threshold; these are {', '.join(sorted(thresholds))}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return f"{name} is {value!r}, not a number from 0 up"
     return None

@@ -28,5 +28,5 @@ def test_absent_and_broken_files_are_different_errors(tmp_path: Path) -> None:
     (tmp_path / "target" / "manifest.json").write_text("{}")
     for text in ("{", "{}", "[]"):
         (tmp_path / "target" / "run_results.json").write_text(text)
-        with pytest.raises(run_results.RunResultsError, match="does not hold dbt's results"):
+        with pytest.raises(run_results.RunResultsError, match="does not have dbt's results"):
             run_results.read(tmp_path)
