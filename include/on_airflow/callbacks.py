@@ -49,7 +49,7 @@ def on_task_failure(context: Context) -> None:
     settings, now = load(), datetime.now(UTC)
     store = _store(settings)
     alerts = alerts_of(context, settings, now)
-    new = update(store, lambda state: transitions.raised(state, alerts, now, settings.alert.reminder_after))
+    new = update(store, lambda state: transitions.raise_alerts(state, alerts, now, settings.alert.reminder_after))
     log.info("alert state: %d raised, %d of them new", len(alerts), len(new))
     deliver(store, settings)
 
@@ -77,7 +77,7 @@ def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
         return
     alert = _of_late_run(context, settings, now, ended_by)
     store = S3AlertStore(own_s3_client(settings.aws), settings.storage)
-    new = update(store, lambda state: transitions.raised(state, [alert], now, settings.alert.reminder_after))
+    new = update(store, lambda state: transitions.raise_alerts(state, [alert], now, settings.alert.reminder_after))
     log.info("alert state: %s raised, %s", alert.key, "new" if new else "open already")
 
 
@@ -128,10 +128,10 @@ def deliver(store: AlertStore, settings: Settings) -> int:
         send(notices, mail, settings.alert)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        update(store, lambda state: (transitions.refused(state, ids, reason), None))
+        update(store, lambda state: (transitions.mark_refused(state, ids, reason), None))
         log.error("%d notices are not delivered and stay in the outbox: %s", len(notices), reason)
         raise
-    update(store, lambda state: (transitions.delivered(state, ids), None))
+    update(store, lambda state: (transitions.mark_delivered(state, ids), None))
     summary = ", ".join(f"{notice.kind} {notice.alert.key}" for notice in notices)
     log.info("delivered %d notices: %s", len(notices), summary)
     return len(notices)

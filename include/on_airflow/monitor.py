@@ -122,9 +122,9 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
 
     def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
         after, new = transitions.advance(state, judged, now, reminder_after, run_url)
-        after, over = transitions.counted(after, _successes(after), _late_runs(after))
-        after, ended = transitions.ended(after, [key for key in over if key not in breached], now)
-        after, reminded = transitions.reminded(after, now, reminder_after)
+        after, over = transitions.count_successes(after, _successes(after), _late_runs(after))
+        after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now)
+        after, reminded = transitions.remind(after, now, reminder_after)
         return after, [*new, *ended, *reminded]
 
     return update(store, change)
@@ -141,7 +141,7 @@ _NO_VERDICTS = Verdict(
 
 def _successes(state: AlertState) -> dict[transitions.Awaited, int]:
     """The number of successes of every task that an open alert waits for, where Airflow can be asked."""
-    awaited = {transitions.awaited(alert) for alert in state.open.values() if alert.task}
+    awaited = {transitions.awaited_success(alert) for alert in state.open.values() if alert.task}
     counts = {(task, late_run): runs.successes(task, late_run) for task, late_run in awaited}
     return {key: count for key, count in counts.items() if count is not None}
 

@@ -267,8 +267,8 @@ def test_an_alert_that_is_over_makes_a_notice(alerts: Any) -> None:
 
 def test_an_alert_of_a_failed_task_ends_when_the_task_succeeds(alerts: Any) -> None:
     task = "crypto_transform/bronze.crypto_raw"
-    assert transitions.counted(alerts, {(task, ""): 41})[1] == []
-    assert transitions.counted(alerts, {(task, ""): 42})[1] == [f"task_failed:{task}"]
+    assert transitions.count_successes(alerts, {(task, ""): 41})[1] == []
+    assert transitions.count_successes(alerts, {(task, ""): 42})[1] == [f"task_failed:{task}"]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,9 @@ def test_an_alert_of_a_failed_task_ends_when_the_task_succeeds(alerts: Any) -> N
 )
 def test_an_alert_of_a_late_run_ends_after_that_run(alerts: Any, state: str, successes: int, ends: bool) -> None:
     run = f"crypto_transform/{RUN}"
-    _, over = transitions.counted(alerts, {("crypto_transform/look_for_new_data", run): successes}, {run: state})
+    _, over = transitions.count_successes(
+        alerts, {("crypto_transform/look_for_new_data", run): successes}, {run: state}
+    )
     assert over == (["run_late:crypto_transform"] if ends else [])
 
 

@@ -135,7 +135,7 @@ def _over(verdict: Verdict, open_alerts: Mapping[str, OpenAlert], current: Mappi
     ]
 
 
-def raised(
+def raise_alerts(
     state: AlertState, alerts: Sequence[OpenAlert], now: datetime, reminder_after: timedelta
 ) -> tuple[AlertState, list[Notice]]:
     """The state after a failure callback raised `alerts`; an alert that is open already makes no new notice."""
@@ -145,7 +145,7 @@ def raised(
     return transition.result()
 
 
-def reminded(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
+def remind(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
     """The state with reminders of alerts that no verdict repeats, because a failed task or a late run raised them."""
     transition = _Transition.of(state, now)
     for key, alert in state.open.items():
@@ -155,7 +155,7 @@ def reminded(state: AlertState, now: datetime, reminder_after: timedelta) -> tup
     return transition.result()
 
 
-def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
+def end_alerts(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
     """The state after the end of the alerts `keys`; a key that is not open is ignored."""
     transition = _Transition.of(state, now)
     for key in keys:
@@ -168,12 +168,12 @@ Awaited: TypeAlias = tuple[str, str]
 """A task (`dag_id/task_id`) whose next success ends an alert, and the run in which a success does not count, or ''."""
 
 
-def awaited(alert: OpenAlert) -> Awaited:
+def awaited_success(alert: OpenAlert) -> Awaited:
     """The success that ends an alert of a failed task or a late run."""
     return alert.task, alert.run or ""
 
 
-def counted(
+def count_successes(
     state: AlertState, counts: Mapping[Awaited, int], runs: Mapping[str, str] | None = None
 ) -> tuple[AlertState, list[str]]:
     """Find the open alerts that are over because their task has succeeded since (`counts`: number of its successes).
@@ -188,7 +188,7 @@ def counted(
         if run_state == "success":
             over.append(key)
             continue
-        count = counts.get(awaited(alert))
+        count = counts.get(awaited_success(alert))
         if count is None:
             continue
         if alert.successes is None or count < alert.successes:  # a smaller count: old runs were deleted
@@ -222,12 +222,12 @@ def _is_free(notice: Notice, now: datetime) -> bool:
     return notice.claimed_until is None or notice.claimed_until <= now
 
 
-def delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
+def mark_delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
     """The state without the notices that a mail server has accepted."""
     return AlertState(state.open, tuple(notice for notice in state.outbox if notice.id not in ids))
 
 
-def refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
+def mark_refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
     """The state without the claim on the notices `ids`: the next run of the monitor tries again."""
     return AlertState(
         state.open,

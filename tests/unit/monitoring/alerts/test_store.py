@@ -27,7 +27,7 @@ def store(bucket: str) -> S3AlertStore:
 
 def raise_alert(store: S3AlertStore, key: str) -> list[Notice]:
     alert = OpenAlert(key, "task_failed", "error", key, NOW, NOW)
-    return update(store, lambda state: transitions.raised(state, [alert], NOW, timedelta(hours=6)))
+    return update(store, lambda state: transitions.raise_alerts(state, [alert], NOW, timedelta(hours=6)))
 
 
 def test_no_change_writes_nothing(store: S3AlertStore) -> None:

@@ -175,15 +175,15 @@ def test_callback_and_monitor_together_make_one_start_and_one_recovery(first: st
     second = "monitor" if first == "callback" else "callback"
     for step in (first, second, "monitor", "callback", "monitor"):
         if step == "callback":
-            state, new = transitions.raised(state, [alert], NOW, reminder)
+            state, new = transitions.raise_alerts(state, [alert], NOW, reminder)
         else:
             state, new = transitions.advance(state, [red], NOW, reminder)
         notices += new
     assert [notice.kind for notice in notices] == ["start"]
     state, new = transitions.advance(state, [green], later, reminder)
     notices += new
-    state, over = transitions.counted(state, {("crypto_transform/t", ""): 8})
-    state, new = transitions.ended(state, over, later)
+    state, over = transitions.count_successes(state, {("crypto_transform/t", ""): 8})
+    state, new = transitions.end_alerts(state, over, later)
     notices += new
     state, new = transitions.advance(state, [green], later, reminder)
     assert [notice.kind for notice in [*notices, *new]] == ["start", "recovery"]
