@@ -5,7 +5,7 @@ metrics by these names. The monitor's checks and the CloudWatch alarms are made 
 conditions; dashboard, page and docs are made from both. This module imports only the standard
 library, because the template generator and the consumer's image use it too.
 
-Names follow Amazon MSK's where MSK has one (MaxOffsetLag, SumOffsetLag, EstimatedMaxTimeLag).
+Names are Amazon MSK's where MSK has the same metric (MaxOffsetLag, SumOffsetLag, EstimatedMaxTimeLag).
 Dimensions stay few, because CloudWatch bills each combination. Numbers of single partitions
 go to the log.
 """

@@ -73,8 +73,8 @@ def read_saved_parse(project: Path) -> bool:
     of each loaded module. That takes a second or two, which every fork would spend again.
 
     A saved parse of another environment, or of other files, is useless. So dbt is stopped as soon as it begins to
-    parse. Its static parser would start threads, which a fork does not inherit: a task that parses would wait for them
-    without end.
+    parse. Its static parser would start threads, which a fork does not inherit: a task that parses would wait for these
+    threads and never end.
     """
     saved = project / "target" / "partial_parse.msgpack"
     if not saved.exists():

@@ -1,6 +1,6 @@
-"""The state of the pipeline for a reader, from the small objects that the DAGs leave in S3.
+"""The state of the pipeline for the page Pipeline Health, from the small objects that the DAGs write to S3.
 
-This module measures nothing and does not ask the warehouse: it shows the results of the last run
+This module measures nothing and does not query the warehouse: it shows the results of the last run
 of each DAG, with their times. An object that cannot be read is a fault with its reason, never a zero.
 """
 
@@ -111,7 +111,7 @@ class PipelineHealth:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """The parts that cannot be read, by reason."""
+        """Reason -> the parts that cannot be read."""
         parts: dict[str, list[str]] = {}
         for part, reason in self.faults.items():
             parts.setdefault(reason, []).append(part)
@@ -158,11 +158,11 @@ class PipelineHealth:
         return conditions
 
     def _unknown(self) -> set[str]:
-        """Conditions about which nothing is known if they are not open."""
+        """Conditions whose state is unknown unless they are open."""
         if self.alerts is None or not self.watched:
             return set(CONDITIONS)
         blind = {alert.key.partition(":")[2] for alert in self.alerts if alert.condition == "monitor_blind"}
-        if blind - set(SOURCE_NAMES.values()):  # more than a source failed: the monitor judged or kept nothing
+        if blind - set(SOURCE_NAMES.values()):  # not only a source failed: the monitor judged or stored nothing
             return set(CONDITIONS)
         return {name for name, source in SOURCE_OF.items() if SOURCE_NAMES[source] in blind}
 
@@ -180,7 +180,7 @@ class _Reader:
     given_up: str = ""
 
     def try_to(self, part: str, read: Callable[[], Content]) -> Content | None:
-        """The result of `read`; None and a fault on any error, because a wrong connection can raise every type."""
+        """The result of `read`; None and a fault on any error, because a wrong connection can raise any exception."""
         try:
             return read()
         except Exception as error:

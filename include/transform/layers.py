@@ -39,7 +39,7 @@ def record(
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
-        LayerQueryError: the warehouse could not be asked (for example when the model was never built).
+        LayerQueryError: the warehouse could not be queried (for example when the model was never built).
     """
     size = layer_query.count(MODELS[layer])
     total_scanned: Counter[str] = Counter()

@@ -1,7 +1,7 @@
 """The dbt manifest from which Cosmos renders the DAGs.
 
 An image and `make` build it in advance. A Git bundle is a bare checkout, and `astro dev start` replaces the image's
-`include/` by the host's. There the project is parsed once for its content and target, and the manifest is kept under
+`include/` by the host's. In both the project is parsed once for its content and target, and the manifest is kept under
 their digest. A new commit therefore never uses the manifest of an older commit. The alternative, `dbt ls`, runs dbt
 once for each task group, which takes longer than Airflow allows for the import of a DAG file (30 s).
 """

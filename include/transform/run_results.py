@@ -18,7 +18,7 @@ from include.instants import from_text
 from include.state.dbt_tests import DbtTests, FailingTest
 
 CROSS_LAYER = "cross_layer"
-"""Layer of a test that looks at models of several layers."""
+"""Layer of a test that reads models of several layers."""
 
 FAILED = frozenset({"fail", "error"})
 """Statuses of a test that stops the layers after it."""

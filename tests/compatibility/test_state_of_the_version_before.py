@@ -484,7 +484,7 @@ def test_a_layer_state_is_written_back_with_the_same_fields(s3: Any, settings: A
     assert fields(objects(empty)[key]) == fields(files("plain")[key])
 
 
-def test_a_test_that_still_fails_keeps_its_beginning(s3: Any, settings: Any) -> None:
+def test_a_test_that_still_fails_keeps_its_start(s3: Any, settings: Any) -> None:
     state = LAYERS["silver"]
     failing = FailingTest(name=NO_DUPLICATES.name, severity="error", failures=9, message="Got 9 results")
     new = LayerState(

@@ -135,7 +135,7 @@ def test_before_the_first_run_everything_is_unknown_with_the_remedy(storage: Sto
     assert not shows_no_open_alert(html)
 
 
-def test_an_alert_state_without_a_measurement_does_not_show_that_all_is_well(storage: StorageSettings) -> None:
+def test_all_is_well_is_not_shown_without_a_measurement(storage: StorageSettings) -> None:
     keep(storage)
     html = page()
     assert not shows_no_open_alert(html)

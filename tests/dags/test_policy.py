@@ -34,7 +34,7 @@ def dags() -> dict[str, DAG]:
     return dict(bag.dags)
 
 
-def test_each_file_holds_the_dag_of_its_name(dags: dict[str, DAG]) -> None:
+def test_each_file_has_the_dag_of_its_name(dags: dict[str, DAG]) -> None:
     assert sorted(dags) == NAMES
 
 

@@ -1,4 +1,4 @@
-"""The alert state: the open conditions, and the notices that wait to be delivered.
+"""The alert state: the open alerts, and the notices that wait to be delivered.
 
 One object for the whole pipeline (`state/alerts.json`), shared by the monitor and by the
 failure callbacks of the other DAGs, so that nobody gets the same notice twice. It holds an

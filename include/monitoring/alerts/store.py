@@ -78,7 +78,7 @@ class S3AlertStore:
 
 
 def update(store: AlertStore, change: Callable[[AlertState], tuple[AlertState, Result]]) -> Result:
-    """Read, change and write the state; repeat all when another writer wrote in between. No change is not written.
+    """Read, change and write the state; repeat it when another writer wrote in between. An equal state is not written.
 
     Raises:
         StateChangedError: another writer was faster each time.

@@ -199,7 +199,7 @@ def count_successes(
 
 
 CLAIM = timedelta(minutes=2)
-"""For this time only one sender may send a notice; after a crash the next sender takes the notice then."""
+"""For this time only the sender that claimed a notice may send it; later another sender may claim it, after a crash."""
 
 
 def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:

@@ -84,7 +84,7 @@ def first_landed(s3: S3Client, bucket: str, prefix: str) -> datetime | None:
 
 
 def mean_batch(spans: Mapping[int, Span], committed: Mapping[int, int | None]) -> float | None:
-    """Mean number of offsets in an object; an object ends where the next object or, for the last, the commit begins.
+    """Mean number of offsets in an object. An object ends before the next object, the last object before the commit.
 
     Objects of a partition follow each other without a hole, so the span and the commit are enough.
     The last object is left out when no commit is after it. None when no object is left to count.

@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """Throughput is low below this number of messages in one interval; None with too little history (`note`)."""
+    """Throughput is low below `value` messages in one interval; None with too little history. `note` explains it."""
 
     value: float | None
     note: str

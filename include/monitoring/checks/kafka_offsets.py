@@ -84,7 +84,7 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
 
 
 def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
-    """Numbers of the partitions, and whether the broker is the built-in one, which has no configuration to read."""
+    """Numbers of the partitions, and whether the broker is librdkafka's built-in broker, which has no configuration."""
     listed = admin.list_topics(topic, timeout=TIMEOUT_SECONDS)
     metadata = listed.topics[topic]
     if metadata.error is not None:

@@ -29,7 +29,7 @@ INTERVAL = timedelta(seconds=MONITOR_SECONDS)
 JITTER = timedelta(minutes=1)
 """A run of the monitor may begin this much earlier or later."""
 SHORTEST_WINDOW = 2 * INTERVAL + JITTER
-"""Holds three samples."""
+"""Long enough for three samples."""
 SHORTEST_STALL = INTERVAL - JITTER
 """Two samples can show that a commit does not advance only if they are at least this far apart."""
 
@@ -141,7 +141,7 @@ class Lag(msgspec.Struct, frozen=True):
 
     @property
     def stalled(self) -> dict[int, Status]:
-        """Status of each partition whose unread records nobody commits."""
+        """Status of each partition whose unread records no consumer commits."""
         return {number: status for number, status in self.statuses.items() if status in {Status.STOP, Status.STALL}}
 
 

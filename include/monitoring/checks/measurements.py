@@ -39,7 +39,7 @@ class KafkaMeasurement(msgspec.Struct, frozen=True):
 
 
 class ArrivalsMeasurement(msgspec.Struct, frozen=True):
-    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for that."""
+    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for it."""
 
     objects: int
     bytes: int

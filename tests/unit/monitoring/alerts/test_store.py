@@ -30,7 +30,7 @@ def raise_alert(store: S3AlertStore, key: str) -> list[Notice]:
     return update(store, lambda state: transitions.raise_alerts(state, [alert], NOW, timedelta(hours=6)))
 
 
-def test_no_change_writes_nothing(store: S3AlertStore) -> None:
+def test_an_unchanged_state_is_not_written(store: S3AlertStore) -> None:
     assert update(store, lambda state: (state, 7)) == 7
     assert store.load() == (NO_ALERTS, None)
 

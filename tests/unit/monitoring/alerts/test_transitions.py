@@ -64,7 +64,7 @@ def test_one_notice_at_the_start_and_one_at_the_end() -> None:
     assert [notice.kind for notice in state.outbox] == ["start", "recovery"]
 
 
-def test_unknown_opens_nothing_and_closes_nothing() -> None:
+def test_an_unknown_verdict_opens_and_closes_no_alert() -> None:
     state, notices = run([[verdict("unknown")], [verdict("breached")], [verdict("unknown")], []])
     assert notices == [[], [("start", "kafka_lag")], [], []]
     assert list(state.open) == ["kafka_lag"]
@@ -151,14 +151,14 @@ def test_an_alert_of_a_failed_task_is_over_when_the_task_succeeds() -> None:
 
 
 @pytest.mark.parametrize("known", [None, 9])
-def test_a_count_that_is_new_or_fell_is_noted_and_ends_nothing(known: int | None) -> None:
+def test_a_count_that_is_new_or_smaller_is_noted_and_ends_no_alert(known: int | None) -> None:
     state = raised(alert("task_failed:d/t", "task_failed", "d/t", known))
     state, over = transitions.count_successes(state, {("d/t", ""): 5})
     assert (over, state.open["task_failed:d/t"].successes) == ([], 5)
     assert transitions.count_successes(state, {("d/t", ""): 6})[1] == ["task_failed:d/t"]
 
 
-def test_an_alert_that_only_a_callback_raised_is_reminded_of() -> None:
+def test_an_alert_that_only_a_callback_raised_gets_reminders() -> None:
     """No verdict repeats such an alert: without the reminder there would be no notice between its start and its end."""
     of_task, of_monitor = alert("task_failed:d/t", "task_failed", "d/t"), alert("kafka_lag", "kafka_lag")
     state = AlertState({of_task.key: of_task, of_monitor.key: of_monitor}, ())
