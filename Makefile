@@ -157,7 +157,7 @@ chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last l
 	@go build -C $(<D) -mod=readonly -buildvcs=false -o $(CURDIR)/$@ $(if $(filter versitygw,$*),github.com/versity/versitygw/cmd/versitygw,.)
 
 # Distributions and Docker's image, which the consumer runs on, build Python with profile-guided optimization. With a
-# Python that pyenv compiled by default our consumer takes 9 to 15 % more CPU, so the distribution's Python is preferred.
+# Python that pyenv compiled by default our consumer takes 9 to 15 % more CPU, so the distribution's Python is used.
 BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3.13) >=3.11,<3.14)
 
 .local/bench/python/.made .local/bench/quix/.made: .local/bench/%/.made: | $(UV)

@@ -205,7 +205,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "Messages that are not landed and committed yet, on the partition that has most of them.",
+        "Messages that are not landed and committed yet, on the partition with the highest lag.",
     ),
     Metric(
         "EstimatedMaxTimeLag",
