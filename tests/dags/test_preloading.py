@@ -35,7 +35,7 @@ def test_dbt_reads_its_saved_parse_and_leaves_it_as_it_is(tmp_path: Path, monkey
     assert {path.name for path in target.iterdir()} == files
 
 
-def test_the_scheduler_starts_with_a_saved_parse_that_dbt_cannot_use(tmp_path: Path) -> None:
+def test_a_scheduler_starts_with_a_saved_parse_that_dbt_cannot_use(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / SAVED_PARSE).write_bytes(b"torn")
     assert not read_saved_parse(tmp_path)  # and the folder has no project
