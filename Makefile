@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. Everything runs from a bare clone: the environment,
 # the broker's jars and the emulator are made on first use and kept in .venv and .local.
-# Written for GNU make 3.81 too (macOS), which does not know .SHELLFLAGS: a recipe line ends with what must succeed.
+# GNU make 3.81 (macOS) does not know .SHELLFLAGS, so each recipe line ends with the command that must succeed.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -16,13 +16,13 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 # --- environment -------------------------------------------------------------
-# Compiled once here (20 s), since dbt's and Airflow's imports take twice as long from source and many machines that
-# run tests set PYTHONDONTWRITEBYTECODE.
+# The packages are compiled here once (20 s): dbt's and Airflow's imports take twice as long from source, and many
+# machines that run tests set PYTHONDONTWRITEBYTECODE.
 
 $(UV):
 	@include/local/bootstrap.sh $(UV_VERSION)
 
-# All of it speaks on stderr: stdout of `make demo DEMO_SECONDS=...` is the JSON status alone.
+# All messages go to stderr, because stdout of `make demo DEMO_SECONDS=...` has only the JSON status.
 install = $(UV) pip sync -q --require-hashes $(3) --python $(1) $(2) || \
 	{ echo "environment: packages are missing: is the package index reachable? (uv's own message is above)" >&2; exit 1; }; \
 	echo "environment: done in $$SECONDS s" >&2
@@ -40,7 +40,7 @@ install = $(UV) pip sync -q --require-hashes $(3) --python $(1) $(2) || \
 	@touch $@
 
 .local/aws-lint/.made: requirements/aws-lint.txt | $(UV)
-	@echo "environment: installing the linters of what is deployed into .local/aws-lint" >&2
+	@echo "environment: installing the linters of template, manifest and images into .local/aws-lint" >&2
 	@test -x .local/aws-lint/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/aws-lint
 	@$(call install,.local/aws-lint/bin/python,requirements/aws-lint.txt)
 	@touch $@
@@ -67,7 +67,7 @@ demo: env ## run the whole pipeline on this machine (DEMO_SECONDS=300: unattende
 demo-break: .venv/.made ## break the running demo: WHAT=consumer (default), data or s3
 	@$(PY) -m include.local.demo break $(WHAT)
 
-demo-fix: .venv/.made ## mend what demo-break broke
+demo-fix: .venv/.made ## end the fault that demo-break made
 	@$(PY) -m include.local.demo fix
 
 demo-mail: .venv/.made ## print the newest alert mails
@@ -88,7 +88,7 @@ demo-clean: .venv/.made ## stop the demo and remove its data
 deploy: .venv/.made ## create the AWS stack or bring it up to date (ARGS="--yes --parameter NAME=VALUE")
 	@$(PY) -m include.aws deploy $(ARGS)
 
-deploy-local: .venv/.made ## the same on the emulator of a running demo
+deploy-local: .venv/.made ## create or update the stack on the emulator of a running demo
 	@AWS_ENDPOINT_URL=http://127.0.0.1:$${LOCAL_AWS_PORT:-14566} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
 		$(PY) -m include.aws deploy --yes $(ARGS)
 
@@ -117,27 +117,27 @@ lint: env $(MANIFEST) ## ruff, mypy, generated parts, shellcheck, sqlfluff, dbt'
 
 PYTEST := .venv/bin/pytest -q
 TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
-# Each in a process of its own: Airflow, dbt and the servers' settings leave global state behind. Two at once, since a
-# suite waits for its servers half of the time; the long ones begin first, the rest fills up beside them.
+# Each suite has its own process, because Airflow, dbt and the servers' settings leave global state. Two suites run at
+# once, because a suite waits for its servers half of the time. The long suites begin first.
 SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
 test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
 	@$(MAKE) --no-print-directory -k -j$(TEST_JOBS) $(SUITES:%=suite-%)
 
-# A suite's output is kept in .local/test and shown when it is through, so that two do not mix.
+# A suite's output is kept in .local/test and shown when the suite has ended, so that two outputs do not mix.
 suite-%:
 	@mkdir -p .local/test; echo "== tests/$* begins"; SECONDS=0; verdict=passed; \
 	$(PYTEST) tests/$* >.local/test/$*.log 2>&1 || verdict=FAILED; \
 	cat .local/test/$*.log; echo "== tests/$* $$verdict in $$SECONDS s"; test $$verdict = passed
 
-test-fast: $(TEST_ENV) ## the tests that need neither minutes nor Trino
+test-fast: $(TEST_ENV) ## the tests that are not marked `slow`; they do not need Trino
 	@$(PYTEST) -m "not slow"
 
 test-dags: $(TEST_ENV) ## the DAGs: import, policy, graph, and runs
 	@$(PYTEST) tests/dags
 
-test-alerts: $(TEST_ENV) ## every alert condition produced, through a real scheduler
+test-alerts: $(TEST_ENV) ## produce every alert condition under a real scheduler
 	@$(PYTEST) tests/scheduler
 
 test-athena: $(TEST_ENV) ## the dbt project on Athena's engine: dbt-athena against a real Trino (Java 25)
@@ -146,7 +146,7 @@ test-athena: $(TEST_ENV) ## the dbt project on Athena's engine: dbt-athena again
 test-aws: $(TEST_ENV) ## the AWS template: linters, a deployment to the emulator, drift and policies
 	@$(PYTEST) tests/aws
 
-chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last line sums up
+chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last line is the summary
 	@$(PY) -m tests.chaos --seeds 10
 
 # Peers of the benchmark: Go modules locked by go.sum, Quix Streams by requirements/quix.txt.
@@ -156,8 +156,8 @@ chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last l
 	@mkdir -p $(@D)
 	@go build -C $(<D) -mod=readonly -buildvcs=false -o $(CURDIR)/$@ $(if $(filter versitygw,$*),github.com/versity/versitygw/cmd/versitygw,.)
 
-# Distributions and Docker's image, which the consumer runs on, build Python with profile-guided optimization. One that
-# pyenv compiled by default takes ours 9 to 15 % more CPU, so the distribution's is measured where there is one.
+# Distributions and Docker's image, which the consumer runs on, build Python with profile-guided optimization. With a
+# Python that pyenv compiled by default our consumer takes 9 to 15 % more CPU, so the distribution's Python is used.
 BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3.13) >=3.11,<3.14)
 
 .local/bench/python/.made .local/bench/quix/.made: .local/bench/%/.made: | $(UV)

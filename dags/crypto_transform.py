@@ -39,7 +39,7 @@ DOC = """
 ### What it does
 This DAG builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from the files that the consumer
 has landed in S3. It uses dbt through Cosmos. Each model is a task that runs the model and its tests. A failed test
-stops the later layers. A run that finds no new file skips everything.
+stops the later layers. A run without a new file skips all later tasks.
 
 ### Parameters (Trigger, with configuration)
 A run with a parameter goes on even without new files. The task `new_data` refuses an impossible parameter with the
@@ -84,7 +84,7 @@ def new_data() -> bool:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
     except run_parameters.RunParameterError as error:
         raise AirflowFailException(str(error)) from error  # a second attempt would be refused too
-    has_new_files, seen = gate.look(s3_client(), load_group(StorageSettings))
+    has_new_files, seen = gate.check(s3_client(), load_group(StorageSettings))
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
     return has_new_files or parameters.by_hand
 
@@ -118,13 +118,13 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
     if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
-    if layer == "bronze" and not parameters.select:  # or the next run would skip, and later layers lack these rows
+    if layer == "bronze" and not parameters.select:  # with a selection the next run must build the later layers
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
     return dict(msgspec.to_builtins(state))
 
 
 def run_is_late(context: dict[str, Any]) -> None:
-    """Deadline callback: report that the run has not ended. Airflow finds it by this file."""
+    """Deadline callback: report that the run has not ended. Airflow imports it from this file."""
     from include.on_airflow.callbacks import on_deadline_missed
 
     on_deadline_missed(context, ended_by=run_parameters.GATE)

@@ -20,8 +20,8 @@ from include.on_airflow.callbacks import on_task_failure  # noqa: E402
 DOC = """
 ### What it does
 This DAG lists dead letters (messages that violate the format) with place, class, reason and payload in the log of its
-task. With `dry_run` off it sends them back to their topic, each once, however often it runs. A gap has no message and
-is never replayed.
+task. With `dry_run` off it sends them back to their topic. A later run does not send a dead letter again. A gap has no
+message and is never replayed.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
@@ -62,7 +62,7 @@ with DAG(
         ),
         "partition": Param(None, type=["null", "integer"], minimum=0, description="Only this partition."),
         "offset": Param(None, type=["null", "integer"], minimum=0, description="Only this offset."),
-        "limit": Param(0, type="integer", minimum=0, description="Maximum of dead letters; 0: all."),
+        "limit": Param(0, type="integer", minimum=0, description="Maximum number of dead letters; 0: all."),
     },
 ) as dag:
 

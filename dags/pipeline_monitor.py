@@ -25,12 +25,12 @@ from include.on_airflow.callbacks import deliver_notices  # noqa: E402
 
 DOC = f"""
 ### What it does
-Every {MONITOR_MINUTES} minutes it measures Kafka (lag of the consumer group), S3 (objects of the last hour, dead
+Every {MONITOR_MINUTES} minutes this DAG measures Kafka (lag of the consumer group), S3 (objects of the last hour, dead
 letters, the layers' states) and the consumer's metrics in CloudWatch. Then it publishes its own numbers to
-CloudWatch and checks one condition a task.
+CloudWatch and checks each condition in a task of its own.
 **Red `check_` task: that condition is breached. Pink (skipped): nothing is known about it.**
-The last task, `notify`, keeps the alert state in S3 and turns red in the one run in which something *starts*. Its
-callback sends one mail for everything that started, one reminder after `ALERT_REMINDER_HOURS`, one when it is over.
+The last task, `notify`, keeps the alert state in S3 and turns red only in the run in which an alert *starts*. Its
+callback sends one mail about all alerts that start, are over, or need a reminder (`ALERT_REMINDER_HOURS`).
 
 ### Owner
 `data-platform`; mails go to `ALERT_EMAILS` by the connection `smtp_default`.
@@ -41,7 +41,7 @@ callback sends one mail for everything that started, one reminder after `ALERT_R
 - `publish` is red: CloudWatch does not take the numbers; the checks still work.
 - `notify` is red and no mail came: its log has the mail server's answer (`docs/runbooks/notices_undelivered.md`).
 - Thresholds: JSON in the Airflow Variable `monitor_thresholds`, like `{{"kafka_lag": 5000}}`; each run reads it.
-- To silence one for a while, raise its threshold there; to silence all, pause this DAG (CloudWatch's alarms stay).
+- To silence a condition, change its threshold there. To silence all, pause this DAG (CloudWatch's alarms stay).
 """
 
 MEASURE_RETRY = timedelta(seconds=10)
@@ -67,7 +67,7 @@ with DAG(
 
     @task(retries=1, retry_delay=MEASURE_RETRY)
     def measure(source: Source) -> dict[str, Any]:
-        """Measure one source. Failed: it could not be read."""
+        """Measure one source. Failed: the source could not be read."""
         from include.on_airflow import monitor
 
         try:
@@ -111,7 +111,7 @@ with DAG(
         on_failure_callback=deliver_notices,
     )
     def notify() -> list[str]:
-        """Bring the alert state up to date. Failed: something has newly started, and the callback mails it."""
+        """Bring the alert state up to date. Failed: an alert has started, and the callback mails it."""
         from include.on_airflow import monitor
 
         context = get_current_context()

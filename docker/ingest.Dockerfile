@@ -24,6 +24,6 @@ ENV HEALTH_PORT=9308
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ['HEALTH_PORT']}/healthz/live\", timeout=3)"]
 
-# Without a shell between, TERM reaches the program, which lands what it holds before it ends.
+# There is no shell between, so TERM reaches the program, which lands its buffered records before it ends.
 ENTRYPOINT ["python", "-m", "include.ingest"]
 CMD ["consume"]

@@ -5,7 +5,7 @@ metrics by these names. The monitor's checks and the CloudWatch alarms are made 
 conditions; dashboard, page and docs are made from both. This module imports only the standard
 library, because the template generator and the consumer's image use it too.
 
-Names follow Amazon MSK's where MSK has one (MaxOffsetLag, SumOffsetLag, EstimatedMaxTimeLag).
+Names are Amazon MSK's where MSK has the same metric (MaxOffsetLag, SumOffsetLag, EstimatedMaxTimeLag).
 Dimensions stay few, because CloudWatch bills each combination. Numbers of single partitions
 go to the log.
 """
@@ -31,11 +31,11 @@ LAYER = "Layer"
 MONITOR_SECONDS = 300
 """Seconds between two runs of the monitor; also the period of the numbers that it publishes.
 
-The schedule is a cron expression, so these are whole minutes that divide an hour. Two measurements may be a minute
-closer than that, so they are more than one minute.
+The schedule is a cron expression, so the interval must be whole minutes that divide an hour. Two measurements may be
+one minute closer than the interval, so the interval must be longer than one minute.
 """
 MONITOR_MINUTES = MONITOR_SECONDS // 60
-"""For the schedule and for texts."""
+"""The same interval in minutes, for the schedule and for texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ class Condition:
     """One thing that must not happen.
 
     It is breached when `metric` compared with `threshold` (in the metric's unit, by its
-    statistic over its period) is true for `periods` consecutive periods. `missing` says what to
-    conclude when the source can be read and has no number: nothing ("missing": the check is
-    skipped), that all is well ("notBreaching": no upload, so no slow one) or a breach. No number
-    never means zero. When the source cannot be read at all nothing is known.
+    statistic over its period) is true for `periods` consecutive periods. `missing` is the
+    conclusion when the source can be read but has no number: nothing is known ("missing": the
+    check is skipped), all is well ("notBreaching": no upload, so no slow upload) or a breach. A
+    missing number is never read as zero. When the source cannot be read, nothing is known.
 
     `name` is part of the check's task id (`check_<name>`), the key in the Variable
     `monitor_thresholds`, and the runbook's file name.
@@ -100,8 +100,8 @@ class Condition:
     def alarm_missing(self) -> AlarmMissing:
         """How the CloudWatch alarm treats a period without a number.
 
-        A number of the monitor is missing when its source or the monitor itself is down. The alarm keeps its state
-        then, as the monitor's own alert does. So it is not over, and it is not sent again once the numbers are back.
+        A number of the monitor is missing when its source or the monitor is down. The alarm then keeps its state,
+        as the monitor's own alert does. So it does not end, and no second mail is sent when the numbers are back.
         """
         metric = metric_of(self)
         by_monitor = metric is not None and metric.publisher == "monitor"
@@ -187,7 +187,7 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
 (
     MESSAGES_CONSUMED, BATCHES_UPLOADED, UPLOAD_ERRORS, THROUGHPUT, UPLOAD_DURATION, BATCH_SIZE, MESSAGES_REJECTED,
 ) = CONSUMER_METRICS  # fmt: skip
-"""The same, for their publisher."""
+"""The same metrics by name, for the code that publishes them."""
 
 MONITOR_METRICS: tuple[Metric, ...] = (
     Metric(
@@ -205,7 +205,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Maximum",
         "monitor",
-        "The same for the partition with the most of them.",
+        "Messages that are not landed and committed yet, on the partition with the highest lag.",
     ),
     Metric(
         "EstimatedMaxTimeLag",
@@ -247,7 +247,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Bytes",
         "Average",
         "monitor",
-        "Stored bytes of those objects.",
+        "Stored bytes of the data objects that arrived in S3 during the last 60 minutes.",
     ),
     Metric(
         "BatchSizeLastHour",
@@ -255,7 +255,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Count",
         "Average",
         "monitor",
-        "Mean number of Kafka offsets in those objects, from their keys and the committed offsets.",
+        "Mean number of Kafka offsets in a data object of the last 60 minutes, from keys and committed offsets.",
     ),
     Metric(
         "DeadLetterObjects",
@@ -292,7 +292,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Maximum",
         "monitor",
         "dbt tests that failed or warned in the last build of each layer, or in the last run of the tests outside "
-        "them (across layers, of seeds and of the test history). The daily run over every row adds those that failed.",
+        "them (across layers, of seeds and of the test history). Failed tests of the daily run over every row count.",
     ),
     Metric(
         "BlindSources",
@@ -361,7 +361,7 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             2 * 3600,
             "missing",
-            "The newest quote in crypto_curated is older than two hours: dashboards show the past.",
+            "The newest quote in crypto_curated is older than two hours: dashboards show old prices.",
             layer="gold",
         ),
         Condition(
@@ -443,7 +443,7 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             0,
             "missing",
-            "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need them know nothing. "
+            "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need them are skipped. "
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
         ),
@@ -508,7 +508,7 @@ def dimension_values(metric: Metric, environment: str, layer: Layer | None = Non
     """Dimension names and values of one series of `metric`.
 
     Raises:
-        ValueError: the metric is kept by layer and none is given.
+        ValueError: the metric has the dimension Layer, and `layer` is None.
     """
     values = {ENVIRONMENT: environment}
     if LAYER in metric.dimensions:

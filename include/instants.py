@@ -17,7 +17,7 @@ def to_text(moment: datetime) -> str:
 
 
 def to_second(moment: datetime) -> str:
-    """The same without microseconds, for a reader."""
+    """Like `to_text`, but without microseconds, for a person."""
     return to_text(moment.replace(microsecond=0))
 
 
@@ -34,7 +34,7 @@ def from_text(text: str) -> datetime:
 
 
 def span(duration: timedelta | float) -> str:
-    """A duration in words a person reads at a glance: 45 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    """A duration as a short text for a person: 45 s, 12 min, 3 h 5 min, 2 d 4 h."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if seconds < 0:
         return f"-{span(-seconds)}"

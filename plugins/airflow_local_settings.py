@@ -67,14 +67,14 @@ def preload(arguments: list[str]) -> None:
 
 
 def read_saved_parse(project: Path) -> bool:
-    """Let dbt read its saved parse of the project, if there is one, as every task does; the result is thrown away.
+    """Let dbt read its saved parse of the project, if there is one, as every task does; the result is not used.
 
     At its first use dbt generates the code that (de)serialises each kind of node and schema, and reads the source
     of each loaded module. That takes a second or two, which every fork would spend again.
 
     A saved parse of another environment, or of other files, is useless. So dbt is stopped as soon as it begins to
-    parse. Its static parser would start threads, which a fork does not inherit: a task that parses would wait for them
-    without end.
+    parse. Its static parser would start threads, which a fork does not inherit: a task that parses would wait for these
+    threads and never end.
     """
     saved = project / "target" / "partial_parse.msgpack"
     if not saved.exists():
@@ -89,7 +89,7 @@ def read_saved_parse(project: Path) -> bool:
         with _without_static_parser():
             response = dbtRunner().invoke([*command, *(["--target", target] if target else [])])
     if not response.success:
-        log.warning("dbt is not warm: %s", response.exception)
+        log.warning("dbt's saved parse is not loaded in advance: %s", response.exception)
     return response.success
 
 

@@ -61,7 +61,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_sessionstart() -> None:
-    """With REAL_KAFKA=required, as in CI, end the run when only the built-in broker can start: tests would skip."""
+    """With REAL_KAFKA=required, as in CI, end the run if only the built-in broker can start: it would skip tests."""
     if os.environ.get("REAL_KAFKA") != "required":
         return
     kind, reason = broker.available_kind()

@@ -48,7 +48,7 @@ class Stack:
     values: dict[str, str]
 
     def wait_for_run(self, dag_id: str, run_id: str, seconds: float) -> tuple[str, dict[str, str | None]]:
-        """Wait for the run's end; its state and its tasks' states."""
+        """Wait for the run's end; returns its state and its tasks' states."""
         eventually(
             lambda: self.api.run(dag_id, run_id).state in {"success", "failed"},
             seconds,
@@ -72,5 +72,5 @@ class Stack:
             time.sleep(0.5)
 
     def run_dag(self, dag_id: str, **params: object) -> tuple[str, dict[str, str | None]]:
-        """Trigger the DAG and wait for the run's end, ten minutes at most."""
+        """Trigger the DAG and wait for the run's end, at most ten minutes; returns as `wait_for_run` does."""
         return self.wait_for_run(dag_id, self.api.trigger(dag_id, params), 600)

@@ -1,8 +1,8 @@
 """Checks the English of pages, docstrings and comments: `python -m tests.prose [FILES]`, part of `make lint`.
 
 It refuses long sentences, a few idioms that a reader with another first language cannot parse, and unwrapped Markdown.
-The list is our own: the wheel of Vale, the usual tool, downloads its program at first use, which a closed network
-refuses. Code, URLs and code spans are not read. A list item, a table cell and a paragraph end a sentence.
+The rules are in this module: the wheel of Vale, the usual tool, downloads its program at first use, which a closed
+network refuses. Code, URLs and code spans are not read. A list item, a table cell and a paragraph end a sentence.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def yaml_prose(source: str) -> Iterator[list[Line]]:
 
 
 def line_comments(source: str, mark: str) -> Iterator[Line]:
-    """The comments that `mark` begins; inside quotes it does not."""
+    """The comments that `mark` begins; a mark inside quotes begins no comment."""
     for number, line in enumerate(source.splitlines(), 1):
         for begin in re.finditer(rf"(?:^|(?<=\s))({mark})+(?=\s|$)", line):
             before = line[: begin.start()]
@@ -117,12 +117,12 @@ def line_comments(source: str, mark: str) -> Iterator[Line]:
 
 
 def numbered(text: str, first: int) -> list[Line]:
-    """The lines of a text of which the first has the number `first`."""
+    """The lines of a text with their numbers, which begin at `first`."""
     return [Line(number, line) for number, line in enumerate(text.splitlines(), first)]
 
 
 def adjoining(comments: list[Line], source: str, mark: str) -> Iterator[list[Line]]:
-    """Comments in paragraphs: whole-line comments below each other are one, a comment after code is its own."""
+    """Comments in paragraphs: consecutive whole-line comments are one paragraph, each comment after code is another."""
     lines = source.splitlines()
     trailing = {line.number for line in comments if not lines[line.number - 1].lstrip().startswith(mark)}
     paragraph: list[Line] = []
@@ -187,7 +187,7 @@ def plain(text: str) -> str:
 
 
 class Block(NamedTuple):
-    """Text that no sentence leaves."""
+    """A piece of text; no sentence continues after its end."""
 
     line: int
     text: str
@@ -237,7 +237,7 @@ def sentences(block: Block) -> Iterator[tuple[int, str]]:
 
 
 def sentence_faults(sentence: str, title: bool) -> Iterator[str]:
-    """What a sentence breaks."""
+    """The rules that a sentence breaks."""
     words = sum(1 for word in sentence.split() if re.search(r"\w", word))
     if words > MAX_WORDS:
         yield f"{words} words in a sentence, at most {MAX_WORDS}: {sentence[:60]} …"
@@ -259,7 +259,7 @@ def wide_lines(lines: list[Line]) -> Iterator[Finding]:
 
 
 def findings(name: str, source: str) -> list[Finding]:
-    """What the file breaks, by line; nothing for a kind of file that is not read."""
+    """The rules that the file breaks, by line; an empty list for a kind of file that is not read."""
     reader = next((reader for end, reader in READERS.items() if name.endswith(end)), None)
     if reader is None:
         return []

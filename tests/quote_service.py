@@ -27,7 +27,7 @@ CMC = {
 
 
 class QuoteService:
-    """Responds to each GET with `status`, `headers` and `body`; `requests` has the path and the headers of each."""
+    """Responds to each GET with `status`, `headers` and `body`; `requests` has the path and the headers of each GET."""
 
     def __init__(self, body: object) -> None:
         self.status, self.headers = 200, {"Content-Type": "application/json"}
@@ -45,7 +45,7 @@ class QuoteService:
                 self.wfile.write(service.body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+                """Write nothing to the test's output."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"

@@ -20,7 +20,7 @@ from typing import IO
 from include.local import broker, emulator
 
 PORTS = range(20_000, 32_000)
-"""Below the ports that systems give to client connections, so that a restarted server finds its port free."""
+"""They are below the ports that systems give to client connections, so a restarted server finds its port free."""
 _reserved: dict[int, IO[bytes]] = {}
 
 

@@ -1,6 +1,6 @@
-"""The state of the pipeline for a reader, from the small objects that the DAGs leave in S3.
+"""The state of the pipeline for the page Pipeline Health, from the small objects that the DAGs write to S3.
 
-This module measures nothing and does not ask the warehouse: it shows the results of the last run
+This module measures nothing and does not query the warehouse: it shows the results of the last run
 of each DAG, with their times. An object that cannot be read is a fault with its reason, never a zero.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
-"""As the alarm `monitor_silent`."""
+"""The same time as that of the alarm `monitor_silent`."""
 PARTS = ("layers", "tests outside the layers", "lag", "alerts")
 """Parts of the page that come from S3."""
 
@@ -111,7 +111,7 @@ class PipelineHealth:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """The parts that cannot be read, by reason."""
+        """Reason -> the parts that cannot be read."""
         parts: dict[str, list[str]] = {}
         for part, reason in self.faults.items():
             parts.setdefault(reason, []).append(part)
@@ -124,28 +124,28 @@ class PipelineHealth:
 
     @property
     def watched(self) -> bool:
-        """Whether the monitor has measured lately: only then does "no open alert" mean that all is well."""
+        """Whether the monitor has measured recently: only then "no open alert" means that all is well."""
         return self.measured_ago is not None and self.measured_ago <= SILENT_AFTER
 
     @property
     def no_lag(self) -> bool:
-        """Whether S3 answers and holds no measurement of Kafka."""
+        """Whether S3 can be read and has no measurement of Kafka."""
         return self.lag is None and "lag" not in self.faults
 
     @property
     def never_measured(self) -> bool:
-        """Whether S3 answers and holds no object of the monitor at all."""
+        """Whether S3 can be read and has no object of the monitor."""
         return self.no_lag and self.alerts is not None and not self.alerts_kept
 
     @property
     def conditions(self) -> list[ConditionHealth]:
         """Each condition, in the catalogue's order."""
-        is_open, unknown = self._open(), self._unknown()
+        open_names, unknown = self._open(), self._unknown()
         rows = []
         for name, condition in CONDITIONS.items():
             limit = self.thresholds.get(name)
             text = f"{condition.comparison} {quantity(condition, limit.value)}" if limit else ""
-            state: State = "open" if name in is_open else "unknown" if name in unknown else "ok"
+            state: State = "open" if name in open_names else "unknown" if name in unknown else "ok"
             rows.append(ConditionHealth(condition, text, limit.source if limit else "", state))
         return rows
 
@@ -158,20 +158,20 @@ class PipelineHealth:
         return conditions
 
     def _unknown(self) -> set[str]:
-        """Conditions about which nothing is known if they are not open."""
+        """Conditions whose state is unknown unless they are open."""
         if self.alerts is None or not self.watched:
             return set(CONDITIONS)
         blind = {alert.key.partition(":")[2] for alert in self.alerts if alert.condition == "monitor_blind"}
-        if blind - set(SOURCE_NAMES.values()):  # more than a source failed: the monitor judged or kept nothing
+        if blind - set(SOURCE_NAMES.values()):  # not only a source failed: the monitor judged or stored nothing
             return set(CONDITIONS)
         return {name for name, source in SOURCE_OF.items() if SOURCE_NAMES[source] in blind}
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads all parts that can be read; a fault of one takes no other part off the page.
+    """Reads all parts that can be read; a fault of one part does not hide another part.
 
-    When S3 cannot be reached or does not answer in time it is not asked again: each read would wait as long.
+    When S3 cannot be reached or does not answer in time, no other part is read: each read would wait as long.
     """
 
     connect: Callable[[], S3Client]
@@ -180,7 +180,7 @@ class _Reader:
     given_up: str = ""
 
     def try_to(self, part: str, read: Callable[[], Content]) -> Content | None:
-        """The result of `read`; None and a fault when it fails in whatever way: a connection can hold anything."""
+        """The result of `read`; None and a fault on any error, because a wrong connection can raise any exception."""
         try:
             return read()
         except Exception as error:
@@ -191,7 +191,7 @@ class _Reader:
             return None
 
     def from_s3(self, part: str, read: Callable[[S3Client], Content]) -> Content | None:
-        """As `try_to`, with the one client."""
+        """As `try_to`, with the client that all parts share."""
         if self.given_up:
             self.faults[part] = self.given_up
             return None
@@ -207,7 +207,7 @@ class _Reader:
 def collect(
     connect: Callable[[], S3Client], settings: Settings, variable: Callable[[], str | None], now: datetime
 ) -> PipelineHealth:
-    """Read the objects of the DAGs. `variable` gets the content of the Variable `monitor_thresholds`."""
+    """Read the objects of the DAGs. `variable` returns the content of the Variable `monitor_thresholds`."""
     reader = _Reader(connect)
     thresholds, threshold_faults = reader.try_to("thresholds", lambda: in_force(variable())) or in_force(None)
     if threshold_faults:
@@ -233,8 +233,8 @@ def collect(
     )
 
 
-def nothing(error: Exception, now: datetime) -> PipelineHealth:
-    """The page when the error hides even the place to read from."""
+def without_settings(error: Exception, now: datetime) -> PipelineHealth:
+    """The page when the settings cannot be read: nothing is known, and each part has the error as its fault."""
     return PipelineHealth("environment unknown", now, faults=dict.fromkeys(PARTS, _reason(error)))
 
 

@@ -8,11 +8,11 @@ from include.catalogue import CONDITIONS, METRICS
 from include.monitoring.checks.judge import quantity
 
 _EVENTS = {"task_failed": "a task fails", "run_late": "a run misses its deadline"}
-"""What breaches a condition without a metric."""
+"""The event that breaches a condition without a metric."""
 
 
 def conditions() -> Iterator[str]:
-    """One row a condition."""
+    """One row for each condition."""
     yield "| condition | breached when | for | severity | metric | runbook |"
     yield "|---|---|---|---|---|---|"
     for condition in CONDITIONS.values():
@@ -25,7 +25,7 @@ def conditions() -> Iterator[str]:
 
 
 def metrics() -> Iterator[str]:
-    """One row a metric."""
+    """One row for each metric."""
     yield "| metric | unit | statistic | published by | every | meaning |"
     yield "|---|---|---|---|---|---|"
     for metric in METRICS.values():

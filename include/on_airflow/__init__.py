@@ -1,1 +1,1 @@
-"""The seam to Airflow: the only folder of `include/` that imports Airflow or Cosmos."""
+"""The connection to Airflow: the only folder of `include/` that imports Airflow or Cosmos."""

@@ -1,11 +1,11 @@
 """Callbacks that Airflow runs: they raise alerts of failed tasks and late runs, and deliver notices.
 
-`on_task_failure` is for the tasks of every DAG but the monitor: it raises the alert in the
-shared alert state and delivers. `on_deadline_missed` raises an alert for a run that hangs.
+`on_task_failure` is for the tasks of every DAG except the monitor: it raises the alert in the
+shared alert state and sends the notices. `on_deadline_missed` raises an alert for a run that hangs.
 `deliver_notices` sends the notices that wait in the outbox; the monitor's last task has it as
-success and as failure callback. Airflow logs the error of a callback and goes on, so a broken
-mail server fails no data: the notice stays in the outbox, the log has the reason, and the
-monitor's next run shows it and tries again.
+success and as failure callback. Airflow logs the error of a callback and continues, so a broken
+mail server does not affect data: the notice stays in the outbox, the log has the reason, and the
+monitor's next run shows the reason and tries again.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEST_RESULTS = "test_results"
-"""XCom key under which a dbt task leaves its `DbtTests`."""
+"""XCom key under which a dbt task pushes its `DbtTests`."""
 
 
 def on_task_failure(context: Context) -> None:
     """Failure callback of tasks: one notice when a failure starts, none while it lasts, one when it is over.
 
-    A dbt task that left failing tests raises one alert a test. The monitor uses the same key
-    and makes no second notice. Any other task raises `task_failed`. Both are over when the task
-    has succeeded again.
+    A dbt task that pushed failing tests raises one alert for each test. The monitor uses the same
+    key and makes no second notice. Any other task raises `task_failed`. Both alerts are over when
+    the task has succeeded again.
     """
     from include.monitoring.alerts.store import update
 
     settings, now = load(), datetime.now(UTC)
     store = _store(settings)
     alerts = alerts_of(context, settings, now)
-    new = update(store, lambda state: transitions.raised(state, alerts, now, settings.alert.reminder_after))
+    new = update(store, lambda state: transitions.raise_alerts(state, alerts, now, settings.alert.reminder_after))
     log.info("alert state: %d raised, %d of them new", len(alerts), len(new))
     deliver(store, settings)
 
@@ -57,15 +57,15 @@ def on_task_failure(context: Context) -> None:
 def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
     """Deadline callback of a DAG: a run has not ended in time.
 
-    The alert is over when the run ends well after all. If it failed or was deleted, the alert is over when the task
+    The alert is over when the run ends well. If the run fails or is deleted, the alert is over when the task
     `ended_by` succeeds in another run.
 
-    Airflow runs it on the executor, with a small context and a token that opens no connection (3.3.2: "Access
-    denied"). So it writes the notice into the alert state with the process's own AWS credentials, which dbt uses, too.
+    Airflow runs this callback on the executor, with a small context and a token that opens no connection (3.3.2:
+    "Access denied"). So it writes the notice into the alert state with the process's own AWS credentials, like dbt.
     The monitor's next run mails it. The monitor also asks for the run's state and counts the successes.
 
     Raises:
-        ClientError, BotoCoreError: S3 refused or could not be reached; the monitor raises an alert of that.
+        ClientError, BotoCoreError: S3 refused or could not be reached; the monitor raises an alert about that.
     """
     from include.monitoring.alerts.store import S3AlertStore, update
     from include.on_airflow.connections import own_s3_client
@@ -73,12 +73,12 @@ def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
     settings, now = load(), datetime.now(UTC)
     run = context["dag_run"]
     if run["end_date"] is not None:  # if it failed, its task has raised an alert already
-        log.info("%s ended meanwhile, as %s", run["dag_run_id"], run["state"])
+        log.info("%s has ended already, with the state %s", run["dag_run_id"], run["state"])
         return
     alert = _of_late_run(context, settings, now, ended_by)
     store = S3AlertStore(own_s3_client(settings.aws), settings.storage)
-    new = update(store, lambda state: transitions.raised(state, [alert], now, settings.alert.reminder_after))
-    log.info("alert state: %s raised, %s", alert.key, "new" if new else "known already")
+    new = update(store, lambda state: transitions.raise_alerts(state, [alert], now, settings.alert.reminder_after))
+    log.info("alert state: %s raised, %s", alert.key, "new" if new else "open already")
 
 
 def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, ended_by: str) -> OpenAlert:
@@ -109,7 +109,7 @@ def deliver_notices(context: Context) -> None:  # noqa: ARG001 Airflow passes it
 
 
 def deliver(store: AlertStore, settings: Settings) -> int:
-    """Send every notice that nobody else is sending, in one mail. Returns the number of notices.
+    """Send every notice that no other process is sending, in one mail. Returns the number of notices.
 
     Raises:
         Exception: the error of the mail server or the connection; the notices stay in the outbox.
@@ -128,10 +128,10 @@ def deliver(store: AlertStore, settings: Settings) -> int:
         send(notices, mail, settings.alert)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        update(store, lambda state: (transitions.refused(state, ids, reason), None))
+        update(store, lambda state: (transitions.mark_refused(state, ids, reason), None))
         log.error("%d notices are not delivered and stay in the outbox: %s", len(notices), reason)
         raise
-    update(store, lambda state: (transitions.delivered(state, ids), None))
+    update(store, lambda state: (transitions.mark_delivered(state, ids), None))
     summary = ", ".join(f"{notice.kind} {notice.alert.key}" for notice in notices)
     log.info("delivered %d notices: %s", len(notices), summary)
     return len(notices)
@@ -147,7 +147,7 @@ def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenA
 
 
 def _failed_tests(ti: Any) -> list[FailingTest]:
-    """The failed tests that the task left; empty when they cannot be read, so that the task's alert is raised."""
+    """The failed tests in the task's XCom; empty when it cannot be read, so that the alert `task_failed` is raised."""
 
     def pull() -> DbtTests:
         return msgspec.convert(ti.xcom_pull(task_ids=ti.task_id, key=TEST_RESULTS) or NO_TESTS, DbtTests)

@@ -2,9 +2,9 @@
 
 Every channel gets the notices (kind, key, severity, ...) and the mail about them. A service that
 deduplicates and resolves uses the notices, a service that only shows text uses the mail. A notice
-counts as delivered when the mail server has accepted it. The other channels follow then, so a
-mail that is tried again does not repeat them. When one of them fails, that is logged and not
-repeated, because the mail was accepted. Webhook addresses are secrets, and no log has them.
+counts as delivered when the mail server has accepted it. The other channels are used only after
+that, so a second attempt of a mail does not repeat them. The failure of such a channel is logged
+and not repeated, because the mail was accepted. Webhook addresses are secrets and are not logged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def send(notices: Sequence[Notice], mail: Mail, settings: AlertSettings) -> None
         except (ClientError, BotoCoreError) as error:
             log.error("%s did not take the notice: %s", name, error)
         else:
-            log.info("%s has the notice", name)
+            log.info("%s has accepted the notice", name)
 
 
 def _configured(settings: AlertSettings) -> dict[str, Channel]:

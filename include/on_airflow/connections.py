@@ -1,4 +1,4 @@
-"""Clients made by the Airflow providers' hooks from Airflow's connections.
+"""Clients that the hooks of Airflow's providers make from Airflow's connections.
 
 Connections: `kafka_default`, `aws_default`, `smtp_default`.
 """
@@ -38,10 +38,10 @@ AWS = "aws_default"
 SMTP_SERVER = "smtp_default"
 
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-"""Botocore waits for minutes; the monitor has to report a failed service within its interval."""
+"""By default botocore waits for minutes; the monitor has to report a failed service within its interval."""
 
 _PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
-"""A reader waits for the page, and it renews itself: no second attempt."""
+"""A person waits for the page, and the page renews itself, so there is no second attempt."""
 
 
 def s3_client() -> S3Client:
@@ -98,7 +98,7 @@ class _MailHook(SmtpHook):
     """The SMTP provider's hook for a message with a plain-text and an HTML part."""
 
     def deliver(self, message: EmailMessage) -> None:
-        """Send it. If the server refuses only some recipients, the others have the mail: log that, do not repeat."""
+        """Send it. If the server refuses only some recipients, the others have the mail, so this is only logged."""
         refused = cast("SMTP", self._smtp_client).send_message(message)
         for address, (code, reason) in refused.items():
             text = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
@@ -116,7 +116,7 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message["To"] = ", ".join(to)
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or None)
-    message["Auto-Submitted"] = "auto-generated"  # so that no absence note answers it
+    message["Auto-Submitted"] = "auto-generated"  # so that no out-of-office reply is sent
     message["From"] = sender
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")

@@ -30,7 +30,7 @@ DUCKDB_POOL = "duckdb"
 """One slot: DuckDB lets one process at a time open its file for writing."""
 
 NOT_IN_LAYERS = ["tag:cross_layer", "resource_type:unit_test"]
-"""Tests across layers run once, after gold: in a layer they would wait for themselves. Unit tests run in CI."""
+"""Tests across layers run once, after gold: a layer cannot wait for the layers after it. Unit tests run in CI."""
 
 
 def project_config() -> ProjectConfig:
@@ -48,7 +48,7 @@ def profile_config() -> ProfileConfig:
 
 
 def execution_config() -> ExecutionConfig:
-    """In the worker's own process, through dbtRunner."""
+    """The settings with which dbt runs in the worker's own process, through dbtRunner."""
     return ExecutionConfig(execution_mode=ExecutionMode.LOCAL, invocation_mode=InvocationMode.DBT_RUNNER)
 
 

@@ -41,9 +41,9 @@ def publish(project_dir: str, context: Mapping[str, Any]) -> None:  # noqa: ARG0
     key = f"{storage.state_prefix}dbt_docs/{PAGE}"
     s3_client().put_object(Bucket=storage.bucket, Key=key, Body=page, ContentType="text/html")
     log.info("dbt's docs are at s3://%s/%s", storage.bucket, key)
-    shown = json.loads(conf.get("cosmos", "dbt_docs_projects", fallback=None) or "{}").get(PROJECT)
-    if shown:
-        folder = Path(shown["dir"])
+    project = json.loads(conf.get("cosmos", "dbt_docs_projects", fallback=None) or "{}").get(PROJECT)
+    if project:
+        folder = Path(project["dir"])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PAGE).write_bytes(page)
-        log.info("and in Airflow under Browse, %s", shown["name"])
+        log.info("dbt's docs are in Airflow under Browse, %s", project["name"])

@@ -1,4 +1,4 @@
-"""Replay of dead letters from inside Airflow: that of `ingest/replay`, with Airflow's connections."""
+"""Replays dead letters from inside Airflow, with `ingest/replay` and Airflow's connections."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def filter_of(params: Mapping[str, Any]) -> Filter:
 
 
 def run(params: Mapping[str, Any]) -> dict[str, int]:
-    """List the selected dead letters; send them back to the topic unless `dry_run`. Each goes back once.
+    """List the selected dead letters; unless `dry_run`, send them back to the topic, each only once.
 
     Returns the number `chosen` (selected and not replayed before) and the number `sent`.
 

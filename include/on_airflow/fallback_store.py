@@ -1,7 +1,7 @@
 """Keeps the alert state in an Airflow Variable while S3 cannot be read or written.
 
-Without it an outage of S3 would cause no mail, or one in each run of the monitor. The first run
-that reaches S3 again moves the content into the alert state and deletes the Variable.
+Without the Variable an outage of S3 would cause no mail, or a mail in each run of the monitor. The
+first run that reaches S3 again moves the content into the alert state and deletes the Variable.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class VariableAlertStore:
         return (msgspec.json.decode(content, type=AlertState), VARIABLE) if content else (NO_ALERTS, None)
 
     def save(self, state: AlertState, version: str | None) -> None:  # noqa: ARG002
-        """Write the state, whatever is there."""
+        """Write the state; an earlier state is replaced."""
         content = json.dumps(msgspec.to_builtins(state))
-        Variable.set(VARIABLE, content, description="Alert state while S3 is out of reach")
+        Variable.set(VARIABLE, content, description="Alert state while S3 cannot be read or written")
 
 
 def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
@@ -42,7 +42,7 @@ def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
     try:
         primary.require()
     except (ClientError, BotoCoreError, json_object.StateUnreadableError) as error:
-        log.error("the alert state cannot be kept in S3, using the Variable %s: %s", VARIABLE, error)
+        log.error("the alert state cannot be kept in S3, so the Variable %s keeps it: %s", VARIABLE, error)
         return VariableAlertStore(), str(error)
     return primary, ""
 
@@ -54,7 +54,7 @@ def move_back(primary: S3AlertStore, now: datetime) -> None:
         return
 
     def merge(state: AlertState) -> tuple[AlertState, None]:
-        # An alert that was open in S3 before began earlier than its copy made without S3.
+        # An alert that is open in S3 began earlier than the alert of the same key in the Variable.
         return AlertState({**kept.open, **state.open}, (*state.outbox, *kept.outbox)), None
 
     update(primary, merge)

@@ -1,6 +1,6 @@
 """Brings Airflow's metadata database up to date and imports connections, pools and variables into it.
 
-One process for all steps, as every `airflow` command costs seconds of imports.
+All steps run in one process, because every `airflow` command costs seconds of imports.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def prepare(connections: Mapping[str, object], pools: Mapping[str, object], vari
 
 
 def read_beside_a_writer() -> None:
-    """Switch the SQLite file permanently to its write-ahead log: readers and the writer no longer block each other."""
+    """Switch the SQLite file permanently to its write-ahead log: then readers and writer do not block each other."""
     from airflow.configuration import conf
 
     path = make_url(conf.get("database", "sql_alchemy_conn")).database

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 DAG_ID = "pipeline_monitor"
 NOT_MAILED = {"notices_undelivered"}
-"""Shown on the board and in CloudWatch; a mail about it would arrive when it is over."""
+"""Conditions that only the board and CloudWatch show: a mail about them would arrive when they are over."""
 
 
 def measure_source(source: Source) -> Measurement:
@@ -77,7 +77,7 @@ def publish_and_judge(
         blind["thresholds"] = "; ".join(threshold_faults)
     refusal = _publish(numbers(measured, blind), settings)
     if refusal:
-        blind["publish"] = refusal  # the check counts it; the published number cannot
+        blind["publish"] = refusal  # the check counts this source; the published number cannot
     judged = verdicts(measured, blind, limits)
     for verdict in judged:
         log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)
@@ -118,13 +118,13 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     reminder_after, run_url = settings.alert.reminder_after, runs.link(settings.alert, DAG_ID, run_id)
 
     # A layer's state may not be written yet when its model's task has succeeded: then the next run ends the alert.
-    still = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
+    breached = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
 
     def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
         after, new = transitions.advance(state, judged, now, reminder_after, run_url)
-        after, over = transitions.counted(after, _successes(after), _late_runs(after))
-        after, ended = transitions.ended(after, [key for key in over if key not in still], now)
-        after, reminded = transitions.reminded(after, now, reminder_after)
+        after, over = transitions.count_successes(after, _successes(after), _late_runs(after))
+        after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now)
+        after, reminded = transitions.remind(after, now, reminder_after)
         return after, [*new, *ended, *reminded]
 
     return update(store, change)
@@ -141,8 +141,8 @@ _NO_VERDICTS = Verdict(
 
 def _successes(state: AlertState) -> dict[transitions.Awaited, int]:
     """The number of successes of every task that an open alert waits for, where Airflow can be asked."""
-    awaited = {transitions.awaited(alert) for alert in state.open.values() if alert.task}
-    counts = {(task, but_in): runs.successes(task, but_in) for task, but_in in awaited}
+    awaited = {transitions.awaited_success(alert) for alert in state.open.values() if alert.task}
+    counts = {(task, late_run): runs.successes(task, late_run) for task, late_run in awaited}
     return {key: count for key, count in counts.items() if count is not None}
 
 

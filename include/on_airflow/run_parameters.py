@@ -1,8 +1,8 @@
 """Parameters of one run of `crypto_transform`: full refresh, a selection, a day to do again.
 
-The task `new_data` checks them, so that a mistake ends the run before anything is built, and leaves
-the selected dbt nodes as an XCom. Cosmos calls `apply` before each dbt command. It passes the parameters
-to dbt or skips the task.
+The task `new_data` checks them, so that a mistake ends the run before anything is built. The task
+pushes the selected dbt nodes as an XCom. Cosmos calls `apply` before each dbt command. `apply` passes
+the parameters to dbt or skips the task.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GATE = "new_data"
 """Id of the task that checks the parameters."""
 CHOSEN = "chosen"
-"""XCom key of that task: unique ids of the dbt nodes that were selected; only there when there is a selection."""
+"""XCom key of that task: unique ids of the selected dbt nodes. A run without a selection has no such XCom."""
 CROSS_LAYER = "tag:cross_layer"
 
 SELECTION = r"^[A-Za-z0-9_+@*][A-Za-z0-9_+@*.,:/ -]*$"
@@ -59,13 +59,13 @@ class RunParameters:
         full_refresh = bool(params.get("full_refresh"))
         if full_refresh and day:
             raise RunParameterError(
-                "full_refresh and target_date exclude each other: a full refresh does every day again. Leave one out"
+                "full_refresh and target_date exclude each other: a full refresh does every day again. Remove one"
             )
         return cls(full_refresh, (params.get("select") or "").strip() or None, day)
 
     @property
     def by_hand(self) -> bool:
-        """Whether a person started the run with a parameter: then it goes on without new data, too."""
+        """Whether a person started the run with a parameter: such a run continues without new data, too."""
         return self != RunParameters()
 
     def dbt_vars(self, today: date) -> dict[str, Any]:

@@ -23,20 +23,20 @@ def link(settings: AlertSettings, dag_id: str, run_id: str, task_id: str | None 
     return f"{base}/tasks/{quote(task_id)}" if task_id else base
 
 
-def successes(task: str, but_in: str = "") -> int | None:
-    """Number of instances of the task that have succeeded, without the run `but_in`.
+def successes(task: str, except_run: str = "") -> int | None:
+    """Number of instances of the task that have succeeded, without the instance in `except_run`.
 
-    None where Airflow cannot be asked: it runs the callback of a killed task in the DAG processor, which cannot ask.
+    None where Airflow cannot be asked, for example in the DAG processor, which runs the callback of a killed task.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     dag_id, _, task_id = task.partition("/")
-    run_id = but_in.partition("/")[2]
+    run_id = except_run.partition("/")[2]
 
     def count() -> int:
-        which: dict[str, Any] = {"dag_id": dag_id, "task_ids": [task_id], "states": ["success"]}
-        total = int(RuntimeTaskInstance.get_ti_count(**which))
-        return total - int(RuntimeTaskInstance.get_ti_count(**which, run_ids=[run_id])) if run_id else total
+        filters: dict[str, Any] = {"dag_id": dag_id, "task_ids": [task_id], "states": ["success"]}
+        total = int(RuntimeTaskInstance.get_ti_count(**filters))
+        return total - int(RuntimeTaskInstance.get_ti_count(**filters, run_ids=[run_id])) if run_id else total
 
     return ask(count, f"the successes of {dag_id} / {task_id} cannot be counted here")
 
@@ -54,12 +54,12 @@ def run_state(run: str) -> str | None:
     return ask(state, f"the state of {dag_id} / {run_id} cannot be asked here")
 
 
-def ask(request: Callable[[], Response], otherwise: str) -> Response | None:
-    """Airflow's response; None, and a warning, where it cannot be asked or its API server fails."""
+def ask(request: Callable[[], Response], warning: str) -> Response | None:
+    """Airflow's response; None, and `warning` in the log, where Airflow cannot be asked or its API server fails."""
     from airflow.sdk.exceptions import AirflowRuntimeError
 
     try:
         return request()
     except (NameError, RuntimeError, ValueError, AirflowRuntimeError) as error:
-        log.warning("%s: %s", otherwise, error)
+        log.warning("%s: %s", warning, error)
         return None

@@ -1,7 +1,7 @@
 """The results of dbt's tests: in the task's log, as XCom for the layer's state and the mail, and in the history.
 
-Cosmos calls `keep` after each dbt invocation, also a failed one, with the folder that
-holds `target/run_results.json`.
+Cosmos calls `keep` after each dbt invocation, also if dbt failed, with the folder that
+contains `target/run_results.json`.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["SCANNED", "XCOM_KEY", "keep"]
 
 SCANNED = "bytes_scanned"
-"""XCom key of `Invocation.scanned`; not pushed where the adapter does not report it."""
+"""XCom key of `Invocation.scanned`; not pushed where the adapter does not report scanned bytes."""
 
 log = logging.getLogger(__name__)
 
 
 def keep(project_dir: str, context: Mapping[str, Any]) -> None:
-    """Cosmos callback: log the failing tests with rows, push all as an XCom of the dbt task, add to the history.
+    """Cosmos callback: log failing tests with rows, push all results as an XCom of the dbt task, write the history.
 
-    The XComs of a layer's tasks become the layer's state. Any other task leaves a state of its own for the monitor.
+    The XComs of a layer's tasks become the layer's state. Any other task writes a state object of its own.
     """
     from include.on_airflow.connections import s3_client
 
     try:
         invocation = run_results.read(Path(project_dir))
     except FileNotFoundError as error:
-        log.warning("no test results: dbt left no %s (it failed before it ran anything)", error.filename)
+        log.warning("no test results: dbt wrote no %s (dbt failed before it ran a node)", error.filename)
         return
     except run_results.RunResultsError as error:  # dbt's own result decides whether the task fails
         log.error("no test results: %s", error)
@@ -63,7 +63,7 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
     s3, storage = s3_client(), load_group(StorageSettings)
     test_history.keep(s3, storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
     if ti.task_id.partition(".")[0] not in LAYERS:
-        _leave(s3, storage, context, tests, invocation.finished_at)
+        _store(s3, storage, context, tests, invocation.finished_at)
 
 
 def _log(invocation: Invocation, samples: Mapping[str, str]) -> None:
@@ -83,10 +83,10 @@ def _log(invocation: Invocation, samples: Mapping[str, str]) -> None:
             )
 
 
-def _leave(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: DbtTests, at: datetime) -> None:
-    """Leave the tests of a task outside the layers after its last attempt; raises nothing.
+def _store(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: DbtTests, at: datetime) -> None:
+    """Write the tests of a task outside the layers after its last attempt; an error of S3 is only logged.
 
-    A run of a selection leaves nothing: the state is of the last run of all the task's tests.
+    A run with a selection writes no state, because the state is that of the last run of all tests of the task.
     """
     ti = context["ti"]
     if (tests.failed and ti.try_number <= ti.max_tries) or context["params"].get("select"):

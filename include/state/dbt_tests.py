@@ -1,4 +1,4 @@
-"""The outcome of dbt's tests, as each state object holds it: counts, and the tests that did not pass."""
+"""The outcome of dbt's tests in each state object: counts, and the tests that did not pass."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TestSeverity = Literal["error", "warn"]
 class FailingTest(msgspec.Struct, frozen=True):
     """A dbt test that failed (`error`) or warned (`warn`) in the last build or run.
 
-    `failures` is dbt's count of failing rows, `since` the end of the first build in which
-    it failed without a break, `rows` a text with some of the rows.
+    `failures` is dbt's count of failing rows. `since` is the end of the first of the builds in
+    which it has failed without a break. `rows` is a text with some of the failing rows.
     """
 
     name: str
@@ -28,14 +28,14 @@ class FailingTest(msgspec.Struct, frozen=True):
     rows: str = ""
 
     def report(self, place: str) -> str:
-        """The text of its alert. `place` is the layer, or `dag_id.task_id` of a task outside the layers."""
+        """The text of the test's alert. `place` is the layer, or `dag_id.task_id` of a task outside the layers."""
         since = f", since {to_second(self.since)}" if self.since else ""
         rows = f"\nsample rows:\n{self.rows}" if self.rows else ""
         return f"{place} ({self.severity}), {self.failures} failing rows{since}: {self.message}{rows}"
 
 
 class DbtTests(msgspec.Struct, frozen=True):
-    """Counts of tests in a last build or run; `failing` names the tests that warned or failed."""
+    """Counts of tests in the last build or run; `failing` has the tests that warned or failed."""
 
     passed: int
     warned: int
@@ -43,7 +43,7 @@ class DbtTests(msgspec.Struct, frozen=True):
     failing: tuple[FailingTest, ...]
 
     def __add__(self, other: DbtTests) -> DbtTests:
-        """The tests of both."""
+        """The tests of both operands."""
         return DbtTests(
             self.passed + other.passed,
             self.warned + other.warned,

@@ -1,7 +1,7 @@
 """Small JSON objects in S3 that carry state from one run to the next.
 
-Works with any boto3 S3 client: from the amazon provider's hook inside Airflow, from
-`boto3.client("s3")` in the demo's status screen. Types are msgspec's: a struct, or a dict of such.
+Every function takes a boto3 S3 client: from the amazon provider's hook inside Airflow, from
+`boto3.client("s3")` in the demo's status screen. Types are msgspec's: a struct, or a dict of structs.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def read(s3: S3Client, bucket: str, key: str, kind: type[State], remedy: str) ->
 
 
 def write(s3: S3Client, bucket: str, key: str, content: object) -> None:
-    """Write the object, whatever is there."""
+    """Write the object; an object with this key is replaced."""
     s3.put_object(Bucket=bucket, Key=key, Body=_encode(content), ContentType="application/json")
 
 
 def replace(s3: S3Client, bucket: str, key: str, content: object, etag: str | None) -> None:
-    """Write the object only if it still has the `etag` that was read, or with None only if it is still absent.
+    """Write the object only if it still has the `etag` that was read or, with `etag` None, if it is still absent.
 
     Raises:
         StateChangedError: another writer changed it.

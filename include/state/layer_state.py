@@ -1,8 +1,8 @@
 """The state of each layer after its last build: rows, newest quote, test results, run.
 
-The transform DAG writes one object a layer (`state/layers/gold.json`). Monitor, status
-screen and health page read it and never ask the warehouse: DuckDB lets no process read while
-one writes, and on Athena every query would cost money.
+The transform DAG writes one object for each layer (`state/layers/gold.json`). Monitor, status
+screen and health page read these objects and never query the warehouse: while a process writes
+to DuckDB no other process can read it, and on Athena every query would cost money.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DagRunRef(msgspec.Struct, frozen=True):
 class LayerState(msgspec.Struct, frozen=True):
     """One layer after its last build. `newest_quote_at` is None when the table has no rows.
 
-    `scanned` has the bytes that a build and its tests read, by model. It is empty where the warehouse does not report.
+    `scanned` has the bytes that the build and its tests read, by model; empty where the warehouse does not report them.
     """
 
     layer: Layer

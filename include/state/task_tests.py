@@ -1,8 +1,8 @@
 """The test results of the last run of each dbt task outside the layers.
 
-Tests across layers, of seeds, of the test history, and the daily ones over every row belong
-to no layer's build. Each such task leaves one object, `state/tests/<dag>.<task>.json`,
-which the monitor counts in addition to the layers' (`layer_state`).
+Tests across layers, of seeds, of the test history, and the daily tests over every row belong
+to no layer's build. Each task that runs such tests writes one object, `state/tests/<dag>.<task>.json`.
+The monitor counts its tests in addition to those of the layers (`layer_state`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 EVERY_ROW = "lakehouse_maintenance.test_all_rows"
-"""Its warnings are shown and do not alert: they would never end, because an old row that was reported once stays."""
+"""Its warnings are shown and do not alert: such an alert would never end, because the old row stays in the table."""
 
 
 class TaskTests(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def read_all(s3: S3Client, storage: StorageSettings) -> list[TaskTests]:
 
 
 def write(s3: S3Client, storage: StorageSettings, state: TaskTests) -> None:
-    """Write the task's tests, unless it has none and had none; `since` of a test that failed before is taken over.
+    """Write the task's tests, unless it has and had no tests; `since` of a test that failed before is taken over.
 
     Raises:
         ClientError, BotoCoreError: S3 refused or could not be reached.

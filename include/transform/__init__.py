@@ -1,1 +1,1 @@
-"""Around dbt's runs: the manifest, the gate before bronze, the results of tests, the state of each layer."""
+"""The work before and after dbt's runs: manifest, gate before bronze, test results, the state of each layer."""

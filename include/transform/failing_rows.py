@@ -1,4 +1,4 @@
-"""Sample rows of failed tests, read in one dbt invocation from the tables in which dbt keeps them."""
+"""Reads sample rows of failed tests, in one dbt invocation, from the tables in which dbt keeps failing rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LINE_START = "failing rows: "
 
 
 def fetch(project_dir: Path, tables: Sequence[str]) -> dict[str, str]:
-    """At most five rows of each of the first ten `tables`, as text by table. A failure is logged; the result is empty.
+    """At most five rows of each of the first ten `tables`, as text by table. If dbt fails, that is only logged.
 
-    `project_dir` is the copy of the dbt project in which the tests ran. It is parsed already.
+    `project_dir` is the copy of the dbt project in which the tests ran; dbt has parsed it already.
     """
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 

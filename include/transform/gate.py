@@ -1,9 +1,9 @@
-"""Whether S3 has landed data that bronze was not offered yet.
+"""Checks whether new data has landed in S3 since the last successful run of bronze.
 
 The gate remembers the newest key of each partition. A partition's keys grow with its offsets, so a greater key is new
-data. The gate first lists from the newest key of all partitions, which finds new data at once while quotes flow. Only
-when it finds nothing there, it lists from the newest key of the slowest partition. The keys are stored after bronze has
-succeeded, so a failed run is offered the same data again.
+data. The gate first lists from the newest key of all partitions, which finds new data at once while quotes arrive. Only
+when that listing is empty, it lists from the newest key of the slowest partition. The keys are stored after bronze has
+succeeded, so after a failed run the same data is new again.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ def advance(seen: Seen, keys: list[str]) -> Seen:
 
 
 def read_seen(s3: S3Client, storage: StorageSettings) -> Seen:
-    """The keys that the last successful run of bronze was offered; empty before the first run."""
-    remedy = "delete it, and bronze is offered every file again"
+    """The newest keys at the start of the last successful run of bronze; empty before the first run."""
+    remedy = "delete it, and the next run considers every file again"
     stored = json_object.read(s3, storage.bucket, storage.state_prefix + STATE, dict[str, Seen], remedy)
     return stored[0]["seen"] if stored else {}
 
 
 def write_seen(s3: S3Client, storage: StorageSettings, seen: Seen) -> None:
-    """Store the keys that bronze was offered and has loaded."""
+    """Store the newest keys after bronze has loaded them."""
     json_object.write(s3, storage.bucket, storage.state_prefix + STATE, {"seen": seen})
 
 
-def look(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
+def check(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
     """Whether new data has landed, and the newest keys now."""
     seen = read_seen(s3, storage)
-    now = seen
+    newest = seen
     starts = [max(seen.values()), min(seen.values())] if seen else [storage.data_prefix]
     for start in dict.fromkeys(starts):
         pages = s3.get_paginator("list_objects_v2").paginate(
             Bucket=storage.bucket, Prefix=storage.data_prefix, StartAfter=start
         )
         for page in pages:
-            now = advance(now, [item["Key"] for item in page.get("Contents", [])])
-        if now != seen:
-            return True, now
+            newest = advance(newest, [item["Key"] for item in page.get("Contents", [])])
+        if newest != seen:
+            return True, newest
     return False, seen

@@ -1,4 +1,4 @@
-"""The three layers: their main models, their assets, and the state each leaves behind."""
+"""The three layers: their main models, their assets, and the state object of each."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def record(
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
-        LayerQueryError: the warehouse could not be asked (for example when the model was never built).
+        LayerQueryError: the warehouse could not be queried (for example when the model was never built).
     """
-    counted = layer_query.count(MODELS[layer])
-    read: Counter[str] = Counter()
-    for one in scanned:
-        read.update(one)
+    size = layer_query.count(MODELS[layer])
+    total_scanned: Counter[str] = Counter()
+    for bytes_by_model in scanned:
+        total_scanned.update(bytes_by_model)
     state = LayerState(
         layer=layer,
         model=MODELS[layer],
-        rows=counted.rows,
-        newest_quote_at=counted.newest_quote_at,
+        rows=size.rows,
+        newest_quote_at=size.newest_quote_at,
         finished_at=datetime.now(UTC),
         tests=sum(tests, NO_TESTS),
         run=run,
-        scanned=dict(read),
+        scanned=dict(total_scanned),
     )
     return layer_state.write(s3, storage, state)

@@ -1,7 +1,7 @@
 """The dbt manifest from which Cosmos renders the DAGs.
 
 An image and `make` build it in advance. A Git bundle is a bare checkout, and `astro dev start` replaces the image's
-`include/` by the host's. There the project is parsed once for its content and target, and the manifest is kept under
+`include/` by the host's. In both the project is parsed once for its content and target, and the manifest is kept under
 their digest. A new commit therefore never uses the manifest of an older commit. The alternative, `dbt ls`, runs dbt
 once for each task group, which takes longer than Airflow allows for the import of a DAG file (30 s).
 """
@@ -57,7 +57,7 @@ def work_folder() -> Path:
 
 
 def _is_current(manifest: Path) -> bool:
-    """Whether the manifest is newer than the project; a host's folder may contain that of an older commit."""
+    """Whether the manifest is newer than the project; a host's folder may contain the manifest of an older commit."""
     built_at = manifest.stat().st_mtime
     return all(path.stat().st_mtime <= built_at for path in project_files(DBT_PROJECT))
 
@@ -91,7 +91,7 @@ def _parse(goal: Path) -> None:
 
 
 def parse_into(folder: Path) -> None:
-    """Let dbt parse the project and write its artifacts to `folder`; faster if those of an earlier parse are there.
+    """Let dbt parse the project and write its artifacts to `folder`; artifacts of an earlier parse make it faster.
 
     Raises:
         ManifestError: dbt cannot parse it.
@@ -115,8 +115,8 @@ def main() -> None:
     parse_into(folder)
     TARGET.mkdir(exist_ok=True)
     for name in (SAVED_PARSE, BUILT_IN_ADVANCE.name):
-        whole = Path(shutil.copy(folder / name, TARGET / f"{name}.{os.getpid()}"))
-        whole.replace(TARGET / name)
+        copy = Path(shutil.copy(folder / name, TARGET / f"{name}.{os.getpid()}"))
+        copy.replace(TARGET / name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Reads the results of one dbt invocation from `target/run_results.json` and `target/manifest.json`.
 
-Log, mail and layer state show them; the test history keeps them.
+Log, mail and layer state show the results; the test history keeps them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from include.instants import from_text
 from include.state.dbt_tests import DbtTests, FailingTest
 
 CROSS_LAYER = "cross_layer"
-"""Layer of a test that looks at models of several layers."""
+"""Layer of a test that reads models of several layers."""
 
 FAILED = frozenset({"fail", "error"})
 """Statuses of a test that stops the layers after it."""
@@ -85,39 +85,39 @@ def read(project_dir: Path) -> Invocation:
     """The last dbt invocation in `project_dir`.
 
     Raises:
-        FileNotFoundError: dbt left no files: it failed before it ran anything.
-        RunResultsError: they are not dbt's.
+        FileNotFoundError: dbt wrote no files, because it failed before it ran a node.
+        RunResultsError: the files do not have dbt's content.
     """
     target = project_dir / "target"
     texts = [(target / name).read_text() for name in ("run_results.json", "manifest.json")]
     try:
         return from_artifacts(*(json.loads(text) for text in texts))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunResultsError(f"{target} does not hold dbt's results ({type(error).__name__}: {error})") from error
+        raise RunResultsError(f"{target} does not have dbt's results ({type(error).__name__}: {error})") from error
 
 
 def from_artifacts(run_results: Mapping[str, Any], manifest: Mapping[str, Any]) -> Invocation:
-    """The invocation whose two files these are."""
-    tests = [one for one in run_results["results"] if str(one["unique_id"]).startswith("test.")]
+    """The invocation that wrote these two files."""
+    tests = [result for result in run_results["results"] if str(result["unique_id"]).startswith("test.")]
     metadata = run_results["metadata"]
     return Invocation(
         invocation_id=metadata["invocation_id"],
         finished_at=from_text(metadata["generated_at"]),
-        tests=tuple(_test(one, manifest) for one in tests),
+        tests=tuple(_test(result, manifest) for result in tests),
         scanned=_scanned(run_results["results"], manifest),
     )
 
 
 def _scanned(results: Iterable[Mapping[str, Any]], manifest: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes read, by model; a test's count for the model it is attached to, else for all it reads, named together."""
-    found: Counter[str] = Counter()
+    """Bytes read, by model. A test counts for the model it is attached to, else for the names of all it reads."""
+    scanned: Counter[str] = Counter()
     for result in results:
         read = (result.get("adapter_response") or {}).get("data_scanned_in_bytes")
         if read is not None:
             node = manifest["nodes"].get(str(result["unique_id"]), {})
             is_test = node.get("resource_type") == "test"
-            found[_names(_models(node, manifest)) if is_test else str(node.get("name", ""))] += int(read)
-    return dict(found)
+            scanned[_names(_models(node, manifest)) if is_test else str(node.get("name", ""))] += int(read)
+    return dict(scanned)
 
 
 def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
@@ -143,9 +143,9 @@ def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
 def _models(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The model the test is attached to, else all that it reads (also sources and seeds)."""
     attached = node.get("attached_node")
-    wanted = [attached] if attached else node.get("depends_on", {}).get("nodes", [])
-    known = (manifest["nodes"].get(one) or manifest.get("sources", {}).get(one) for one in wanted)
-    return [one for one in known if one]
+    ids = [attached] if attached else node.get("depends_on", {}).get("nodes", [])
+    models = (manifest["nodes"].get(node_id) or manifest.get("sources", {}).get(node_id) for node_id in ids)
+    return [model for model in models if model]
 
 
 def _names(models: Iterable[Mapping[str, Any]]) -> str:
@@ -153,6 +153,6 @@ def _names(models: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _layer(models: list[Mapping[str, Any]]) -> str:
-    """The layer whose folder holds the models; `cross_layer` for several, empty for none (a seed, say)."""
+    """The layer whose folder has the models; `cross_layer` for several layers, empty without a layer (a seed)."""
     layers = {layer for model in models for layer in LAYERS if layer in Path(str(model.get("path", ""))).parts}
     return layers.pop() if len(layers) == 1 else CROSS_LAYER if layers else ""

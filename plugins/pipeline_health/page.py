@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from include.instants import span, to_second
 from include.monitoring.alerts.mail import without_secrets
 from include.monitoring.checks.thresholds import VARIABLE
-from include.monitoring.page import PipelineHealth, collect, nothing
+from include.monitoring.page import PipelineHealth, collect, without_settings
 from include.on_airflow import connections
 from include.settings import AlertSettings, SettingsError, load
 
@@ -47,7 +47,7 @@ def read(now: datetime) -> tuple[PipelineHealth, AlertSettings]:
     try:
         settings = load()
     except SettingsError as error:
-        return nothing(error, now), AlertSettings.model_construct()
+        return without_settings(error, now), AlertSettings.model_construct()
     health = collect(connections.page_s3_client, settings, lambda: Variable.get(VARIABLE, default=None), now)
     return health, settings.alert
 

@@ -32,7 +32,7 @@ once a second, so this wait saves most polls. It is shorter than boto3's time-ou
 
 
 class ApiError(Exception):
-    """An error answer: AWS's type and a text."""
+    """An error response: AWS's type and a text."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class ApiError(Exception):
 
 @dataclass
 class Query:
-    """One execution."""
+    """One execution of a statement."""
 
     id: str
     sql: str

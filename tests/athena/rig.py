@@ -1,4 +1,4 @@
-"""The Athena rig: the template on the emulator, a Trino over its S3 and Glue, and Athena's API before Trino."""
+"""The Athena rig: the template on the emulator, a Trino over its S3 and Glue, and Athena's API in front of Trino."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.warehouse.warehouse import Warehouse, environment
 
 DATABASE = "lake"
 PROJECTED = timedelta(days=40)
-"""Days of the external tables. They are few, because a query without bounds lists each day."""
+"""Number of days of the external tables. It is small, because a query without bounds lists each day."""
 
 
 @dataclass(frozen=True)

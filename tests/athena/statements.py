@@ -52,7 +52,7 @@ def table_of(name: str, database: str | None) -> Table:
 
 
 def end_of_parentheses(text: str, start: int) -> int:
-    """Index after the parenthesis that closes the parenthesis at `start`. Those inside quotes do not count."""
+    """Index after the parenthesis that closes the parenthesis at `start`. Parentheses in quotes do not count."""
     depth, quote = 0, ""
     for index in range(start, len(text)):
         character = text[index]
@@ -153,8 +153,8 @@ class Athena:
         serde = re.search(r"row\s+format\s+serde\s+'([^']+)'", clauses, re.IGNORECASE)
         location = re.search(r"location\s+'([^']+)'", clauses, re.IGNORECASE)
         parameters = {"EXTERNAL": "TRUE"}
-        if given := re.search(r"tblproperties\s*(?=\()", clauses, re.IGNORECASE):
-            inner = clauses[given.end() + 1 : end_of_parentheses(clauses, given.end()) - 1]
+        if clause := re.search(r"tblproperties\s*(?=\()", clauses, re.IGNORECASE):
+            inner = clauses[clause.end() + 1 : end_of_parentheses(clauses, clause.end()) - 1]
             parameters |= {name: value.strip("'") for name, value in properties(inner).items()}
         assert location is not None
         storage = {
@@ -181,14 +181,14 @@ class Athena:
 
     def _create_table_as(self, match: re.Match[str], body: str, database: str | None) -> Outcome:
         end = end_of_parentheses(body, match.end())
-        wanted = properties(body[match.end() + 1 : end - 1])
+        options = properties(body[match.end() + 1 : end - 1])
         table = table_of(match[1], database)
-        catalog = "awsdatacatalog" if wanted.pop("table_type", "").strip("'") == "iceberg" else "hive"
-        wanted.pop("is_external", None)
-        for name in [name for name in wanted if name.startswith(("vacuum_", "optimize_"))]:
-            del wanted[name]  # known to Athena only
-        wanted["format"] = wanted.get("format", "'parquet'").upper()
-        with_clause = ", ".join(f"{name} = {value}" for name, value in wanted.items())
+        catalog = "awsdatacatalog" if options.pop("table_type", "").strip("'") == "iceberg" else "hive"
+        options.pop("is_external", None)
+        for name in [name for name in options if name.startswith(("vacuum_", "optimize_"))]:
+            del options[name]  # only Athena knows these options
+        options["format"] = options.get("format", "'parquet'").upper()
+        with_clause = ", ".join(f"{name} = {value}" for name, value in options.items())
         target = f'{catalog}."{table.database}"."{table.name}"'
         answer = self.trino.run(f"create table {target} with ({with_clause}) {body[end:]}", database)
         return Outcome("DDL", "CREATE_TABLE_AS_SELECT", answer)
@@ -210,8 +210,8 @@ class Athena:
         table, rest = table_of(match[1], database), body[match.end() :]
         if clause := re.match(r"set\s+tblproperties\s*(?=\()", rest, re.IGNORECASE):
             inner = rest[clause.end() + 1 : end_of_parentheses(rest, clause.end()) - 1]
-            given = {name: value.strip("'") for name, value in properties(inner).items()}
-            self._change_in_glue(table, lambda entry: entry.setdefault("Parameters", {}).update(given))
+            parameters = {name: value.strip("'") for name, value in properties(inner).items()}
+            self._change_in_glue(table, lambda entry: entry.setdefault("Parameters", {}).update(parameters))
         elif clause := re.match(rf"rename\s+to\s+{NAME}", rest, re.IGNORECASE):
             self.trino.run(f"alter table {table.trino} rename to {table_of(clause[1], database).trino}")
         elif clause := re.match(r"add\s+columns\s*(?=\()", rest, re.IGNORECASE):

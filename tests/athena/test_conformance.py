@@ -54,7 +54,7 @@ def store(lake_bucket: str, aws_endpoint: str) -> S3Store:
 
 @pytest.fixture(scope="module")
 def lagging() -> list[tuple[str, bytes]]:
-    """Files of a further partition of the topic, with records up to a week older than those of the others."""
+    """Files of a further partition of the topic, with records up to a week older than those of other partitions."""
     slow = LandedTopic()
     for n in range(LAGGING_RECORDS):
         at = TODAY - timedelta(days=7) + n * timedelta(hours=8)
@@ -82,7 +82,7 @@ def rows(warehouse: Warehouse, table: str, columns: dict[str, str], order: str) 
 
 
 def assert_same_content(athena: AthenaWarehouse, duckdb: Warehouse) -> None:
-    """Every table has the same rows on both, doubles to within 1e-9."""
+    """Every table has the same rows on both engines; doubles may differ by 1e-9."""
     for table, order in TABLES.items():
         columns = {name: kind for name, kind, *_ in athena.query(f"describe {table}") if name not in RUN_TIME_COLUMNS}
         if table == "lake_bronze.crypto_raw":
@@ -95,7 +95,7 @@ def assert_same_content(athena: AthenaWarehouse, duckdb: Warehouse) -> None:
 
 
 def build_both(athena: AthenaWarehouse, duckdb: Warehouse, *arguments: str) -> None:
-    """Build and test on both; the tests agree. The next build reads their results from the test history."""
+    """Build and test on both engines; the results are the same. The next build reads them from the test history."""
     assert reported(athena.build(*arguments)) == reported(duckdb.build(*arguments))
     assert_same_content(athena, duckdb)
     for dag_id, warehouse in (("on_athena", athena), ("on_duckdb", duckdb)):
@@ -149,7 +149,7 @@ def test_a_first_build_gives_the_same_everywhere(
 def test_dbt_reports_the_scanned_bytes_of_each_model(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse
 ) -> None:
-    """The metric `BytesScanned` is made from them; here from the results of the build before."""
+    """The metric `BytesScanned` is their sum. This test reads the results of the first build."""
     scanned = run_results.read(athena_warehouse.artifacts.parent).scanned
     assert min(scanned[model] for model in ("crypto_raw", "crypto_stage", "crypto_curated")) > 0
     assert run_results.read(duckdb_warehouse.artifacts.parent).scanned == {}
@@ -161,7 +161,7 @@ def test_each_fault_of_the_day_has_the_same_verdict_on_both(
     topic: LandedTopic,
     lagging: list[tuple[str, bytes]],
 ) -> None:
-    """Duplicates, bad prices, unknown symbols and broken messages by number; late quotes; a field that came later."""
+    """The faults are duplicates, bad prices, unknown symbols, broken messages, late quotes, and a new field."""
     lagging_records = lagging[0][1].count(b'"_offset"')
     expected = verdicts(topic) + Counter(accepted=lagging_records)
     good = [(m, json.loads(m.payload)) for log in topic.log.values() for m in log if m.error is None]
@@ -196,12 +196,12 @@ def test_a_run_without_new_files_changes_nothing(
     athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse
 ) -> None:
     build_both(athena_warehouse, duckdb_warehouse)
-    # It changes nothing either when the known files are too many to name.
+    # The same holds when the known files are too many to name.
     athena_warehouse.dbt("run", "--select", "crypto_raw", "--vars", "landing_most_paths: 0")
     assert_same_content(athena_warehouse, duckdb_warehouse)
 
 
-def test_late_files_are_loaded_even_of_a_partition_a_week_behind(
+def test_late_files_and_those_of_a_partition_that_lags_a_week_are_loaded(
     athena_warehouse: AthenaWarehouse,
     duckdb_warehouse: Warehouse,
     topic: LandedTopic,
@@ -273,7 +273,7 @@ def test_maintenance_packs_small_files_and_loses_no_row(
 ) -> None:
     files = 'select count(*) from lake_silver."crypto_stage$files"'
     newest = "(select max(last_updated) from lake_silver.crypto_stage)"
-    for _ in range(2):  # a small file each, of the day that has one already
+    for _ in range(2):  # each statement adds a small file to the newest day
         athena_warehouse.query(
             f"insert into lake_silver.crypto_stage select * from lake_silver.crypto_stage where last_updated = {newest}"
         )

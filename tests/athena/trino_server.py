@@ -47,8 +47,8 @@ def java() -> Path:
             if version and int(version[1]) >= JAVA_MAJOR:
                 return program
     raise TrinoUnavailableError(
-        f"tests/athena need a JDK {JAVA_MAJOR} (Trino {VERSION} runs on no older one) and found none under "
-        "/usr/lib/jvm: install one, for example Temurin's package temurin-25-jdk, or name its folder in JAVA25_HOME"
+        f"tests/athena need JDK {JAVA_MAJOR} or newer for Trino {VERSION}, and there is no such JDK in /usr/lib/jvm: "
+        "install it, for example with Temurin's package temurin-25-jdk, or name its folder in JAVA25_HOME"
     )
 
 
@@ -56,7 +56,7 @@ def fetch_jars() -> Path:
     """The folder of the jars; fetches them with Maven when they are missing.
 
     Raises:
-        TrinoUnavailableError: Maven is missing or could not fetch them.
+        TrinoUnavailableError: Maven is missing or could not fetch the jars.
     """
     if not (JARS / ".made").exists():
         command = ["mvn", "-B", "-q", "-f", str(POMS / "pom.xml"), "package", f"-Djars={JARS}"]
@@ -64,7 +64,7 @@ def fetch_jars() -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError as error:
             raise TrinoUnavailableError(
-                "tests/athena take Trino's jars from Maven Central and found no mvn: install Maven (Debian: maven)"
+                "tests/athena take Trino's jars from Maven Central, but mvn is missing: install Maven (Debian: maven)"
             ) from error
         except subprocess.CalledProcessError as error:
             raise TrinoUnavailableError(f"Maven could not fetch Trino {VERSION}: {error.stdout[-500:]}") from error

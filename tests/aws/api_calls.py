@@ -1,4 +1,4 @@
-"""Reads from a syntax tree which AWS actions a piece of source code calls.
+"""Finds the AWS actions that source code calls, by its syntax tree.
 
 The source also shows the calls that no test reaches; a recorded run would not.
 """

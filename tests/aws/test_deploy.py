@@ -125,14 +125,14 @@ def test_alarms_watch_the_series_that_consumer_and_monitor_publish(deployed: dep
         Namespace="CryptoLakehouse", Dimensions=[{"Name": "Environment", "Value": names.environment}]
     )
     published = {
-        (metric["MetricName"], tuple(sorted((each["Name"], each["Value"]) for each in metric["Dimensions"])))
+        (metric["MetricName"], tuple(sorted((pair["Name"], pair["Value"]) for pair in metric["Dimensions"])))
         for page in pages
         for metric in page["Metrics"]
     }
     assert {name for name, _ in published} == set(METRICS)
     for alarm in alarms(names).values():
         assert alarm["Namespace"] == "CryptoLakehouse"
-        dimensions = tuple(sorted((each["Name"], each["Value"]) for each in alarm["Dimensions"]))
+        dimensions = tuple(sorted((pair["Name"], pair["Value"]) for pair in alarm["Dimensions"]))
         assert (alarm["MetricName"], dimensions) in published
 
 
@@ -151,8 +151,8 @@ def test_an_alarm_sends_its_runbook_to_the_topic(deployed: deploy.Deployment, na
 
 
 def test_the_mail_addresses_are_subscribed(deployed: deploy.Deployment) -> None:
-    answer = boto3.client("sns").list_subscriptions_by_topic(TopicArn=deployed.outputs["AlertTopicArn"])
-    assert sorted((entry["Protocol"], entry["Endpoint"]) for entry in answer["Subscriptions"]) == [
+    response = boto3.client("sns").list_subscriptions_by_topic(TopicArn=deployed.outputs["AlertTopicArn"])
+    assert sorted((entry["Protocol"], entry["Endpoint"]) for entry in response["Subscriptions"]) == [
         ("email", "one@example.com"),
         ("email", "two@example.com"),
     ]
@@ -286,7 +286,7 @@ def test_a_failed_deployment_names_the_resource_and_can_be_repeated(names: Names
     athena.create_work_group(Name=names.workgroup)
     with pytest.raises(deploy.DeployError, match=r"ended in ROLLBACK_COMPLETE: Workgroup: "):
         deploy.deploy(stack=names.stack, settings=settings)
-    with pytest.raises(ClientError):  # it was empty, so the rollback deleted it
+    with pytest.raises(ClientError):  # the bucket was empty, so the rollback deleted it
         boto3.client("s3").head_bucket(Bucket=names.bucket)
     with pytest.raises(deploy.DeployError, match=f"python -m include.aws destroy --stack {names.stack}"):
         deploy.deploy(stack=names.stack, settings=settings)
@@ -324,7 +324,7 @@ def test_destroy_keeps_the_data_and_a_new_stack_uses_it(
 def test_a_stack_moved_to_another_bucket_and_database_creates_them(
     deployed: deploy.Deployment, names: Names, settings: Settings
 ) -> None:
-    """The stack uses bucket and database of a destroyed stack before that."""
+    """Before the move the stack uses the bucket and the database of a destroyed stack."""
     assert deploy.destroy(stack=names.stack, settings=settings)
     deploy.deploy(stack=names.stack, settings=settings)
     bucket, database = f"{names.bucket}-2", f"{names.database}_2"
@@ -336,7 +336,7 @@ def test_a_stack_moved_to_another_bucket_and_database_creates_them(
 
 
 def test_a_bucket_in_another_region_is_refused(names: Names, settings: Settings) -> None:
-    """boto3 would find the bucket there; the consumer and Athena would not."""
+    """boto3 would find the bucket in another region; the consumer and Athena would not."""
     other_region = boto3.client("s3", region_name="eu-west-3")
     other_region.create_bucket(Bucket=names.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     with pytest.raises(deploy.DeployError, match="is in eu-west-3, this deployment is for us-east-1"):

@@ -30,10 +30,8 @@ def test_the_file_of_settings_can_be_read(tmp_path: Path) -> None:
     script = "from include.settings import load; s = load(); "
     script += "print(s.storage.bucket, s.kafka.bootstrap_servers, *s.alert.emails)"
     shell = f"{block}\ncd {PROJECT_ROOT}\n{sys.executable} -c '{script}'"
-    answer = subprocess.run(
-        ["bash", "-euc", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert answer.stdout.split() == ["my-crypto-lakehouse", "kafka.example.com:9092", "me@example.com"]
+    run = subprocess.run(["bash", "-euc", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == ["my-crypto-lakehouse", "kafka.example.com:9092", "me@example.com"]
 
 
 def test_the_guide_names_alarms_that_are_on_before_data_flows() -> None:

@@ -1,7 +1,7 @@
 """The consumer's programs on real Kafka: each AWS call is recorded, and refused if the policy does not allow it.
 
-The monitor runs under the same guard in tests/dags, where a test makes the same comparison; dbt-athena does in
-tests/athena.
+The monitor runs under the same guard in tests/dags, where a test makes the same comparison. dbt-athena runs under the
+guard in tests/athena.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def landed(bucket: str, prefix: str) -> int:
 def test_the_consumers_programs_use_exactly_what_their_policy_allows(
     kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path: Path
 ) -> None:
-    """They use exactly the actions that the policy allows to our code."""
+    """The programs use exactly the actions that the policy allows to the code of this project."""
     kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic)
     ensure_topic(kafka, 2, 1, None)
     environment = os.environ | {

@@ -177,7 +177,7 @@ def test_an_alarm_starts_when_the_heartbeat_stops(template: Template) -> None:
     assert alarm["Period"] * alarm["EvaluationPeriods"] <= 3600
 
 
-def test_any_error_makes_the_whole_unhealthy(template: Template) -> None:
+def test_the_composite_alarm_has_every_alarm_of_severity_error(template: Template) -> None:
     rule = of_kind(template, "AWS::CloudWatch::CompositeAlarm")["UnhealthyAlarm"]["AlarmRule"]["Fn::Sub"]
     errors = [f'ALARM("${{{alarm_id(condition)}}}")' for condition in ALARMED if condition.severity == "error"]
     assert " ".join(rule.split()) == " OR ".join(errors)

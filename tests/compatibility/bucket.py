@@ -1,4 +1,4 @@
-"""A bucket in memory that holds what version 0.1.0 wrote.
+"""A bucket in memory with the objects that version 0.1.0 wrote.
 
 Code for obstore uses `Bucket`, and code for boto3 uses `S3`, on the same objects.
 
@@ -40,10 +40,10 @@ class S3:
 
     def get_object(self, **request: Any) -> dict[str, Any]:
         try:
-            answer = obstore.get(self._bucket, request["Key"])
+            response = obstore.get(self._bucket, request["Key"])
         except FileNotFoundError as error:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": request["Key"]}}, "GetObject") from error
-        return {"Body": io.BytesIO(bytes(answer.bytes())), "ETag": answer.meta["e_tag"]}
+        return {"Body": io.BytesIO(bytes(response.bytes())), "ETag": response.meta["e_tag"]}
 
     def put_object(self, **request: Any) -> None:
         version = {"e_tag": request["IfMatch"]} if "IfMatch" in request else None
@@ -101,5 +101,5 @@ def fields(content: bytes) -> str:
 
 
 def at(text: str) -> datetime:
-    """An instant from a text without a zone, which is UTC's."""
+    """An instant from a UTC text without a zone."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -16,7 +16,7 @@ import msgspec
 import obstore
 import pytest
 
-# The names of this version. After a change of names only these imports and the class Writer change.
+# The names of this version. After a change of names only names change in this file, never a value.
 from include.ingest.listing import Listing, read_metadata
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Limits, PartitionWriter
@@ -131,15 +131,15 @@ CONTRACTS = {
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_a_contract_object_is_read(name: str) -> None:
-    found: Any = read_contract(stored(name), "crypto_data/")  # type: ignore[arg-type]
-    assert found.contract == CONTRACTS[name]
+    contract_object: Any = read_contract(stored(name), "crypto_data/")  # type: ignore[arg-type]
+    assert contract_object.contract == CONTRACTS[name]
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_a_contract_object_is_written_back_byte_for_byte(name: str) -> None:
     bucket: Any = stored(name)
-    found: Any = read_contract(bucket, "crypto_data/")
-    replace_contract(bucket, "crypto_data/", found, found.contract)
+    contract_object: Any = read_contract(bucket, "crypto_data/")
+    replace_contract(bucket, "crypto_data/", contract_object, contract_object.contract)
     assert objects(bucket)["crypto_data/_contract.json"] == files(name)["crypto_data/_contract.json"]
 
 
@@ -152,8 +152,8 @@ def test_a_new_contract_object_has_the_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_a_consumer_agrees_with_the_contract_of_its_topic(name: str) -> None:
-    mine = contract_of(CONTRACTS[name].suffix, 7)  # the size of cells is the contract's
-    assert agree(stored(name), "crypto_data/", mine) == CONTRACTS[name]  # type: ignore[arg-type]
+    proposed = contract_of(CONTRACTS[name].suffix, 7)  # the stored contract decides the size of cells
+    assert agree(stored(name), "crypto_data/", proposed) == CONTRACTS[name]  # type: ignore[arg-type]
 
 
 def test_a_consumer_with_gzip_refuses_a_contract_without() -> None:
@@ -171,7 +171,7 @@ def test_cells_change_their_size_where_the_contract_says() -> None:
     ]
 
 
-def test_the_commit_is_taken_for_ours() -> None:
+def test_the_commit_is_recognised_as_one_of_the_consumer() -> None:
     commit = json.loads((FIXTURES / "kafka" / "commit.json").read_text())
     assert start_from_commit(commit["partition"], commit["offset"], commit["metadata"], TOPIC_ID) == 500
 
@@ -198,7 +198,7 @@ THREE_QUOTES: list[Message] = [
 NO_QUOTE: list[Message] = [
     (4203, 1763928967123, b"BTC", b"no quote at all", [("source", b"probe"), ("trace", None)]),
 ]
-AFTER_A_GAP: list[Message] = [  # offsets 4204 and 4205 hold no message
+AFTER_A_GAP: list[Message] = [  # offsets 4204 and 4205 have no message
     (4206, 1763929027123, b"BTC", BTC, None),
     (4207, 1763929027124, b"BTC", None, None),
     (
@@ -228,12 +228,12 @@ AROUND_MIDNIGHT: list[Message] = [
     (99_999_998, 1763942400000, b"ETH", ETH, None),
     (99_999_999, 1763942400005, b"XRP", XRP, None),
 ]
-REJECTED_EARLIER: list[Message] = [  # the version that landed them rejected the second
+REJECTED_EARLIER: list[Message] = [  # the version that landed these messages rejected the second
     (100_000_000, 1763942460000, b"k", BTC, None),
     (100_000_001, 1763942460001, b"k", ETH, None),
     (100_000_002, 1763942460002, b"k", XRP, None),
 ]
-BATCHES: dict[tuple[int, int], list[list[Message]]] = {  # by partition and where it starts
+BATCHES: dict[tuple[int, int], list[list[Message]]] = {  # by partition and first offset
     (0, 4200): [THREE_QUOTES, NO_QUOTE, AFTER_A_GAP, MOSTLY_REJECTED],
     (1, 99_999_997): [AROUND_MIDNIGHT],
 }
@@ -337,7 +337,7 @@ def test_an_object_has_as_many_rows_as_its_metadata_say(name: str, key: str) -> 
     _, _, first, last, records, rejected, _ = (LANDED | ZIPPED)[key]
     rows = CODECS[CONTRACTS[name].suffix].decode(files(name)[key])
     assert len(rows) == (rejected if key.startswith("dead_letter/") else records)
-    assert all(first - 2 <= row["_offset"] <= last for row in rows)  # the largest hole before an object has two
+    assert all(first - 2 <= row["_offset"] <= last for row in rows)  # the largest hole before an object has two offsets
 
 
 @pytest.mark.parametrize("name", ["plain", "gzip"])
@@ -382,7 +382,7 @@ def test_the_rows_of_a_data_object_are_read(name: str) -> None:
 
 
 def without_times(content: dict[str, bytes]) -> dict[str, Any]:
-    """Objects by key; dead letters as rows without the instant at which a consumer met them, which differs."""
+    """Objects by key; dead letters as rows without the time of their rejection, which differs."""
     return {
         key: [{name: value for name, value in row.items() if name != "rejected_at"} for row in json.loads(data)]
         if key.startswith("dead_letter/")
@@ -400,7 +400,7 @@ def unzipped(content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def expected(name: str, partitions: set[int]) -> dict[str, bytes]:
-    """The contract and the objects of partitions of a fixture bucket, without those that a test makes differently."""
+    """The contract and the objects of `partitions` in a fixture bucket, without the objects of REJECTED_EARLIER."""
     kept = {key for key, facts in (LANDED | ZIPPED).items() if facts[1] in partitions and facts[2] < 100_000_000}
     return {key: data for key, data in files(name).items() if key in kept or key.endswith("/_contract.json")}
 
@@ -454,14 +454,14 @@ def listing(bucket: Any, settings: Any) -> Listing:
     return listing
 
 
-def test_a_listing_finds_objects_and_what_an_operator_gave_up(listing: Listing) -> None:
+def test_a_listing_has_objects_and_the_offsets_that_an_operator_skipped(listing: Listing) -> None:
     assert listing.first_offsets(0) == [4200, 4203, 4206, 4210, 4214]
     assert listing.first_offsets(1) == [99_999_997, 99_999_998, 100_000_000]
     assert listing.first_offsets(2) == [0]
     assert [listing.skipped(partition) for partition in (0, 1, 2)] == [[], [], [(3, 499)]]
 
 
-def test_a_partition_without_a_commit_starts_after_what_was_given_up(listing: Listing) -> None:
+def test_a_partition_without_a_commit_starts_after_skipped_offsets(listing: Listing) -> None:
     cells = CONTRACTS["plain"].cells_of(2)
     start = start_without_commit(2, listing.first_offsets(2), listing.skipped(2), cells, log_start=500)
     assert start == 500
@@ -473,7 +473,7 @@ def test_the_monitor_finds_the_oldest_object(s3: Any) -> None:
 
 # --- dead letters and their replay ----------------------------------------------
 
-ERROR_CLASSES = {  # by offset; gaps hold no message and are not chosen
+ERROR_CLASSES = {  # by offset; gaps have no message and are not chosen
     4203: "not_json",
     4207: "empty",
     4208: "missing_field",
@@ -649,5 +649,5 @@ def test_a_dead_letter_is_sent_if_its_claim_ended_without_a_message(bucket: Any,
     assert after == before | changed
 
 
-def test_a_replayed_message_bears_the_same_header() -> None:
+def test_a_replayed_message_has_the_same_header() -> None:
     assert (REPLAY_HEADER, dead_letter_id(NOT_JSON)) == ("replay-of", "selected_crypto_data/0/4203")

@@ -26,7 +26,7 @@ from include.state.dbt_tests import DbtTests, FailingTest
 from include.state.layer_state import DagRunRef, LayerState
 from include.state.task_tests import TaskTests
 
-# The names of this version. After a change of names only these imports change.
+# The names of this version. After a change of names only names change in this file, never a value.
 from include.transform import gate, run_results, test_history
 from tests.compatibility.bucket import FIXTURES, S3, Bucket, at, fields, files, objects
 
@@ -40,7 +40,7 @@ def alerts(s3: Any, settings: Any) -> Any:
 
 RUN = "scheduled__2025-11-24T07:00:00+00:00"
 AIRFLOW = "http://airflow.example.com:8080/dags"
-TICK = f"{AIRFLOW}/pipeline_monitor/runs/scheduled__2025-11-24T"
+MONITOR_RUN = f"{AIRFLOW}/pipeline_monitor/runs/scheduled__2025-11-24T"
 TRANSFORM = f"{AIRFLOW}/crypto_transform/runs/scheduled__2025-11-24T07%3A00%3A00%2B00%3A00"
 REMINDER = timedelta(hours=6)
 
@@ -55,7 +55,7 @@ OPEN = {
         value="120",
         threshold="> 100, Variable monitor_thresholds",
         details=("slowest partition 120 messages, the oldest is 30 min old",),
-        run_url=f"{TICK}01:00:00%2B00%3A00",
+        run_url=f"{MONITOR_RUN}01:00:00%2B00%3A00",
         raised_by="pipeline_monitor",
         task="",
         successes=None,
@@ -70,7 +70,7 @@ OPEN = {
         value="4 d",
         threshold="> 3 d, catalogue",
         details=("1,234 rows, last built 2025-11-24T07:12:00Z",),
-        run_url=f"{TICK}08:35:00%2B00%3A00",
+        run_url=f"{MONITOR_RUN}08:35:00%2B00%3A00",
     ),
     "monitor_blind:Kafka": OpenAlert(
         key="monitor_blind:Kafka",
@@ -82,7 +82,7 @@ OPEN = {
         value="1",
         threshold="> 0, catalogue",
         details=("KafkaUnreadableError: the broker does not answer",),
-        run_url=f"{TICK}07:20:00%2B00%3A00",
+        run_url=f"{MONITOR_RUN}07:20:00%2B00%3A00",
     ),
     "dbt_tests:no_duplicate_ids_crypto_stage": OpenAlert(
         key="dbt_tests:no_duplicate_ids_crypto_stage",
@@ -96,7 +96,7 @@ OPEN = {
         details=(
             "silver (error), 3 failing rows, since 2025-11-24T06:12:00Z: Got 3 results\nsample rows:\nid=1 count=2",
         ),
-        run_url=f"{TICK}07:20:00%2B00%3A00",
+        run_url=f"{MONITOR_RUN}07:20:00%2B00%3A00",
     ),
     "dbt_tests:price_in_range_crypto_stage": OpenAlert(
         key="dbt_tests:price_in_range_crypto_stage",
@@ -110,7 +110,7 @@ OPEN = {
         details=(
             "silver (warn), 2 failing rows, since 2025-11-24T07:12:00Z: Got 2 results, configured to warn if != 0",
         ),
-        run_url=f"{TICK}07:20:00%2B00%3A00",
+        run_url=f"{MONITOR_RUN}07:20:00%2B00%3A00",
     ),
     "dbt_tests:assert_gold_adds_up_to_silver": OpenAlert(
         key="dbt_tests:assert_gold_adds_up_to_silver",
@@ -162,22 +162,22 @@ OPEN = {
 
 REFUSED = "SMTPRecipientsRefused: {'oncall@example.com': (550, b'no such user')}"
 DISCONNECTED = "SMTPServerDisconnected: Connection unexpectedly closed"
-TICK_07_20, CLAIM = at("2025-11-24T07:20:00.25"), at("2025-11-24T08:32:03")
-TICK_08_35 = at("2025-11-24T08:35:00.125")
+RUN_07_20, CLAIM = at("2025-11-24T07:20:00.25"), at("2025-11-24T08:32:03")
+RUN_08_35 = at("2025-11-24T08:35:00.125")
 IN_CLOUDWATCH, LATE = "monitor_blind:consumer metrics in CloudWatch", "run_late:crypto_transform"
 BRONZE, GOLD = "task_failed:crypto_transform/bronze.crypto_raw", "dbt_tests:assert_gold_adds_up_to_silver"
 OUTBOX = [  # id, kind, key of the alert, at, attempts, claimed until, last error
-    ("fe6afbdbb18ea8f1", "reminder", "kafka_lag", TICK_07_20, 2, None, REFUSED),
-    ("ce7a2539b837a597", "recovery", "slow_uploads", TICK_07_20, 2, None, REFUSED),
-    ("fa1566b1fc301def", "start", "dbt_tests:price_in_range_crypto_stage", TICK_07_20, 2, CLAIM, DISCONNECTED),
-    ("3f3bda77af1171ef", "start", "dbt_tests:no_duplicate_ids_crypto_stage", TICK_07_20, 2, CLAIM, DISCONNECTED),
-    ("665799af210c9435", "start", "monitor_blind:Kafka", TICK_07_20, 2, CLAIM, DISCONNECTED),
-    ("18e6af6129c8defb", "start", IN_CLOUDWATCH, TICK_07_20, 2, CLAIM, DISCONNECTED),
+    ("fe6afbdbb18ea8f1", "reminder", "kafka_lag", RUN_07_20, 2, None, REFUSED),
+    ("ce7a2539b837a597", "recovery", "slow_uploads", RUN_07_20, 2, None, REFUSED),
+    ("fa1566b1fc301def", "start", "dbt_tests:price_in_range_crypto_stage", RUN_07_20, 2, CLAIM, DISCONNECTED),
+    ("3f3bda77af1171ef", "start", "dbt_tests:no_duplicate_ids_crypto_stage", RUN_07_20, 2, CLAIM, DISCONNECTED),
+    ("665799af210c9435", "start", "monitor_blind:Kafka", RUN_07_20, 2, CLAIM, DISCONNECTED),
+    ("18e6af6129c8defb", "start", IN_CLOUDWATCH, RUN_07_20, 2, CLAIM, DISCONNECTED),
     ("c865d93b361d889c", "start", BRONZE, at("2025-11-24T07:21:00.75"), 1, CLAIM, ""),
     ("59c8f556692cf259", "start", GOLD, at("2025-11-24T07:22:00.5"), 1, CLAIM, ""),
     ("fbfa124472e3dca8", "start", LATE, at("2025-11-24T08:30:02.25"), 1, CLAIM, ""),
-    ("fa3f8fee8cbbe43c", "start", "stale_silver", TICK_08_35, 0, None, ""),
-    ("65ec427129037dbd", "recovery", IN_CLOUDWATCH, TICK_08_35, 0, None, ""),
+    ("fa3f8fee8cbbe43c", "start", "stale_silver", RUN_08_35, 0, None, ""),
+    ("65ec427129037dbd", "recovery", IN_CLOUDWATCH, RUN_08_35, 0, None, ""),
 ]
 
 
@@ -192,15 +192,15 @@ def test_no_open_alert_is_added_or_left_out(alerts: Any) -> None:
 
 def test_the_notices_of_the_outbox_are_read_in_their_order(alerts: Any) -> None:
     assert [
-        (one.id, one.kind, one.alert.key, one.at, one.attempts, one.claimed_until, one.last_error)
-        for one in alerts.outbox
+        (notice.id, notice.kind, notice.alert.key, notice.at, notice.attempts, notice.claimed_until, notice.last_error)
+        for notice in alerts.outbox
     ] == OUTBOX
 
 
 def test_a_notice_keeps_the_alert_as_it_was_when_the_notice_was_made(alerts: Any) -> None:
     notices = {notice.id: notice.alert for notice in alerts.outbox}
     assert notices["fa3f8fee8cbbe43c"] == OPEN["stale_silver"]
-    assert notices["665799af210c9435"].value == "2 in all"  # the open alert says 1 since then
+    assert notices["665799af210c9435"].value == "2 in all"  # the open alert has the value 1 since then
     assert notices["fbfa124472e3dca8"].successes is None
     assert notices["ce7a2539b837a597"] == OpenAlert(
         key="slow_uploads",
@@ -211,7 +211,7 @@ def test_a_notice_keeps_the_alert_as_it_was_when_the_notice_was_made(alerts: Any
         notified_at=at("2025-11-24T01:00:00.5"),
         value="47 s",
         threshold="> 30 s, catalogue",
-        run_url=f"{TICK}01:00:00%2B00%3A00",
+        run_url=f"{MONITOR_RUN}01:00:00%2B00%3A00",
     )
 
 
@@ -221,14 +221,14 @@ def test_the_alert_state_is_written_back_with_the_same_fields(alerts: Any, setti
     assert fields(objects(empty)["state/alerts.json"]) == fields(files("plain")["state/alerts.json"])
 
 
-def test_only_notices_that_nobody_is_sending_are_claimed(alerts: Any) -> None:
-    _, mine = transitions.claim(alerts, at("2025-11-24T08:32:00"))
-    assert [notice.id for notice in mine] == [row[0] for row in OUTBOX if row[5] is None]
+def test_only_notices_that_no_process_is_sending_are_claimed(alerts: Any) -> None:
+    _, claimed = transitions.claim(alerts, at("2025-11-24T08:32:00"))
+    assert [notice.id for notice in claimed] == [row[0] for row in OUTBOX if row[5] is None]
 
 
 def test_a_claim_that_has_ended_is_taken_over(alerts: Any) -> None:
-    _, mine = transitions.claim(alerts, at("2025-11-24T08:32:03"))
-    assert [notice.id for notice in mine] == [row[0] for row in OUTBOX]
+    _, claimed = transitions.claim(alerts, at("2025-11-24T08:32:03"))
+    assert [notice.id for notice in claimed] == [row[0] for row in OUTBOX]
 
 
 def test_notices_that_were_refused_count_as_undelivered(alerts: Any) -> None:
@@ -267,8 +267,8 @@ def test_an_alert_that_is_over_makes_a_notice(alerts: Any) -> None:
 
 def test_an_alert_of_a_failed_task_ends_when_the_task_succeeds(alerts: Any) -> None:
     task = "crypto_transform/bronze.crypto_raw"
-    assert transitions.counted(alerts, {(task, ""): 41})[1] == []
-    assert transitions.counted(alerts, {(task, ""): 42})[1] == [f"task_failed:{task}"]
+    assert transitions.count_successes(alerts, {(task, ""): 41})[1] == []
+    assert transitions.count_successes(alerts, {(task, ""): 42})[1] == [f"task_failed:{task}"]
 
 
 @pytest.mark.parametrize(
@@ -277,11 +277,13 @@ def test_an_alert_of_a_failed_task_ends_when_the_task_succeeds(alerts: Any) -> N
 )
 def test_an_alert_of_a_late_run_ends_after_that_run(alerts: Any, state: str, successes: int, ends: bool) -> None:
     run = f"crypto_transform/{RUN}"
-    _, over = transitions.counted(alerts, {("crypto_transform/look_for_new_data", run): successes}, {run: state})
+    _, over = transitions.count_successes(
+        alerts, {("crypto_transform/look_for_new_data", run): successes}, {run: state}
+    )
     assert over == (["run_late:crypto_transform"] if ends else [])
 
 
-# --- the Variable that keeps the alert state while S3 does not ------------------
+# --- the Variable that keeps the alert state while S3 cannot --------------------
 
 
 @pytest.fixture
@@ -308,7 +310,7 @@ S3_AWAY = OpenAlert(
     value="1",
     threshold="> 0, catalogue",
     details=("An error occurred (AccessDenied) when calling the PutObject operation",),
-    run_url=f"{TICK}09:00:00%2B00%3A00",
+    run_url=f"{MONITOR_RUN}09:00:00%2B00%3A00",
 )
 
 
@@ -448,17 +450,17 @@ TASK_TESTS = {
         run=dag_run("lakehouse_maintenance"),
     ),
 }
-LOOKS = [at("2025-11-24T07:00:04.112"), at("2025-11-24T07:05:04.112"), at("2025-11-24T07:10:04.112")]
+TIMES = [at("2025-11-24T07:00:04.112"), at("2025-11-24T07:05:04.112"), at("2025-11-24T07:10:04.112")]
 WINDOW = LagWindow(
     samples={
-        0: [Sample(LOOKS[0], 4215, 0), Sample(LOOKS[1], 4215, 5), Sample(LOOKS[2], 4220, 0)],
-        1: [Sample(LOOKS[0], 99_999_997, 6), Sample(LOOKS[1], 100_000_003, 0), Sample(LOOKS[2], 100_000_003, 1)],
-        2: [Sample(LOOKS[0], 500, 120), Sample(LOOKS[1], 500, 120), Sample(LOOKS[2], 500, 120)],
+        0: [Sample(TIMES[0], 4215, 0), Sample(TIMES[1], 4215, 5), Sample(TIMES[2], 4220, 0)],
+        1: [Sample(TIMES[0], 99_999_997, 6), Sample(TIMES[1], 100_000_003, 0), Sample(TIMES[2], 100_000_003, 1)],
+        2: [Sample(TIMES[0], 500, 120), Sample(TIMES[1], 500, 120), Sample(TIMES[2], 500, 120)],
     },
     unread=[
-        (LOOKS[0], LOOKS[0]),
-        (LOOKS[1], at("2025-11-24T06:30:00.042")),
-        (LOOKS[2], at("2025-11-24T06:30:00.042")),
+        (TIMES[0], TIMES[0]),
+        (TIMES[1], at("2025-11-24T06:30:00.042")),
+        (TIMES[2], at("2025-11-24T06:30:00.042")),
     ],
 )
 SEEN = {
@@ -482,7 +484,7 @@ def test_a_layer_state_is_written_back_with_the_same_fields(s3: Any, settings: A
     assert fields(objects(empty)[key]) == fields(files("plain")[key])
 
 
-def test_a_test_that_still_fails_keeps_its_beginning(s3: Any, settings: Any) -> None:
+def test_a_test_that_still_fails_keeps_its_start(s3: Any, settings: Any) -> None:
     state = LAYERS["silver"]
     failing = FailingTest(name=NO_DUPLICATES.name, severity="error", failures=9, message="Got 9 results")
     new = LayerState(
@@ -505,7 +507,7 @@ def test_the_tests_of_tasks_outside_the_layers_are_read(s3: Any, settings: Any) 
 
 @pytest.mark.parametrize("task", TASK_TESTS)
 def test_the_tests_of_a_task_are_written_back_with_the_same_fields(s3: Any, settings: Any, task: str) -> None:
-    (state,) = (one for one in task_tests.read_all(s3, settings.storage) if one.task == task)
+    (state,) = (state for state in task_tests.read_all(s3, settings.storage) if state.task == task)
     empty = Bucket()
     task_tests.write(S3(empty), settings.storage, state)  # type: ignore[arg-type]
     key = f"state/tests/{task}.json"
@@ -522,24 +524,24 @@ def test_the_lag_window_is_written_back_with_the_same_fields(s3: Any, settings: 
     assert fields(objects(empty)["state/lag_window.json"]) == fields(files("plain")["state/lag_window.json"])
 
 
-def test_what_the_gate_has_seen_is_read(s3: Any, settings: Any) -> None:
+def test_the_newest_keys_of_the_gate_are_read(s3: Any, settings: Any) -> None:
     assert gate.read_seen(s3, settings.storage) == SEEN
 
 
-def test_what_the_gate_has_seen_is_written_back_with_the_same_fields(s3: Any, settings: Any) -> None:
+def test_the_newest_keys_of_the_gate_are_written_back_with_the_same_fields(s3: Any, settings: Any) -> None:
     empty = Bucket()
     gate.write_seen(S3(empty), settings.storage, gate.read_seen(s3, settings.storage))  # type: ignore[arg-type]
     assert fields(objects(empty)["state/transform.json"]) == fields(files("plain")["state/transform.json"])
 
 
 def test_the_gate_finds_nothing_new_among_the_same_objects(s3: Any, settings: Any) -> None:
-    assert gate.look(s3, settings.storage) == (False, SEEN)
+    assert gate.check(s3, settings.storage) == (False, SEEN)
 
 
 def test_the_status_page_shows_the_state(s3: Any, settings: Any) -> None:
     page = collect(lambda: s3, settings, lambda: '{"kafka_lag": 100}', at("2025-11-24T07:12:04.112"))
     assert page.faults == {}
-    assert {one.layer: one.state for one in page.layers} == LAYERS
+    assert {health.layer: health.state for health in page.layers} == LAYERS
     assert list(page.other_tests) == list(TASK_TESTS.values())
     assert page.lag is not None
     assert (page.lag.total, page.lag.oldest_age) == (121, timedelta(minutes=40, seconds=4, milliseconds=70))

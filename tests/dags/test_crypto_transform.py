@@ -33,7 +33,7 @@ def test_values_of_the_wrong_form_are_refused_by_airflow(dag: DAG, params: dict[
 
 
 def test_the_process_of_a_task_finds_the_same_task(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There only the group of the task is built; the scheduler uses the whole DAG."""
+    """The process of a task builds only the group of the task; the scheduler uses the whole DAG."""
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag.dag_id)
     for task_id, task in dag.task_dict.items():
         monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
@@ -41,7 +41,7 @@ def test_the_process_of_a_task_finds_the_same_task(dag: DAG, monkeypatch: pytest
         for name in ("task_type", "pool", "retries", "trigger_rule", "select", "exclude", "vars", "outlets"):
             assert getattr(own.task_dict[task_id], name, None) == getattr(task, name, None), (task_id, name)
         if task_id == "new_data":
-            skipped = {each.task_id for each in own.task_dict[task_id].get_flat_relatives()}
+            skipped = {later.task_id for later in own.task_dict[task_id].get_flat_relatives()}
             assert skipped == set(dag.task_ids) - {task_id}
             continue
         for layer in LAYERS:

@@ -28,9 +28,9 @@ class Dbt:
 
     def _invoke(self, *arguments: str) -> Any:
         with environment({}):
-            answer = self._runner.invoke(["--quiet", *arguments, *self._folders])
-        assert answer.success, answer.exception
-        return answer.result
+            response = self._runner.invoke(["--quiet", *arguments, *self._folders])
+        assert response.success, response.exception
+        return response.result
 
     def tests(self, *selection: str) -> list[str]:
         """Names of the data tests."""
@@ -43,19 +43,19 @@ def dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
 
 
 def words(text: str | list[str] | None) -> list[str]:
-    """A task's `select` or `exclude`."""
+    """The selectors in a task's `select` or `exclude`."""
     return text.split() if isinstance(text, str) else list(text or ())
 
 
 def runs_by_test(dag_id: str, dbt: Dbt) -> Counter[str]:
     """Number of runs of each data test, over all tasks of the DAG that build or test."""
     dag = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id]
-    run: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
     for task in dag.tasks:
         if {"build", "test"} & set(getattr(task, "base_cmd", ())):
             options = [(f"--{name}", words(getattr(task, name))) for name in ("select", "exclude")]
-            run.update(dbt.tests(*(word for name, given in options if given for word in (name, *given))))
-    return run
+            runs.update(dbt.tests(*(word for name, values in options if values for word in (name, *values))))
+    return runs
 
 
 @pytest.mark.parametrize(

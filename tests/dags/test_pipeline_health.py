@@ -82,17 +82,17 @@ def keep(storage: StorageSettings, *alerts: OpenAlert) -> None:
     S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert for alert in alerts}, ()), None)
 
 
-def states(shown: str) -> dict[str, str]:
+def states(html: str) -> dict[str, str]:
     """The table of conditions: state by name."""
-    rows = re.findall(r'<td>([^<]+)</td>\s*<td class="(?:bad|good|warn)">(open|ok|unknown)</td>', shown)
+    rows = re.findall(r'<td>([^<]+)</td>\s*<td class="(?:bad|good|warn)">(open|ok|unknown)</td>', html)
     names = {condition.title: name for name, condition in CONDITIONS.items()}
     assert len(rows) == len(CONDITIONS)
     return {names[title]: state for title, state in rows}
 
 
-def none_is_open(shown: str) -> bool:
+def shows_no_open_alert(html: str) -> bool:
     """Whether the page says in green that all is well."""
-    return '<p class="good">None.</p>' in shown
+    return '<p class="good">None.</p>' in html
 
 
 def test_a_user_who_is_not_logged_in_sees_nothing() -> None:
@@ -106,64 +106,64 @@ def test_mails_link_to_where_airflow_shows_the_page() -> None:
 
 
 def test_the_page_is_found_below_the_base_path_of_airflow() -> None:
-    """The UI puts the href into a frame's src: only a relative one is resolved against its <base>."""
+    """The UI puts the href into a frame's src. Only a relative address is resolved against the UI's <base>."""
     view, (app,) = PipelineHealthPlugin.external_views[0], PipelineHealthPlugin().fastapi_apps
     assert f"/{view['href']}" == f"{app['url_prefix']}/"
 
 
 def test_links_work_in_the_frame_of_airflow(storage: StorageSettings) -> None:
-    """Its sandbox lets no link open a window or leave the frame: the script has the document around it do that."""
+    """The frame's sandbox forbids links to open a window or leave the frame. The page's script makes the UI do that."""
     keep(storage, replace(ALERT, run_url="http://airflow.test/r"))
     measure_kafka(storage, NOW - timedelta(hours=1))
-    shown = page()
-    links = re.findall(r"<a [^>]*>", shown)
+    html = page()
+    links = re.findall(r"<a [^>]*>", html)
     assert len(links) > len(CONDITIONS)
     assert all(re.search(r'target="_(top|blank)"', link) for link in links)
-    assert "window.parent.document.body.append(outer)" in shown
+    assert "window.parent.document.body.append(outer)" in html
 
 
 def test_before_the_first_run_everything_is_unknown_with_the_remedy(storage: StorageSettings) -> None:
-    shown = page()
-    assert shown.count('class="bad">never built, or its state is missing') == 3
-    assert f"there is no s3://{storage.bucket}/state/layers/gold.json" in shown
-    assert re.search(rf'class="bad" role="alert">The monitor has never measured.* s3://{storage.bucket}/state/ ', shown)
-    assert "On a fresh installation unpause or trigger" in shown
-    assert re.search(r'Open alerts</h2>\s*<p class="bad">Unknown', shown)
-    assert set(states(shown).values()) == {"unknown"}
-    assert '<p class="bad">The monitor has not measured yet.' in shown
-    assert "not landed" not in shown
-    assert not none_is_open(shown)
+    html = page()
+    assert html.count('class="bad">never built, or its state is missing') == 3
+    assert f"there is no s3://{storage.bucket}/state/layers/gold.json" in html
+    assert re.search(rf'class="bad" role="alert">The monitor has never measured.* s3://{storage.bucket}/state/ ', html)
+    assert "On a fresh installation unpause or trigger" in html
+    assert re.search(r'Open alerts</h2>\s*<p class="bad">Unknown', html)
+    assert set(states(html).values()) == {"unknown"}
+    assert '<p class="bad">The monitor has not measured yet.' in html
+    assert "not landed" not in html
+    assert not shows_no_open_alert(html)
 
 
-def test_an_alert_state_without_a_measurement_is_not_good_news(storage: StorageSettings) -> None:
+def test_all_is_well_is_not_shown_without_a_measurement(storage: StorageSettings) -> None:
     keep(storage)
-    shown = page()
-    assert not none_is_open(shown)
-    assert "No alert is stored, but the time of the last measurement is not known." in shown
-    assert f"there is no\ns3://{storage.bucket}/state/lag_window.json" in shown
-    assert "has never measured" not in shown
+    html = page()
+    assert not shows_no_open_alert(html)
+    assert "No alert is stored, but the time of the last measurement is not known." in html
+    assert f"there is no\ns3://{storage.bucket}/state/lag_window.json" in html
+    assert "has never measured" not in html
 
 
-def test_no_open_alert_is_good_news_only_after_a_recent_measurement(storage: StorageSettings) -> None:
+def test_all_is_well_only_after_a_recent_measurement(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
     keep(storage)
     fresh, old = page(at=NOW + SILENT_AFTER), page(at=NOW + timedelta(hours=3))
-    assert none_is_open(fresh)
+    assert shows_no_open_alert(fresh)
     assert "alerts.json" not in fresh
-    assert not none_is_open(old)
+    assert not shows_no_open_alert(old)
     assert "None when the monitor last measured, 3 h ago." in old
     assert set(states(fresh).values()) == {"ok"}
     assert set(states(old).values()) == {"unknown"}
 
 
 def test_an_alert_state_that_is_absent_differs_from_one_without_alerts(storage: StorageSettings) -> None:
-    """The monitor writes none before something is open."""
+    """The monitor writes no alert state before the first alert."""
     measure_kafka(storage, NOW)
-    shown = page()
-    assert none_is_open(shown)
+    html = page()
+    assert shows_no_open_alert(html)
     assert (
         f"There is no s3://{storage.bucket}/state/alerts.json: no alert was ever open, or the object was deleted."
-        in shown
+        in html
     )
 
 
@@ -171,26 +171,26 @@ def test_conditions_whose_source_is_blind_are_unknown(storage: StorageSettings) 
     measure_kafka(storage, NOW)
     blind = replace(ALERT, key="monitor_blind:layer states in S3", condition="monitor_blind")
     keep(storage, ALERT, blind)
-    shown = states(page())
-    assert shown["kafka_lag"] == shown["monitor_blind"] == "open"
-    assert shown["stale_gold"] == shown["dbt_tests"] == "unknown"
-    assert shown["consumer_stalled"] == shown["slow_uploads"] == "ok"
+    state_of = states(page())
+    assert state_of["kafka_lag"] == state_of["monitor_blind"] == "open"
+    assert state_of["stale_gold"] == state_of["dbt_tests"] == "unknown"
+    assert state_of["consumer_stalled"] == state_of["slow_uploads"] == "ok"
 
 
 def test_nothing_is_known_when_the_monitor_judged_nothing(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
     keep(storage, replace(ALERT, key="monitor_blind:the monitor itself", condition="monitor_blind"))
-    shown = states(page())
-    assert shown.pop("monitor_blind") == "open"
-    assert set(shown.values()) == {"unknown"}
+    state_of = states(page())
+    assert state_of.pop("monitor_blind") == "open"
+    assert set(state_of.values()) == {"unknown"}
 
 
 def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
     json_object.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
-    shown = page()
-    assert "Cannot be read: alerts. StateUnreadableError" in shown
-    assert set(states(shown).values()) == {"unknown"}
+    html = page()
+    assert "Cannot be read: alerts. StateUnreadableError" in html
+    assert set(states(html).values()) == {"unknown"}
 
 
 def test_the_sources_are_those_that_the_monitor_judges_by() -> None:
@@ -201,7 +201,7 @@ def test_the_sources_are_those_that_the_monitor_judges_by() -> None:
 
 
 def test_an_unknown_age_of_the_oldest_record_is_shown_as_unknown(storage: StorageSettings) -> None:
-    measure_kafka(storage, NOW, oldest_age=timedelta())  # so the monitor writes it
+    measure_kafka(storage, NOW, oldest_age=timedelta())  # the monitor writes an unknown age as zero
     assert "7 messages not landed, age unknown;" in page()
     measure_kafka(storage, NOW, oldest_age=timedelta(), lag=0)
     assert "0 messages not landed;" in page()
@@ -220,32 +220,32 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     lag_window.write(s3, storage, LagWindow(samples, [(NOW - MINUTE, NOW - 11 * MINUTE)]))
     waiting = Notice("n", "start", ALERT, NOW, attempts=1, last_error="refused")
     S3AlertStore(s3, storage).save(AlertState({ALERT.key: ALERT}, (waiting,)), None)
-    shown = page('{"stale_gold": 14400}')
-    assert "1,234" in shown
-    assert "3 h old (at most 4 h)" in shown
-    assert re.search(r"20 passed, <.*>1 warned</span>, <.*>2 failed</span>", shown)
+    html = page('{"stale_gold": 14400}')
+    assert "1,234" in html
+    assert "3 h old (at most 4 h)" in html
+    assert re.search(r"20 passed, <.*>1 warned</span>, <.*>2 failed</span>", html)
     assert re.search(
-        r"test_all_rows</td>.*70 passed, <.*>1 failed</span>.*assert_old_rows_add_up, since", shown, re.DOTALL
+        r"test_all_rows</td>.*70 passed, <.*>1 failed</span>.*assert_old_rows_add_up, since", html, re.DOTALL
     )
-    assert "10 messages not landed, the oldest 10 min old" in shown
-    assert "Kafka lag is &lt;high&gt;" in shown
-    assert "javascript:" not in shown
-    assert "no mail server has accepted yet: 1." in shown
-    assert "Variable monitor_thresholds" in shown
-    assert shown.count("2026-11-25T11:59:00Z (60 s ago)") == 2  # the layer's build and the other tests' run
-    assert shown.count("<table>") == shown.count('<div class="wide"><table>') == 5
-    assert states(shown)["notices_undelivered"] == "open"
-    assert "The monitor has not read Kafka for" not in shown
+    assert "10 messages not landed, the oldest 10 min old" in html
+    assert "Kafka lag is &lt;high&gt;" in html
+    assert "javascript:" not in html
+    assert "no mail server has accepted yet: 1." in html
+    assert "Variable monitor_thresholds" in html
+    assert html.count("2026-11-25T11:59:00Z (60 s ago)") == 2  # the layer's build and the other tests' run
+    assert html.count("<table>") == html.count('<div class="wide"><table>') == 5
+    assert states(html)["notices_undelivered"] == "open"
+    assert "The monitor has not read Kafka for" not in html
     assert "The monitor has not read Kafka for 24 h" in page(at=NOW + timedelta(hours=24))
 
 
 def test_a_part_that_cannot_be_read_is_unknown_with_its_reason(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
     json_object.write(s3, storage.bucket, lag_window.key(storage), {"samples": 7})
-    shown = page("{")
-    assert "Cannot be read: lag. StateUnreadableError" in shown
-    assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in shown
-    assert "not landed" not in shown
+    html = page("{")
+    assert "Cannot be read: lag. StateUnreadableError" in html
+    assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in html
+    assert "not landed" not in html
     away = page(endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1}))
     assert "Cannot be read: layers, tests outside the layers, lag, alerts. EndpointConnectionError" in away
     assert away.count("Unknown.") == 3
@@ -271,11 +271,11 @@ def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
         connection.close()
 
 
-def test_an_s3_that_hangs_is_waited_for_once(storage: StorageSettings) -> None:
+def test_the_page_waits_only_once_for_an_s3_that_hangs(storage: StorageSettings) -> None:
     with silent_server() as (address, accepted):
-        shown = page(endpoint_url=address, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
+        html = page(endpoint_url=address, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
         assert len(accepted) == 1
-    assert "Cannot be read: layers, tests outside the layers, lag, alerts. ReadTimeoutError" in shown
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts. ReadTimeoutError" in html
 
 
 def test_the_client_of_the_page_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,8 +301,8 @@ def test_a_connection_that_cannot_be_used_is_a_fault(storage: StorageSettings, e
         calls.append(1)
         raise error
 
-    shown = page_by(connect)
-    assert f"Cannot be read: layers, tests outside the layers, lag, alerts. {type(error).__name__}: " in shown
+    html = page_by(connect)
+    assert f"Cannot be read: layers, tests outside the layers, lag, alerts. {type(error).__name__}: " in html
     assert len(calls) == 1
 
 
@@ -310,17 +310,17 @@ def test_a_variable_that_cannot_be_read_is_a_fault(storage: StorageSettings) -> 
     def variable() -> NoReturn:
         raise AirflowException("no database")
 
-    shown = page_by(lambda: boto3.client("s3"), variable)
-    assert "Cannot be read: thresholds. AirflowException: no database" in shown
-    assert "&gt; 1,000" in shown  # the catalogue's
+    html = page_by(lambda: boto3.client("s3"), variable)
+    assert "Cannot be read: thresholds. AirflowException: no database" in html
+    assert "&gt; 1,000" in html  # the catalogue's threshold
 
 
 def test_an_invalid_setting_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_STATE_PREFIX", "/state")
-    shown = render(*read(NOW))
-    assert "Cannot be read: layers, tests outside the layers, lag, alerts. SettingsError: S3_STATE_PREFIX" in shown
-    assert shown.count("Unknown.") == 3
-    assert set(states(shown).values()) == {"unknown"}
+    html = render(*read(NOW))
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts. SettingsError: S3_STATE_PREFIX" in html
+    assert html.count("Unknown.") == 3
+    assert set(states(html).values()) == {"unknown"}
 
 
 @pytest.mark.parametrize("limit", ["1e14", "1e300", "1" + "0" * 400])

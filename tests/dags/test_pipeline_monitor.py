@@ -1,6 +1,6 @@
-"""The monitor DAG against real Kafka, S3, CloudWatch (emulated) and SMTP: quiet, reminding, and what it asks of AWS.
+"""The monitor DAG with Kafka, SMTP, and emulated S3 and CloudWatch: no fault, a reminder, and its calls of AWS.
 
-Each condition, produced and mailed through a scheduler, is in tests/scheduler.
+tests/scheduler produces each condition under a scheduler and reads the mails.
 """
 
 from __future__ import annotations
@@ -61,29 +61,29 @@ class Pipeline:
     members: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def run(self) -> dict[str, str]:
-        """One run of the monitor; the states of its tasks."""
+        """Run the monitor once; returns the states of its tasks."""
         run = self.dag.test()
         assert run is not None
         return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
     def red(self) -> set[str]:
-        """One run of the monitor; the tasks that failed in it."""
+        """Run the monitor once; returns the tasks that failed."""
         return {task_id for task_id, state in self.run().items() if state == "failed"}
 
     def set_layer(self, layer: Layer) -> None:
-        """The state that a transform run leaves."""
+        """Write the state of a layer, as a transform run does."""
         now = datetime.now(UTC)
         run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
         state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, DbtTests(10, 0, 0, ()), run)
         layer_state.write(boto3.client("s3"), StorageSettings(bucket=self.bucket), state)
 
     def publish(self, metric: str, value: float, ago: timedelta = 2 * MINUTE) -> None:
-        """One number, as consumer or monitor publishes it."""
+        """Publish one number, as the consumer or the monitor does."""
         at = datetime.now(UTC) - ago
         cloudwatch.publish(boto3.client("cloudwatch"), "CryptoLakehouse", self.environment, [Datum(metric, value)], at)
 
     def produce(self, count: int, age: timedelta = timedelta()) -> None:
-        """Messages whose Kafka timestamp is `age` ago."""
+        """Send messages whose Kafka timestamp is `age` ago."""
         producer = Producer({"bootstrap.servers": self.bootstrap})
         stamp = int((time.time() - age.total_seconds()) * 1000)
         for _ in range(count):
@@ -91,7 +91,7 @@ class Pipeline:
         assert producer.flush(30) == 0
 
     def join(self) -> None:
-        """A member of the consumer group that commits nothing."""
+        """Join the consumer group with a member that commits nothing."""
         consumer = Consumer(
             {"bootstrap.servers": self.bootstrap, "group.id": self.group, "enable.auto.commit": False}
             | {"auto.offset.reset": "latest"}
@@ -102,7 +102,7 @@ class Pipeline:
         self.members.callback(consumer.close)
 
     def create_topic(self) -> None:
-        """The topic, of one partition."""
+        """Create the topic with one partition."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.create_topics([NewTopic(self.topic, num_partitions=1)])[self.topic].result()
 
@@ -118,7 +118,7 @@ def pipeline(
     mailbox: Mailbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Pipeline]:
-    """A quiet pipeline: fresh layers, nothing unread, a consumer that publishes."""
+    """A pipeline without a fault: fresh layers, no unread record, a consumer that publishes."""
     if kafka_server.kind == "built-in":
         pytest.skip("needs Apache Kafka: the built-in broker can neither create topics nor describe groups")
     running = Pipeline(
@@ -170,9 +170,9 @@ def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline:
     pipeline.patch.setenv("ALERT_SNS_TOPIC_ARN", boto3.client("sns").create_topic(Name="alerts")["TopicArn"])
     pipeline.patch.setenv("ALERT_REMINDER_HOURS", "0.0001")
     pipeline.create_topic()
-    pipeline.produce(3, age=10 * MINUTE)  # and nobody reads
+    pipeline.produce(3, age=10 * MINUTE)  # no consumer reads them
     assert pipeline.red() == {"check_consumer_stalled", "notify"}
-    assert used == {one.action for one in POLICIES["AirflowPolicy"] if "our code" in one.used_by}
+    assert used == {item.action for item in POLICIES["AirflowPolicy"] if "our code" in item.used_by}
     assert len(pipeline.mailbox.take()) == 1
     assert pipeline.red() == {"check_consumer_stalled"}
     (mail,) = pipeline.mailbox.take()

@@ -23,8 +23,8 @@ REPORTED_BY_NOTIFY = ("measure_", "publish", "check_")
 A callback of their own would mail in every run."""
 
 TRIED_ONCE = ("check_", "notify", "replay")
-"""Tasks that are not tried again. A condition is judged once a run: a retry would delay the mail and get the same
-verdict. A replay sends messages: a person repeats it after reading why it failed."""
+"""Tasks that are not tried again. A condition is judged once in a run: a retry would delay the mail and get the same
+verdict. A replay sends messages: a person repeats it after reading the reason of the failure."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def dags() -> dict[str, DAG]:
     return dict(bag.dags)
 
 
-def test_each_file_holds_the_dag_of_its_name(dags: dict[str, DAG]) -> None:
+def test_each_file_has_the_dag_of_its_name(dags: dict[str, DAG]) -> None:
     assert sorted(dags) == NAMES
 
 

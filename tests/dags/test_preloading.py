@@ -1,4 +1,4 @@
-"""The scheduler's forks find dbt warm; nothing of the project stays in the scheduler or beside the saved parse."""
+"""The scheduler reads dbt's saved parse before it forks, and changes no file; a parse that is useless does no harm."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 def test_a_task_can_parse_where_the_saved_parse_is_of_another_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the scheduler parsed too, it would leave threads that its forks lack, and each fork would hang."""
+    """If the scheduler parsed, it would start threads that its forks lack, and each fork would hang."""
     monkeypatch.setenv("WAREHOUSE_TARGET", "ci")
     parse_into(link_project(tmp_path))
     monkeypatch.setenv("WAREHOUSE_TARGET", "athena")

@@ -74,7 +74,7 @@ def test_failing_dbt_tests_are_named_with_counts_and_rows(lake: str, dags: dict[
     assert str(mail["Subject"]).endswith("dbt tests fail: not_null_price")
     assert "3 failing rows" in text_of(mail)
     assert "id=7 price=" in text_of(mail)
-    assert open_alerts(lake) == {"dbt_tests:not_null_price"}  # the warning is the monitor's
+    assert open_alerts(lake) == {"dbt_tests:not_null_price"}  # only the monitor alerts about a warning
 
 
 def test_a_broken_mail_server_leaves_the_notice_in_the_outbox(
@@ -98,7 +98,7 @@ class Webhook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Not on the test's output."""
+        """Write nothing to the test's output."""
 
 
 @pytest.fixture

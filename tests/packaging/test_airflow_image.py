@@ -61,13 +61,13 @@ def run(image: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def test_the_dockerfiles_step_makes_the_manifest(image: Path) -> None:
     [step] = re.findall(r"^RUN ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
-    answer = run(image, ["bash", "-euc", step])
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    result = run(image, ["bash", "-euc", step])
+    assert result.returncode == 0, result.stdout + result.stderr
     assert (image / "include/dbt/target/manifest.json").exists()
 
 
 def test_dags_and_plugins_import(image: Path) -> None:
-    """They use the manifest of the step before, as in the image. Each DAG file has its DAG."""
+    """DAGs use the manifest of the test before, as in the image. Each DAG file has the DAG of its name."""
     script = """
 import pathlib, runpy, sys
 from airflow.sdk import DAG
@@ -80,11 +80,11 @@ for path in pathlib.Path('plugins').glob('*.py'):
 from plugins.pipeline_health import PipelineHealthPlugin
 assert [app['url_prefix'] for app in PipelineHealthPlugin().fastapi_apps] == ['/pipeline-health']
 """
-    answer = run(image, ["python", "-c", script])
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    assert set(answer.stdout.split()) >= {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
-    assert "not preloaded" not in answer.stderr
-    assert "dbt is not warm" not in answer.stderr
+    result = run(image, ["python", "-c", script])
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert set(result.stdout.split()) >= {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
+    assert "not preloaded" not in result.stderr
+    assert "dbt's saved parse is not loaded in advance" not in result.stderr
 
 
 def test_every_module_that_tasks_import_is_there(image: Path) -> None:
@@ -93,8 +93,8 @@ def test_every_module_that_tasks_import_is_there(image: Path) -> None:
     paths = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
     names = [".".join(path.relative_to(image).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     assert "include.on_airflow.dead_letter_replay" in names
-    answer = run(image, ["python", "-c", "\n".join(f"import {name}" for name in names)])
-    assert answer.returncode == 0, answer.stderr[-3000:]
+    result = run(image, ["python", "-c", "\n".join(f"import {name}" for name in names)])
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 def test_the_image_has_no_package_of_the_tests(image: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_base_image_has_the_airflow_version_of_the_tests() -> None:
 
 
 def test_the_files_that_the_base_image_copies_exist() -> None:
-    """Its ONBUILD steps copy these two by name before everything else. A build without them fails."""
+    """The base image's ONBUILD steps copy these two files by name. A build without these files fails."""
     ignored = (PROJECT_ROOT / ".dockerignore").read_text().split()
     for name in ("packages.txt", "requirements.txt"):
         assert (PROJECT_ROOT / name).is_file()

@@ -37,7 +37,7 @@ NEEDS = {
     "a stopped consumer group",
     "an Airflow of yours",
 }
-"""What a block may need that this machine lacks. Think before adding to it: no test runs such a block."""
+"""Things that a block may need and this machine lacks. Think before you add a thing: no test runs its blocks."""
 
 BLOCK = re.compile(
     r"^(?P<indent> *)(?:<!-- (?P<mark>[^>\n]*) -->\n *)?```(?P<kind>\w*)\n(?P<body>.*?)^ *```$",
@@ -110,7 +110,7 @@ def test_every_shell_block_has_a_mark() -> None:
 
 @pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark.startswith("run by")], ids=str)
 def test_the_named_test_exists_and_runs_the_block(block: Block) -> None:
-    """It reads the block from the page, or it names each command (or the module that a target runs)."""
+    """The test reads the block from the page, or names each command (or the module that a target runs)."""
     runners = block.mark.removeprefix("run by: ").split(", ")
     texts = []
     for runner in runners:
@@ -141,9 +141,9 @@ def _named(line: str, text: str) -> bool:
 def dry_run(arguments: tuple[str, ...]) -> str:
     """The commands that `make` would run."""
     command = ["make", "-n", "--no-print-directory", *arguments]
-    answer = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert answer.returncode == 0, f"{' '.join(command)}: {answer.stderr}"
-    return answer.stdout
+    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, f"{' '.join(command)}: {result.stderr}"
+    return result.stdout
 
 
 def make_calls() -> set[tuple[str, ...]]:
@@ -189,14 +189,14 @@ def commands() -> dict[tuple[str, str], set[str]]:
 
 
 def takes_no_arguments(module: str) -> bool:
-    """Whether the module has no parser. Such a module would do its work when called with --help."""
+    """Whether the module has no parser. Such a module would do its work when it is called with --help."""
     path = PROJECT_ROOT / Path(*module.split("."))
     source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__main__.py"
     return "argparse" not in source.read_text()
 
 
 def test_every_module_exists_and_has_its_options() -> None:
-    """Two start at a time, because each start imports for a second."""
+    """Two modules start at a time, because each start takes a second of imports."""
     options_of = commands()
     assert ("include.ingest", "resize-cells") in options_of
     assert ("include.aws", "deploy") in options_of
@@ -218,10 +218,10 @@ def test_every_module_exists_and_has_its_options() -> None:
 
     keys = sorted(set(options_of) - without_parser)
     with ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(help_of, keys))
-    for key, answer in zip(keys, answers, strict=True):
-        assert answer.returncode == 0, (key, answer.stdout)
-        unknown = {option for option in options_of[key] - {"--help"} if option not in answer.stdout}
+        results = list(threads.map(help_of, keys))
+    for key, result in zip(keys, results, strict=True):
+        assert result.returncode == 0, (key, result.stdout)
+        unknown = {option for option in options_of[key] - {"--help"} if option not in result.stdout}
         assert not unknown, f"python -m {' '.join(key)} does not know {unknown}"
 
 
@@ -231,7 +231,7 @@ def test_every_module_exists_and_has_its_options() -> None:
 @pytest.mark.parametrize("block", [b for b in SHELL_BLOCKS if b.mark == "run here"], ids=str)
 def test_a_cheap_block_runs(block: Block) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    answer = subprocess.run(
+    result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
         cwd=PROJECT_ROOT,
         env=environment,
@@ -240,7 +240,7 @@ def test_a_cheap_block_runs(block: Block) -> None:
         timeout=60,
         check=False,
     )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 # ---- links and messages

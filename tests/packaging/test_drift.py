@@ -1,4 +1,4 @@
-"""A fact that changes in one place only turns a test red: catalogue, template, policies, settings, docs, code.
+"""A change of a fact in only one place turns a test red: catalogue, template, policies, settings, docs, code.
 
 Each change is made in a copy of the project, and the test that pins the fact runs there.
 """
@@ -83,12 +83,12 @@ def run(root: Path, tests: list[str], change: Change | None = None) -> subproces
 
 def test_an_unchanged_copy_is_green(tmp_path: Path) -> None:
     """Otherwise a red test below would prove nothing."""
-    answer = run(tmp_path / "project", sorted({change.red for change in CHANGES}))
-    assert answer.returncode == 0, answer.stdout[-3000:]
+    result = run(tmp_path / "project", sorted({change.red for change in CHANGES}))
+    assert result.returncode == 0, result.stdout[-3000:]
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Change, Future[subprocess.CompletedProcess[str]]]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[Change, Future[subprocess.CompletedProcess[str]]]:
     """The test run of each change; two run at a time."""
     folder = tmp_path_factory.mktemp("drift")
     with ThreadPoolExecutor(2) as pool:
@@ -100,8 +100,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Change, Future[sub
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_change_in_one_place_turns_a_test_red(
-    change: Change, answers: dict[Change, Future[subprocess.CompletedProcess[str]]]
+    change: Change, results: dict[Change, Future[subprocess.CompletedProcess[str]]]
 ) -> None:
-    answer = answers[change].result()
-    assert answer.returncode == 1, answer.stdout[-3000:]
-    assert "1 failed" in answer.stdout
+    result = results[change].result()
+    assert result.returncode == 1, result.stdout[-3000:]
+    assert "1 failed" in result.stdout

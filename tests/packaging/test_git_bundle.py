@@ -33,7 +33,7 @@ MINUTES = 5
 
 
 def commit_of_this_tree(folder: Path) -> Path:
-    """A repository with one commit, which holds the working tree's files that Git tracks or would add."""
+    """A repository with one commit of the working tree's files that Git tracks or would add."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT_ROOT,
@@ -60,7 +60,7 @@ def exported(script: str, environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def airflow(tmp_path: Path, aws_endpoint: str, bucket: str) -> Iterator[AirflowApi]:
-    """Airflow's components with the guide's settings, in another folder, so the project is not on their path."""
+    """Airflow's components with the guide's settings, in another folder: the project is not on their path."""
     local = LocalSettings(state=tmp_path, airflow_port=free_port())
     home = tmp_path / "airflow"
     # The guide's option: plugins in Airflow's own folder. The project is still not on Airflow's path.

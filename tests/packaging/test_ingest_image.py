@@ -59,7 +59,7 @@ def run(image: tuple[Path, Path], *arguments: str, **environment: str) -> subpro
 
 
 @pytest.mark.parametrize("path", ["docker/ingest.Dockerfile", "Dockerfile"])
-def test_hadolint_finds_nothing(path: str) -> None:
+def test_hadolint_has_no_finding(path: str) -> None:
     assert HADOLINT.exists(), "run: make .local/aws-lint/.made"
     lint = subprocess.run([str(HADOLINT), path], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60)
     assert (lint.returncode, lint.stdout) == (0, "")
@@ -67,10 +67,10 @@ def test_hadolint_finds_nothing(path: str) -> None:
 
 def test_every_program_of_the_image_starts(image: tuple[Path, Path]) -> None:
     for command in ("consume", "produce", "create-topic", "replay"):
-        answer = run(image, "-m", "include.ingest", command, "--help")
-        assert answer.returncode == 0, answer.stderr
-    answer = run(image, "-m", "include.aws", "deploy", "--help")
-    assert answer.returncode == 0, answer.stderr
+        result = run(image, "-m", "include.ingest", command, "--help")
+        assert result.returncode == 0, result.stderr
+    result = run(image, "-m", "include.aws", "deploy", "--help")
+    assert result.returncode == 0, result.stderr
 
 
 def test_every_module_of_the_image_imports(image: tuple[Path, Path]) -> None:
@@ -80,8 +80,8 @@ def test_every_module_of_the_image_imports(image: tuple[Path, Path]) -> None:
         for path in app.rglob("*.py")
         if path.name not in {"__init__.py", "__main__.py"}
     ]
-    answer = run(image, "-c", "\n".join(f"import {name}" for name in names))
-    assert answer.returncode == 0, answer.stderr
+    result = run(image, "-c", "\n".join(f"import {name}" for name in names))
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_image_has_neither_airflow_nor_dbt(image: tuple[Path, Path]) -> None:
@@ -90,12 +90,12 @@ def test_the_image_has_neither_airflow_nor_dbt(image: tuple[Path, Path]) -> None
 
 
 def test_an_invalid_setting_is_named(image: tuple[Path, Path]) -> None:
-    answer = run(image, "-m", "include.ingest", "consume", CONSUMER_BATCH_RECORDS="none")
-    assert answer.returncode != 0
-    assert "CONSUMER_BATCH_RECORDS" in answer.stderr + answer.stdout
+    result = run(image, "-m", "include.ingest", "consume", CONSUMER_BATCH_RECORDS="none")
+    assert result.returncode != 0
+    assert "CONSUMER_BATCH_RECORDS" in result.stderr + result.stdout
 
 
-def test_it_runs_without_root_or_shell_and_has_a_healthcheck() -> None:
+def test_the_image_runs_without_root_or_shell_and_has_a_healthcheck() -> None:
     text = DOCKERFILE.read_text()
     assert re.search(r"^USER 10001$", text, re.MULTILINE)
     assert re.search(r'^ENTRYPOINT \["python", "-m", "include.ingest"\]$', text, re.MULTILINE)

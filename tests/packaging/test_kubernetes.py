@@ -46,7 +46,7 @@ def test_probes_use_the_consumers_port_and_paths() -> None:
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/healthz"
 
 
-def test_it_runs_as_the_images_user_without_privileges() -> None:
+def test_the_pod_runs_as_the_images_user_without_privileges() -> None:
     assert f"USER {POD['securityContext']['runAsUser']}" in (PROJECT_ROOT / "docker/ingest.Dockerfile").read_text()
     assert CONTAINER["securityContext"]["capabilities"]["drop"] == ["ALL"]
     assert CONTAINER["securityContext"]["readOnlyRootFilesystem"]

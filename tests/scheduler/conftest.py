@@ -1,4 +1,4 @@
-"""The alert tests are one story. After the first failure each later test ends with the name of the failed one."""
+"""The alert tests depend on each other. After the first failure each later test fails with the name of that test."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _BROKEN = pytest.StashKey[str]()
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Record where the story broke."""
+    """Record the name of the first test that failed."""
     if call.excinfo is not None and item.parent is not None:
         item.parent.stash.setdefault(_BROKEN, item.name)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """End a test if the story broke before it."""
-    if item.parent is not None and (where := item.parent.stash.get(_BROKEN, "")):
-        pytest.fail(f"the story broke in {where}", pytrace=False)
+    """Fail a test at once if an earlier test failed."""
+    if item.parent is not None and (name := item.parent.stash.get(_BROKEN, "")):
+        pytest.fail(f"the earlier test {name} failed", pytrace=False)

@@ -1,10 +1,10 @@
 """Every condition of the catalogue is really produced, and the DAGs watch it through a real scheduler.
 
 The module has one stack: Apache Kafka, the emulated S3 and CloudWatch behind proxies that can fail, an SMTP server, the
-consumer, and Airflow's API server, scheduler and DAG processor. The tests are one story in this order. Some faults need
-minutes (an empty group, the windows of CloudWatch); the story goes on meanwhile. Runs that the monitor's own schedule
-begins are part of the story. The last test counts the mails: one at the start of each condition, one at its end, and
-no other.
+consumer, and Airflow's API server, scheduler and DAG processor. The tests depend on each other and run in this order.
+Some faults need minutes (an empty group, the windows of CloudWatch); the next tests run meanwhile. The monitor's own
+schedule may begin further runs. The last test counts the mails: one at the start of each condition, one at its end,
+and no other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PUBLISHED = timedelta(seconds=30)
 """After this time the consumer's numbers are in CloudWatch: it publishes every five seconds."""
 
 moments: dict[str, datetime] = {}
-"""Times of events that a later test waits for."""
+"""Times of events that later tests need."""
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def assert_started(watched: WatchedStack, texts: dict[str, str]) -> None:
         assert text in entry.text
 
 
-def test_nothing_flows(watched: WatchedStack) -> None:
+def test_no_message_lands(watched: WatchedStack) -> None:
     """Throughput is below its baseline for a quarter of an hour. A layer that was never built is unknown, not old."""
     api = watched.stack.api
     watched.start_consumer()
@@ -147,9 +147,9 @@ def test_nothing_flows(watched: WatchedStack) -> None:
 
 
 def test_a_run_hangs_and_uploads_fail_and_take_long(watched: WatchedStack) -> None:
-    """The run misses its deadline. S3 refuses PUTs for half a minute, then all lands. The mails come later."""
+    """The run misses its deadline. S3 refuses PUTs for half a minute, then takes them. The mails come later."""
     eventually(lambda: f"run_late:{TRANSFORM}" in watched.alert_state()["open"], 120)
-    watched.tick()
+    watched.run_monitor()
     late = watched.alert_state()["open"][f"run_late:{TRANSFORM}"]
     assert f"late run {late['run']} is running" in watched.log_of("notify")
     assert late["successes"] == 0  # the run's own task has succeeded and does not count
@@ -172,12 +172,12 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
         600,
         state=lambda: api.task_states(TRANSFORM, hung),
     )
-    # Gold's task now waits a minute for its second attempt; the story goes on.
+    # Gold's task now waits a minute for its second attempt; the next tests run meanwhile.
     faults.FAULTS["consumer"].apply(watched.stack.demo.control, watched.stack.demo.environment_file)
     watched.send(watched.quotes(datetime.now(UTC), 1_100))
     watched.set_retention(timedelta(hours=2))
     moments["consumer stopped"] = datetime.now(UTC)
-    states = watched.tick()
+    states = watched.run_monitor()
     expected = {"kafka_lag", "retention_headroom", "dead_letters", "stale_bronze", "stale_silver", "dbt_tests"}
     assert red(states) >= {f"check_{name}" for name in expected}
     assert_started(
@@ -204,7 +204,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
 
 def test_kafka_is_down(watched: WatchedStack) -> None:
     watched.stop("broker")
-    states = watched.tick()
+    states = watched.run_monitor()
     assert {"measure_kafka", "check_monitor_blind"} <= red(states)
     assert "notify" in watched.failed_lately
     assert skipped(states) >= {"check_kafka_lag", "check_consumer_stalled", "check_retention_headroom"}
@@ -217,7 +217,7 @@ def test_kafka_is_down(watched: WatchedStack) -> None:
 
 
 def test_a_task_fails(watched: WatchedStack) -> None:
-    """The callback of the task reports it, without a tick of the monitor. A run may take an hour again."""
+    """The callback of the task reports it, without a run of the monitor. A run may take an hour again."""
     api = watched.stack.api
     eventually(lambda: api.runs(TRANSFORM)[0].state == "failed", 300)  # the run that hung: gold's test
     watched.set_environment(WAREHOUSE_TRANSFORM_DEADLINE_MINUTES="60")
@@ -231,9 +231,9 @@ def test_a_task_fails(watched: WatchedStack) -> None:
 
 
 def test_failed_and_slow_uploads_are_mailed_when_cloudwatch_has_them(watched: WatchedStack) -> None:
-    """The tick of this test reports them or, on a slow machine, a tick of the schedule."""
+    """The run of this test reports them or, on a slow machine, a run of the schedule."""
     wait_until(moments["uploads work"] + PUBLISHED + SETTLE + PERIOD)
-    watched.tick()
+    watched.run_monitor()
     assert_started(watched, {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"})
 
 
@@ -242,7 +242,7 @@ CLOUDWATCH = ("publishing to CloudWatch", "consumer metrics in CloudWatch")
 
 def test_cloudwatch_is_down(watched: WatchedStack) -> None:
     watched.cloudwatch.weather = REFUSED
-    states = watched.tick()
+    states = watched.run_monitor()
     assert {"measure_consumer", "publish", "check_monitor_blind", "check_kafka_lag"} <= red(states)
     assert "notify" in watched.failed_lately
     assert skipped(states) >= {"check_upload_errors", "check_slow_uploads", "check_low_throughput"}
@@ -258,7 +258,7 @@ def test_cloudwatch_is_down(watched: WatchedStack) -> None:
 def test_the_mail_server_is_down(watched: WatchedStack) -> None:
     """A notice, here that CloudWatch is back, waits until a mail server takes it."""
     watched.stop("mailbox")
-    states = watched.tick()
+    states = watched.run_monitor()
     assert "check_monitor_blind" not in red(states)
     waiting = {f"recovery monitor_blind:{subject}" for subject in CLOUDWATCH}
 
@@ -268,7 +268,7 @@ def test_the_mail_server_is_down(watched: WatchedStack) -> None:
 
     eventually(all_wait, 60, state=watched.alert_state)
     watched.start("mailbox")
-    states = watched.tick()
+    states = watched.run_monitor()
     assert "check_notices_undelivered" in watched.failed_lately
     for subject in CLOUDWATCH:
         assert_complete(watched.entry("recovery", "monitor_blind", subject))
@@ -276,11 +276,11 @@ def test_the_mail_server_is_down(watched: WatchedStack) -> None:
 
 def test_s3_is_down(watched: WatchedStack) -> None:
     """Even the alert state cannot be read. The fault is mailed once, and so is its recovery."""
-    wait_until(moments["consumer stopped"] + SHORTEST_GRACE)  # so that no other condition begins between the two ticks
+    wait_until(moments["consumer stopped"] + SHORTEST_GRACE)  # so that no other condition begins between the two runs
     watched.wait_for_silence()  # a mail whose sending is not recorded would be sent again
     watched.publish("MessagesConsumed", 3, datetime.now(UTC))  # otherwise throughput is low again on a slow machine
     watched.s3.weather = REFUSED
-    states = watched.tick()
+    states = watched.run_monitor()
     assert {"measure_objects", "measure_layers", "check_monitor_blind"} <= red(states)
     assert "notify" in watched.failed_lately
     assert skipped(states) >= {"check_stale_gold", "check_dbt_tests", "check_dead_letters"}
@@ -288,17 +288,17 @@ def test_s3_is_down(watched: WatchedStack) -> None:
     for subject in subjects:
         assert_complete(watched.entry("start", "monitor_blind", subject))
     assert "metric=ObjectsLastHour" not in watched.log_of("publish")
-    watched.tick()
+    watched.run_monitor()
     assert "notify" not in watched.failed_lately
     watched.s3.weather = CALM
-    states = watched.tick()
+    states = watched.run_monitor()
     assert "check_monitor_blind" not in red(states)
     for subject in subjects:
         watched.entry("recovery", "monitor_blind", subject)
 
 
 def test_conditions_that_began_meanwhile_were_mailed(watched: WatchedStack) -> None:
-    """They are stale gold, its failed test, and the group without members."""
+    """These conditions are stale gold, its failed test, and the group without members."""
     assert_started(watched, {"stale_gold": "Value: 8 d", "consumer_stalled": "members 0"})
     entry = watched.entry("start", "dbt_tests", "crypto_curated_recency_check")
     assert_complete(entry)
@@ -312,9 +312,9 @@ def test_conditions_that_began_meanwhile_were_mailed(watched: WatchedStack) -> N
 def test_the_page_in_the_airflow_ui_shows_the_alerts(watched: WatchedStack) -> None:
     """The laptop's Airflow needs no login. tests/dags/test_pipeline_health.py tests the page's permissions."""
     api = watched.stack.api
-    answer = httpx.get(f"{api.base_url}/pipeline-health/", timeout=60, trust_env=False)
-    assert answer.status_code == 200
-    page = answer.text
+    response = httpx.get(f"{api.base_url}/pipeline-health/", timeout=60, trust_env=False)
+    assert response.status_code == 200
+    page = response.text
     for name in ("consumer_stalled", "stale_gold", "kafka_lag"):
         assert f"error: {CONDITIONS[name].title}" in page
         assert f"/{CONDITIONS[name].runbook}" in page
@@ -327,7 +327,7 @@ def test_the_page_in_the_airflow_ui_shows_the_alerts(watched: WatchedStack) -> N
 
 
 def test_everything_recovers(watched: WatchedStack) -> None:
-    """The consumer is back and new data is built. Dead letters count for an hour: the runbook's step silences them."""
+    """The consumer runs again and new data is built. Dead letters count for an hour; a threshold silences them."""
     watched.set_retention(LONG)
     watched.start_consumer()
     watched.send(watched.quotes(datetime.now(UTC), 30))
@@ -337,7 +337,7 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     state, tasks = watched.stack.run_dag(TRANSFORM)
     assert state == "success", tasks
     watched.stack.api.unpause(MAINTENANCE)  # this starts the run of last night
-    states = watched.tick()
+    states = watched.run_monitor()
     for name in ("kafka_lag", "consumer_stalled", "retention_headroom", "stale_gold", "stale_silver", "stale_bronze"):
         assert states[f"check_{name}"] == "success"
         assert_complete(watched.entry("recovery", name))
@@ -369,9 +369,9 @@ def test_the_daily_maintenance_passes_and_knows_todays_failures(watched: Watched
 
 
 def test_at_the_end_all_is_quiet_and_each_notice_was_mailed_once(watched: WatchedStack) -> None:
-    # Then the monitor's window has no failed upload, but a number that the new consumer published.
+    # At this time the monitor's window has no failed upload, but a number that the new consumer published.
     wait_until(max(moments["uploads work"] + WINDOW, moments["consumer back"]) + PUBLISHED + SETTLE + PERIOD)
-    states = watched.tick()
+    states = watched.run_monitor()
     assert red(states) == set()
     for name in ("upload_errors", "slow_uploads"):
         assert states[f"check_{name}"] == "success"
@@ -382,7 +382,7 @@ def test_at_the_end_all_is_quiet_and_each_notice_was_mailed_once(watched: Watche
     counts = Counter((entry.kind, entry.title) for entry in entries)
     assert [title for title, times in counts.items() if times > 1] == []
     assert not any(kind == "reminder" for kind, _ in counts)
-    starts, ends = ({title for kind, title in counts if kind == wanted} for wanted in ("start", "recovery"))
+    starts, ends = ({title for kind, title in counts if kind == which} for which in ("start", "recovery"))
     assert starts == ends
     mailed = {
         condition.name

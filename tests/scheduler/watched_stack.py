@@ -37,7 +37,7 @@ from tests.chaos.proxy import FaultProxy, Weather
 from tests.laptop_stack import Stack, eventually
 
 REFUSED = Weather(outage=True)
-"""The service is away: every connection is closed without an answer."""
+"""The service does not work: every connection is closed without an answer."""
 UPLOADS_FAIL = Weather(s503=1.0, methods=frozenset({"PUT"}))
 """S3 answers each PUT with SlowDown."""
 
@@ -98,17 +98,17 @@ class WatchedStack:
     market: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
     """Time of the simulated market's clock."""
     failed_lately: set[str] = field(default_factory=set)
-    """Tasks that failed in a run that the last `look` read. The schedule may have begun a run before the test's own."""
+    """Tasks that failed in a run that the last `read_runs` read; the schedule may have begun a run before the test."""
 
     # --- the monitor and its mails
 
-    def tick(self) -> dict[str, str | None]:
+    def run_monitor(self) -> dict[str, str | None]:
         """Run the monitor now, after any run of its schedule; returns the states of its tasks."""
         eventually(lambda: not self._monitor_runs(), 300)
         self.stack.wait_for_run(MONITOR, self.stack.api.trigger(MONITOR), 300)
-        return self.look()
+        return self.read_runs()
 
-    def look(self) -> dict[str, str | None]:
+    def read_runs(self) -> dict[str, str | None]:
         """Read every run that has ended; returns the states of the newest run's tasks."""
         self.failed_lately = set()
         ended = [run for run in self.stack.api.runs(MONITOR, 50) if run.state in {"success", "failed"}]
@@ -129,7 +129,7 @@ class WatchedStack:
         cloudwatch.publish(client, "CryptoLakehouse", "demo", [Datum(metric, value)], at)
 
     def log_of(self, task_id: str, dag_id: str = MONITOR, run_id: str = "") -> str:
-        """The log of a task; by default of the monitor, in the newest run that `look` read."""
+        """The log of a task; by default of the monitor, in the newest run that `read_runs` read."""
         logs = Path(self.stack.values["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={run_id or self.newest}"
         return "".join(path.read_text() for path in sorted((logs / f"task_id={task_id}").glob("*.log")))
 
@@ -173,7 +173,7 @@ class WatchedStack:
     def quotes(self, until: datetime, count: int) -> list[bytes]:
         """At least `count` quotes, five seconds apart, that end at `until`.
 
-        The prices continue those of the last call. Otherwise the market would move while the story waits, and that
+        The prices continue those of the last call. Otherwise the market would move while the tests wait, and that
         would be a price jump.
         """
         rounds, step, simulator = -(-count // 3), timedelta(seconds=5), Simulator(SimulatorSettings())
@@ -188,7 +188,7 @@ class WatchedStack:
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
         ]
         topic = ConfigResource(ResourceType.TOPIC, self._kafka().topic, incremental_configs=entries)
-        admin = AdminClient(self._kafka().client_config())  # a name keeps the client until it has answered
+        admin = AdminClient(self._kafka().client_config())  # the name keeps the client alive until it has the response
         admin.incremental_alter_configs([topic])[topic].result(15)
 
         def in_force() -> bool:
@@ -215,7 +215,7 @@ class WatchedStack:
     def wait_until_landed(self, seconds: float = 120) -> None:
         """Return when the group has landed and committed every message."""
         kafka = self._kafka()
-        reader = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})  # joins nothing
+        reader = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})  # it joins no group
         numbers = reader.list_topics(kafka.topic).topics[kafka.topic].partitions
         partitions = [TopicPartition(kafka.topic, number) for number in numbers]
 

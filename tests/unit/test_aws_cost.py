@@ -43,7 +43,7 @@ def test_prices_are_those_of_the_table() -> None:
 def test_the_example_adds_up_by_hand() -> None:
     """Each line of the page's example, computed here from the page's words and table, without the module."""
     month, minutes = 30 * 24 * 3600, 30 * 24 * 60
-    messages = 0.05 * month  # 129,600: as many as three coins send in a minute each
+    messages = 0.05 * month  # 129,600: each of three coins sends one message a minute
     files = messages / 1  # 0.05 a second over three partitions: a batch is a minute old before it has a second record
     assert files == 3 * minutes
     monitor_runs = minutes / 5

@@ -1,4 +1,4 @@
-"""The catalogue agrees with itself and has the metrics and conditions that were asked for."""
+"""The catalogue is consistent and has the required metrics and conditions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from include.catalogue import (
 from include.settings import PROJECT_ROOT
 
 
-def test_consumer_metrics_are_the_ones_asked_for() -> None:
+def test_the_required_consumer_metrics_exist() -> None:
     titles = {metric.title for metric in CONSUMER_METRICS}
     required = {"Messages Consumed", "Batches Uploaded", "Upload Errors", "Throughput", "Upload Duration", "Batch Size"}
     assert required <= titles
@@ -41,7 +41,7 @@ def test_consumer_metrics_are_the_ones_asked_for() -> None:
         ("stale_bronze", "DataAge", ">", 7 * 86400),
     ],
 )
-def test_conditions_asked_for_have_their_thresholds(name: str, metric: str, comparison: str, threshold: float) -> None:
+def test_required_conditions_have_their_thresholds(name: str, metric: str, comparison: str, threshold: float) -> None:
     condition = CONDITIONS[name]
     assert (condition.metric, condition.comparison, condition.threshold) == (metric, comparison, threshold)
     assert condition.checked
@@ -57,7 +57,7 @@ WORDS = {5: "five", 10: "ten"}
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "pattern"),
     [
         ("README.md", r"monitor[^.\n]*every\s(\w+)\sminutes"),
         ("docs/monitoring.md", r"every\s(\w+)\sminutes"),
@@ -68,10 +68,10 @@ WORDS = {5: "five", 10: "ten"}
         ("docs/runbooks/upload_errors.md", r"(?:of|in|for|after)\s(\w+)\sminutes"),
     ],
 )
-def test_pages_written_by_hand_say_the_monitors_interval_as_it_is(page: str, said: str) -> None:
+def test_pages_written_by_hand_have_the_monitors_interval(page: str, pattern: str) -> None:
     intervals = (MONITOR_MINUTES, 3 * MONITOR_MINUTES)
     words = {WORDS.get(minutes, "") for minutes in intervals} | {str(minutes) for minutes in intervals}
-    minutes = re.findall(said, (PROJECT_ROOT / page).read_text())
+    minutes = re.findall(pattern, (PROJECT_ROOT / page).read_text())
     assert minutes
     assert set(minutes) <= words
 
@@ -83,7 +83,7 @@ def test_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda condition: condition.name)
-def test_a_condition_looks_at_a_metric_of_the_catalogue(condition: Condition) -> None:
+def test_a_condition_uses_a_metric_of_the_catalogue(condition: Condition) -> None:
     metric = metric_of(condition)
     assert (metric is None) == (condition.name in {"task_failed", "run_late"})
     if metric is not None:

@@ -121,7 +121,7 @@ def test_a_change_of_a_condition_is_noticed(
 
 
 def test_a_condition_taken_out_is_noticed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    # A new dictionary: a key that is put back into the old one would be its last, for the other tests.
+    # A new dictionary keeps the order for the other tests: a deleted key would come back as the last key.
     rest = {name: condition for name, condition in CONDITIONS.items() if name != "kafka_lag"}
     monkeypatch.setattr(template_parts, "CONDITIONS", rest)
     template = {f"include/aws/template.yaml: {name}" for name in ("thresholds", "alarms", "dashboard")}

@@ -1,4 +1,4 @@
-"""The vocabulary check finds what it should, where it is, and nothing in code."""
+"""The check of the English names each fault with its line, and ignores code."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_a_misspelt_variable_is_reported_with_the_right_name(wrong: str, right: 
 
 
 def test_settings_and_variables_of_other_programs_are_not_misspelt() -> None:
-    ours = [
+    names = [
         f"{group.model_config.get('env_prefix', '')}{name.upper()}"
         for group in settings_reference.groups()
         for name in group.model_fields
@@ -174,7 +174,7 @@ def test_settings_and_variables_of_other_programs_are_not_misspelt() -> None:
         "CONSUMER_SERVICE_HOST", "CONSUMER_SERVICE_PORT", "CONSUMER_PORT_9308_TCP", "CONSUMER_ROLE",
         "CONSUMER_POLICY_ARN", "PRODUCER_SERVICE_PORT_HTTP", "S3_ENDPOINT", "S3_USE_HTTPS", "MONITOR_PORT",
     ]  # fmt: skip
-    assert settings.misspelt([*ours, *map(str.lower, ours), *others]) == []
+    assert settings.misspelt([*names, *map(str.lower, names), *others]) == []
 
 
 def test_the_reference_shows_ranges() -> None:

@@ -1,4 +1,4 @@
-"""Landed files for tests: a topic in memory that is written to S3 by the landing contract.
+"""Landed files for tests: a topic in memory that is written to S3 as the landing contract describes.
 
 It replaces producer, Kafka and consumer in tests of the warehouse. It decides the partition, offset and time of each
 record, and which files exist. Everything is seeded.

@@ -52,7 +52,7 @@ class Project:
 
     def run(self, *arguments: str) -> str:
         """Output of a Python command that succeeds."""
-        answer = subprocess.run(
+        run = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.root,
             env=self.environment,
@@ -60,8 +60,8 @@ class Project:
             text=True,
             check=False,
         )
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-        return answer.stdout
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def project(tmp_path: Path, bucket: str, s3: str) -> Iterator[Project]:
     del broker
 
 
-def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
+def wait_until(condition: Callable[[], bool], report: Callable[[], str]) -> None:
     deadline = monotonic() + 60
     while not condition():
-        assert monotonic() < deadline, what()
+        assert monotonic() < deadline, report()
         sleep(0.5)
 
 
@@ -118,8 +118,8 @@ def test_a_new_row_is_a_new_coin_everywhere(project: Project, bucket: str, tmp_p
         live = {"PRODUCER_SOURCE": "coingecko", "PRODUCER_COINGECKO_URL": gecko.url}
         for command, settings in (("consume", {}), ("produce", simulator), ("produce", live)):
             stack.enter_context(process([*ingest, command], log, project.environment | settings, project.root))
-        until(lambda: len(landed_prices(bucket, "SHIB")) > 50, log.read_text)
-        until(lambda: GECKO_PRICE in landed_prices(bucket, "SHIB"), log.read_text)
+        wait_until(lambda: len(landed_prices(bucket, "SHIB")) > 50, log.read_text)
+        wait_until(lambda: GECKO_PRICE in landed_prices(bucket, "SHIB"), log.read_text)
         assert re.search(r"newest prices .*BTC .*SHIB [12]", project.run("-c", STATUS))
 
     dbt = ["-m", "dbt.cli.main", "--quiet", "build", "--exclude", "resource_type:unit_test"]
@@ -132,7 +132,7 @@ def test_a_new_row_is_a_new_coin_everywhere(project: Project, bucket: str, tmp_p
         gold = warehouse.execute("select hour_start, close_price from lake_gold.crypto_curated where symbol = 'SHIB'")
         prices = dict(gold.fetchall())
     assert prices.pop(AT.replace(minute=0, second=0, tzinfo=None)) == Decimal("0.00002")
-    assert prices, "the simulated hour"
+    assert prices, "the simulated hour has prices too"
 
 
 def test_reference_tables_of_an_earlier_version_get_the_new_columns(warehouse: Warehouse) -> None:

@@ -1,6 +1,6 @@
-"""Each data test has failed once: the data is broken in one way for each test, and exactly that test reports it.
+"""Every data test can fail: the data is broken in one way for each test, and exactly that test reports the break.
 
-A round breaks one thing in each table at once. That proves as much as one break at a time: a test that does not compare
+A round makes one break in each table. That proves the same as one break at a time: a test that does not compare
 layers reads only its own table and the seed, and the seed has its own rounds.
 """
 
@@ -39,7 +39,7 @@ KEYS = {
 }
 
 NOISE = {"crypto_raw_price_in_range": f"select count(*) from {RAW} where cast(price as double) > 10000000"}
-"""Tests that warn on the undamaged market too, which has faults on purpose, and the query that counts these."""
+"""Tests that warn on the undamaged market too, which has faults on purpose, and the query that counts the faults."""
 
 
 LANDED_CHECKS = {"assert_no_offset_begins_two_files", "assert_bronze_has_each_line_of_its_files"}
@@ -278,7 +278,7 @@ def test_no_data_test_is_left_out(built_warehouse: Callable[[Path], Warehouse], 
 def test_a_test_reads_only_its_own_table_and_the_seed(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """Otherwise several tables could not be broken at once."""
+    """Otherwise a round could not break several tables."""
     warehouse = built_warehouse(tmp_path / "warehouse")
     manifest: Any = warehouse.invoke("parse")
     for node in manifest.nodes.values():
@@ -311,7 +311,7 @@ def test_a_broken_table_is_reported_by_exactly_its_test(
 def test_a_file_that_landed_after_the_last_load_is_no_fault(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """A batch may become visible after its successor: the next load takes it."""
+    """A batch may become visible after its successor. The next load takes such a batch."""
     warehouse = built_warehouse(tmp_path / "warehouse")
     newest = warehouse.query(f"select max_by(source_file, kafka_offset) from {RAW}")[0][0]
     earlier = re.sub(r"(?<=_o)\d+", lambda offset: f"{int(offset[0]) - 1:020}", newest).split("/", 3)[3]
@@ -338,9 +338,9 @@ def test_layers_that_disagree_are_reported(
 def test_a_silent_coin_is_reported_and_a_pause_of_all_coins_is_not(
     built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """ETH has quotes of four days, the others of nine: the time before its first quote is no silence.
+    """ETH has quotes of four days, the other coins of nine: the time before the first quote is no silence.
 
-    The last three hours are no silence either: its partition may be behind.
+    The last three hours are no silence either: the quotes of the partition may be late.
     """
     warehouse = built_warehouse(tmp_path / "warehouse")
     [(newest,)] = warehouse.query(f"select max(hour_start) from {CURATED}")

@@ -1,4 +1,4 @@
-"""Every command in docs/dbt-tests.md selects nodes, and the commands that do more than that run."""
+"""Every command in docs/dbt-tests.md selects nodes; this module runs one command of each kind."""
 
 from __future__ import annotations
 

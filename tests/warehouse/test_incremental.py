@@ -1,4 +1,4 @@
-"""A run loads everything that landed, once, in whatever order it came."""
+"""A run loads every landed record once, in whatever order the files land."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_dead_letters_are_read_after_the_records(warehouse: Warehouse) -> None:
 HOLES = ("test", "--select", "assert_offsets_have_no_hole")
 
 
-def five_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> LandedTopic:
+def five_loaded_quotes(warehouse: Warehouse, store: S3Store, today: datetime) -> LandedTopic:
     """A topic with five quotes, an hour old, in every layer."""
     topic = LandedTopic()
     quotes(topic, "BTC", today - timedelta(hours=1), 5, timedelta(minutes=1))
@@ -111,8 +111,8 @@ def five_loaded(warehouse: Warehouse, store: S3Store, today: datetime) -> Landed
 def test_a_dead_letter_after_the_rows_of_bronze_is_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
-    """It landed between the two models of a run: crypto_raw has not read it, crypto_dead_letter has."""
-    topic = five_loaded(warehouse, store, today)
+    """The dead letter landed between the two models of a run: crypto_raw has not read it, crypto_dead_letter has."""
+    topic = five_loaded_quotes(warehouse, store, today)
     quotes(topic, "BTC", today - timedelta(minutes=30), 3, timedelta(minutes=1))
     topic.send(b"not json", today, error="not_json")
     topic.land(store)
@@ -122,7 +122,7 @@ def test_a_dead_letter_after_the_rows_of_bronze_is_no_hole(
         quotes(topic, "BTC", today - timedelta(minutes=minutes), 1, timedelta(minutes=1))
         topic.land(store)
         warehouse.dbt("run", "--select", "crypto_raw")
-    assert reported(warehouse.dbt(*HOLES)) == set(), "after later records it is checked, and no hole"
+    assert reported(warehouse.dbt(*HOLES)) == set(), "after later records it is checked; there is no hole"
     warehouse.execute("delete from lake_bronze.crypto_dead_letter")
     assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}
 
@@ -131,7 +131,7 @@ def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
     """The dead letters of a batch land after its records, and a run may read in between."""
-    topic = five_loaded(warehouse, store, today)
+    topic = five_loaded_quotes(warehouse, store, today)
     topic.send(b"not json", today - timedelta(minutes=30), error="not_json")
     quotes(topic, "BTC", today - timedelta(minutes=20), 3, timedelta(minutes=1))
     records, letters = topic.files()
@@ -141,14 +141,14 @@ def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
     quotes(topic, "BTC", today - timedelta(minutes=10), 1, timedelta(minutes=1))
     topic.land(store)
     warehouse.dbt("run", "--select", "crypto_raw")
-    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}, "with the next load it must be there"
+    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}, "after the next load it is missing"
     obstore.put(store, *letters)
     warehouse.load()
     assert reported(warehouse.dbt(*HOLES)) == set()
 
 
 def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
-    """Nothing was loaded for longer than the window of tests, and records were lost meanwhile."""
+    """Nothing was loaded for longer than the window of tests, and records were lost in this time."""
     topic = LandedTopic(cell=10)
     quotes(topic, "ETH", today - timedelta(days=5), 10, timedelta(seconds=1))
     topic.land(store)
@@ -257,7 +257,7 @@ def test_a_partition_that_lags_a_week_is_loaded_completely(
 def test_dead_letters_of_a_partition_that_lags_are_loaded(
     warehouse: Warehouse, store: S3Store, today: datetime, caught_up: bool
 ) -> None:
-    """It had no dead letter before, and the newest of another partition is hours later."""
+    """The partition had no dead letter before, and the newest dead letter of another partition is hours later."""
     topic = LandedTopic()
     quotes(topic, "BTC", today - timedelta(hours=2), 3, timedelta(minutes=1))
     topic.send(b"not json", today, partition=0, error="not_json")
@@ -450,7 +450,7 @@ def test_every_row_is_in_one_table_whichever_model_runs_alone(
 def test_a_model_without_a_watermark_goes_on_after_its_newest_row(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
-    """As in a warehouse of a version without watermarks."""
+    """A warehouse that an older version built may have no watermarks."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3)
     warehouse.load()
@@ -480,7 +480,7 @@ def test_a_load_that_is_processed_twice_changes_nothing(warehouse: Warehouse, st
 
 
 def test_silver_refuses_a_bronze_that_was_rebuilt(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
-    """A full refresh died half way, and a run without the flag follows: all of bronze would be duplicates."""
+    """After a full refresh that died, a run without the flag would find all of bronze to be duplicates."""
     topic = LandedTopic()
     land_an_hour(topic, store, today, 3)
     warehouse.load()

@@ -20,9 +20,9 @@ def parse(target: str, folder: Path) -> Any:
     command = ["--quiet", "--warn-error", "--log-level-file", "none", "parse", "--target", target]
     command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(folder)]
     with environment({}):
-        answer = dbtRunner().invoke(command)
-    assert answer.success, answer.exception
-    return answer.result
+        response = dbtRunner().invoke(command)
+    assert response.success, response.exception
+    return response.result
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,8 @@ def test_listing_a_selection_does_not_write_the_manifest(tmp_path: Path, monkeyp
         nodes = run_parameters.chosen_nodes("path:models/silver")
     assert "model.crypto_lakehouse.crypto_stage" in nodes
     assert "test.crypto_lakehouse.assert_every_bronze_row_is_in_silver_or_quarantine" in nodes  # a test across layers
-    assert not [
-        node for node in nodes if node.startswith("test.crypto_lakehouse.not_null_")
-    ]  # these run with their model
+    # The tests of one model run with the model.
+    assert not [node for node in nodes if node.startswith("test.crypto_lakehouse.not_null_")]
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -64,7 +63,7 @@ def test_every_model_and_every_column_is_described(manifest: Any) -> None:
 def test_every_existing_column_is_described(
     manifest: Any, built_warehouse: Callable[[Path], Warehouse], tmp_path: Path
 ) -> None:
-    """Even a column that no file lists. The landed files are tables only on Athena (tests/athena)."""
+    """Columns that no file lists count too. The landed files are tables only on Athena (tests/athena)."""
     undescribed = built_warehouse(tmp_path / "warehouse").undescribed_columns()
     tables = {n.unique_id for kind in ("model", "seed", "snapshot") for n in of_kind(manifest, kind)}
     assert {node_id: columns for node_id, columns in undescribed.items() if columns} == {}
@@ -97,7 +96,7 @@ def test_no_data_test_reads_a_whole_table(built_warehouse: Callable[[Path], Ware
 
 
 def test_tests_across_layers_are_tagged(manifest: Any) -> None:
-    """A test of two models is tagged `cross_layer`, unless the other is reference data."""
+    """A test of two models or more is tagged `cross_layer`. The seed of coins is no model."""
     for test in of_kind(manifest, "test"):
         models = [node for node in test.depends_on.nodes if node.startswith("model.")]
         assert (len(models) > 1) == ("cross_layer" in test.tags), test.name

@@ -2,7 +2,7 @@
     Which loads of bronze an incremental model still has to process.
 
     A silver model needs a watermark: the `loaded_at` of the last load of bronze that it has processed. max(loaded_at)
-    of its own table is no watermark, because a load that contributed no row leaves no trace. (crypto_quarantine is
+    of its own table is no watermark, because a load that contributed no row is not in it. (crypto_quarantine is
     empty as long as no record is refused.) Each finished run therefore writes the watermark into a view `<model>_taken`
     beside the table: one row with `taken_until`. On Athena a view is replaced atomically, has no file and is read
     without a scan.
@@ -61,7 +61,7 @@
 
 {#
     Raises a compiler error when bronze lacks every load up to the watermark: bronze was rebuilt. All its rows then
-    belong to a new load, so the rows that this table has would come again, as duplicates of themselves.
+    belong to a new load, so the rows that this table has would be processed again and become duplicates.
 #}
 {% macro require_watermark(upstream, since) -%}
     {#- a table may have rows although its watermark was reset #}
@@ -90,7 +90,7 @@
 {%- endmacro %}
 
 
-{# The newest load of which a table has a row, if it is later than `since`; else `since`. #}
+{# The newest load that has a row in a table, if it is later than `since`; else `since`. #}
 {% macro newest_load(table, since) -%}
     {%- set newest -%}
         select cast(max(loaded_at) as varchar) from {{ table }} where loaded_at > timestamp '{{ since }}'

@@ -139,8 +139,8 @@
 
 
 {#
-    The UTC datetime of the first file that an incremental run considers; none when nothing was loaded lately, and the
-    run considers every file.
+    The UTC datetime of the first file that an incremental run considers; none when no row is recent enough: then
+    the run considers every file.
 #}
 {% macro landing_start(time_column, writer_column, paced_by) -%}
     {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}

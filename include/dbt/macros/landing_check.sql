@@ -3,7 +3,7 @@
 
     Athena opens a file even to return its path. These tests therefore check hours where others check days. They begin
     at `landed_check_start`: the variable `landed_check_hours` before bronze's newest record. Once a day, when the other
-    tests check every row, it is `landed_check_daily_hours`.
+    tests check every row, the variable is `landed_check_daily_hours`.
 -#}
 
 {# A UTC datetime, used to the second as in paths. #}

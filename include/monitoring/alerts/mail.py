@@ -1,7 +1,7 @@
 """The text of a mail: what happened, value against threshold, since when, what to do, where to look.
 
-One mail groups all notices that wait. Plain text and HTML say the same. Texts that come
-from elsewhere (errors, test messages, rows) are escaped, and secrets in them are replaced.
+One mail contains all notices that wait. Its plain text and its HTML have the same content. Texts
+of other programs (errors, test messages, rows) are escaped, and secrets in them are replaced.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _subject(groups: dict[NoticeKind, list[Notice]], environment: str) -> str:
 
 
 def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple[str, str]]:
-    """Labels and values, in the order a reader needs them. A value that is a link begins with http."""
+    """Labels and values, in the order in which a reader needs them. A value that is a link begins with http."""
     alert, condition = notice.alert, CONDITIONS[notice.alert.condition]
     facts = [("What it means", condition.meaning)]
     if alert.value:

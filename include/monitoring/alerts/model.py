@@ -1,9 +1,9 @@
-"""The alert state: the open conditions, and the notices that wait to be delivered.
+"""The alert state: the open alerts, and the notices that wait to be delivered.
 
 One object for the whole pipeline (`state/alerts.json`), shared by the monitor and by the
 failure callbacks of the other DAGs, so that nobody gets the same notice twice. It holds an
-outbox: a notice is written here together with the transition that causes it, and leaves when a
-mail server has accepted it. So a crash or a broken mail server delays a mail, but loses none.
+outbox: a notice is written here together with the transition that causes it, and is removed when a
+mail server has accepted it. So a crash or a broken mail server delays a mail but does not lose it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OpenAlert(msgspec.Struct, frozen=True):
     """One condition (or one failing test, or one failed task) that is open now.
 
     `key` is the condition's name, followed by `:subject` where one condition can be open
-    for several things at once. `value` and `threshold` are texts with units, as last seen.
+    for several tests, tasks or sources. `value` and `threshold` are the newest ones, as texts with units.
     """
 
     key: str
@@ -39,17 +39,17 @@ class OpenAlert(msgspec.Struct, frozen=True):
     run_url: str = ""
     raised_by: str = "pipeline_monitor"
     task: str = ""
-    """`dag_id/task_id` of the failed task that raised it; the alert is over when the task has succeeded again.
-    For a late run it is the run's first task; its success in another run ends the alert, too."""
+    """`dag_id/task_id` of the failed task that raised the alert; the alert is over when the task has succeeded again.
+    For a late run this is the run's first task; its success in another run ends the alert, too."""
     successes: int | None = None
-    """Instances of that task that had succeeded by then, without those of `run`; None: not known yet."""
+    """Number of the task's instances that had succeeded when the alert began, without `run`; None: not known yet."""
     run: str | UnsetType = UNSET
-    """`dag_id/run_id` of a late run; the alert is over when the run ends well, and never before it ends.
-    The other alerts have no such field: version 0.1.0 and earlier ones refuse a field that they do not know."""
+    """`dag_id/run_id` of a late run; the alert is over when the run ends well, and never before the run ends.
+    Other alerts do not have this field: version 0.1.0 and earlier refuse a field that they do not know."""
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A message about one alert. Until `claimed_until` somebody is sending it."""
+    """A message about one alert. Until `claimed_until` a process is sending it."""
 
     id: str
     kind: NoticeKind
@@ -61,7 +61,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class AlertState(msgspec.Struct, frozen=True):
-    """Open alerts by key, and the outbox in the order in which things happened."""
+    """Open alerts by key, and the outbox, oldest notice first."""
 
     open: Mapping[str, OpenAlert]
     outbox: tuple[Notice, ...]

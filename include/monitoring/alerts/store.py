@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 40
-"""The monitor and a dozen callbacks make three changes each, and each conflict means that one of them got through."""
+"""Enough for the monitor and a dozen callbacks with three changes each: in each conflict one of them has succeeded."""
 
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ class AlertStore(Protocol):
         ...
 
     def save(self, state: AlertState, version: str | None) -> None:
-        """Write the state. Raises StateChangedError when `version` is no longer the present one."""
+        """Write the state. Raises StateChangedError when the stored state does not have this `version` any more."""
         ...
 
 
@@ -66,19 +66,19 @@ class S3AlertStore:
         json_object.replace(self.s3, self.storage.bucket, self.key, state, version)
 
     def require(self) -> None:
-        """Read the state, and write an object beside it: a place that refuses writes can keep no state.
+        """Read the state, and write an object beside it, because a bucket that refuses writes cannot keep the state.
 
         Raises:
             StateUnreadableError: the state is broken.
-            ClientError, BotoCoreError: S3 refused one of both or could not be reached.
+            ClientError, BotoCoreError: S3 refused the read or the write, or could not be reached.
         """
         self.load()
-        beside = f"{self.storage.state_prefix}alerts_can_be_written.json"
-        json_object.write(self.s3, self.storage.bucket, beside, {"at": to_text(datetime.now(UTC))})
+        probe_key = f"{self.storage.state_prefix}alerts_can_be_written.json"
+        json_object.write(self.s3, self.storage.bucket, probe_key, {"at": to_text(datetime.now(UTC))})
 
 
 def update(store: AlertStore, change: Callable[[AlertState], tuple[AlertState, Result]]) -> Result:
-    """Read, change, write; again from the start when another writer wrote in between. No change, no write.
+    """Read, change and write the state; repeat it when another writer wrote in between. An equal state is not written.
 
     Raises:
         StateChangedError: another writer was faster each time.

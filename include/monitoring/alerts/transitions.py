@@ -2,8 +2,8 @@
 
     advance   alert state + verdicts + now   -> alert state, with new notices in its outbox
 
-A notice is made when a condition starts, again after the reminder time, and when it is
-over; never once a run of the monitor. An unknown condition opens nothing and closes nothing.
+A notice is made when an alert starts, again after the reminder time, and when the alert is
+over, not in each run of the monitor. An unknown condition opens no alert and closes no alert.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ class _Transition:
         self.new.append(notice)
 
     def start_or_continue(self, alert: OpenAlert, reminder_after: timedelta) -> None:
-        known = self.open.get(alert.key)
-        if known is None:
+        before = self.open.get(alert.key)
+        if before is None:
             self.open[alert.key] = alert
             self.notify("start", alert)
             return
-        due = self.now - known.notified_at >= reminder_after
+        due = self.now - before.notified_at >= reminder_after
         continued = replace(
             alert,
-            since=known.since,
-            notified_at=self.now if due else known.notified_at,
-            raised_by=known.raised_by,
-            run_url=known.run_url or alert.run_url,
-            task=known.task,
-            successes=known.successes,
-            run=known.run,
+            since=before.since,
+            notified_at=self.now if due else before.notified_at,
+            raised_by=before.raised_by,
+            run_url=before.run_url or alert.run_url,
+            task=before.task,
+            successes=before.successes,
+            run=before.run,
         )
-        if alert.run and alert.run != known.run:  # another run of the DAG is late now: from here on that run counts
+        if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
             continued = replace(continued, run_url=alert.run_url, successes=None, run=alert.run)
         self.open[alert.key] = continued
         if due:
@@ -118,16 +118,16 @@ def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
     ]
 
 
-def _over(verdict: Verdict, is_open: Mapping[str, OpenAlert], current: Mapping[str, OpenAlert]) -> list[str]:
-    """Open alerts of the verdict's condition that the verdict does not contain.
+def _over(verdict: Verdict, open_alerts: Mapping[str, OpenAlert], current: Mapping[str, OpenAlert]) -> list[str]:
+    """Keys of open alerts of the verdict's condition that the verdict does not contain.
 
-    An alert that a failed task raised is over when that task succeeds, and not when the monitor
-    does not see it: a layer's state does not include tests across layers. An alert that began
-    after the facts were established stays open until they are newer.
+    An alert that a failed task raised is not over when the monitor does not see its cause: a
+    layer's state does not include tests across layers. It is over when the task succeeds. An
+    alert that began after the facts were established stays open until newer facts exist.
     """
     return [
         key
-        for key, alert in is_open.items()
+        for key, alert in open_alerts.items()
         if alert.condition == verdict.condition
         and key not in current
         and not alert.task
@@ -135,7 +135,7 @@ def _over(verdict: Verdict, is_open: Mapping[str, OpenAlert], current: Mapping[s
     ]
 
 
-def raised(
+def raise_alerts(
     state: AlertState, alerts: Sequence[OpenAlert], now: datetime, reminder_after: timedelta
 ) -> tuple[AlertState, list[Notice]]:
     """The state after a failure callback raised `alerts`; an alert that is open already makes no new notice."""
@@ -145,8 +145,8 @@ def raised(
     return transition.result()
 
 
-def reminded(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
-    """The state after reminding of alerts that no verdict repeats: a failed task or a late run raised them."""
+def remind(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
+    """The state with reminders of alerts that no verdict repeats, because a failed task or a late run raised them."""
     transition = _Transition.of(state, now)
     for key, alert in state.open.items():
         if alert.task and now - alert.notified_at >= reminder_after:
@@ -155,8 +155,8 @@ def reminded(state: AlertState, now: datetime, reminder_after: timedelta) -> tup
     return transition.result()
 
 
-def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
-    """The state after the end of the alerts `keys` (of those that are open)."""
+def end_alerts(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
+    """The state after the end of the alerts `keys`; a key that is not open is ignored."""
     transition = _Transition.of(state, now)
     for key in keys:
         if key in transition.open:
@@ -165,45 +165,45 @@ def ended(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertS
 
 
 Awaited: TypeAlias = tuple[str, str]
-"""A task (`dag_id/task_id`) whose next success ends an alert, and the run whose success does not count, or ''."""
+"""A task (`dag_id/task_id`) whose next success ends an alert, and the run in which a success does not count, or ''."""
 
 
-def awaited(alert: OpenAlert) -> Awaited:
+def awaited_success(alert: OpenAlert) -> Awaited:
     """The success that ends an alert of a failed task or a late run."""
     return alert.task, alert.run or ""
 
 
-def counted(
+def count_successes(
     state: AlertState, counts: Mapping[Awaited, int], runs: Mapping[str, str] | None = None
 ) -> tuple[AlertState, list[str]]:
-    """The open alerts that are over because their task has succeeded since (`counts`: its successes).
+    """Find the open alerts that are over because their task has succeeded since (`counts`: number of its successes).
 
-    An alert about a late run (`runs`: Airflow's state by run) is also over when that very run ends well, and never
-    before it has ended. The successes of the run's own tasks prove nothing, so only other runs are counted.
-    Returns the state with a count noted for each alert that had none, and the keys that are over.
+    An alert about a late run (`runs`: Airflow's state by run) is also over when the late run itself ends well, never
+    before that run has ended. Tasks of a late run can succeed while it hangs, so only other runs are counted.
+    Returns the state with a count noted for each alert that had no count, and the keys of the alerts that are over.
     """
-    is_open, over = dict(state.open), []
+    open_alerts, over = dict(state.open), []
     for key, alert in state.open.items():
         run_state = (runs or {}).get(alert.run or "")
         if run_state == "success":
             over.append(key)
             continue
-        count = counts.get(awaited(alert))
+        count = counts.get(awaited_success(alert))
         if count is None:
             continue
-        if alert.successes is None or count < alert.successes:  # fewer: old runs were cleaned away
-            is_open[key] = replace(alert, successes=count)
+        if alert.successes is None or count < alert.successes:  # a smaller count: old runs were deleted
+            open_alerts[key] = replace(alert, successes=count)
         elif count > alert.successes and run_state not in {"queued", "running"}:
             over.append(key)
-    return AlertState(is_open, state.outbox), over
+    return AlertState(open_alerts, state.outbox), over
 
 
 CLAIM = timedelta(minutes=2)
-"""A notice belongs to its sender for this long; after a crash the next sender takes it."""
+"""For this time only the sender that claimed a notice may send it; later another sender may claim it, after a crash."""
 
 
 def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
-    """Mark every notice that nobody is sending as being sent, and return these notices."""
+    """Claim every notice that no process is sending; returns the state with the claims, and the claimed notices."""
     outbox = [
         replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1) if _is_free(notice, now) else notice
         for notice in state.outbox
@@ -213,22 +213,22 @@ def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
 
 
 def undelivered(state: AlertState, now: datetime) -> list[Notice]:
-    """Notices whose sending failed: refused, or the sender died. Those that are being sent now do not count."""
+    """Notices that were refused, or whose sender died. Notices that are being sent now do not count."""
     return [notice for notice in state.outbox if notice.attempts and _is_free(notice, now)]
 
 
 def _is_free(notice: Notice, now: datetime) -> bool:
-    """Whether nobody is sending it."""
+    """Whether no process is sending the notice."""
     return notice.claimed_until is None or notice.claimed_until <= now
 
 
-def delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
+def mark_delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
     """The state without the notices that a mail server has accepted."""
     return AlertState(state.open, tuple(notice for notice in state.outbox if notice.id not in ids))
 
 
-def refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
-    """The state with the claim on `ids` given back: the next run of the monitor tries again."""
+def mark_refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
+    """The state without the claim on the notices `ids`: the next run of the monitor tries again."""
     return AlertState(
         state.open,
         tuple(

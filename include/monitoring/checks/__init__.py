@@ -1,1 +1,1 @@
-"""From a measured number to a verdict on each condition. Knows nothing of alerts."""
+"""From a measured number to a verdict on each condition. The checks do not use alerts."""

@@ -1,8 +1,8 @@
-"""Objects that arrived in S3 during the last hour, at a cost that grows with the hour and not with the bucket.
+"""Objects that arrived in S3 during the last hour, at a cost that grows with their number, not with the bucket.
 
-A key carries the time of its batch's first record. So a listing can begin (StartAfter) at the
-oldest record that was not landed an hour ago: every object that arrived since is after it,
-also while the consumer catches up on last week. Among the listed objects LastModified decides.
+A key contains the time of its batch's first record. So a listing can begin (StartAfter) at the
+oldest record that was not landed an hour ago: the key of every object that arrived since is
+greater, also while the consumer reads last week's records. LastModified selects among these.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def first_landed(s3: S3Client, bucket: str, prefix: str) -> datetime | None:
 
 
 def mean_batch(spans: Mapping[int, Span], committed: Mapping[int, int | None]) -> float | None:
-    """Mean offsets an object: from each object's first offset to the next object's, for the last one to the commit.
+    """Mean number of offsets in an object. An object ends before the next object, the last object before the commit.
 
-    Objects of a partition follow each other without a hole, so only both ends are needed.
-    A last object is left out when no commit is after it. None when nothing is left to count.
+    Objects of a partition follow each other without a hole, so the span and the commit are enough.
+    The last object is left out when no commit is after it. None when no object is left to count.
     """
     objects = offsets = 0
     for partition, span in spans.items():

@@ -1,8 +1,8 @@
 """The usual throughput at this hour, learned from the last days in CloudWatch.
 
-It is used only with MONITOR_THROUGHPUT_BASELINE=learned. Markets and pollers have hours, so the
-same hour of each of the last days (and its neighbours) is compared. The median is robust against
-a day on which something was broken. A share of the median is the threshold.
+It is used only with MONITOR_THROUGHPUT_BASELINE=learned. Throughput depends on the hour of the day,
+so the same hour of each of the last days (and its neighbours) is compared. A day with a fault
+hardly changes the median. A share of the median is the threshold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """Messages in one interval of the monitor below which throughput is low; None with too little history (`note`)."""
+    """Throughput is low below `value` messages in one interval; None with too little history. `note` explains it."""
 
     value: float | None
     note: str
@@ -53,9 +53,9 @@ def learn(hourly: Sequence[tuple[datetime, float]], now: datetime, share: float)
     days: set[int] = set()
     sums: list[float] = []
     for at, value in hourly:
-        back = this_hour - at
-        day = round(back / timedelta(days=1))
-        if 1 <= day <= DAYS and abs(back - timedelta(days=day)) <= HOUR:
+        age = this_hour - at
+        day = round(age / timedelta(days=1))
+        if 1 <= day <= DAYS and abs(age - timedelta(days=day)) <= HOUR:
             days.add(day)
             sums.append(value)
     if len(days) < FEWEST_DAYS:

@@ -137,7 +137,7 @@ def alarm_thresholds(client: CloudWatchClient, names: Sequence[str]) -> dict[str
 def combine(series: Sequence[tuple[datetime, float]], statistic: Statistic) -> float | None:
     """One number from several periods' points by the metric's statistic; None without points.
 
-    The mean of means is only exact when each point is made of the same number of observations.
+    The mean of means is exact only when each point has the same number of observations.
     The monitor uses it for its log, never for a check.
     """
     values = [value for _, value in series]

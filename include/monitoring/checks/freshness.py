@@ -12,8 +12,8 @@ from include.state.layer_state import LayerState
 def data_age(state: LayerState | None, first_landed: datetime | None, now: datetime) -> float | None:
     """Age of a layer's data in seconds.
 
-    A layer that was never built, or is empty, is as old as the oldest landed object: data
-    waits for it since then. With nothing landed either there is no age (None): nothing is late.
+    The age of a layer that was never built, or is empty, is that of the oldest landed object,
+    because data has waited since then. If nothing has landed, the age is None: nothing is late.
     """
     newest = first_landed if state is None or state.newest_quote_at is None else state.newest_quote_at
     return None if newest is None else max((now - newest).total_seconds(), 0.0)

@@ -23,10 +23,10 @@ Outcome = Literal["ok", "breached", "unknown"]
 class Evidence:
     """The known facts about a condition's number.
 
-    `values` are its last periods, oldest first, None for a period without data. They are empty
-    when the source was read and has no number (`note` says why). `blind` says why the source
-    could not be read at all. `subjects` names each fault (a failing test, say) with a line
-    about it. `as_of` is the time at which the newest of these facts was established.
+    `values` are its numbers in the last periods, oldest first, None for a period without data. They
+    are empty when the source was read and has no number (`note` has the reason). `blind` is the
+    reason why the source could not be read. `subjects` has a line about each fault (for example a
+    failing test) by its name. `as_of` is the time of the oldest of these facts.
     """
 
     values: tuple[float | None, ...] = ()
@@ -56,7 +56,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def judge(condition: Condition, evidence: Evidence, threshold: Threshold, warning: str = "") -> Verdict:
-    """The verdict on one condition. `warning` (a differing CloudWatch alarm, say) is shown with it."""
+    """The verdict on one condition. `warning` (for example a differing CloudWatch alarm) is one of its details."""
     limit = f"{condition.comparison} {quantity(condition, threshold.value)}, {threshold.source}"
     details = (*evidence.details, *((warning,) if warning else ()))
     outcome, value = _outcome(condition, evidence, threshold.value)
@@ -72,7 +72,7 @@ def _outcome(condition: Condition, evidence: Evidence, threshold: float) -> tupl
         return "unknown", evidence.note or f"only {len(evidence.values)} of {condition.periods} periods are known"
     periods = evidence.values[-condition.periods :]
     newest = periods[-1]
-    shown = "no data" if newest is None else quantity(condition, newest)
+    text = "no data" if newest is None else quantity(condition, newest)
     if newest is None and condition.missing != "breaching":
         return ("ok" if condition.missing == "notBreaching" else "unknown"), evidence.note or "no data"
     breached = all(
@@ -80,8 +80,8 @@ def _outcome(condition: Condition, evidence: Evidence, threshold: float) -> tupl
         for value in periods
     )
     if breached and condition.periods > 1:
-        shown += f", for {condition.periods} periods"
-    return ("breached" if breached else "ok"), shown
+        text += f", for {condition.periods} periods"
+    return ("breached" if breached else "ok"), text
 
 
 def quantity(condition: Condition, value: float) -> str:

@@ -1,8 +1,8 @@
 """Reads the group's and the topic's offsets from Kafka.
 
-Takes an `AdminClient` and a `Consumer` made elsewhere: from the Kafka provider's hooks
-inside Airflow (`connections.py`), directly in tests. The consumer only probes (it assigns
-partitions, joins no group and commits nothing), so it disturbs no other.
+The caller makes the `AdminClient` and the `Consumer`: from the Kafka provider's hooks inside
+Airflow (`connections.py`), directly in tests. The consumer only probes: it assigns partitions,
+joins no group and commits nothing, so it does not disturb another consumer.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ Response = TypeVar("Response")
 
 
 class KafkaUnreadableError(RuntimeError):
-    """Kafka could not be read; the text names the question and the remedy."""
+    """Kafka could not be read; the text names the topic, the fault and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicReading:
-    """Everything that one run of the monitor asks Kafka.
+    """Everything that one run of the monitor reads from Kafka.
 
     `members` and `retention` are None when the broker does not report them. `retention` is also
     None for a topic that keeps everything (retention.ms=-1).
@@ -84,7 +84,7 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
 
 
 def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
-    """Numbers of the partitions, and whether the broker is the built-in one, which has no configuration to read."""
+    """Numbers of the partitions, and whether the broker is librdkafka's built-in broker, which has no configuration."""
     listed = admin.list_topics(topic, timeout=TIMEOUT_SECONDS)
     metadata = listed.topics[topic]
     if metadata.error is not None:
@@ -108,7 +108,7 @@ def _from_coordinator(ask: Callable[[], Response]) -> Response:
 
 
 def _members(admin: AdminClient, group: str) -> tuple[int | None, str]:
-    """Members of the group (0 when it does not exist) and its state in words."""
+    """Number of members of the group (0 when it does not exist) and its state in words."""
     try:
         described = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group].result()
     except KafkaException as error:
@@ -126,7 +126,7 @@ def _members(admin: AdminClient, group: str) -> tuple[int | None, str]:
 def _offsets(admin: AdminClient, topic: str, group: str, partitions: Iterable[int]) -> list[PartitionOffsets]:
     places = [TopicPartition(topic, partition) for partition in partitions]
     request = [GroupPartitions(group, places)]
-    # Committed before latest, so that a consumer at the end never shows a negative lag.
+    # The committed offsets are read before the latest, so that the lag of a consumer at the end is never negative.
     future = admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[group]
     committed: dict[int, int | None] = {}
     for commit in future.result().topic_partitions:
@@ -163,8 +163,8 @@ def record_times(
 ) -> dict[int, datetime]:
     """Kafka timestamp of the first record at or after each position, by partition.
 
-    A partition is left out when no record came in time (it holds only transaction markers) or
-    its record has no timestamp. Reads one record of each partition, then closes the consumer.
+    A partition is left out when no record came in time (it has only transaction markers) or its
+    record has no timestamp. The function reads one record of each partition and closes the consumer.
     """
     times: dict[int, datetime] = {}
     waiting = dict(positions)
@@ -195,12 +195,12 @@ def probe_config(group: str) -> dict[str, str | int | bool]:
     """Settings of the probing consumer in addition to the connection's: small fetches, and no membership.
 
     librdkafka looks up the coordinator of `group.id` although it never joins or commits. A broker with access rules
-    refuses that for a group that may not be described. The consumer's group may, because its offsets are read too.
+    refuses that for a group that the monitor may not describe. It may describe `group`, whose offsets it also reads.
     """
     return {
         "group.id": group,
         "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",  # if retention deleted the position meanwhile, the next record counts
+        "auto.offset.reset": "earliest",  # if retention has deleted the position, the next record counts
         "fetch.max.bytes": 1_000_000,
         "max.partition.fetch.bytes": 65_536,
         "queued.max.messages.kbytes": 1_024,

@@ -1,15 +1,15 @@
 """The lag of the consumer, and whether its commits advance. Pure: no Kafka, no clock.
 
-Three rules keep the numbers honest:
+Three rules keep the numbers correct:
 
 - A partition without a commit counts from its earliest offset.
 - A negative committed offset (librdkafka's -1001, "no commit") is never a number.
-- A commit before the earliest offset means that Kafka deleted unread records. Lag counts from
-  the earliest offset then, and the deleted records are reported as lost.
+- A commit before the earliest offset means that Kafka deleted unread records. Then lag counts from
+  the earliest offset, and the deleted records are reported as lost.
 
-The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator), over one sample a run of the
-monitor instead of single commits. Burrow sees every commit and calls a partition stopped when no
-commit comes. Samples cannot show that, so STOP means here that the group has no members.
+The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator). Burrow evaluates every commit,
+this module one sample for each run of the monitor. A partition without commits is Burrow's STOP.
+Samples cannot show that, so STOP means here that the group has no members.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ INTERVAL = timedelta(seconds=MONITOR_SECONDS)
 JITTER = timedelta(minutes=1)
 """A run of the monitor may begin this much earlier or later."""
 SHORTEST_WINDOW = 2 * INTERVAL + JITTER
-"""Holds three samples."""
+"""Long enough for three samples."""
 SHORTEST_STALL = INTERVAL - JITTER
-"""Two samples must be at least this far apart before "it did not move" means anything."""
+"""Two samples can show that a commit does not advance only if they are at least this far apart."""
 
 
 class Status(StrEnum):
@@ -115,9 +115,9 @@ def status(
 def extend(
     window: Mapping[int, Sequence[Sample]], offsets: Sequence[PartitionOffsets], now: datetime, grace: timedelta
 ) -> dict[int, list[Sample]]:
-    """The window with the present samples, without samples that are too old and partitions that no longer exist.
+    """The window with the present samples. Samples that are too old and partitions that do not exist are left out.
 
-    It is longer than `grace` (see `status`) by at least one interval of the monitor.
+    The window is longer than `grace` (see `status`) by at least one interval of the monitor.
     """
     since = now - max(SHORTEST_WINDOW, grace + INTERVAL + JITTER)
     return {
@@ -141,7 +141,7 @@ class Lag(msgspec.Struct, frozen=True):
 
     @property
     def stalled(self) -> dict[int, Status]:
-        """Status of each partition whose unread records nobody commits."""
+        """Status of each partition whose unread records no consumer commits."""
         return {number: status for number, status in self.statuses.items() if status in {Status.STOP, Status.STALL}}
 
 
@@ -155,7 +155,7 @@ def summary(
 ) -> Lag:
     """The lag of all partitions. `retention` is None when the topic keeps everything, or the broker does not report it.
 
-    Lost records leave no headroom.
+    The headroom is zero when records were lost.
     """
     seconds = _seconds_behind(offsets, now)
     headroom = None
@@ -176,7 +176,7 @@ def summary(
 
 
 def _seconds_behind(offsets: Sequence[PartitionOffsets], now: datetime) -> float | None:
-    """Age of the oldest unread record; 0 without any; None when one partition's is not known."""
+    """Age of the oldest unread record; 0 if all are read; None when the age is not known on one partition."""
     unread = [partition for partition in offsets if partition.lag]
     times = [partition.oldest_unread_at for partition in unread if partition.oldest_unread_at is not None]
     if len(times) < len(unread):

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST_GRACE = timedelta(minutes=2)
 UNREAD_MEMORY = arrivals.HOUR + INTERVAL + JITTER
-"""Age of the samples of the oldest unread record: an hour, and a run of the monitor that came late."""
+"""Samples of the oldest unread record are kept for this time: an hour, and a run of the monitor that came late."""
 PERIOD = timedelta(minutes=1)
 SETTLE = timedelta(minutes=1)
 """CloudWatch needs a moment to have all of a minute's data."""
@@ -81,14 +81,14 @@ def kafka(admin: AdminClient, probe: Consumer, s3: S3Client, settings: Settings,
 
 
 def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[LagWindow | None, str]:
-    """The window, and the reason when it cannot be used. A broken one counts as empty; None: S3 did not return it."""
+    """The window, and the reason when it cannot be used. It is empty if it is broken, None if S3 did not return it."""
     try:
         return lag_window.read(s3, storage), ""
     except json_object.StateUnreadableError as error:
-        log.warning("the lag window is broken, so it begins again and statuses rest on one sample: %s", error)
+        log.warning("the lag window is broken, so it begins again and statuses come from one sample: %s", error)
         return lag_window.EMPTY, f"the lag window cannot be read: {error}"
     except (ClientError, BotoCoreError) as error:
-        log.warning("the lag window cannot be read, so statuses rest on one sample: %s", error)
+        log.warning("the lag window cannot be read, so statuses come from one sample: %s", error)
         return None, f"the lag window cannot be read: {error}"
 
 
@@ -123,7 +123,7 @@ def layers(
 ) -> LayersMeasurement:
     """The layers' states with the age of their data, and the tests outside the layers.
 
-    `undelivered` notices and the error of one are passed through: checks know nothing of alerts.
+    The caller reads `undelivered` and `undelivered_error` from the alert state, because checks do not use alerts.
     """
     states = layer_state.read_all(s3, storage)
     first = arrivals.first_landed(s3, storage.bucket, storage.data_prefix)

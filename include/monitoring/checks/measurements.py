@@ -22,7 +22,7 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 class KafkaMeasurement(msgspec.Struct, frozen=True):
     """Lag of the consumer group. `committed` is by partition; `members` is None when the broker does not report it.
 
-    `window_fault` says why the statuses rest on one sample alone, or why the next ones will; empty when all is well.
+    `window_fault` is the reason why these statuses, or the next, come from one sample only; empty when all is well.
     """
 
     lag: Lag
@@ -34,12 +34,12 @@ class KafkaMeasurement(msgspec.Struct, frozen=True):
 
     @property
     def stalled_partitions(self) -> int | None:
-        """Their number; None when no stall is seen in one sample alone."""
+        """Number of stalled partitions; None when there is only one sample and it shows no stall."""
         return None if self.window_fault and not self.lag.stalled else len(self.lag.stalled)
 
 
 class ArrivalsMeasurement(msgspec.Struct, frozen=True):
-    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for that."""
+    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for it."""
 
     objects: int
     bytes: int

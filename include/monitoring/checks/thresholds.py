@@ -1,9 +1,9 @@
-"""The thresholds in force: the catalogue's, unless the Airflow Variable `monitor_thresholds` says otherwise.
+"""The thresholds in force: the catalogue's, unless the Airflow Variable `monitor_thresholds` has another number.
 
 The Variable is a JSON object of condition names and numbers, like
 `{"kafka_lag": 5000, "stale_gold": 10800}`. Each run of the monitor reads it, so a change needs no
-deployment. A part that cannot be used is named and makes the condition `monitor_blind` red; the
-catalogue's threshold stays in force for it.
+deployment. An entry that cannot be used is named and makes the condition `monitor_blind` red; the
+catalogue's threshold of that condition stays in force.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _parse(variable: str | None) -> tuple[dict[str, Any], list[str]]:
 
 def _fault(name: str, value: Any, thresholds: Mapping[str, Threshold]) -> str | None:
     if name not in thresholds:
-        return f"{name!r} is not a condition with a threshold; there are {', '.join(sorted(thresholds))}"
+        return f"{name!r} is not a condition with a threshold; these are {', '.join(sorted(thresholds))}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return f"{name} is {value!r}, not a number from 0 up"
     return None

@@ -1,4 +1,4 @@
-"""One run of the monitor put together: the numbers to publish, and a verdict on each condition. Pure."""
+"""From the measurements of one run of the monitor: the numbers to publish, and a verdict on each condition. Pure."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SOURCE_NAMES: dict[str, str] = {
     "publish": "publishing to CloudWatch",
     "thresholds": "thresholds",
 }
-"""Everything that can be blind, as an alert names it."""
+"""Everything that can fail to be read or used, with its name in alerts."""
 MOST_PARTITIONS = 20
-"""A detail of each stalled partition, of at most this many."""
+"""Maximum of stalled partitions that the details name."""
 
 
 def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
-    """Every number that is known: CloudWatch and the checks get the same. A number that is not known is left out.
+    """Every number that is known, for CloudWatch and for the checks. A number that is not known is left out.
 
     `blind` has the reason for each source that could not be read.
     """
@@ -164,7 +164,7 @@ def _tests(layers: LayersMeasurement, _: Condition, failing: float | None) -> Ev
     ends = ends or [other.finished_at for other in layers.other_tests]
     if not ends:
         return Evidence(note="no layer was built yet")
-    # An alert that a failure callback raised is not refuted before every layer was built again.
+    # An alert that a failure callback raised stays open until every layer was built again.
     return Evidence((failing,), subjects=failing_tests(layers), as_of=min(ends))
 
 
@@ -200,4 +200,4 @@ _READERS: dict[str, tuple[Source, Reader]] = {
 }
 
 SOURCE_OF: Mapping[str, str] = {name: source for name, (source, _) in _READERS.items()} | {"monitor_silent": "publish"}
-"""By condition the source, of `SOURCE_NAMES`, without which nothing is known about it."""
+"""Condition -> the source (a key of `SOURCE_NAMES`) without which nothing is known about the condition."""

@@ -1,4 +1,4 @@
-// Trino on Maven Central comes without a main class; this is it.
+// Trino's jars on Maven Central have no main class, so this is the main class.
 public class TrinoServer {
     public static void main(String[] args) {
         new io.trino.server.Server().start(args[0]);

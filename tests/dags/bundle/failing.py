@@ -15,7 +15,7 @@ WARNED = FailingTest("price_in_range", "warn", 9, "Got 9 results")
 
 
 def failing(dag_id: str, tests: DbtTests | None = None) -> DAG:
-    """A DAG whose task leaves `tests` as a dbt task does, and fails."""
+    """A DAG whose task pushes `tests` as a dbt task does, and fails."""
     with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), catchup=False) as dag:
 
         @task(on_failure_callback=on_task_failure, retries=0)

@@ -1,4 +1,4 @@
-"""Measurements of a quiet pipeline, for tests that change one of them."""
+"""Measurements of a pipeline without a fault, for tests that change one of them."""
 
 from __future__ import annotations
 

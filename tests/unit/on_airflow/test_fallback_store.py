@@ -1,4 +1,4 @@
-"""When the alert state is kept in S3, and when not."""
+"""The alert state is kept in S3 only if S3 can be read and written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_an_s3_that_can_be_read_and_written_keeps_the_state(bucket: str) -> None
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
-def test_an_s3_that_refuses_one_of_both_does_not_keep_the_state(bucket: str, operation: str) -> None:
+def test_an_s3_that_refuses_reads_or_writes_does_not_keep_the_state(bucket: str, operation: str) -> None:
     store, fault = store_in_force(S3AlertStore(s3_that_refuses(operation), StorageSettings(bucket=bucket)))
     assert isinstance(store, VariableAlertStore)
     assert "AccessDenied" in fault

@@ -29,7 +29,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
         (("kafka", "layers"), "{", 3),
     ],
 )
-def test_the_published_blindness_is_the_one_that_the_check_sees(
+def test_published_and_checked_number_of_blind_sources_are_equal(
     monkeypatch: pytest.MonkeyPatch, blind: tuple[str, ...], variable: str | None, count: int
 ) -> None:
     published: list[Datum] = []

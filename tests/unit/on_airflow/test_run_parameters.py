@@ -73,10 +73,10 @@ def test_full_refresh_is_passed_to_builds_only() -> None:
 
 def test_selected_tasks_run_what_is_selected() -> None:
     chosen = ["model.lake.a", "test.lake.assert_sum"]
-    a, tests = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
-    run_parameters.apply(context(chosen, select="a"), a)
+    model, tests = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
+    run_parameters.apply(context(chosen, select="a"), model)
     run_parameters.apply(context(chosen, select="a"), tests)
-    assert (a.select, tests.select) == ("fqn:a", "assert_sum")
+    assert (model.select, tests.select) == ("fqn:a", "assert_sum")
 
 
 @pytest.mark.parametrize(

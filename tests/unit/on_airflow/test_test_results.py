@@ -1,4 +1,4 @@
-"""The results of dbt's tests: counted, logged, and left for the monitor."""
+"""The results of dbt's tests are counted, logged and stored for the monitor."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_log_has_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monke
 
 
 def keep(bucket: str, monkeypatch: pytest.MonkeyPatch, status: str, **task: Any) -> Mock:
-    """What a dbt task with one test of this status keeps in the bucket; returns its task instance."""
+    """Keep the results of a dbt task with one test of this status; returns the task instance."""
     monkeypatch.setenv("S3_BUCKET", bucket)
     monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
     monkeypatch.setattr(run_results, "read", lambda _: Invocation("id", NOW, (result("no_hole", status, 3),)))
@@ -114,9 +114,9 @@ def test_the_pushed_tests_are_the_same_after_their_way_through_xcom(
         pytest.param("cross_layer_tests", "fail", 2, {}, [1], id="last attempt"),
         pytest.param("cross_layer_tests", "fail", 1, {}, [], id="it is tried again"),
         pytest.param("cross_layer_tests", "warn", 1, {}, [1], id="a warning is not tried again"),
-        pytest.param("cross_layer_tests", "fail", 2, {"select": "x"}, [], id="perhaps not all of its tests"),
+        pytest.param("cross_layer_tests", "fail", 2, {"select": "x"}, [], id="a selection may leave out tests"),
         pytest.param("reference.assets_seed", "fail", 2, {"select": None}, [1], id="a seed"),
-        pytest.param("silver.crypto_stage", "fail", 2, {}, [], id="record_silver writes the layer's"),
+        pytest.param("silver.crypto_stage", "fail", 2, {}, [], id="record_silver writes the tests of the layer"),
     ],
 )
 def test_a_dbt_task_outside_the_layers_leaves_its_tests(

@@ -1,4 +1,4 @@
-"""Counts of dbt's tests, and the text about a failing one."""
+"""Counts of dbt's tests, and the text about a failing test."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def test_since_is_taken_over_while_a_test_keeps_failing() -> None:
 
 def test_since_begins_again_after_a_run_without_the_failure() -> None:
     passed = DbtTests(5, 0, 0, ())
-    again = DbtTests(4, 1, 0, (PRICE,)).dated(passed, NOW + timedelta(hours=3))
-    assert again.failing[0].since == NOW + timedelta(hours=3)
+    later = DbtTests(4, 1, 0, (PRICE,)).dated(passed, NOW + timedelta(hours=3))
+    assert later.failing[0].since == NOW + timedelta(hours=3)

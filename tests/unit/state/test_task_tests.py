@@ -41,7 +41,7 @@ def test_a_task_without_tests_leaves_no_object(storage: StorageSettings) -> None
     assert task_tests.read_all(s3, storage) == []
 
 
-def test_a_task_that_lost_its_tests_says_so(storage: StorageSettings) -> None:
+def test_a_task_that_has_no_tests_any_more_clears_its_object(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
     task_tests.write(s3, storage, TaskTests(ALL_ROWS, NOW, FAILING, RUN))
     task_tests.write(s3, storage, TaskTests(ALL_ROWS, NOW, NO_TESTS, RUN))

@@ -1,4 +1,4 @@
-"""Two files as dbt leaves them: one invocation with three tests."""
+"""dbt's two files about one invocation with three tests."""
 
 from __future__ import annotations
 

@@ -33,24 +33,24 @@ def test_the_gate_opens_for_new_files_in_s3(bucket: str) -> None:
     def land(partition: int, offset: int, at: int) -> None:
         s3.put_object(Bucket=bucket, Key=key(partition, offset, at), Body=b"[]")
 
-    assert gate.look(s3, storage) == (False, {})
+    assert gate.check(s3, storage) == (False, {})
     s3.put_object(Bucket=bucket, Key="crypto_data/_contract.json", Body=b"{}")
-    assert gate.look(s3, storage)[0] is False
+    assert gate.check(s3, storage)[0] is False
     land(0, 0, 20 * DAY)
     land(1, 0, 20 * DAY)
-    is_new, seen = gate.look(s3, storage)
+    is_new, seen = gate.check(s3, storage)
     assert is_new
-    # Until bronze succeeds, the same data is offered again.
-    assert gate.look(s3, storage)[0] is True
+    # Until bronze succeeds, the same data is new again.
+    assert gate.check(s3, storage)[0] is True
     gate.write_seen(s3, storage, seen)
-    assert gate.look(s3, storage)[0] is False
+    assert gate.check(s3, storage)[0] is False
     land(0, 100, 21 * DAY)
-    is_new, seen = gate.look(s3, storage)
+    is_new, seen = gate.check(s3, storage)
     assert is_new
     gate.write_seen(s3, storage, seen)
-    # Partition 1 lags a day behind the other: its file sorts below the newest key of all.
+    # Partition 1 is a day later than partition 0: its file sorts below the newest key of all.
     land(1, 100, 20 * DAY + 5_000)
-    is_new, seen = gate.look(s3, storage)
+    is_new, seen = gate.check(s3, storage)
     assert is_new
     gate.write_seen(s3, storage, seen)
-    assert gate.look(s3, storage)[0] is False
+    assert gate.check(s3, storage)[0] is False

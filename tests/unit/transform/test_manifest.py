@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def changed_since(project: Path) -> None:
+def change_after_build(project: Path) -> None:
     built_at = (project / "target" / "manifest.json").stat().st_mtime
     os.utime(project / "models" / "one.sql", (built_at + 1, built_at + 1))
 
@@ -38,21 +38,21 @@ def test_a_manifest_that_was_built_in_advance_is_used(project: Path) -> None:
 
 
 def test_a_manifest_older_than_the_project_is_not_used(project: Path) -> None:
-    changed_since(project)
+    change_after_build(project)
     parsed = manifest.manifest()
     assert parsed.read_text() == "parsed here"
     assert parsed.is_relative_to(project / "target")
-    assert manifest.manifest() == parsed, "it is kept"
+    assert manifest.manifest() == parsed, "the parsed manifest is kept"
     (project / "models" / "one.sql").write_text("select 2")
-    changed_since(project)
-    assert manifest.manifest() != parsed, "by content"
+    change_after_build(project)
+    assert manifest.manifest() != parsed, "other content needs another manifest"
 
 
 def test_the_manifest_of_a_read_only_project_is_kept_elsewhere(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a container with a mount of the host's folder. CI runs as root, which may write everywhere."""
-    changed_since(project)
+    """A container mounts the host's folder like this. CI runs as root, which may write everywhere."""
+    change_after_build(project)
     monkeypatch.setattr(os, "access", lambda path, _mode: not Path(path).is_relative_to(project))
     before = sorted(project.rglob("*"))
     parsed = manifest.manifest()

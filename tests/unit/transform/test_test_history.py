@@ -57,5 +57,5 @@ def test_a_failure_to_write_the_history_is_only_logged(
 ) -> None:
     nowhere = StorageSettings(bucket="no-such-bucket")
     test_history.keep(boto3.client("s3"), nowhere, test_history.rows(INVOCATION, "dag", "run"))
-    # The line goes to one of the two: Airflow may have set up logging already.
+    # The line is in one of the two outputs, because Airflow may have set up logging already.
     assert "the test history of this invocation is not kept" in caplog.text + "".join(capfd.readouterr())

@@ -1,4 +1,4 @@
--- Two objects of a partition with the same first offset: a create-only write overwrote or repeated another
+-- Finds two objects of a partition with the same first offset: a create-only write overwrote or repeated another write
 -- (docs/exactly-once.md). The test reads the bucket itself, not bronze, in the hours of macros/landing_check.sql.
 {%- set start = landed_check_start(ref('crypto_raw')) %}
 

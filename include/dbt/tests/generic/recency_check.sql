@@ -1,7 +1,7 @@
 {#
     The newest value of a timestamp column is older than `days` plus `hours`, or there is no value. Values that are a
     further month older are ignored, so that the cost stays constant. Other tests use the window of load times for this,
-    but it would hide the newest value when nothing was loaded lately.
+    but it would hide the newest value when nothing was loaded in it.
 #}
 {% test recency_check(model, column_name, days=none, hours=none) %}
 

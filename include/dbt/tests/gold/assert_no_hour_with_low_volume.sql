@@ -1,7 +1,7 @@
--- An hour in which a symbol has much fewer quotes (variable low_volume_share) than the median of the same hour of
+-- Finds hours in which a symbol has much fewer quotes (variable low_volume_share) than the median of the same hour of
 -- earlier days, or no quote. The test needs three such days. It ignores hours in which no symbol has a quote: then
 -- nothing ran, and the monitor alerts. It also ignores the hours before a symbol's first quote, and the newest hour,
--- which is not complete. After its own newest hour a symbol has three hours, because its partition may be behind.
+-- which is not complete. From a symbol's newest hour on, only hours that are three hours old count: quotes may be late.
 {{ config(severity='warn') }}
 {%- set oldest = oldest_in_test_window('hour_start', [ref('crypto_curated')]) %}
 

@@ -1,4 +1,4 @@
--- A symbol whose last quotes (variable frozen_price_quotes) all have the same price: its source is stuck.
+-- Finds symbols whose last quotes (variable frozen_price_quotes) all have the same price: the source is stuck.
 {{ config(severity='warn') }}
 
 with

@@ -1,5 +1,5 @@
--- A price that moves from one quote to the next by more than price_jump_deviations (a variable) standard deviations of
--- all moves: more often an error than news. A symbol with less than a hundred moves is not checked.
+-- Finds prices that move from one quote to the next by more than price_jump_deviations (a variable) standard deviations
+-- of all moves: often they are errors. A symbol with fewer than a hundred moves is not checked.
 {{ config(severity='warn') }}
 
 with

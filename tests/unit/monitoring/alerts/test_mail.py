@@ -56,7 +56,7 @@ def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
     ("kind", "subject", "heading"),
     [("reminder", "still: Kafka lag is high", "STILL OPEN"), ("recovery", "over: Kafka lag is high", "OVER")],
 )
-def test_a_reminder_and_a_recovery_say_which_they_are(kind: NoticeKind, subject: str, heading: str) -> None:
+def test_subject_and_heading_name_the_kind_of_notice(kind: NoticeKind, subject: str, heading: str) -> None:
     mail = render([notice(kind)], SETTINGS, "test", NOW)
     assert mail.subject.endswith(subject)
     assert heading in mail.text
@@ -69,7 +69,7 @@ def test_several_notices_are_one_mail_with_the_starts_first() -> None:
     assert mail.text.index("Gold data is old") < mail.text.index("Kafka lag is high")
 
 
-def test_texts_from_elsewhere_are_escaped() -> None:
+def test_texts_of_other_programs_are_escaped() -> None:
     mail = render([notice("start", replace(LAG, details=("<script>alert(1)</script>",)))], SETTINGS, "test", NOW)
     assert "<script>" not in mail.html
     assert "&lt;script&gt;" in mail.html
@@ -102,7 +102,7 @@ def test_secrets_are_not_shown(text: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["partition 3: STALL", "http://airflow.test/dags/x", "tokens are counted"])
-def test_ordinary_text_is_left_alone(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert without_secrets(text) == text
 
 

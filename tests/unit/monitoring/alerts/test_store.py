@@ -27,15 +27,15 @@ def store(bucket: str) -> S3AlertStore:
 
 def raise_alert(store: S3AlertStore, key: str) -> list[Notice]:
     alert = OpenAlert(key, "task_failed", "error", key, NOW, NOW)
-    return update(store, lambda state: transitions.raised(state, [alert], NOW, timedelta(hours=6)))
+    return update(store, lambda state: transitions.raise_alerts(state, [alert], NOW, timedelta(hours=6)))
 
 
-def test_no_change_writes_nothing(store: S3AlertStore) -> None:
+def test_an_unchanged_state_is_not_written(store: S3AlertStore) -> None:
     assert update(store, lambda state: (state, 7)) == 7
     assert store.load() == (NO_ALERTS, None)
 
 
-def test_writers_that_meet_make_one_notice_and_lose_nothing(store: S3AlertStore) -> None:
+def test_concurrent_writers_make_one_notice_and_lose_no_alert(store: S3AlertStore) -> None:
     keys = ["task_failed:d/a", "task_failed:d/b", "task_failed:d/a", "task_failed:d/a"]
     with ThreadPoolExecutor(4) as pool:
         notices = list(pool.map(lambda key: raise_alert(store, key), keys))
@@ -52,7 +52,7 @@ def test_only_one_of_two_senders_gets_a_notice(store: S3AlertStore) -> None:
 
 
 def test_a_writer_that_never_succeeds_is_an_error(store: S3AlertStore) -> None:
-    writes = itertools.count()  # the same content again would have the same ETag
+    writes = itertools.count()  # each write needs other content: the same content would have the same ETag
 
     def interfere(state: AlertState) -> tuple[AlertState, None]:
         json_object.write(store.s3, store.storage.bucket, store.key, {"open": {}, "outbox": [], "n": next(writes)})

@@ -1,4 +1,4 @@
-"""When an alert starts and ends, and which notices that makes."""
+"""Start and end of alerts, and the notices about them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def verdict(outcome: Outcome, condition: str = "kafka_lag", **fields: object) ->
 
 
 def verdict_on_tests(*names: str, as_of: datetime) -> Verdict:
-    """The verdict on dbt's tests when those of these names fail."""
+    """The verdict on dbt's tests when the tests `names` fail."""
     subjects = {name: f"line about {name}" for name in names}
     return verdict("breached" if names else "ok", "dbt_tests", subjects=subjects, as_of=as_of)
 
@@ -39,7 +39,7 @@ def late(run: str) -> OpenAlert:
 
 
 def raised(*alerts: OpenAlert, state: AlertState = NO_ALERTS, at: datetime = NOW) -> AlertState:
-    return transitions.raised(state, alerts, at, REMINDER)[0]
+    return transitions.raise_alerts(state, alerts, at, REMINDER)[0]
 
 
 def run(
@@ -64,7 +64,7 @@ def test_one_notice_at_the_start_and_one_at_the_end() -> None:
     assert [notice.kind for notice in state.outbox] == ["start", "recovery"]
 
 
-def test_unknown_opens_nothing_and_closes_nothing() -> None:
+def test_an_unknown_verdict_opens_and_closes_no_alert() -> None:
     state, notices = run([[verdict("unknown")], [verdict("breached")], [verdict("unknown")], []])
     assert notices == [[], [("start", "kafka_lag")], [], []]
     assert list(state.open) == ["kafka_lag"]
@@ -130,42 +130,42 @@ def test_the_monitor_does_not_repeat_a_notice_of_a_callback() -> None:
 
 def test_a_callback_does_not_repeat_its_own_notice() -> None:
     state = raised(alert("dbt_tests:t1", "dbt_tests"))
-    _, new = transitions.raised(state, [alert("dbt_tests:t1", "dbt_tests")], NOW + INTERVAL, REMINDER)
+    _, new = transitions.raise_alerts(state, [alert("dbt_tests:t1", "dbt_tests")], NOW + INTERVAL, REMINDER)
     assert new == []
 
 
 def test_an_alert_ends_once() -> None:
     state = raised(alert("task_failed:d/t", "task_failed"))
-    state, new = transitions.ended(state, ["task_failed:d/t", "task_failed:d/other"], NOW + INTERVAL)
+    state, new = transitions.end_alerts(state, ["task_failed:d/t", "task_failed:d/other"], NOW + INTERVAL)
     assert [notice.kind for notice in new] == ["recovery"]
-    assert transitions.ended(state, ["task_failed:d/t"], NOW + INTERVAL)[1] == []
+    assert transitions.end_alerts(state, ["task_failed:d/t"], NOW + INTERVAL)[1] == []
 
 
 def test_an_alert_of_a_failed_task_is_over_when_the_task_succeeds() -> None:
     state = raised(alert("dbt_tests:t1", "dbt_tests", "d/t", successes=3))
     state, notices = run([[verdict_on_tests(as_of=NOW + INTERVAL)]], state, NOW + INTERVAL)
     assert notices == [[]]  # no layer's state has the tests across layers
-    assert transitions.counted(state, {("d/t", ""): 3})[1] == []
-    assert transitions.counted(state, {})[1] == []
-    assert transitions.counted(state, {("d/t", ""): 4})[1] == ["dbt_tests:t1"]
+    assert transitions.count_successes(state, {("d/t", ""): 3})[1] == []
+    assert transitions.count_successes(state, {})[1] == []
+    assert transitions.count_successes(state, {("d/t", ""): 4})[1] == ["dbt_tests:t1"]
 
 
 @pytest.mark.parametrize("known", [None, 9])
-def test_a_count_that_is_new_or_fell_is_noted_and_ends_nothing(known: int | None) -> None:
+def test_a_count_that_is_new_or_smaller_is_noted_and_ends_no_alert(known: int | None) -> None:
     state = raised(alert("task_failed:d/t", "task_failed", "d/t", known))
-    state, over = transitions.counted(state, {("d/t", ""): 5})
+    state, over = transitions.count_successes(state, {("d/t", ""): 5})
     assert (over, state.open["task_failed:d/t"].successes) == ([], 5)
-    assert transitions.counted(state, {("d/t", ""): 6})[1] == ["task_failed:d/t"]
+    assert transitions.count_successes(state, {("d/t", ""): 6})[1] == ["task_failed:d/t"]
 
 
-def test_an_alert_that_only_a_callback_raised_is_reminded_of() -> None:
-    """No verdict repeats it: without this its start would be the only notice."""
+def test_an_alert_that_only_a_callback_raised_gets_reminders() -> None:
+    """No verdict repeats such an alert: without the reminder there would be no notice between its start and its end."""
     of_task, of_monitor = alert("task_failed:d/t", "task_failed", "d/t"), alert("kafka_lag", "kafka_lag")
     state = AlertState({of_task.key: of_task, of_monitor.key: of_monitor}, ())
-    assert transitions.reminded(state, NOW + REMINDER - INTERVAL, REMINDER) == (state, [])
-    later, new = transitions.reminded(state, NOW + REMINDER, REMINDER)
+    assert transitions.remind(state, NOW + REMINDER - INTERVAL, REMINDER) == (state, [])
+    later, new = transitions.remind(state, NOW + REMINDER, REMINDER)
     assert [(notice.kind, notice.alert.key) for notice in new] == [("reminder", of_task.key)]
-    assert transitions.reminded(later, NOW + REMINDER + INTERVAL, REMINDER)[1] == []
+    assert transitions.remind(later, NOW + REMINDER + INTERVAL, REMINDER)[1] == []
 
 
 # --- late runs
@@ -175,29 +175,29 @@ def test_an_alert_that_only_a_callback_raised_is_reminded_of() -> None:
 def test_a_late_run_is_over_when_it_ends_well_and_not_before(run_state: str) -> None:
     state = raised(late("d/r1"))
     for others in (4, 5, 6):
-        state, over = transitions.counted(state, {("d/t", "d/r1"): others}, {"d/r1": run_state})
+        state, over = transitions.count_successes(state, {("d/t", "d/r1"): others}, {"d/r1": run_state})
         assert over == []
-    assert transitions.counted(state, {}, {"d/r1": "success"})[1] == ["run_late:d"]
+    assert transitions.count_successes(state, {}, {"d/r1": "success"})[1] == ["run_late:d"]
 
 
 @pytest.mark.parametrize("runs", [{"d/r1": "failed"}, {}], ids=["failed", "deleted"])
 def test_a_late_run_that_failed_is_over_when_another_run_works(runs: dict[str, str]) -> None:
-    """Also when that run worked before the monitor first saw the end of the late one."""
-    state, _ = transitions.counted(raised(late("d/r1")), {("d/t", "d/r1"): 4}, {"d/r1": "running"})
-    assert transitions.counted(state, {("d/t", "d/r1"): 4}, runs)[1] == []  # nothing was built
-    assert transitions.counted(state, {("d/t", "d/r1"): 5}, runs)[1] == ["run_late:d"]
+    """The other run may also succeed before the monitor first sees the end of the late run."""
+    state, _ = transitions.count_successes(raised(late("d/r1")), {("d/t", "d/r1"): 4}, {"d/r1": "running"})
+    assert transitions.count_successes(state, {("d/t", "d/r1"): 4}, runs)[1] == []  # nothing was built
+    assert transitions.count_successes(state, {("d/t", "d/r1"): 5}, runs)[1] == ["run_late:d"]
 
 
 def test_when_a_second_run_is_late_the_alert_waits_for_that_run() -> None:
-    state, _ = transitions.counted(raised(late("d/r1")), {("d/t", "d/r1"): 4}, {"d/r1": "failed"})
-    state, new = transitions.raised(state, [late("d/r2")], NOW + INTERVAL, REMINDER)
+    state, _ = transitions.count_successes(raised(late("d/r1")), {("d/t", "d/r1"): 4}, {"d/r1": "failed"})
+    state, new = transitions.raise_alerts(state, [late("d/r2")], NOW + INTERVAL, REMINDER)
     assert new == []
     assert state.open["run_late:d"].run_url == "http://airflow.test/d/r2"
     assert state.open["run_late:d"].since == NOW
-    state, over = transitions.counted(state, {("d/t", "d/r2"): 4}, {"d/r2": "running"})
+    state, over = transitions.count_successes(state, {("d/t", "d/r2"): 4}, {"d/r2": "running"})
     assert over == []
-    assert transitions.counted(state, {("d/t", "d/r2"): 4}, {"d/r2": "success"})[1] == ["run_late:d"]
-    assert transitions.counted(state, {("d/t", "d/r2"): 5}, {"d/r2": "failed"})[1] == ["run_late:d"]
+    assert transitions.count_successes(state, {("d/t", "d/r2"): 4}, {"d/r2": "success"})[1] == ["run_late:d"]
+    assert transitions.count_successes(state, {("d/t", "d/r2"): 5}, {"d/r2": "failed"})[1] == ["run_late:d"]
 
 
 # --- the outbox
@@ -214,11 +214,11 @@ def test_a_claimed_notice_belongs_to_its_sender_until_the_claim_ends() -> None:
 def test_a_refused_notice_stays_and_is_tried_again() -> None:
     state, _ = run([[verdict("breached")]])
     state, (notice,) = transitions.claim(state, NOW)
-    state = transitions.refused(state, [notice.id], "SMTPException: no")
+    state = transitions.mark_refused(state, [notice.id], "SMTPException: no")
     assert state.outbox[0].last_error == "SMTPException: no"
     state, (again,) = transitions.claim(state, NOW + INTERVAL)
     assert (again.id, again.attempts) == (notice.id, 2)
-    assert transitions.delivered(state, [notice.id]).outbox == ()
+    assert transitions.mark_delivered(state, [notice.id]).outbox == ()
 
 
 def test_a_notice_that_is_being_sent_is_not_undelivered() -> None:

@@ -1,4 +1,4 @@
-"""Publishing and reading back, on the emulator, and windows."""
+"""Numbers are published to the emulator and read back, and windows combine them."""
 
 from __future__ import annotations
 

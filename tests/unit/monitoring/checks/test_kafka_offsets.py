@@ -116,7 +116,7 @@ def test_records_that_were_deleted_unread_are_lost_and_not_lag(
 
 def test_a_missing_topic_is_an_error_that_names_it(kafka_bootstrap: str, kafka_server: KafkaServer, group: str) -> None:
     if kafka_server.kind == "built-in":
-        pytest.skip("librdkafka's built-in broker creates every topic that is asked for")
+        pytest.skip("librdkafka's built-in broker creates every topic that a client names")
     with pytest.raises(KafkaUnreadableError, match=r"no readable topic nowhere.*ingest create-topic"):
         read(kafka_bootstrap, "nowhere", group)
 

@@ -71,13 +71,15 @@ def test_status(samples: list[Sample], members: int | None, oldest: datetime | N
         pytest.param(2, 0, OLD - timedelta(minutes=1), Status.STOP, id="no member, and the record is too old"),
     ],
 )
-def test_a_long_batch_age_is_waited_for(count: int, members: int, oldest: datetime | None, expected: Status) -> None:
+def test_a_stall_is_longer_than_a_long_batch_age(
+    count: int, members: int, oldest: datetime | None, expected: Status
+) -> None:
     """`CONSUMER_BATCH_AGE_SECONDS=600`: when little arrives, a commit may take that long."""
     grace = timedelta(minutes=20)
-    seen: dict[int, list[Sample]] = {}
+    samples: dict[int, list[Sample]] = {}
     for sample in window(*[(10, 5)] * count):
-        seen = lag.extend(seen, [PartitionOffsets(0, 0, 15, 10)], sample.at, grace)
-    assert lag.status(seen[0], members, oldest, grace) is expected
+        samples = lag.extend(samples, [PartitionOffsets(0, 0, 15, 10)], sample.at, grace)
+    assert lag.status(samples[0], members, oldest, grace) is expected
 
 
 def test_the_window_drops_old_samples_and_deleted_partitions() -> None:

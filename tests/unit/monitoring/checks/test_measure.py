@@ -37,7 +37,7 @@ def measured(s3: S3Client, settings: Settings, minutes: int) -> KafkaMeasurement
 
 
 def test_a_broken_window_is_reported_once_and_begins_again(settings: Settings) -> None:
-    """Otherwise no later sample would have an earlier one to compare with, and no stall would be seen."""
+    """Otherwise a later sample would have no earlier sample to compare with, and no stall would be seen."""
     s3, storage = boto3.client("s3"), settings.storage
     s3.put_object(Bucket=storage.bucket, Key=lag_window.key(storage), Body=b'{"samples": 7}')
     first, second = measured(s3, settings, 0), measured(s3, settings, 5)

@@ -18,7 +18,7 @@ def test_without_a_variable_the_catalogue_is_in_force(variable: str | None) -> N
     }
 
 
-def test_the_variable_wins_and_is_named() -> None:
+def test_the_variable_overrides_the_catalogue_and_is_named() -> None:
     limits, faults = thresholds.in_force('{"kafka_lag": 5000, "stale_gold": 3600.5}')
     assert not faults
     assert limits["kafka_lag"] == Threshold(5000, FROM_VARIABLE)
@@ -31,7 +31,7 @@ def test_the_variable_wins_and_is_named() -> None:
     [
         ("{kafka_lag: 1}", 'write it like {"kafka_lag": 5000}'),
         ("[1]", "is a list, not an object"),
-        ('{"kafka_lagg": 1}', "'kafka_lagg' is not a condition with a threshold; there are consumer_stalled"),
+        ('{"kafka_lagg": 1}', "'kafka_lagg' is not a condition with a threshold; these are consumer_stalled"),
         ('{"task_failed": 1}', "'task_failed' is not a condition with a threshold"),
         ('{"kafka_lag": "many"}', "kafka_lag is 'many', not a number"),
         ('{"kafka_lag": true}', "kafka_lag is True, not a number"),

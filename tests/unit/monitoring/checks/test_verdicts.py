@@ -1,4 +1,4 @@
-"""One run of the monitor put together: the published numbers, the verdicts, and that unknown is never zero."""
+"""The published numbers and the verdicts of one run of the monitor; an unknown number is never zero."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_full_run_publishes_every_metric_of_the_monitor() -> None:
     data = numbers(EVERYTHING, {})
     assert {datum.metric for datum in data} == {metric.name for metric in MONITOR_METRICS}
     assert published(EVERYTHING)["BatchSizeLastHour"] == 100
-    assert [datum.layer for datum in data if datum.metric == "DataAge"] == ["bronze", "silver"]  # gold's is not known
+    assert [datum.layer for datum in data if datum.metric == "DataAge"] == ["bronze", "silver"]  # gold's: not known
     assert [(datum.layer, datum.value) for datum in data if datum.metric == "BytesScanned"] == [("bronze", 7)]
 
 
@@ -60,7 +60,7 @@ def test_without_any_source_only_heartbeat_and_blindness_are_published() -> None
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_blind_source_leaves_the_checks_of_other_sources_alone(source: str) -> None:
+def test_a_blind_source_does_not_affect_the_checks_of_other_sources(source: str) -> None:
     verdicts_by_name = judged(replace(EVERYTHING, **{source: None}), **{source: "away"})
     unknown = {name for name, verdict in verdicts_by_name.items() if "could not be read" in verdict.value}
     assert unknown == {name for name, needed in SOURCE_OF.items() if needed == source}
@@ -175,15 +175,15 @@ def test_callback_and_monitor_together_make_one_start_and_one_recovery(first: st
     second = "monitor" if first == "callback" else "callback"
     for step in (first, second, "monitor", "callback", "monitor"):
         if step == "callback":
-            state, new = transitions.raised(state, [alert], NOW, reminder)
+            state, new = transitions.raise_alerts(state, [alert], NOW, reminder)
         else:
             state, new = transitions.advance(state, [red], NOW, reminder)
         notices += new
     assert [notice.kind for notice in notices] == ["start"]
     state, new = transitions.advance(state, [green], later, reminder)
     notices += new
-    state, over = transitions.counted(state, {("crypto_transform/t", ""): 8})
-    state, new = transitions.ended(state, over, later)
+    state, over = transitions.count_successes(state, {("crypto_transform/t", ""): 8})
+    state, new = transitions.end_alerts(state, over, later)
     notices += new
     state, new = transitions.advance(state, [green], later, reminder)
     assert [notice.kind for notice in [*notices, *new]] == ["start", "recovery"]

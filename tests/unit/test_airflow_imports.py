@@ -1,4 +1,4 @@
-"""Airflow stays behind one seam: `include/on_airflow/`."""
+"""Only `include/on_airflow/` imports Airflow."""
 
 from __future__ import annotations
 
