@@ -327,7 +327,7 @@ class World:
         ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.given_up]  # fmt: skip
         try:
             plan = adoption.decide(
-                0, committed=self.commit, ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
+                0, committed=self.commit, is_ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
                 begin=begin, landed=sorted(there, key=lambda landed: landed.first), cells=cells, offset=offset,
             )  # fmt: skip
         except adoption.OperationError as error:

@@ -104,7 +104,7 @@ def test_a_dead_letter_that_another_replay_claims_is_not_sent(
 
     def second() -> None:
         topic.before_send = lambda: None
-        other.send_into(DEAD_LETTER, report)
+        other.send_and_report(DEAD_LETTER, report)
 
     topic.before_send = second
     assert replay.send(DEAD_LETTER)
@@ -160,7 +160,7 @@ def at_once(*replays: Replay) -> list[str]:
 
     def run(replay: Replay) -> None:
         report = Report()
-        replay.send_into(DEAD_LETTER, report)
+        replay.send_and_report(DEAD_LETTER, report)
         outcomes.append("sent" if report.sent else "claimed or present")
 
     threads = [threading.Thread(target=run, args=(replay,)) for replay in replays]
@@ -207,7 +207,7 @@ def test_a_refused_message_gives_its_claim_back(topic: Topic, store: Bucket, rep
 
     topic.before_send, report = refuse, Report()
     for _ in range(2):
-        replay.send_into(DEAD_LETTER, report)
+        replay.send_and_report(DEAD_LETTER, report)
     assert report.refused == ["too large"] * 2
     assert marker(store, replay).claimed_by is None
     assert other.send(DEAD_LETTER)
@@ -272,7 +272,7 @@ def test_an_unreadable_marker_stops_only_its_dead_letter(
     obstore.put(store, replay.marker_key(DEAD_LETTER), content)
     report = Report()
     for dead_letter in replay.pending([DEAD_LETTER, rejected(8)]):
-        replay.send_into(dead_letter, report)
+        replay.send_and_report(dead_letter, report)
     assert topic.sent == ["quotes/0/8"]
     with pytest.raises(UnreadableMarkerError, match=r"state/replayed/p00000_o.*7\.json: .*; delete it to send"):
         replay.send(DEAD_LETTER)
