@@ -67,7 +67,7 @@ demo: env ## run the whole pipeline on this machine (DEMO_SECONDS=300: unattende
 demo-break: .venv/.made ## break the running demo: WHAT=consumer (default), data or s3
 	@$(PY) -m include.local.demo break $(WHAT)
 
-demo-fix: .venv/.made ## mend what demo-break broke
+demo-fix: .venv/.made ## undo what demo-break did
 	@$(PY) -m include.local.demo fix
 
 demo-mail: .venv/.made ## print the newest alert mails

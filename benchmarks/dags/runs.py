@@ -56,7 +56,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         with environment.applied(values):
             demo.control.stop("producer")
             observer = make_observer(values, demo, api)
-            eventually(lambda: (status := observer.look({})).lag == 0 and status.landed == status.produced, 120)
+            eventually(lambda: (status := observer.read_status({})).lag == 0 and status.landed == status.produced, 120)
             yield Stack(demo, api, values)
     finally:
         if demo.control.running():
@@ -104,7 +104,7 @@ def send_six_hours(stack: Stack, repeat: int) -> None:
             producer.produce(kafka.topic, encode(quote), key=quote.symbol)
     producer.flush()
     observer = make_observer(stack.values, stack.demo, stack.api)
-    eventually(lambda: observer.look({}).lag == 0, 60)
+    eventually(lambda: observer.read_status({}).lag == 0, 60)
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ def test_a_supervisord_that_ends_during_the_request_is_gone(tmp_path: Path, monk
     def ends(method: str) -> NoReturn:  # supervisord removes its pid file between its answer and our next step
         raise EndingError(method)
 
-    monkeypatch.setattr(control, "_ask", ends)
+    monkeypatch.setattr(control, "_request", ends)
     control.shutdown()
     ended = subprocess.Popen(["true"])
     ended.wait()

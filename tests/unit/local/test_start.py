@@ -30,7 +30,7 @@ class Observations(Observer):
     def __init__(self, *observations: tuple[int | None, int | None, int | None]) -> None:
         self._observations = iter(observations)
 
-    def look(self, programs: dict[str, str]) -> Status:
+    def read_status(self, programs: dict[str, str]) -> Status:
         produced, landed, lag = next(self._observations)
         return Status("", produced=produced, landed=landed, lag=lag, programs=programs)
 
