@@ -1,4 +1,4 @@
-"""What `python -m include.ingest` logs and refuses before producer or consumer start."""
+"""The logs and refusals of `python -m include.ingest` before producer or consumer start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The start ends when the running consumer has landed what is on the topic."""
+"""The start ends when the running consumer has landed most messages of the topic."""
 
 from __future__ import annotations
 

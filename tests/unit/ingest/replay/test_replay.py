@@ -76,7 +76,7 @@ def replay(topic: Topic, store: Bucket) -> Replay:
 
 @pytest.fixture
 def other(store: Bucket) -> Replay:
-    """A second replay. The hooks of its topic do nothing, so it can run inside those of the first's."""
+    """A second replay. Its own topic's hooks do nothing, so the second replay can run in a hook of the first."""
     return Replay(Topic(), STORAGE, store, "the second")
 
 
@@ -118,12 +118,12 @@ def test_a_dead_letter_that_another_replay_claims_is_not_sent(
     assert not other.send(DEAD_LETTER)
 
 
-def test_of_two_replays_at_once_one_sends(topic: Topic, store: Bucket, replay: Replay, other: Replay) -> None:
-    other._topic, both = topic, threading.Barrier(2)
+def test_one_of_two_replays_at_once_sends(topic: Topic, store: Bucket, replay: Replay, other: Replay) -> None:
+    other._topic, barrier = topic, threading.Barrier(2)
     ends = topic.ends
 
     def together(name: str) -> dict[int, int]:
-        both.wait(10)
+        barrier.wait(10)
         return ends(name)
 
     topic.ends = together  # type: ignore[method-assign]
@@ -147,8 +147,8 @@ def test_an_interrupted_claim_is_taken_over_by_one_of_two(
     topic: Topic, store: Bucket, replay: Replay, other: Replay
 ) -> None:
     leave_claim(store, replay)
-    other._topic, both = topic, threading.Barrier(2)
-    topic.after_search = lambda: both.wait(10)  # until both have searched, nobody has taken over
+    other._topic, barrier = topic, threading.Barrier(2)
+    topic.after_search = lambda: barrier.wait(10)  # until both have searched, neither has taken over
     assert sorted(at_once(replay, other)) == ["claimed or present", "sent"]
     assert topic.sent == ["quotes/0/7"]
     assert marker(store, replay).replayed_at is not None
@@ -195,7 +195,7 @@ def test_a_claim_holds_for_its_lease(topic: Topic, store: Bucket, replay: Replay
     assert topic.sent == ["quotes/0/7"]
 
 
-def test_a_marker_without_a_claimant_holds_nothing(topic: Topic, store: Bucket, replay: Replay) -> None:
+def test_a_marker_without_a_claimant_is_taken_over(topic: Topic, store: Bucket, replay: Replay) -> None:
     leave_claim(store, replay, timedelta(0), claimed_by=None)
     assert replay.send(DEAD_LETTER)
     assert topic.sent == ["quotes/0/7"]
@@ -225,7 +225,7 @@ def test_an_unacknowledged_message_stays_claimed(topic: Topic, replay: Replay, o
 
 
 class Answers:
-    """In place of obstore.put: raises the errors first, then calls the store. With `lost` it also writes then."""
+    """Replaces obstore.put: first raises the errors, then calls the store. With `lost` it writes before each error."""
 
     def __init__(self, *errors: Exception, lost: bool = False) -> None:
         self._put, self._errors, self._lost = obstore.put, list(errors), lost
