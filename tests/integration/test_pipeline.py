@@ -213,7 +213,7 @@ def test_everything_listens_on_loopback_only(stack: WholeStack) -> None:
 
 
 def listening_addresses(process: psutil.Process) -> set[str]:
-    """Addresses on which a process listens; none when it has ended."""
+    """Addresses on which a process listens; the set is empty when the process has ended."""
     try:
         sockets = process.net_connections("inet")
     except psutil.NoSuchProcess:
@@ -244,8 +244,8 @@ def test_after_a_broker_outage_the_lag_grows_and_falls_again(stack: WholeStack) 
     eventually(lambda: (stack.observer.read_status({}).lag or 0) > 0, 180)
 
     def caught_up() -> bool:
-        now = stack.observer.read_status({})
-        return (now.landed or 0) > before and now.lag is not None and now.lag < 30  # ten seconds of quotes
+        status = stack.observer.read_status({})
+        return (status.landed or 0) > before and status.lag is not None and status.lag < 30  # ten seconds of quotes
 
     eventually(caught_up, 180)
     assert stack.demo.control.process_id("consumer") == consumer, "the consumer was restarted instead of recovering"
@@ -281,13 +281,13 @@ def test_a_stop_ends_every_process_and_a_second_start_continues(stack: WholeStac
     stack.demo.control.shutdown(last=SERVERS)
     eventually(lambda: not any(alive(process) for process in processes), 60)
     if built_in_broker(stack):
-        return  # the built-in broker starts empty, and says so
+        return  # the built-in broker starts without the earlier messages
     # The second start uses the command line, and Ctrl-C ends it.
     variables = {f"LOCAL_{name.upper()}": str(value) for name, value in stack.demo.local.model_dump().items()}
     before = len(landed_in_bronze(stack))
     child = subprocess.Popen(
         [sys.executable, "-m", "include.local.demo", "run"],
-        # Without the first demo's environment, which the fixture applied: the demo would use the Kafka that it names.
+        # Without the environment of the first demo, which the fixture applied: it names a Kafka, which would be used.
         env={k: v for k, v in environment.inherited().items() if k == "PATH" or k not in stack.values} | variables,
         cwd=PROJECT_ROOT,
         start_new_session=True,
