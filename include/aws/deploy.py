@@ -256,7 +256,7 @@ class Deployer:
     ) -> tuple[dict[str, str], list[str]]:
         """CreateBucket and CreateDatabase: false for a bucket or database that exists outside this stack.
 
-        `destroy` keeps both, so a new stack may find the data of the one before.
+        `destroy` keeps both, so a new stack may find the data of an earlier stack.
         """
         names = from_settings(self.settings) | dict(given)
         deployed = _deployed_parameters(stack)
@@ -470,7 +470,7 @@ def deploy(
         progress: gets each event of each resource.
 
     Raises:
-        DeployError: not confirmed, refused, or a resource failed (the stack is rolled back).
+        DeployError: the caller did not confirm, CloudFormation refused, or a resource failed (then it rolls back).
         StackParameterError: a parameter is unknown or unusable.
     """
     return Deployer(stack, settings or load()).deploy(parameters or {}, confirm, progress)

@@ -62,7 +62,7 @@ def from_settings(settings: Settings) -> dict[str, str]:
     """The parameters that follow from the settings.
 
     Raises:
-        StackParameterError: there is no alert address, or more than the template takes.
+        StackParameterError: there is no alert address, or there are more addresses than the template takes.
     """
     values = {
         parameter: str(getattr(getattr(settings, group), field)) for parameter, (group, field) in _FROM_SETTINGS.items()

@@ -185,7 +185,7 @@ class Consumer:
 
         Records of a partition without a writer are thrown away, and no other check would notice that.
         """
-        assigned = {at.partition for at in self._kafka.assignment()}
+        assigned = {place.partition for place in self._kafka.assignment()}
         writers = self._writers.keys()
         if not writers <= assigned <= writers | self._placement.waiting.keys() | self._stopped.keys():
             self._log.error(ASSIGNMENT_DIFFERS, assigned=sorted(assigned), writers=sorted(writers))
@@ -387,7 +387,7 @@ class Consumer:
 
     def _revoked(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Land the records in memory within the time allowed, commit, and forget the partitions (rule 11)."""
-        numbers = [at.partition for at in partitions]
+        numbers = [place.partition for place in partitions]
         writers = [self._writers[number] for number in numbers if number in self._writers]
         flushed = self._flush(writers, "revoked", self._settings.revoke_flush_seconds)
         self._commit(writers, wait=True)
@@ -398,7 +398,7 @@ class Consumer:
 
     def _lost(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """The group has moved on without us: nothing may be committed (rule 11)."""
-        numbers = [at.partition for at in partitions]
+        numbers = [place.partition for place in partitions]
         self._forget(numbers)
         self._unassigned.begin("no assignment from the group since it took this consumer for dead")
         self._log.warning("lost", partitions=numbers)
@@ -425,13 +425,13 @@ class Consumer:
             writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
             if all(writer.flushed for writer in writers):
                 return True
-            left = deadline - self._clock()
-            if left <= 0 or self._refused is not None:
+            remaining = deadline - self._clock()
+            if remaining <= 0 or self._refused is not None:
                 return False
-            if not self._placement.contract_is_fresh and left > seconds / 2:  # Kafka may take long to answer
+            if not self._placement.contract_is_fresh and remaining > seconds / 2:  # Kafka may take long to answer
                 self._place(contract_only=True)
             self._dispatch()
-            self._collect(min(left, THROTTLE_SECONDS))
+            self._collect(min(remaining, THROTTLE_SECONDS))
             self._watchdog.awake()
 
     # --- memory ---------------------------------------------------------------

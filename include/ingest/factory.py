@@ -36,8 +36,8 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "queued.min.messages": 20_000,
         "queued.max.messages.kbytes": 16_384,
         "fetch.max.bytes": 8 * 2**20,
-        # A fetch is decompressed into the queue at once, whatever its limits: the default of 1 MB of compressed quotes
-        # took 24 MB a partition.
+        # A whole fetch is decompressed into the queue, even above the queue's limits: the default of 1 MB of compressed
+        # quotes took 24 MB a partition.
         "max.partition.fetch.bytes": 2**18,
         "statistics.interval.ms": STATISTICS_MS,
     }

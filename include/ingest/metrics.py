@@ -102,7 +102,7 @@ class ConsumerMetrics(Collector):
         yield GaugeMetricFamily(prefix + "puts_in_flight", "PUTs under way.", self.puts_in_flight)
 
     def landed(self, records: int, rejected_classes: list[str]) -> None:
-        """A range of `records` offsets is durable; `rejected_classes` has an entry for each of its rejects."""
+        """Count a durable range of `records` offsets; `rejected_classes` has an entry for each of its rejects."""
         for name in rejected_classes:
             self.rejected.labels(name).inc()
         with self._lock:
@@ -111,7 +111,7 @@ class ConsumerMetrics(Collector):
                 window.rejected += len(rejected_classes)
 
     def uploaded(self, records: int, seconds: float) -> None:
-        """A data object was written."""
+        """Count a data object that was written."""
         with self._lock:
             self._durations.add(seconds)
             self._sizes.add(records)
@@ -121,7 +121,7 @@ class ConsumerMetrics(Collector):
                 window.batches += 1
 
     def failed(self, error: str) -> None:
-        """A request to S3 failed; it will be repeated."""
+        """Count a request to S3 that failed and will be repeated."""
         self.errors.labels(error).inc()
         with self._lock:
             for window in (self._window, self.total):

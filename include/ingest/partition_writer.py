@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets `first` to `last` (inclusive) without a record. It belongs to the record after it."""
+    """Offsets `first` to `last` (inclusive) without a record. The gap belongs to the record after it."""
 
     first: int
     last: int
@@ -56,8 +56,8 @@ class Gap:
 class ExistingObject:
     """An object that exists already under the key of a batch.
 
-    `offsets` are those of its rows. They are needed only if it has rejects: they alone say which records its writer
-    rejected.
+    `offsets` are those of its rows. They are needed only if the object has rejects: only they show which records its
+    writer rejected.
     """
 
     topic_id: str
@@ -94,7 +94,7 @@ class Part:
 
 
 class Batch:
-    """The records of one file: consecutive ones of one cell, as parts.
+    """The records of one file: consecutive records of one cell, as parts.
 
     `begin` is where the previous batch ended: the offset of the first record, or of the gap before it. `first`, `last`
     and `count` include rejected records. `timestamp` is Kafka's of the first record (ms); it and `first` make the key.
@@ -181,7 +181,7 @@ class Commit:
 
 @dataclass(slots=True, eq=False)
 class _Cell:
-    """Batches of one cell: the one that is being landed, and the closed ones after it."""
+    """Batches of one cell: the batch that is being landed, and the closed batches after it."""
 
     landing: Batch | None = None
     waiting: deque[Batch] = field(default_factory=deque)
@@ -373,7 +373,7 @@ class PartitionWriter:
         return [cell.waiting.popleft()] if cell.landing is None and cell.waiting else []
 
     def _first_step(self, _batch: Batch) -> Step:
-        """The data object comes first, even an empty one: it alone fixes the range (rules 4 and 7)."""
+        """The data object comes first, even an empty one: only it fixes the range (rules 4 and 7)."""
         return Step.DATA
 
     # --- answers in -----------------------------------------------------------

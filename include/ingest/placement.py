@@ -132,9 +132,9 @@ class Placement:
         except KafkaException:  # logged by read_commits
             starts = {}
         self._watchdog.awake()
-        self.waiting |= {at.partition: assignment for at in partitions if at.partition not in starts}
-        beginnings = (TopicPartition(at.topic, at.partition, OFFSET_BEGINNING) for at in partitions)
-        return [starts.get(at.partition, at) for at in beginnings]
+        self.waiting |= {place.partition: assignment for place in partitions if place.partition not in starts}
+        beginnings = (TopicPartition(place.topic, place.partition, OFFSET_BEGINNING) for place in partitions)
+        return [starts.get(beginning.partition, beginning) for beginning in beginnings]
 
     def forget(self, partition: int) -> None:
         """Drop a partition that is not assigned to this consumer any more."""

@@ -138,9 +138,9 @@ class Producer:
         """Receive delivery reports for `seconds`; returns whether to go on."""
         deadline = monotonic() + seconds
         while not self._stop.is_set() and self._fatal is None:
-            left = deadline - monotonic()
-            self._turn(max(0.0, min(left, POLL_SECONDS)))
-            if left <= 0:
+            remaining = deadline - monotonic()
+            self._turn(max(0.0, min(remaining, POLL_SECONDS)))
+            if remaining <= 0:
                 return True
         return False
 

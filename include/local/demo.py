@@ -69,9 +69,9 @@ def stop(demo: Demo) -> None:
 
 def run(demo: Demo, seconds: float | None) -> int:
     """Start, watch, stop. Returns the exit status: 1 if no data reached one of the stages."""
-    with demo.control.alone() as alone:
+    with demo.control.lock() as has_lock:
         is_up = demo.control.running() and demo.control.status().get("airflow-scheduler") == "RUNNING"
-        if not alone and not is_up:
+        if not has_lock and not is_up:
             raise DemoError("another make demo is starting or stopping the pipeline: wait for it, or make demo-stop")
         return _start_and_watch(demo, seconds, is_up=is_up)
 

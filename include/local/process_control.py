@@ -114,7 +114,7 @@ class ProcessControl:
         return True
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
+    def lock(self) -> Iterator[bool]:
         """Take the demo's lock for the block: True if no other process has it. The end of a process frees its lock."""
         path = socket_path(self.state).with_suffix(".lock")
         with path.open("w") as file:

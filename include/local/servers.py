@@ -65,16 +65,16 @@ def is_outside(kafka: KafkaSettings, local: LocalSettings) -> bool:
             deployments; or LOCAL_BROKER=given has no address.
     """
     own = (KafkaSettings.model_fields["bootstrap_servers"].default, f"{environment.HOST}:{local.kafka_port}")
-    named = kafka.bootstrap_servers not in own
-    if named and local.broker != "given":
+    is_other = kafka.bootstrap_servers not in own
+    if is_other and local.broker != "given":
         raise DemoError(
             f"KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} is not the demo's own broker: the demo would send "
             f"quotes to topic {kafka.topic} there and commit as group {kafka.group}. Unset the variable, or use that "
             "broker on purpose: LOCAL_BROKER=given make demo"
         )
-    if local.broker == "given" and not named:
+    if local.broker == "given" and not is_other:
         raise DemoError("LOCAL_BROKER=given needs KAFKA_BOOTSTRAP_SERVERS, the broker's address")
-    return named
+    return is_other
 
 
 def start_servers(demo: Demo) -> dict[str, str]:

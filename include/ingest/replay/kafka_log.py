@@ -1,4 +1,4 @@
-"""The topic in Kafka, as replay needs it: sends a message, and looks for one that was sent."""
+"""The topic in Kafka, as replay needs it: sends a message, and looks for a message that was sent."""
 
 from __future__ import annotations
 

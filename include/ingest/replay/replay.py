@@ -226,7 +226,7 @@ class Replay:
         if until is not None:
             raise ClaimedDeadLetterError(
                 f"{dead_letter_id(dead_letter)} is being replayed by {stored.marker.claimed_by} since "
-                f"{stored.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again "
+                f"{stored.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to be sure that it was sent, replay again "
                 f"after {until:%Y-%m-%dT%H:%M:%SZ}"
             )
         if not self._topic.holds(dead_letter, stored.marker.log_ends):

@@ -388,8 +388,8 @@ def test_records_deleted_before_they_were_read_stop_their_partition_only(stage: 
     until(lambda: "partition stopped" in second.log.read_text(), "partition 0 stopped")
     until(lambda: sum(1 for e in _missing(stage) if e != 0) == 0, "the others landed")
     assert second.terminate() == 3
-    shown = ingest(stage, "adopt", "--partition", "0", "--yes")
-    assert "1 partitions adopted" in shown.stderr
+    adopted = ingest(stage, "adopt", "--partition", "0", "--yes")
+    assert "1 partitions adopted" in adopted.stderr
     third = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert third.terminate() == 0

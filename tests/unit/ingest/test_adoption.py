@@ -105,11 +105,11 @@ def offsets_of(*ranges: OffsetRange) -> list[int]:
 
 @given(partitions(), st.booleans(), st.none() | st.integers(0, 60))
 def test_nothing_lands_twice_and_each_skipped_offset_has_one_row(
-    partition: tuple[list[LandedRange], int, int], ours: bool, offset: int | None
+    partition: tuple[list[LandedRange], int, int], is_ours: bool, offset: int | None
 ) -> None:
     landed, start, low = partition
     cells = Cells.of_size(10)
-    arguments: dict[str, Any] = {"is_ours": ours, "cells": cells, "committed": start}
+    arguments: dict[str, Any] = {"is_ours": is_ours, "cells": cells, "committed": start}
     try:
         result = plan(start, landed, (low, 60), offset=offset, **arguments)
     except OperationError:
@@ -123,9 +123,9 @@ def test_nothing_lands_twice_and_each_skipped_offset_has_one_row(
         assert rows[number] + (number in present) == 1
     assert all(result.landed_to <= number < result.target for number in rows)
     assert_a_writer_lands_nothing_twice(result.target, landed, present, cells)
-    done = [replace(part, missing=()) if part in result.incomplete else part for part in landed]
-    done += [LandedRange(first, first, last, skipped=True) for first, last in result.holes]
-    repeated = plan(start, sorted(done, key=lambda part: part.first), (low, 60), **arguments)
+    after = [replace(part, missing=()) if part in result.incomplete else part for part in landed]
+    after += [LandedRange(first, first, last, skipped=True) for first, last in result.holes]
+    repeated = plan(start, sorted(after, key=lambda part: part.first), (low, 60), **arguments)
     assert repeated.skipped == []
 
 

@@ -122,9 +122,9 @@ def port_forward(bootstrap: str, port: int) -> Iterator[None]:
     def serve() -> None:
         with suppress(OSError):
             while True:
-                near, _ = listener.accept()
-                far = socket.create_connection((host, int(real)))
-                for pair in ((near, far), (far, near)):
+                client, _ = listener.accept()
+                broker = socket.create_connection((host, int(real)))
+                for pair in ((client, broker), (broker, client)):
                     threading.Thread(target=carry, args=pair, daemon=True).start()
 
     with socket.create_server(("127.0.0.1", port)) as listener:

@@ -130,9 +130,9 @@ def test_a_zombie_is_not_alive() -> None:
 
 
 def test_only_one_process_has_the_lock(tmp_path: Path) -> None:
-    with ProcessControl(tmp_path).alone() as first, ProcessControl(tmp_path).alone() as second:
+    with ProcessControl(tmp_path).lock() as first, ProcessControl(tmp_path).lock() as second:
         assert (first, second) == (True, False)
-    with ProcessControl(tmp_path).alone() as third:
+    with ProcessControl(tmp_path).lock() as third:
         assert third
 
 

@@ -111,7 +111,8 @@ def test_a_dead_letter_that_another_replay_claims_is_not_sent(
     assert topic.sent == ["quotes/0/7"]
     (text,) = report.claimed
     assert text.startswith("quotes/0/7 is being replayed by the first on ")
-    assert f"since {marker(store, replay).claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again after" in text
+    since = f"since {marker(store, replay).claimed_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert f"{since}; to be sure that it was sent, replay again after" in text
     assert (report.sent, report.present, report.refused) == (0, 0, [])
     assert str(report) == "0 sent, 0 were on the topic already, 1 left to another replay"
     assert list(other.pending([DEAD_LETTER])) == []
