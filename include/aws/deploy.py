@@ -185,7 +185,7 @@ class Deployer:
                     "in the world, so choose another with S3_BUCKET"
                 ) from error
             raise
-        if region != s3.meta.region_name:  # boto3 would find it there; the consumer and Athena would not
+        if region != s3.meta.region_name:  # boto3 would go to that region; the consumer and Athena would not
             raise DeployError(
                 f"bucket {name} is in {region}, this deployment is for {s3.meta.region_name}: "
                 "choose another with S3_BUCKET, or set AWS_DEFAULT_REGION"
@@ -232,7 +232,7 @@ class Deployer:
             return None
         status = stack["StackStatus"]
         if status.endswith("_IN_PROGRESS"):
-            raise DeployError(f"stack {self.stack} is in {status}: wait for the end of that, then deploy again")
+            raise DeployError(f"stack {self.stack} is in {status}: wait until this has ended, then deploy again")
         if status == "UPDATE_ROLLBACK_FAILED":
             raise DeployError(
                 f"stack {self.stack} is in {status}: repair what its last event names, then "

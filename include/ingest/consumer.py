@@ -42,15 +42,15 @@ CHUNK = 500
 """Messages taken from librdkafka at once. The messages of a larger chunk do not stay in the CPU's caches: in chunks of
 a thousand each message costs an eighth more CPU. In smaller chunks each message pays more for the calls."""
 QUEUED_A_THREAD = 2
-"""PUTs of a partition for each of the sink's threads. A thread then has its next PUT at once. A thread that sleeps and
-is woken for each PUT costs as much again as the PUT itself."""
+"""PUTs of a partition for each of the sink's threads. A thread then has its next PUT at once. To sleep and to be woken
+for each PUT would cost as much as the PUT itself."""
 ANSWERS_SECONDS = 0.005
 """While the buffer is full, S3's answers are collected this long. A turn of the loop for each would cost more CPU."""
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 THROTTLE_SECONDS = 0.05
 LIVE_SECONDS = 300
-"""After this silence of the loop the group removes the consumer: librdkafka's max.poll.interval.ms."""
+"""After this silence of the loop /healthz/live fails: it is librdkafka's max.poll.interval.ms."""
 
 ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining again"
 

@@ -35,7 +35,7 @@ class ProtocolError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of a batch (it closes at the first), of the PUTs in flight, and of the cells from first to last PUT."""
+    """A batch closes at the first of three limits. `in_flight` limits the PUTs, `window_cells` the cells they span."""
 
     records: int
     size_bytes: int
@@ -216,7 +216,7 @@ class PartitionWriter:
         self._record_bytes = len(prefix) + COORDINATES_BYTES + TIMESTAMP_BYTES
         self._queue: dict[int, _Cell] = {}
         self._finished: dict[int, tuple[int, int | None]] = {}
-        self._completed: list[Batch] = []  # whose existing object's records have all been read by now
+        self._completed: list[Batch] = []  # batches whose existing object's last record has been read
         self._uncounted: list[Batch] = []
         self._committed = start
         self._epoch: int | None = None

@@ -237,7 +237,7 @@ class Placement:
             raise
         for partition, assignment in list(self.waiting.items()):
             if listing.assignments.get(partition) == assignment:
-                self.waiting[partition] = self.waiting.pop(partition)  # last: if it fails, the others come first then
+                self.waiting[partition] = self.waiting.pop(partition)  # to the end: the others first if it fails
                 self._place(kafka, partition, listing)
                 self._watchdog.awake()
 

@@ -58,7 +58,7 @@ def still_skipped(skipped: Collection[OffsetRange], landed: Collection[int]) -> 
 def complete_to(
     landed: Collection[int], skipped: Collection[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
-    """An offset before which nothing is missing, known only from S3. The arguments are as in `start_without_commit`.
+    """An offset before which nothing is missing, derived from S3 only. The arguments are as in `start_without_commit`.
 
     A writer goes less than `window_cells` cells beyond the first cell that it has not finished. So nothing is missing
     before an object that begins at least that many cells before the last object, and nothing before the end of a

@@ -110,7 +110,7 @@ def _raise_stopped(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:
-    """Ignore a signal. With SIG_IGN in its place Python complains when two signals come at once."""
+    """Ignore a signal. With SIG_IGN instead of this handler Python complains when two signals come at once."""
 
 
 def main() -> int:

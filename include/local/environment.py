@@ -68,7 +68,7 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
 def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previous: dict[str, str]) -> dict[str, str]:
     """All variables of the programs.
 
-    A variable of the caller's environment replaces the demo's value: `PRODUCER_SOURCE=simulator make demo` works.
+    A variable of the caller's environment replaces the demo's value: `SIMULATOR_HISTORY_HOURS=6 make demo` works.
 
     Args:
         local: the state folder and the ports.

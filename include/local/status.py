@@ -62,7 +62,7 @@ class Status:
 
 
 class Observer:
-    """Collects a `Status`, again and again with the same connections."""
+    """Reads a `Status` whenever it is needed, always with the same connections."""
 
     def __init__(self, kafka: KafkaSettings, storage: StorageSettings, airflow: AirflowApi, mail: Path) -> None:
         self._topic = kafka.topic
