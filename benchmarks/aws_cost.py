@@ -1,7 +1,7 @@
 """Estimate of a month's cost on AWS.
 
-The prices are list prices of us-east-1 in US dollars without the free tier. They change and differ by region:
-docs/aws-cost.md names AWS's page for each, and what the sum leaves out.
+The prices are list prices of us-east-1 in US dollars without the free tier. They change and differ by region.
+docs/aws-cost.md names AWS's page for each price, and the costs that the sum leaves out.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class AssetsError(ValueError):
 
 
 class Coin(msgspec.Struct, frozen=True):
-    """What Python reads of a row. Prices are in US dollars.
+    """The columns of a row that Python reads. Prices are in US dollars.
 
     `id` is CoinMarketCap's. `simulator_volatility` is the standard deviation of the price's logarithm over a year.
     """

@@ -1,8 +1,8 @@
 """Writes the generated parts of pages and template: `make generate`, or `make generate CHECK=1` to compare only.
 
-A part is the lines between `>>> NAME` and `<<< NAME`, each in a comment of its file; all other lines are written by
-hand. The functions that make the lines belong to the rooms and know nothing of files. This module is a program: it
-imports every such room, so it is above all of them in the order of imports, and no room imports it.
+A part is the lines between the marks `>>> NAME` and `<<< NAME`, each in a comment of its file. All other lines are
+written by hand. The functions that make the lines are in the packages of their subjects and do not know the files. This
+module is a program: it imports these packages, and no package imports it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PARTS = (
     Part("docs/monitoring.md", "metrics", monitoring.metrics),
     Part("docs/settings.md", "settings", settings_reference.settings),
 )
-"""In the order of writing: docs/aws-reference.md lists the parameters that the template has by then."""
+"""In the order of writing: docs/aws-reference.md lists the template's parameters, so the template comes first."""
 
 
 class MarkError(ValueError):
@@ -46,10 +46,10 @@ class MarkError(ValueError):
 
 
 def renewed(text: str, part: Part) -> str:
-    """`text` with the part as it is now.
+    """`text` with the present lines of the part.
 
     Raises:
-        MarkError: a mark is missing or there twice.
+        MarkError: a mark is missing, or is there twice.
     """
     pattern = re.compile(rf"(^.*>>> {part.name}\b.*\n)(?s:.*?)(^.*<<< {part.name}\b)", re.MULTILINE)
     body = "".join(f"{line}\n" for line in part.lines())
@@ -60,7 +60,7 @@ def renewed(text: str, part: Part) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write every part that differs, or with `--check` only name it; 1 if the check finds one."""
+    """Write each part that differs, or with `--check` only name it; returns 1 if `--check` found a difference."""
     parser = argparse.ArgumentParser(prog="python -m include.generated", description="Write the generated parts.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a part is out of date")
     check = parser.parse_args(arguments).check

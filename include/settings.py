@@ -40,12 +40,12 @@ def _is_address(value: str) -> bool:
             and value.isprintable()
             and " " not in value
         )
-    except ValueError:  # the port is not a number or too large, or a part of the host's name is empty or too long
+    except ValueError:  # the port is no number or too large, or a part of the host's name is empty or too long
         return False
 
 
 def _address(value: str | None) -> str | None:
-    """The address, unchanged. Another value makes an HTTP client fail, or the S3 client panic, at the first request.
+    """The address, unchanged. With another value an HTTP client fails, and the S3 client panics, at its first request.
 
     Raises:
         ValueError: the value is not an address.
@@ -60,7 +60,7 @@ class SettingsError(ValueError):
 
 
 def _group(prefix: str) -> SettingsConfigDict:
-    # Infinity means nothing for any setting, and "not a number" passes or fails a bound by accident.
+    # Infinity is not a sensible value of any setting, and the bounds do not reliably refuse "not a number".
     return SettingsConfigDict(
         env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
     )
@@ -87,8 +87,8 @@ class KafkaSettings(BaseSettings):
         default_factory=dict,
         repr=False,  # it may contain the password of a key
         description="JSON object of further librdkafka settings of producer, consumer and command line. They override "
-        "the settings above, but not those that delivery rests on (`consume` and `produce` name the ignored ones). The "
-        "monitor uses its Airflow connection instead.",
+        "the settings above, but not those that delivery depends on (`consume` and `produce` name ignored options). "
+        "The monitor uses its Airflow connection instead.",
     )
 
     @model_validator(mode="after")
@@ -128,7 +128,7 @@ class StorageSettings(BaseSettings):
     data_prefix: str = Field("crypto_data/", description="Landed batches; one prefix holds one topic.")
     dead_letter_prefix: str = Field("dead_letter/", description="Rejected messages, with full payload.")
     state_prefix: str = Field("state/", description="Small JSON objects: layer state, lag window, alert state.")
-    test_history_prefix: str = Field("test_history/", description="One file of test results a dbt invocation.")
+    test_history_prefix: str = Field("test_history/", description="Test results, a file for each dbt invocation.")
     warehouse_prefix: str = Field("warehouse/", description="Tables written by Athena.")
     query_results_prefix: str = Field("query_results/", description="Athena query results; expire by lifecycle rule.")
 
@@ -176,8 +176,8 @@ class ConsumerSettings(BaseSettings):
         64 * 2**20,
         ge=2**20,
         description="Maximum of message bytes in memory. Reading pauses from a quarter of it on. The rest is room for "
-        "one read, which brings about the content of librdkafka's own queue: 16 MB and one fetch per partition, not "
-        "counted here. One read can exceed a small value.",
+        "one read, which is about as large as librdkafka's own queue: 16 MB and one fetch per partition. That queue is "
+        "not counted here. A single read can exceed a small value.",
     )
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
     shutdown_grace_seconds: float = Field(20.0, ge=0, description="Maximum time of the last flush after SIGTERM.")
@@ -221,9 +221,9 @@ class ProducerSettings(BaseSettings):
     @field_validator("coinmarketcap_api_key", mode="after")
     @classmethod
     def _key_fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        """The HTTP client logs a header that it refuses; other characters would therefore put the key into logs."""
+        """The HTTP client logs a header that it refuses. A key with other characters would therefore be in the log."""
         if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-            raise ValueError("holds white space or a character that is not printable ASCII; set it without")
+            raise ValueError("holds white space or a character that is not printable ASCII; remove it")
         return value
 
 
@@ -353,12 +353,12 @@ def load_group(group: type[Group]) -> Group:
     """One settings group from the environment.
 
     Raises:
-        SettingsError: a variable has a value that cannot be used; every bad one is named.
+        SettingsError: variables have values that cannot be used; the text names each of them.
     """
     prefix = str(group.model_config.get("env_prefix", "")).upper()
     try:
         return group()
-    except ParsingError as error:  # only its text names the field
+    except ParsingError as error:  # only the error's text names the field
         field_name = re.search(r'field "(\w+)"', str(error))
         name = field_name[1] if field_name else "*"
         raise SettingsError(f"{prefix}{name.upper()}: not JSON{_meaning(group.model_fields.get(name))}") from None
@@ -409,7 +409,7 @@ _CLOSED_GROUPS: tuple[type[BaseSettings], ...] = (
 )  # fmt: skip
 """Groups whose prefix belongs to this project. AWS_* does not: other programs read many of its variables."""
 _ALIKE = 0.8
-"""Ratio (difflib) from which on a name counts as misspelt. KAFKA_OPTS, which Kafka's scripts read, is below it."""
+"""A name with this ratio (difflib) or more counts as misspelt. KAFKA_OPTS, which Kafka's scripts read, has less."""
 
 
 def misspelt(variables: Iterable[str]) -> list[str]:

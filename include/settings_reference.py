@@ -25,7 +25,7 @@ def groups() -> list[type[BaseSettings]]:
 
 
 def allowed(annotation: Any) -> str:
-    """The values a setting takes, in words."""
+    """The values that a setting may have, in words."""
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     options = [option for option in get_args(annotation) if option is not type(None)]
@@ -47,7 +47,7 @@ def bounds(field: FieldInfo) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """The default as it would be written in the environment; a path below the project is shown relative to it."""
+    """The default as a user would write it in the environment; a path in the project is relative to the project."""
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value == {}:
         return ""

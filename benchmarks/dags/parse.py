@@ -2,10 +2,10 @@
 
     python -m benchmarks.dags.parse
 
-It parses like the DAG processor: a parent has imported the processor and the `airflow` modules that a file names. For
-each parse a forked child imports the file and serialises its DAGs. The benchmark runs once with plain Airflow and once
+The benchmark parses like the DAG processor: a parent imports the processor and the `airflow` modules that a file names.
+For each parse a forked child imports the file and serialises its DAGs. The benchmark runs once with plain Airflow, once
 with the modules of `plugins/airflow_local_settings.py`. It prints median and worst of the repeats in seconds, and the
-unique set size (memory that the process shares with no other) in MB.
+unique set size (memory that the process does not share) in MB.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEGABYTE = 2**20
 
 
 def measure(preloaded: bool) -> dict[str, dict[str, float]]:
-    """Seconds and memory (MB) by file, and the parent's memory as `parent`. It needs its own process."""
+    """Seconds and memory (MB) by file, and the parent's memory as `parent`. Call it in a process of its own."""
     import psutil
     import structlog
     from airflow.dag_processing import manager, processor
@@ -99,10 +99,10 @@ def main() -> None:
     print(f"{'file':24}{'plain':>16}{'preloaded':>16}   (median, worst of {REPEATS}, s)")
     for name in figures["plain"]:
         if name != "parent":
-            cells = (f"{of_file[name]['median']:.2f} ({of_file[name]['worst']:.2f})" for of_file in figures.values())
+            cells = (f"{by_file[name]['median']:.2f} ({by_file[name]['worst']:.2f})" for by_file in figures.values())
             print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
     for process in ("parent", "crypto_transform"):
-        memory = (of_file[process].get("mb", of_file[process].get("child_mb")) for of_file in figures.values())
+        memory = (by_file[process].get("mb", by_file[process].get("child_mb")) for by_file in figures.values())
         cells = (f"{megabytes:.0f} MB" for megabytes in memory)
         name = "the processor itself" if process == "parent" else f"child of {process}"
         print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))

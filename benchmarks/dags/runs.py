@@ -56,7 +56,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         with environment.applied(values):
             demo.control.stop("producer")
             observer = make_observer(values, demo, api)
-            eventually(lambda: (status := observer.look({})).lag == 0 and status.landed == status.produced, 120)
+            eventually(lambda: (status := observer.read_status({})).lag == 0 and status.landed == status.produced, 120)
             yield Stack(demo, api, values)
     finally:
         if demo.control.running():
@@ -72,14 +72,14 @@ def dbt(stack: Stack, folder: Path, *arguments: str) -> None:
 
 
 def plain_build(stack: Stack, folder: Path) -> float:
-    """Seconds of the command `dbt build` with its start. The project is parsed before, as it is for the DAG."""
+    """Seconds of the command `dbt build` with its start. The project is parsed first, as for the DAG."""
     dbt(stack, folder, "parse")
     began = time.perf_counter()
     dbt(stack, folder, "build", "--select", *SELECTED, "--exclude", "resource_type:unit_test")
     return time.perf_counter() - began
 
 
-def scheduled(stack: Stack, dag_id: str) -> tuple[float, int]:
+def run_dag(stack: Stack, dag_id: str) -> tuple[float, int]:
     """Seconds of one run from its trigger to its end, and the number of its tasks that were not skipped."""
     eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(dag_id, 5)), 180)
     run_id = stack.api.trigger(dag_id)
@@ -90,9 +90,9 @@ def scheduled(stack: Stack, dag_id: str) -> tuple[float, int]:
     run = stack.api.run(dag_id, run_id)
     assert run.started_at
     assert run.ended_at
-    took = datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.started_at)
-    queued = max(time.perf_counter() - began - took.total_seconds(), 0)  # with the half second of a poll
-    return took.total_seconds() + queued, sum(state == "success" for state in tasks.values())
+    duration = datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.started_at)
+    queued = max(time.perf_counter() - began - duration.total_seconds(), 0)  # up to half a second is the poll's pause
+    return duration.total_seconds() + queued, sum(state == "success" for state in tasks.values())
 
 
 def send_six_hours(stack: Stack, repeat: int) -> None:
@@ -104,13 +104,13 @@ def send_six_hours(stack: Stack, repeat: int) -> None:
             producer.produce(kafka.topic, encode(quote), key=quote.symbol)
     producer.flush()
     observer = make_observer(stack.values, stack.demo, stack.api)
-    eventually(lambda: observer.look({}).lag == 0, 60)
+    eventually(lambda: observer.read_status({}).lag == 0, 60)
 
 
 def main() -> None:
-    """The whole comparison."""
+    """Run the builds and the ticks, and print the comparison."""
     with tempfile.TemporaryDirectory() as name, running_stack(Path(name)) as stack:
-        # Wait for the end first: a run of a paused DAG does not go on.
+        # First wait for the monitor's runs: a run does not go on while its DAG is paused.
         eventually(lambda: all(run.state in {"success", "failed"} for run in stack.api.runs(MONITOR, 5)), 180)
         stack.api.call("PATCH", f"/dags/{MONITOR}", {"is_paused": True})
         print(f"{'transform':12}{'dbt build':>12}{'DAG':>10}{'tasks':>8}{'a task':>10}   (s)")
@@ -118,13 +118,13 @@ def main() -> None:
             if build:
                 send_six_hours(stack, build)
             plain = plain_build(stack, Path(name))
-            run, tasks = scheduled(stack, TRANSFORM)
+            run, tasks = run_dag(stack, TRANSFORM)
             a_task = (run - plain) / tasks
             print(f"{'first' if not build else 'six hours':12}{plain:12.1f}{run:10.1f}{tasks:8}{a_task:10.2f}")
         print(f"goal: at most {SECONDS_A_TASK} s a task on top of dbt build")
         stack.api.unpause(MONITOR)
         stack.demo.control.start("producer")
-        ticks = [scheduled(stack, MONITOR)[0] for _ in range(TICKS)]
+        ticks = [run_dag(stack, MONITOR)[0] for _ in range(TICKS)]
         print(f"monitor tick: median {statistics.median(ticks):.1f} s, worst {max(ticks):.1f} s of {TICKS} (goal 20 s)")
 
 

@@ -1,10 +1,10 @@
 """`python -m benchmarks.landing` drains a backlog into S3 and compares our consumer with a floor and with peers.
 
 `make bench-landing` first builds what it needs: versitygw as S3 and Benthos from their Go modules (Go 1.25 or later,
-about three minutes each, once), and environments of our consumer and of Quix Streams on the distribution's Python.
-Kafka is a real one. All data is on a memory file system if there is one; otherwise the disk would be measured. The
+about three minutes each, once), and environments of our consumer and of Quix Streams on the distribution's Python. It
+runs Apache Kafka. All data is on a memory file system if the machine has one, so that the disk is not measured. The
 programs take turns within each round, so that other load on the machine meets all of them. Figures are medians over the
-rounds. A peer that is far slower runs only in the first round.
+rounds. A peer that is far slower than the others runs only in the first round.
 
 Exit status: 0 if every goal of bounds.toml is met, 1 if a goal is missed, 2 if no goal is missed but some were not
 measured.
@@ -42,13 +42,13 @@ ONCE = ("quix",)
 AWAY_AFTER_FILES = 100
 
 
-def reported(drained: Drain) -> Drain:
-    """The same drain, printed as a line of JSON."""
-    print(json.dumps(asdict(drained)), flush=True)
-    return drained
+def printed(result: Drain) -> Drain:
+    """The given drain, after printing it as a line of JSON."""
+    print(json.dumps(asdict(result)), flush=True)
+    return result
 
 
-def race(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
+def speed_rounds(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
     """Drains of all programs, `rounds` times for each file size. Each round begins with another program."""
     rounds = []
     for size in options.sizes:
@@ -56,16 +56,16 @@ def race(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
             programs = [name for name in options.programs if number == 0 or name not in ONCE]
             turn = number % len(programs)
             rounds.append(
-                [reported(drain(on, name, TOPIC, options.messages, size)) for name in programs[turn:] + programs[:turn]]
+                [printed(drain(on, name, TOPIC, options.messages, size)) for name in programs[turn:] + programs[:turn]]
             )
     return rounds
 
 
-def scaling(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
+def scaling_rounds(on: Stage, options: argparse.Namespace) -> list[list[Drain]]:
     """One consumer and two on four partitions, in turns."""
     return [
         [
-            reported(drain(on, "ours", WIDE_TOPIC, options.messages, 100, partitions=WIDE, processes=count))
+            printed(drain(on, "ours", WIDE_TOPIC, options.messages, 100, partitions=WIDE, processes=count))
             for count in ((1, 2) if number % 2 == 0 else (2, 1))
         ]
         for number in range(options.rounds)
@@ -82,7 +82,7 @@ def s3_away(on: Stage, messages: int, seconds: float) -> Drain:
         sleep(seconds / 2)
         on.gateway.start()
 
-    return reported(drain(on, "ours", TOPIC, messages, 100, after_files=AWAY_AFTER_FILES, trouble=trouble))
+    return printed(drain(on, "ours", TOPIC, messages, 100, after_files=AWAY_AFTER_FILES, trouble=trouble))
 
 
 def conditions(options: argparse.Namespace) -> str:
@@ -117,31 +117,31 @@ def main() -> int:
     memory = MEMORY if os.access(MEMORY, os.W_OK) and "TMPDIR" not in os.environ else None
     with tempfile.TemporaryDirectory(prefix="landing-", dir=memory) as folder, stage(Path(folder)) as on:
         fill(on.bootstrap, TOPIC, options.messages, 1)
-        raced = race(on, options)
-        named: list[tuple[str, Drain]] = []
-        figures = speed_figures(raced)
+        rounds = speed_rounds(on, options)
+        scenarios: list[tuple[str, Drain]] = []
+        figures = speed_figures(rounds)
         if "two-consumers" in options.scenarios:
             fill(on.bootstrap, WIDE_TOPIC, options.messages, WIDE)
-            scaled = scaling(on, options)
-            figures |= scaling_figures(scaled)
-            drains = sorted((each for pair in scaled for each in pair), key=lambda each: each.processes)
-            named += [(f"{each.processes} of ours on {WIDE} partitions", each) for each in drains]
+            pairs = scaling_rounds(on, options)
+            figures |= scaling_figures(pairs)
+            drains = sorted((each for pair in pairs for each in pair), key=lambda each: each.processes)
+            scenarios += [(f"{each.processes} of ours on {WIDE} partitions", each) for each in drains]
         if "s3-away" in options.scenarios:
             away = s3_away(on, options.messages, options.away_seconds)
             figures["s3_away.peak_rss_mb"] = away.peak_rss_mb
-            named.append((f"S3 away for {options.away_seconds:g} s (within the span)", away))
-    judged = judge((HERE / "bounds.toml").read_text(), figures)
-    parts = [measured_on, speed_table(raced), *([scenario_table(named)] if named else []), goal_table(judged)]
+            scenarios.append((f"S3 away for {options.away_seconds:g} s (within the span)", away))
+    goals = judge((HERE / "bounds.toml").read_text(), figures)
+    parts = [measured_on, speed_table(rounds), *([scenario_table(scenarios)] if scenarios else []), goal_table(goals)]
     print("\n\n".join(parts))
     if options.json:
-        drains = [each for drains in raced for each in drains] + [each for _, each in named]
+        drains = [each for drains in rounds for each in drains] + [each for _, each in scenarios]
         options.json.write_text(json.dumps([asdict(each) for each in drains], indent=2))
     if options.write:
         part = Part(options.write.name, "benchmark", lambda: ["", "\n\n".join(parts), ""])
         options.write.write_text(renewed(options.write.read_text(), part))
-    missed = [goal.name for goal in judged if goal.verdict == "MISSED"]
-    unmeasured = [goal.name for goal in judged if goal.measured is None]
-    print(f"landing: {sum(goal.met for goal in judged)} goals met, missed: {missed}, not measured: {unmeasured}")
+    missed = [goal.name for goal in goals if goal.verdict == "MISSED"]
+    unmeasured = [goal.name for goal in goals if goal.measured is None]
+    print(f"landing: {sum(goal.met for goal in goals)} goals met, missed: {missed}, not measured: {unmeasured}")
     return 1 if missed else 2 if unmeasured else 0
 
 

@@ -53,7 +53,7 @@ def scaling_figures(rounds: Rounds) -> Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Goal:
     """A goal and the measured figure; `measured` is None when the figure was not measured."""
 
     name: str
@@ -74,11 +74,11 @@ class Judged:
         return "met" if self.met else "not measured" if self.measured is None else "MISSED"
 
 
-def judge(bounds: str, figures: Figures) -> list[Judged]:
+def judge(bounds: str, figures: Figures) -> list[Goal]:
     """Compare every goal of the bounds file (TOML text) with the figures."""
     goals = tomllib.loads(bounds)
     kinds: tuple[Literal["at_least"], Literal["at_most"]] = ("at_least", "at_most")
-    return [Judged(name, kind, goal, figures.get(name)) for kind in kinds for name, goal in goals[kind].items()]
+    return [Goal(name, kind, value, figures.get(name)) for kind in kinds for name, value in goals[kind].items()]
 
 
 def speed_table(rounds: Rounds) -> str:
@@ -120,7 +120,7 @@ def scenario_table(drains: Iterable[tuple[str, Drain]]) -> str:
     )  # fmt: skip
 
 
-def goal_table(judged: Iterable[Judged]) -> str:
+def goal_table(goals: Iterable[Goal]) -> str:
     """Goals and verdicts as a Markdown table."""
     header = ("figure", "goal", "measured", "verdict")
     return markdown(
@@ -130,7 +130,7 @@ def goal_table(judged: Iterable[Judged]) -> str:
                 f"`{goal.name}`", f"{goal.bound.replace('_', ' ')} {goal.goal:g}",
                 "-" if goal.measured is None else f"{goal.measured:.2f}", goal.verdict,
             )
-            for goal in judged
+            for goal in goals
         ],
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""The floor polls, validates, joins, PUTs, and commits in order.
+"""The floor: a program that only polls, validates, joins, PUTs, and commits in order.
 
-It has no guarantee of our consumer: no cells, no create-only keys, no dead letters, no coordinates in the rows. It
-reads one partition.
+The floor does not give the guarantees of our consumer: it has no cells, no create-only keys, no dead letters and no
+coordinates in the rows. It reads one partition.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def main() -> None:
                 batch, first = [], -1
         last = None
         while flying and (flying[0][0].done() or len(flying) > 32):
-            done, last = flying.popleft()
-            done.result()
+            put, last = flying.popleft()
+            put.result()
         if last is not None:
             consumer.commit(offsets=[TopicPartition(topic, 0, last)], asynchronous=True)
 

@@ -24,12 +24,12 @@ from tests.chaos.rig import wait_until_committed
 KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
 HERE = Path(__file__).parent
 BUILT = HERE.parents[1] / ".local" / "bench"
-"""`make bench-landing` builds gateway and peers in this folder."""
+"""`make bench-landing` builds the gateway and the peer programs in this folder."""
 TICKS = os.sysconf("SC_CLK_TCK")
 DRAIN_SECONDS = 600.0
 
 RUNTIME = str(BUILT / "python" / "bin" / "python")
-"""The Python of our consumer and of the floor. Quix Streams' environment has the same interpreter."""
+"""The Python of our consumer and of benchmarks.landing.floor. Quix Streams' environment has the same interpreter."""
 
 PROGRAMS = {
     "ours": [RUNTIME, "-m", "include.ingest", "consume"],
@@ -96,7 +96,7 @@ class Gateway:
                 sleep(0.2)
 
     def freeze(self) -> None:
-        """Stop the process: it accepts connections and answers nothing."""
+        """Suspend the process: it accepts connections and does not answer."""
         self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:

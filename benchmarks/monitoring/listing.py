@@ -26,7 +26,7 @@ from include.monitoring.checks import measure
 from include.settings import StorageSettings, load
 
 RECENT = 100
-LOOKS = 10
+READINGS = 10
 AT_ONCE = 16
 
 
@@ -52,8 +52,8 @@ def fill(bucket: str, older: int, now: datetime) -> None:
     asyncio.run(put_all())
 
 
-def look(bucket: str) -> dict[str, float]:
-    """Median seconds and LIST requests of one reading, and what it counted."""
+def read_arrivals(bucket: str) -> dict[str, float]:
+    """Median seconds and LIST requests of one reading, and the numbers of objects that it listed and counted."""
     s3, requests = boto3.client("s3"), 0
 
     def count(**_: object) -> None:
@@ -64,13 +64,13 @@ def look(bucket: str) -> dict[str, float]:
     settings = load()
     assert settings.storage == StorageSettings(bucket=bucket)
     seconds = []
-    for _ in range(LOOKS):
+    for _ in range(READINGS):
         begin = time.perf_counter()
         arrivals = measure.landed(s3, settings, datetime.now(UTC))
         seconds.append(time.perf_counter() - begin)
     return {
         "seconds": round(statistics.median(seconds), 4),
-        "list_requests": requests / LOOKS,
+        "list_requests": requests / READINGS,
         "listed": arrivals.listed,
         "objects": arrivals.objects,
     }
@@ -85,7 +85,7 @@ def main() -> None:
         boto3.client("s3").create_bucket(Bucket=bucket)
         os.environ["S3_BUCKET"] = bucket
         fill(bucket, older, datetime.now(UTC))
-        print(json.dumps({"older": older} | look(bucket)), flush=True)
+        print(json.dumps({"older": older} | read_arrivals(bucket)), flush=True)
 
 
 if __name__ == "__main__":

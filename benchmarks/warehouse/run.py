@@ -1,6 +1,6 @@
 """Measures the warehouse on DuckDB: `make bench-warehouse`, or `python -m benchmarks.warehouse.run day|bronze`.
 
-day      a day of quotes, one a second and symbol: the first build, builds with 15 minutes more, one with nothing new
+day      a day of quotes, one a second for each symbol: a first build, builds of 15 more minutes, one without new files
 bronze   ten new files, with 100 and with 10,000 files loaded
 
 The landed files (100 records each) are in versitygw, an S3 server that needs little CPU. With `--emulator` they are in
@@ -81,7 +81,7 @@ def open_new_bucket(bucket: str, endpoint: str) -> S3Store:
 
 
 def a_day(folder: Path, endpoint: str) -> None:
-    """First build of a day, builds with a quarter of an hour more each, and one with nothing new."""
+    """Measure the first build of a day, builds of 15 more minutes each, and a build without new files."""
     now = datetime.now(UTC).replace(microsecond=0)
     topic, second = LandedTopic(), timedelta(seconds=1)
     store = open_new_bucket("a-day", endpoint)
@@ -98,7 +98,7 @@ def a_day(folder: Path, endpoint: str) -> None:
 
 
 def bronze(folder: Path, endpoint: str) -> None:
-    """Build bronze with ten new files, in turns on a table of 100 files and on a table of 10,000."""
+    """Build bronze with ten new files, alternately on a table of 100 files and on a table of 10,000 files."""
     now = datetime.now(UTC).replace(microsecond=0)
     warehouses: dict[int, tuple[Warehouse, LandedTopic, S3Store]] = {}
     for loaded in (100, 10_000):
@@ -143,7 +143,7 @@ def s3_server(emulator: bool, folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the named benchmark, or both."""
+    """Run the benchmark that the command line names, or both."""
     benchmarks = {"day": a_day, "bronze": bronze}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", nargs="?", choices=list(benchmarks), help="default: both")

@@ -1,9 +1,9 @@
 """Measures what bronze reads on Athena's engine, and what compaction does: `python -m benchmarks.warehouse.trino`.
 
 It uses the rig of tests/athena: the unchanged dbt-athena adapter, a real Trino, and the emulator. One lake has 100
-loaded files, the other 10,000. A file has ten records and covers twenty seconds. Ten new files land in each, and bronze
-runs. The output shows the splits, the bytes from S3 and the seconds of all queries of the run. A small file is one
-split, so the splits are the opened files. Then bronze runs twenty times, and `maintain` compacts the table.
+loaded files, the other 10,000. A file has ten records and covers twenty seconds. Ten new files land in each lake, and
+bronze runs. The output shows the splits, the bytes from S3 and the seconds of all queries of the run. A small file is
+one split, so the splits are the opened files. Then bronze runs twenty times, and `maintain` compacts the table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Run:
 
 
 class Lake:
-    """A topic of one partition that lands, and bronze over it."""
+    """A topic of one partition, its landed files, and bronze built from them."""
 
     def __init__(self, warehouse: AthenaWarehouse) -> None:
         self.warehouse = warehouse
@@ -49,7 +49,7 @@ class Lake:
         self.next = datetime.now(UTC).replace(microsecond=0)
 
     def land(self, files: int, start: datetime | None = None) -> None:
-        """Land `files` further files."""
+        """Land `files` more files, from `start` on if it is given."""
         self.next = start or self.next
         for _ in range(files * RECORDS):
             self.topic.send(quote("ETH", 3000.0 + self.next.timestamp() % 997, self.next), self.next)
@@ -57,7 +57,7 @@ class Lake:
         land(self.topic, self.store)
 
     def bronze(self) -> Run:
-        """Run the model and return what it read."""
+        """Run the model and return the cost of its queries."""
         before, started = len(self.warehouse.athena_api.queries), time.perf_counter()
         self.warehouse.dbt("run", "--select", "crypto_raw")
         seconds = time.perf_counter() - started

@@ -72,7 +72,7 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, also when there was nothing to do."""
+    """Run a command; returns 0 when it succeeded, also when there was nothing to do."""
     parser = argparse.ArgumentParser(prog="python -m include.aws", description="The AWS side of the lakehouse.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

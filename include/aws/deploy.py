@@ -18,7 +18,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from include.aws.document import TEMPLATE, compact
-from include.aws.parameters import Declared, as_settings, chosen, from_settings, is_emulator
+from include.aws.parameters import Declared, as_settings, from_settings, is_emulator, parameter_values
 from include.catalogue import LAYERS
 from include.settings import Settings, load
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 DEFAULT_STACK = "crypto-lakehouse"
 SCHEMAS = (*LAYERS, "monitoring", "reference", "test_failures")
-"""dbt's suffixes of the database's name, one database each (`+schema` in dbt_project.yml; a test compares)."""
+"""dbt makes a database for each of these suffixes of its name (`+schema` in dbt_project.yml; a test compares)."""
 MAX_TEMPLATE_BYTES = 51_200
 """CloudFormation's limit for a template in the request. A longer template would need a bucket first."""
 
 _TIMEOUT_SECONDS = 1800.0
 _REPLACEMENT: dict[str, Literal["no", "perhaps", "yes"]] = {"True": "yes", "Conditional": "perhaps"}
-_NOTHING_THERE = frozenset({"REVIEW_IN_PROGRESS"})
+_NOT_CREATED = frozenset({"REVIEW_IN_PROGRESS"})
 
 
 class DeployError(RuntimeError):
@@ -125,8 +125,8 @@ class Deployer:
         template = compact(TEMPLATE.read_text())
         if len(template.encode()) > MAX_TEMPLATE_BYTES:
             raise DeployError(f"{TEMPLATE.name} is larger than CloudFormation's limit of {MAX_TEMPLATE_BYTES} bytes")
-        existing, notes = self._already_there(stack, given)
-        values = chosen(
+        existing, notes = self._existing_storage(stack, given)
+        values = parameter_values(
             self._declared(TemplateBody=template),
             given=given,
             computed=from_settings(self.settings) | existing | {"Emulated": str(self.emulated).lower()},
@@ -185,7 +185,7 @@ class Deployer:
                     "in the world, so choose another with S3_BUCKET"
                 ) from error
             raise
-        if region != s3.meta.region_name:  # boto3 would use the other region; the consumer and Athena would not
+        if region != s3.meta.region_name:  # boto3 would go to that region; the consumer and Athena would not
             raise DeployError(
                 f"bucket {name} is in {region}, this deployment is for {s3.meta.region_name}: "
                 "choose another with S3_BUCKET, or set AWS_DEFAULT_REGION"
@@ -213,9 +213,9 @@ class Deployer:
     def delete_databases(self, database: str, progress: Progress) -> None:
         """Delete the Glue database and dbt's databases beside it, but not another environment's NAME_prod."""
         glue = self._session.client("glue", endpoint_url=self.settings.aws.endpoint_url)
-        ours = {database, *(f"{database}_{schema}" for schema in SCHEMAS)}
+        databases = {database, *(f"{database}_{schema}" for schema in SCHEMAS)}
         for page in glue.get_paginator("get_databases").paginate():
-            for name in [entry["Name"] for entry in page["DatabaseList"] if entry["Name"] in ours]:
+            for name in [entry["Name"] for entry in page["DatabaseList"] if entry["Name"] in databases]:
                 glue.delete_database(Name=name)
                 progress(StackEvent("Database", "AWS::Glue::Database", "DELETE_COMPLETE", name))
 
@@ -225,14 +225,14 @@ class Deployer:
         """The stack if it can be updated, None if it must be created.
 
         Raises:
-            DeployError: the stack's state allows neither.
+            DeployError: in its state the stack can be neither updated nor created.
         """
         stack = self.describe()
-        if stack is None or stack["StackStatus"] in _NOTHING_THERE:
+        if stack is None or stack["StackStatus"] in _NOT_CREATED:
             return None
         status = stack["StackStatus"]
         if status.endswith("_IN_PROGRESS"):
-            raise DeployError(f"stack {self.stack} is in {status}: wait until that is over, then deploy again")
+            raise DeployError(f"stack {self.stack} is in {status}: wait until this has ended, then deploy again")
         if status == "UPDATE_ROLLBACK_FAILED":
             raise DeployError(
                 f"stack {self.stack} is in {status}: repair what its last event names, then "
@@ -251,25 +251,25 @@ class Deployer:
             Declared(parameter["ParameterKey"], parameter.get("DefaultValue")) for parameter in summary["Parameters"]
         ]
 
-    def _already_there(
+    def _existing_storage(
         self, stack: dict[str, Any] | None, given: Mapping[str, str]
     ) -> tuple[dict[str, str], list[str]]:
         """CreateBucket and CreateDatabase: false for a bucket or database that exists outside this stack.
 
-        `destroy` keeps both, so a new stack finds its data like this.
+        `destroy` keeps both, so a new stack may find the data of an earlier stack.
         """
         names = from_settings(self.settings) | dict(given)
         deployed = _deployed_parameters(stack)
         flags: dict[str, str] = {}
         notes: list[str] = []
-        for flag, parameter, look in (
+        for flag, parameter, look_for in (
             ("CreateBucket", "BucketName", self._look_for_bucket),
             ("CreateDatabase", "DatabaseName", self._look_for_database),
         ):
             if flag in deployed and deployed.get(parameter) == names[parameter]:
                 flags[flag] = deployed[flag]
             else:  # the stack is new, or gets another bucket or database
-                exists, remarks = look(names)
+                exists, remarks = look_for(names)
                 flags[flag] = str(not exists).lower()
                 notes += remarks
         return flags, notes
@@ -278,8 +278,8 @@ class Deployer:
         bucket = names["BucketName"]
         if not self.has_bucket(bucket):
             return False, []
-        used = f"bucket {bucket} exists: this stack uses it and does not manage its configuration"
-        return True, [used, *self._weaknesses(bucket, names["DataPrefix"])]
+        note = f"bucket {bucket} exists: this stack uses it and does not manage its configuration"
+        return True, [note, *self._weaknesses(bucket, names["DataPrefix"])]
 
     def _look_for_database(self, names: Mapping[str, str]) -> tuple[bool, list[str]]:
         database = names["DatabaseName"]
@@ -389,7 +389,7 @@ class Deployer:
         """Report each event until the stack is in a final state.
 
         Raises:
-            DeployError: the final state is not a wanted state; names the first resource that failed.
+            DeployError: the final state is not a wanted state; the text names the first resource that failed.
         """
         name = stack or self.stack
         first_failure: StackEvent | None = None
@@ -460,17 +460,17 @@ def deploy(
     confirm: Confirm = _agree,
     progress: Progress = _silent,
 ) -> Deployment:
-    """Create the stack or bring it up to date. Without a difference nothing is changed.
+    """Create the stack or update it. If nothing differs, nothing is changed.
 
     Args:
         parameters: template parameters by name; they have priority over the settings.
         stack: name of the CloudFormation stack.
-        settings: default: from the environment. A loopback AWS_ENDPOINT_URL is the emulator's.
+        settings: default: from the environment. AWS_ENDPOINT_URL on loopback means the emulator.
         confirm: gets the changes and returns whether to continue; default: yes.
         progress: gets each event of each resource.
 
     Raises:
-        DeployError: not confirmed, refused, or a resource failed (the stack is rolled back).
+        DeployError: the caller did not confirm, CloudFormation refused, or a resource failed (then it rolls back).
         StackParameterError: a parameter is unknown or unusable.
     """
     return Deployer(stack, settings or load()).deploy(parameters or {}, confirm, progress)
@@ -502,10 +502,10 @@ def destroy(
     bucket, database = deployer.data_places()
     if delete_data_of is not None and delete_data_of != bucket:
         raise DeployError(f"the bucket of stack {stack} is {bucket}, not {delete_data_of}: nothing was deleted")
-    # Checked before anything is deleted: in another region the stack would not be found, but the bucket would.
+    # This check comes before anything is deleted: in another region only the bucket would be found, not the stack.
     holds_data = delete_data_of is not None and deployer.has_bucket(bucket)
     existed = deployer.destroy(progress)
-    if holds_data:  # otherwise an earlier try has deleted the bucket
+    if holds_data:  # otherwise an earlier attempt has deleted the bucket
         deployer.delete_data(bucket, progress)
     if delete_data_of is not None:
         deployer.delete_databases(database, progress)

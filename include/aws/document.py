@@ -39,5 +39,5 @@ def parse(template: str) -> dict[str, Any]:
 
 
 def compact(template: str) -> str:
-    """The same template as JSON without comments and spaces: a request may not hold the longer readable text."""
+    """The same template as JSON without comments and spaces: the longer readable text is too large for a request."""
     return json.dumps(parse(template), separators=(",", ":"), ensure_ascii=True)

@@ -1,8 +1,8 @@
 """Template parameters from the settings, and settings from the stack's outputs.
 
-The settings are the source, so that the programs find what is deployed. A value given with `--parameter` has priority.
-A threshold given nowhere keeps the stack's value. If that value is the old template's default, it follows the new
-default.
+The parameters come from the settings, so that the programs find what is deployed. A value given with `--parameter` has
+priority. A threshold without a given value keeps the stack's value. If that value is the default of the deployed
+template, the threshold gets the new default.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class StackParameterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A parameter that a template declares; `default` is None when a value must be given."""
+    """A parameter that a template declares; `default` is None if the template has no default."""
 
     name: str
     default: str | None
 
 
 def is_emulator(endpoint_url: str | None) -> bool:
-    """Whether the endpoint is on this machine: then it is an emulator and not AWS."""
+    """Whether the endpoint is on this machine, so that it is an emulator and not AWS."""
     if not endpoint_url:
         return False
     host = urlsplit(endpoint_url).hostname or ""
@@ -62,7 +62,7 @@ def from_settings(settings: Settings) -> dict[str, str]:
     """The parameters that follow from the settings.
 
     Raises:
-        StackParameterError: there is no alert address, or more than the template takes.
+        StackParameterError: there is no alert address, or there are more addresses than the template takes.
     """
     values = {
         parameter: str(getattr(getattr(settings, group), field)) for parameter, (group, field) in _FROM_SETTINGS.items()
@@ -78,7 +78,7 @@ def from_settings(settings: Settings) -> dict[str, str]:
     return values
 
 
-def chosen(
+def parameter_values(
     declared: Sequence[Declared],
     *,
     given: Mapping[str, str],
@@ -91,7 +91,7 @@ def chosen(
     Args:
         declared: the new template's parameters.
         given: the caller's values; they have priority over all others.
-        computed: from the settings and from what exists already.
+        computed: values from the settings, and whether bucket and database exist already.
         deployed: the stack's present values; empty for a new stack.
         deployed_defaults: defaults of the deployed template.
 

@@ -67,8 +67,8 @@ AIRFLOW = (
 
 BI_READER = (
     Permission("athena:StartQueryExecution", ("BI tools",), "Runs a query."),
-    Permission("athena:StopQueryExecution", ("BI tools",), "Cancels it."),
-    Permission("athena:GetQueryExecution", ("BI tools",), "Waits for it."),
+    Permission("athena:StopQueryExecution", ("BI tools",), "Cancels a query."),
+    Permission("athena:GetQueryExecution", ("BI tools",), "Waits for a query."),
     Permission("athena:GetQueryResults", ("BI tools",), "Reads the result page by page."),
     Permission("athena:GetQueryResultsStream", ("BI tools",), "The same as a stream, for the ODBC and JDBC drivers."),
     Permission("athena:GetWorkGroup", ("BI tools",), "The drivers read the workgroup's settings."),
@@ -78,8 +78,8 @@ BI_READER = (
     Permission("athena:ListDatabases", ("BI tools",), "Lets the user choose a schema."),
     Permission("athena:GetDatabase", ("BI tools",), "The same."),
     Permission("athena:ListTableMetadata", ("BI tools",), "Lets the user choose a table."),
-    Permission("athena:GetTableMetadata", ("BI tools",), "Columns of a table."),
-    Permission("glue:GetDatabase", ("Athena",), "The calls above read it."),
+    Permission("athena:GetTableMetadata", ("BI tools",), "Reads the columns of a table."),
+    Permission("glue:GetDatabase", ("Athena",), "Athena reads Glue for the calls above."),
     Permission("glue:GetDatabases", ("Athena",), "See GetDatabase."),
     Permission("glue:GetTable", ("Athena",), "See GetDatabase."),
     Permission("glue:GetTables", ("Athena",), "See GetDatabase."),

@@ -27,10 +27,10 @@ _DEFAULT_PERIOD = 300
 
 
 class TemplateError(ValueError):
-    """The catalogue has a condition or a metric of which no alarm or graph can be made."""
+    """The catalogue has a condition or a metric from which no alarm or graph can be made."""
 
 
-def alarmed() -> list[Condition]:
+def with_alarm() -> list[Condition]:
     """The conditions that have an alarm, in the catalogue's order."""
     return [condition for condition in CONDITIONS.values() if condition.alarm]
 
@@ -70,7 +70,7 @@ def _dimensions(metric: Metric, layer: Layer | None) -> dict[str, str]:
 
 def thresholds() -> Iterator[str]:
     """One parameter for each condition, with the catalogue's threshold as its default."""
-    for condition in alarmed():
+    for condition in with_alarm():
         metric = _metric(condition)
         yield f"  {condition.parameter}:"
         yield "    Type: Number"
@@ -83,7 +83,7 @@ def thresholds() -> Iterator[str]:
 
 def alarms() -> Iterator[str]:
     """One alarm for each condition, and the composite alarm over the errors."""
-    for condition in alarmed():
+    for condition in with_alarm():
         metric = _metric(condition)
         yield f"  {alarm_id(condition)}:"
         yield "    Type: AWS::CloudWatch::Alarm"
@@ -107,8 +107,8 @@ def alarms() -> Iterator[str]:
         yield "      AlarmActions: [!Ref AlertTopic]"
         yield "      OKActions: [!Ref AlertTopic]"
         yield ""
-    yield "  # One state for the whole pipeline, to link to or to page on. It sends no mail, because each alarm"
-    yield "  # in it sends its own."
+    yield "  # One state of the whole pipeline, for links and pagers. This alarm sends no mail, because each alarm"
+    yield "  # in its rule sends a mail."
     yield "  UnhealthyAlarm:"
     yield "    Type: AWS::CloudWatch::CompositeAlarm"
     yield "    Condition: OnAws"
@@ -116,7 +116,7 @@ def alarms() -> Iterator[str]:
     yield '      AlarmName: !Sub "crypto-lakehouse-${EnvironmentName}-unhealthy"'
     yield '      AlarmDescription: !Sub "The pipeline is unhealthy. The alarms that are on say why. ${RunbookUrl}"'
     yield "      AlarmRule: !Sub >-"
-    errors = [condition for condition in alarmed() if condition.severity == "error"]
+    errors = [condition for condition in with_alarm() if condition.severity == "error"]
     for condition in errors:
         yield f'        ALARM("${{{alarm_id(condition)}}}")' + (" OR" if condition is not errors[-1] else "")
 
@@ -139,13 +139,13 @@ def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
     if metric.name == "UploadDuration":
         series.append(_series(metric, layer, stat="p99"))
     lines = [
-        # Sub puts the value in as a number: dashboard() removes the quotes around it.
+        # Sub must insert the value as a number: dashboard() removes the quotes around it.
         {
             "label": condition.title,
             "value": f"<<${{{condition.parameter}}}>>",
             "fill": "above" if condition.comparison == ">" else "below",
         }
-        for condition in alarmed()
+        for condition in with_alarm()
         if condition.metric == metric.name and condition.layer == layer
     ]
     properties: dict[str, Any] = {
@@ -159,7 +159,7 @@ def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
 
 
 def _top() -> list[dict[str, Any]]:
-    links = " · ".join(f"[{condition.title}](${{RunbookUrl}}{condition.runbook})" for condition in alarmed())
+    links = " · ".join(f"[{condition.title}](${{RunbookUrl}}{condition.runbook})" for condition in with_alarm())
     latest = [_series(METRICS[name], None, label=METRICS[name].title) for name in _LATEST]
     latest.append(_series(METRICS["DataAge"], "gold", label="Age of gold, s"))
     return [
@@ -169,7 +169,7 @@ def _top() -> list[dict[str, Any]]:
             "height": 4,
             "properties": {
                 "title": "Alarms",
-                "alarms": ["<<Unhealthy>>", *(f"${{{alarm_id(condition)}.Arn}}" for condition in alarmed())],
+                "alarms": ["<<Unhealthy>>", *(f"${{{alarm_id(condition)}.Arn}}" for condition in with_alarm())],
             },
         },
         {

@@ -61,7 +61,7 @@ def _healthz(
     """Serve /healthz and /metrics inside the block, unless they are switched off.
 
     Raises:
-        SettingsError: the port is taken, the host is not one of this machine's, or the user may not listen there.
+        SettingsError: the port is taken, the host is not an address of this machine, or the user may not listen there.
     """
     if not settings.http_port:
         yield
@@ -79,17 +79,17 @@ def _healthz(
 
 
 def _normal(value: object) -> str:
-    """A value as librdkafka understands it: yes, no, and the acks of all replicas each have several words."""
+    """A value as librdkafka understands it: true, false and the acks of all replicas have several spellings each."""
     text = str(value).lower()
     return {"1": "true", "t": "true", "0": "false", "f": "false", "-1": "all"}.get(text, text)
 
 
 def _name_ignored_options(options: Mapping[str, str | int | float | bool], config: Mapping[str, Any]) -> None:
-    """Warn of the values in KAFKA_OPTIONS that differ from those in use, `config`."""
+    """Warn of each value in KAFKA_OPTIONS that differs from the value in use, that in `config`."""
     ignored = [name for name, value in options.items() if _normal(value) != _normal(config.get(name))]
     if ignored:
         logs.logger("ingest").warning(
-            "options ignored", reason=f"KAFKA_OPTIONS: {', '.join(sorted(ignored))} ignored, delivery rests on ours"
+            "options ignored", reason=f"KAFKA_OPTIONS: {', '.join(sorted(ignored))} ignored, delivery depends on ours"
         )
 
 
@@ -115,7 +115,7 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _look_for_cycles_rarely() -> None:
-    """Reference counts free a chunk's messages. The search for cycles among them took 2.3 % of all CPU (perf)."""
+    """Reference counts free a chunk's messages; the search for reference cycles took 2.3 % of all CPU (perf)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)

@@ -18,7 +18,7 @@ class LandedRange:
     """Offsets that are accounted for: a data object's, or those that an earlier `adopt` skipped. All are inclusive.
 
     `first` is the first record. `begin` is before it if the object's dead letters begin with a gap. No row holds the
-    `missing` offsets, because the object's dead letters are missing; the rows belong at the key `dead_letters`.
+    `missing` offsets, because the object's dead letters are missing. Their key would be `dead_letters`.
     """
 
     begin: int
@@ -31,9 +31,9 @@ class LandedRange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What adopting does to a partition: it commits `target` and skips the `holes` before it.
+    """What adopting does to a partition: it commits `target` and skips the `holes` before the target.
 
-    It also skips what is missing of the `incomplete` objects before the target: their dead letters are gone.
+    It also skips the missing offsets of the `incomplete` objects before the target, whose dead letters are gone.
     """
 
     partition: int
@@ -56,7 +56,7 @@ def decide(
     partition: int,
     *,
     committed: int,
-    ours: bool,
+    is_ours: bool,
     log: tuple[int, int],
     begin: int | None,
     landed: list[LandedRange],
@@ -66,23 +66,23 @@ def decide(
     """Where the partition goes on. `log` is (log start, high watermark); `begin` and `landed` are as of `landed_to`.
 
     Raises:
-        OperationError: the wanted offset would land a record twice, or is outside the log; or dead letters that Kafka
-            still holds would be skipped without an `offset` that asks for it.
+        OperationError: the wanted offset would land a record twice, or is outside the log. Or no `offset` is given,
+            and dead letters whose messages Kafka still holds would be skipped.
     """
     low, high = log
-    done = landed_to(landed, begin)
-    wanted = max(low, committed if done is None else done) if offset is None else offset
+    end = landed_to(landed, begin)
+    wanted = max(low, committed if end is None else end) if offset is None else offset
     if not low <= wanted <= high:
         raise OperationError(f"partition {partition}: offset {wanted} is outside the log ({low} to {high})")
-    if done is not None and wanted < done:
+    if end is not None and wanted < end:
         raise OperationError(
-            f"partition {partition}: offset {wanted} is landed already (up to {done}): going back would land "
-            f"records twice; the smallest offset allowed is {done}"
+            f"partition {partition}: offset {wanted} is landed already (all before {end}): going back would land "
+            f"records twice; the smallest offset allowed is {end}"
         )
-    target = wanted if ours and wanted == done else _safe_start(wanted, landed, cells)
-    if done is None:
-        return Plan(partition, committed, ours, low, high, done, target)
-    incomplete = tuple(part for part in landed if part.missing and done <= part.last < target)
+    target = wanted if is_ours and wanted == end else _safe_start(wanted, landed, cells)
+    if end is None:
+        return Plan(partition, committed, is_ours, low, high, end, target)
+    incomplete = tuple(part for part in landed if part.missing and end <= part.last < target)
     readable = next((part for part in incomplete if part.last >= low), None)
     if offset is None and readable is not None:
         raise OperationError(
@@ -90,7 +90,7 @@ def decide(
             f"missing and it cannot be landed again from {low} on: save the records that Kafka still holds and the "
             f"object does not, then skip them with --partition {partition} --offset {target}"
         )
-    return Plan(partition, committed, ours, low, high, done, target, _holes(landed, done, target), incomplete)
+    return Plan(partition, committed, is_ours, low, high, end, target, _holes(landed, end, target), incomplete)
 
 
 def landed_to(landed: list[LandedRange], begin: int | None) -> int | None:
@@ -128,16 +128,16 @@ def _safe_start(target: int, landed: list[LandedRange], cells: Cells) -> int:
     return target
 
 
-def _holes(landed: list[LandedRange], done: int, target: int) -> tuple[OffsetRange, ...]:
-    """The offset ranges between `done` and `target` that are unaccounted for."""
+def _holes(landed: list[LandedRange], start: int, target: int) -> tuple[OffsetRange, ...]:
+    """The offset ranges between `start` and `target` that are unaccounted for."""
     holes = []
     for part in landed:
-        if part.last >= done and done < target:
-            if part.begin > done:
-                holes.append((done, min(part.begin, target) - 1))
-            done = part.last + 1
-    if done < target:
-        holes.append((done, target - 1))
+        if part.last >= start and start < target:
+            if part.begin > start:
+                holes.append((start, min(part.begin, target) - 1))
+            start = part.last + 1
+    if start < target:
+        holes.append((start, target - 1))
     return tuple(holes)
 
 

@@ -44,7 +44,7 @@ def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str
 
 
 def _distribution(tally: Tally[float]) -> dict[str, list[float]]:
-    """At most MAX_VALUES distinct values and their counts: neighbours are counted under the larger of them."""
+    """At most MAX_VALUES distinct values and their counts: neighbouring values are counted as the largest of them."""
     if not tally:
         return {}
     counts = sorted(tally.items())

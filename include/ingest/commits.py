@@ -29,8 +29,8 @@ def read_commits(
     """The group's commits of `partitions` (offset -1001: no commit).
 
     A coordinator that has just started answers NOT_COORDINATOR or that it still loads, sometimes for one partition
-    only, and librdkafka returns both (2.16). So any error is retried for `within` seconds; 0 asks once. Each request
-    takes at most `answer` seconds.
+    only, and librdkafka 2.16 returns both errors. So any error is retried for `within` seconds; 0 means one request.
+    Each request takes at most `answer` seconds.
 
     Raises:
         KafkaException: the last error.
@@ -55,7 +55,7 @@ def commit_now(kafka: KafkaConsumer, offsets: list[TopicPartition]) -> None:
     """Commit and wait for Kafka's answer.
 
     Raises:
-        KafkaException: not committed, or not known.
+        KafkaException: the offsets are not committed, or it is unknown whether they are.
     """
     for commit in kafka.commit(offsets=offsets, asynchronous=False) or []:
         if commit.error is not None:

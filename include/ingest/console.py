@@ -37,7 +37,7 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     console.print(table)
     if options.yes:
         for dead_letter in track(dead_letters, "replaying", console=console):
-            replayer.send_into(dead_letter, report)
+            replayer.send_and_report(dead_letter, report)
         console.print(str(report))
     else:
         console.print("nothing sent; add --yes to send them to the topic again")
@@ -47,7 +47,7 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def adopt(settings: Settings, options: argparse.Namespace) -> int:
-    """Reset offsets: show where each partition would go on; with --yes commit that."""
+    """Reset offsets: show the offset at which each partition would go on; with --yes commit it."""
     console = Console(stderr=True)
     with closing(Operator(settings, open_store(settings.storage, settings.aws))) as operator:
         plans = [operator.plan(number, options.offset) for number in options.partition or operator.partitions()]
@@ -62,7 +62,7 @@ def adopt(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _plan_table(plans: list[Plan]) -> Table:
-    table = Table("partition", "commit", "ours", "log", "landed up to", "goes on at", "skipped (gap rows)")
+    table = Table("partition", "commit", "made by us", "log", "landed up to", "goes on at", "skipped (gap rows)")
     for plan in plans:
         table.add_row(
             str(plan.partition),

@@ -1,7 +1,7 @@
 """The landing consumer: Kafka in, create-only objects out, then commits.
 
 One loop in one thread talks to Kafka; the sink's threads carry out PUTs. `PartitionWriter` alone decides what may be
-written or committed. This module does it, keeps memory bounded, and reacts to rebalances, signals and faults.
+written or committed. This module writes and commits it, bounds memory, and reacts to rebalances, signals and faults.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
-from include.ingest.sink import Done, Sink
+from include.ingest.sink import Outcome, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT
 from include.ingest.topic import TopicError
 from include.ingest.watchdog import Watchdog
@@ -37,20 +37,20 @@ from include.settings import ConsumerSettings, KafkaSettings
 
 POLL_SECONDS = 0.1
 BUSY_POLL_SECONDS = 0.005
-"""The poll's limit while PUTs are in flight. librdkafka waits that long for a full chunk, and answers wait with it."""
+"""The poll's limit while PUTs are in flight. librdkafka waits that long for a full chunk, and S3's answers wait too."""
 CHUNK = 500
-"""Messages taken from librdkafka at once: enough to share the work among them, few enough to stay in the caches (a
-thousand cost an eighth more CPU each)."""
+"""Messages taken from librdkafka at once. The messages of a larger chunk do not stay in the CPU's caches: in chunks of
+a thousand each message costs an eighth more CPU. In smaller chunks each message pays more for the calls."""
 QUEUED_A_THREAD = 2
-"""PUTs of a partition for each of the sink's threads. A thread then finds the next PUT waiting: to sleep and to be
-woken for each costs as much as the PUT itself."""
+"""PUTs of a partition for each of the sink's threads. A thread then has its next PUT at once. To sleep and to be woken
+for each PUT would cost as much as the PUT itself."""
 ANSWERS_SECONDS = 0.005
-"""How long answers gather while the buffer is full. A turn of the loop for each answer would cost more CPU."""
+"""While the buffer is full, S3's answers are collected this long. A turn of the loop for each would cost more CPU."""
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 THROTTLE_SECONDS = 0.05
 LIVE_SECONDS = 300
-"""A thread that is silent for longer is of no use any more: librdkafka's max.poll.interval.ms."""
+"""After this silence of the loop /healthz/live fails: it is librdkafka's max.poll.interval.ms."""
 
 ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining again"
 
@@ -60,7 +60,7 @@ EXIT_UNLANDED = 3
 
 
 class RefusedError(RuntimeError):
-    """The consumer must not run like this; the text names the thing, the value and the remedy."""
+    """The consumer must not run like this; the text names the setting or object, its value and the remedy."""
 
 
 class Consumer:
@@ -99,7 +99,7 @@ class Consumer:
         self._unassigned = Pending(clock)
         self._unassigned.begin("no assignment from the group yet", grace=0.0)
         self._uncommitted = Pending(clock)
-        self._kafka_away = Pending(clock)
+        self._disconnected = Pending(clock)
         self._last_connection_error = ""
         self._rejects: Counter[str] = Counter()
 
@@ -113,29 +113,29 @@ class Consumer:
         """Land until stopped. Returns the exit status.
 
         Raises:
-            RefusedError: a commit, contract or topic forbids going on.
+            RefusedError: because of a commit, the contract or the topic the consumer must not go on.
         """
         self._log.info("started", group=self._group, **summary(self._placement.contract))
         self._join()
-        done = False
+        all_landed = False
         try:
             while not self._terminating.is_set():
                 self._turn()
-            done = self._flush(self._writers.values(), "shutdown", self._settings.shutdown_grace_seconds)
+            all_landed = self._flush(self._writers.values(), "shutdown", self._settings.shutdown_grace_seconds)
             self._commit(self._writers.values(), wait=True)
             self._raise_refusal()
         finally:
-            stopped = dict(self._stopped)  # leaving the group forgets them
+            stopped = dict(self._stopped)  # `_forget` clears them when the client leaves the group
             self._forget(list(self._writers))
             self._placement.close()
             self._kafka.close()
             self._sink.close()
-            self._log_statistics(done, stopped)
-        return EXIT_CLEAN if done and not stopped else EXIT_UNLANDED
+            self._log_statistics(all_landed, stopped)
+        return EXIT_CLEAN if all_landed and not stopped else EXIT_UNLANDED
 
     def _join(self) -> None:
         """Join the group with a new client."""
-        callbacks = {"on_commit": self._committed, "error_cb": self._on_error, "stats_cb": self._on_statistics}
+        callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error, "stats_cb": self._on_statistics}
         self._kafka = self._connect(callbacks)
         self._kafka.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         self._watchdog.restart()
@@ -150,7 +150,7 @@ class Consumer:
         self._commit_if_due(now)
         if not self._placement.is_done:
             self._place()
-            self._dispatch()  # before the next poll, which may ask for the contract to be read again
+            self._dispatch()  # now: a rebalance in the next poll may stop all PUTs until the contract is read again
         if self._may_poll(now):
             busy = any(writer.in_flight for writer in self._writers.values())
             messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
@@ -173,7 +173,7 @@ class Consumer:
         """Forget everything, leave the group, and join it as a new member.
 
         A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without a
-        callback (librdkafka 2.16). They would be fetched without a writer.
+        callback (librdkafka 2.16). Their records would then be fetched without a writer.
         """
         self._forget([*self._writers, *self._placement.waiting, *self._stopped])
         self._unassigned.begin("no assignment from the group since joining again")
@@ -183,9 +183,9 @@ class Consumer:
     def _check_assignment(self) -> None:
         """Join again if librdkafka's assignment and our partitions differ.
 
-        Records of a partition without a writer are thrown away, and nothing else would show it.
+        Records of a partition without a writer are thrown away, and no other check would notice that.
         """
-        assigned = {at.partition for at in self._kafka.assignment()}
+        assigned = {place.partition for place in self._kafka.assignment()}
         writers = self._writers.keys()
         if not writers <= assigned <= writers | self._placement.waiting.keys() | self._stopped.keys():
             self._log.error(ASSIGNMENT_DIFFERS, assigned=sorted(assigned), writers=sorted(writers))
@@ -220,18 +220,18 @@ class Consumer:
         writer.feed(offset + begin, timestamps[begin:], messages[begin:], epoch, now)
 
     def _kafka_error(self, message: Message) -> None:
-        """An error event: offset errors stop the partition (rule 10), librdkafka retries after the others."""
+        """An offset error stops the partition (rule 10), a fatal error the consumer. Otherwise librdkafka retries."""
         error = message.error()
         if error is None:
             return
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
             number = message.partition()
             partition = -1 if number is None else number
-            self._placement.contract_is_fresh = False  # the topic may be deleted, and another have its name now
+            self._placement.contract_is_fresh = False  # the topic may have been deleted and created again
             self._stop_partition(
                 partition,
                 f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "
-                "was truncated. Unless the consumer now ends as refused, see what is missing and go on: "
+                "was truncated. If the consumer does not end as refused now, see what is missing and go on: "
                 f"python -m include.ingest adopt --partition {partition}",
             )
         elif error.fatal():
@@ -240,7 +240,7 @@ class Consumer:
             self._log.warning("Kafka reports", error=error.str(), code=error.name())
 
     def _stop_partition(self, partition: int, reason: str) -> None:
-        """Land nothing more of a partition until an operator acts, or the group moves it: the others go on."""
+        """Land nothing more of a partition until an operator acts or the group moves it. The other partitions go on."""
         self._log.error("partition stopped", partition=partition, reason=reason)
         self._forget([partition])
         self._stopped[partition] = reason
@@ -259,29 +259,29 @@ class Consumer:
             self._count(writer)
 
     def _collect(self, wait_seconds: float = 0.0) -> int:
-        """Take the sink's answers; wait for the first at most `wait_seconds`. Returns the number of answers."""
+        """Take the sink's answers; wait at most `wait_seconds` for the first. Returns the number of answers."""
         count = 0
         while True:
             try:
-                done = self._sink.answers.get(wait_seconds > 0, wait_seconds or None)
+                outcome = self._sink.answers.get(wait_seconds > 0, wait_seconds or None)
             except Empty:
                 return count
             wait_seconds = 0.0
             count += 1
-            self._answered(done)
+            self._take_outcome(outcome)
 
-    def _answered(self, done: Done) -> None:
-        if isinstance(done.answer, Created) and done.put.step is Step.DATA:
-            self._metrics.uploaded(done.put.batch.accepted(), done.seconds)
-        writer = self._writers.get(done.put.partition)
-        if writer is None or writer.assignment != done.put.assignment:
+    def _take_outcome(self, outcome: Outcome) -> None:
+        if isinstance(outcome.answer, Created) and outcome.put.step is Step.DATA:
+            self._metrics.uploaded(outcome.put.batch.accepted(), outcome.seconds)
+        writer = self._writers.get(outcome.put.partition)
+        if writer is None or writer.assignment != outcome.put.assignment:
             return
         try:
-            if done.error is not None:
-                raise done.error
-            if done.answer is None:
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.answer is None:
                 return
-            following = writer.answer(done.put, done.answer)
+            following = writer.answer(outcome.put, outcome.answer)
         except ProtocolError as error:
             self._stop_partition(writer.partition, str(error))
             return
@@ -290,7 +290,7 @@ class Consumer:
         self._count(writer)
 
     def _count(self, writer: PartitionWriter) -> None:
-        """Count the batches that have become durable."""
+        """Count the writer's batches that became durable since the last call."""
         for batch in writer.take_finished():
             classes = classes_of(batch)
             if classes:
@@ -324,25 +324,25 @@ class Consumer:
             for writer in writers:
                 writer.commit_failed()
 
-    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """Outcome of a commit; librdkafka calls it from `consume`."""
-        refused = False
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """The outcome of a commit; librdkafka calls this method from `consume`."""
+        failed = False
         for partition in partitions:
             failure = error or partition.error
             if failure is not None:
-                refused = True
+                failed = True
                 self._uncommitted.begin(f"Kafka does not take commits: {failure}")
                 self._log.warning("commit failed", partition=partition.partition, error=str(failure))
                 writer = self._writers.get(partition.partition)
                 if writer is not None:
                     writer.commit_failed()
-        if not refused:
+        if not failed:
             self._uncommitted.end()
 
     # --- assignment -----------------------------------------------------------
 
     def _assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """New partitions: open writers where the start is known; the others wait for `_place`."""
+        """Open a writer for each new partition whose start is known; the other partitions wait for `_place`."""
         self._assignment += 1
         try:
             starts = self._placement.assign(kafka, partitions, self._assignment)
@@ -386,25 +386,25 @@ class Consumer:
         )  # fmt: skip
 
     def _revoked(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """Land what is there within the time allowed, commit, forget the partitions (rule 11)."""
-        numbers = [at.partition for at in partitions]
+        """Land the records in memory within the time allowed, commit, and forget the partitions (rule 11)."""
+        numbers = [place.partition for place in partitions]
         writers = [self._writers[number] for number in numbers if number in self._writers]
-        done = self._flush(writers, "revoked", self._settings.revoke_flush_seconds)
+        flushed = self._flush(writers, "revoked", self._settings.revoke_flush_seconds)
         self._commit(writers, wait=True)
         self._forget(numbers)
         if not (self._writers or self._placement.waiting or self._stopped):
             self._unassigned.begin("no assignment from the group since all partitions were revoked")
-        self._log.info("revoked", partitions=numbers, flushed=done)
+        self._log.info("revoked", partitions=numbers, flushed=flushed)
 
     def _lost(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """The group has moved on without us: nothing may be committed (rule 11)."""
-        numbers = [at.partition for at in partitions]
+        numbers = [place.partition for place in partitions]
         self._forget(numbers)
         self._unassigned.begin("no assignment from the group since it took this consumer for dead")
         self._log.warning("lost", partitions=numbers)
 
     def _forget(self, partitions: list[int]) -> None:
-        """Drop the state of partitions. Answers that still come are ignored."""
+        """Drop the state of partitions. S3's answers that still come for them are ignored."""
         for number in partitions:
             self._placement.forget(number)
             self._stopped.pop(number, None)
@@ -416,7 +416,7 @@ class Consumer:
         self._metrics.stopped.set(len(self._stopped))
 
     def _flush(self, writers: Collection[PartitionWriter], reason: Reason, seconds: float) -> bool:
-        """Seal writers and wait until they are flushed, at most `seconds`. Returns whether they are."""
+        """Seal writers and wait at most `seconds` until all are flushed. Returns whether all are flushed."""
         deadline = self._clock() + seconds
         for writer in writers:
             writer.seal(reason)
@@ -425,19 +425,19 @@ class Consumer:
             writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
             if all(writer.flushed for writer in writers):
                 return True
-            left = deadline - self._clock()
-            if left <= 0 or self._refused is not None:
+            remaining = deadline - self._clock()
+            if remaining <= 0 or self._refused is not None:
                 return False
-            if not self._placement.contract_is_fresh and left > seconds / 2:  # Kafka may take long to answer
+            if not self._placement.contract_is_fresh and remaining > seconds / 2:  # Kafka may take long to answer
                 self._place(contract_only=True)
             self._dispatch()
-            self._collect(min(left, THROTTLE_SECONDS))
+            self._collect(min(remaining, THROTTLE_SECONDS))
             self._watchdog.awake()
 
     # --- memory ---------------------------------------------------------------
 
     def _may_poll(self, now: float) -> bool:
-        """Keep memory bounded. False if the loop waited for S3 instead and should look at its answers."""
+        """Keep memory bounded. Returns False if the loop waited for S3 instead of polling."""
         buffered = sum(writer.buffered for writer in self._writers.values())
         self._metrics.buffered_bytes = buffered
         self._metrics.puts_in_flight = sum(writer.in_flight for writer in self._writers.values())
@@ -459,7 +459,7 @@ class Consumer:
         return any(writer.busy for writer in self._writers.values())
 
     def _close_for_memory(self) -> None:
-        """Close open batches if only they hold the memory: otherwise nothing would free it."""
+        """Close the open batches if no PUT is in flight or waits: then nothing else would free memory."""
         if not self._any_busy():
             for writer in self._writers.values():
                 writer.close_open("memory")
@@ -470,7 +470,7 @@ class Consumer:
         self._log.warning("paused: S3 does not keep up", last_error=self._sink.last_error)
 
     def _resume(self) -> None:
-        """Read on exactly at each writer's position: librdkafka may have thrown records away with the pause."""
+        """Read on exactly at each writer's position: librdkafka may have dropped fetched records at the pause."""
         self._metrics.paused.set(0)
         for number, writer in list(self._writers.items()):
             try:
@@ -481,12 +481,12 @@ class Consumer:
             self._kafka.resume([TopicPartition(self._topic, number)])
         self._log.info("resumed")
 
-    # --- what it reports ------------------------------------------------------
+    # --- reports --------------------------------------------------------------
 
-    def _log_statistics(self, done: bool, stopped: dict[int, str]) -> None:
+    def _log_statistics(self, all_landed: bool, stopped: dict[int, str]) -> None:
         total = self._metrics.total
         self._log.info(
-            "stopped", everything_landed=done, messages=total.messages, rejected=dict(self._rejects),
+            "stopped", everything_landed=all_landed, messages=total.messages, rejected=dict(self._rejects),
             batches=total.batches, upload_errors=total.errors, seconds=round(total.seconds, 1),
             messages_per_second=round(total.messages / max(total.seconds, 0.001), 1), stopped_partitions=stopped,
         )  # fmt: skip
@@ -505,23 +505,23 @@ class Consumer:
         self._last_progress, self._progress_count = now, total.messages
 
     def _on_error(self, error: KafkaError) -> None:
-        """An error of a connection, which may be over already; librdkafka calls it from `consume`."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # says less than the error before it
+        """Keep a connection's error, which may be over already; librdkafka calls this method from `consume`."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the error before this one says more
             self._last_connection_error = error.str()
 
     def _on_statistics(self, statistics: str) -> None:
-        """The state of the connection to the group; librdkafka calls it from `consume`."""
+        """Read the state of the connection to the group; librdkafka calls this method from `consume`."""
         state = json.loads(statistics)["cgrp"]["state"]
         if state == "up":
-            self._kafka_away.end()
+            self._disconnected.end()
             self._last_connection_error = ""
         else:
-            self._kafka_away.begin(f"Kafka does not answer ({state}): {self._last_connection_error}")
+            self._disconnected.begin(f"Kafka does not answer ({state}): {self._last_connection_error}")
 
     def health(self) -> ProcessHealth:
         """State for /healthz; the health server's threads call it."""
         problems = list(self._stopped.values())
-        for pending in (self._unassigned, self._kafka_away, self._placement, self._uncommitted):
+        for pending in (self._unassigned, self._disconnected, self._placement, self._uncommitted):
             problems += pending.problems()
         failing = self._sink.failing_since
         if failing is not None:

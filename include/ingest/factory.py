@@ -21,12 +21,12 @@ from include.settings import Settings
 
 SESSION_TIMEOUT_MS = 30_000
 STATISTICS_MS = 5000
-"""How often librdkafka reports its connection to the group's coordinator. Nothing else does so reliably: an error
-event says that something failed, no event says that it works again."""
+"""How often librdkafka reports its connection to the group's coordinator. Only this report is reliable: an error event
+says that something failed, but no event says that it works again."""
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
-    """Settings of librdkafka: ours, then KAFKA_OPTIONS, then those that the protocol needs."""
+    """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that the protocol needs."""
     config: dict[str, Any] = {
         "client.id": f"landing-{socket.gethostname()}",
         "session.timeout.ms": SESSION_TIMEOUT_MS,
@@ -36,8 +36,8 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "queued.min.messages": 20_000,
         "queued.max.messages.kbytes": 16_384,
         "fetch.max.bytes": 8 * 2**20,
-        # A fetch is decompressed into the queue at once, whatever its limits: the default of 1 MB of compressed quotes
-        # took 24 MB a partition.
+        # A whole fetch is decompressed into the queue, even above the queue's limits: the default of 1 MB of compressed
+        # quotes took 24 MB a partition.
         "max.partition.fetch.bytes": 2**18,
         "statistics.interval.ms": STATISTICS_MS,
     }
@@ -54,7 +54,7 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
 
 
 def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> Consumer:
-    """A consumer that agrees with the contract object. `control` is the bucket with a short timeout, for the loop.
+    """A consumer for the prefix's contract. `control` is the bucket with a short timeout, for the consumer's loop.
 
     Raises:
         ContractError, TopicError, obstore.exceptions.BaseError: see `Placement.open`.

@@ -1,8 +1,8 @@
 """/healthz and /metrics on loopback.
 
 `/healthz/live` answers 503 when the process hangs or cannot go on: restart it then. `/healthz` (ready) answers 503
-while the process sees a reason why it makes no progress: no assignment, Kafka or S3 away, a partition stopped. The body
-names the reasons.
+while the process knows a reason why it makes no progress: it has no assignment, Kafka or S3 does not answer, or a
+partition is stopped. The body names the reasons.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Nothing: a probe needs no log line."""
+                """Log nothing: a probe needs no log line."""
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True

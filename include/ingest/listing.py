@@ -19,11 +19,11 @@ from include.landing.metadata import MetadataError, ObjectMetadata
 from include.settings import StorageSettings
 
 ADOPT = "adopt"
-"""The writer of dead letters for offsets that an operator skipped."""
+"""The `writer` in the metadata of dead letters for offsets that an operator skipped."""
 
 
 def list_objects(store: S3Store, prefix: str, kind: Kind) -> Iterator[list[tuple[ObjectKey, str]]]:
-    """The objects of a kind, parsed and as they are, in pages."""
+    """The objects of a kind in pages, each as its parsed key and its path."""
     for chunk in obstore.list(store, prefix=prefix):
         keys = ((parse_key(entry["path"]), entry["path"]) for entry in chunk)
         yield [(key, path) for key, path in keys if key is not None and key.kind == kind]
@@ -56,9 +56,9 @@ def require_topic(path: str, metadata: ObjectMetadata, topic_id: str) -> None:
 
 
 def skipped_ranges(store: S3Store, topic_id: str, paths: Iterable[str]) -> list[OffsetRange]:
-    """The ranges that `adopt` skipped, by the dead letters at `paths`, which have no data object.
+    """The ranges that `adopt` skipped, read from the dead letters at `paths`, which have no data object.
 
-    Dead letters of a consumer do not count: their data object was taken away, and its records may not be skipped.
+    Dead letters of a consumer do not count: their data object was removed, and its records must not be skipped.
 
     Raises:
         ProtocolError: an object has no usable metadata, or is of another topic.
@@ -73,7 +73,7 @@ def skipped_ranges(store: S3Store, topic_id: str, paths: Iterable[str]) -> list[
 
 
 class Listing:
-    """Begins at once. `assignments` are the partitions to list, and for each the assignment in which it waits.
+    """A listing, begun at once. `assignments` are the partitions to list, each with the assignment in which it waits.
 
     The result holds only for these assignments: if a partition is assigned again later, its previous owner may have
     landed more.
@@ -100,15 +100,15 @@ class Listing:
             self._done.set()
 
     def _list(self) -> None:
-        # The dead letters come first. In the other order, those that another writer lands in between would seem to be
-        # without a data object.
-        alone: dict[int, dict[int, str]] = {partition: {} for partition in self._offsets}
+        # The dead letters are listed first. In the other order, dead letters that another writer lands meanwhile would
+        # seem to have no data object.
+        without_data: dict[int, dict[int, str]] = {partition: {} for partition in self._offsets}
         for key, path in self._keys(self._storage.dead_letter_prefix, "dead_letter"):
-            alone[key.partition][key.first_offset] = path
+            without_data[key.partition][key.first_offset] = path
         for key, _ in self._keys(self._storage.data_prefix, "crypto_data"):
             self._offsets[key.partition].append(key.first_offset)
-            alone[key.partition].pop(key.first_offset, None)
-        self._skipped = {partition: self._skipped_of(paths.values()) for partition, paths in alone.items()}
+            without_data[key.partition].pop(key.first_offset, None)
+        self._skipped = {partition: self._skipped_of(paths.values()) for partition, paths in without_data.items()}
 
     def _keys(self, prefix: str, kind: Kind) -> Iterator[tuple[ObjectKey, str]]:
         """The keys of the listed partitions.
@@ -122,7 +122,7 @@ class Listing:
             yield from ((key, path) for key, path in page if key.partition in self._offsets)
 
     def _skipped_of(self, paths: Iterable[str]) -> list[OffsetRange] | ProtocolError:
-        """The skipped ranges, or the error that stops this partition and no other."""
+        """The skipped ranges of a partition, or the error that stops only this partition."""
         try:
             return skipped_ranges(self._store, self._topic_id, paths)
         except ProtocolError as error:
@@ -133,11 +133,11 @@ class Listing:
         return self._done.wait(seconds)
 
     def cancel(self) -> None:
-        """End with the next page."""
+        """End the listing before its next page."""
         self._cancelled = True
 
     def check(self) -> None:
-        """Call this when the listing is done.
+        """Raise the error of a listing that is done, if it has one.
 
         Raises:
             BaseError, OSError: S3 did not answer.
@@ -146,7 +146,7 @@ class Listing:
             raise self._error
 
     def first_offsets(self, partition: int) -> list[int]:
-        """First offsets of the partition's data objects, as the keys sort."""
+        """First offsets of the partition's data objects, in the order of their keys."""
         return self._offsets[partition].tolist()
 
     def skipped(self, partition: int) -> list[OffsetRange]:

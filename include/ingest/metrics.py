@@ -1,4 +1,4 @@
-"""Numbers of consumer and producer. They are kept once; /metrics, CloudWatch and the logs read them."""
+"""The counters of consumer and producer. /metrics, CloudWatch and the logs read the same counters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE_BUCKETS = (1, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000)
 
 @dataclass(slots=True)
 class Window:
-    """Numbers of a time: since the last publication to CloudWatch, or since the start."""
+    """Counts of a period: since the last publication to CloudWatch, or since the start of the process."""
 
     started: float
     messages: int = 0
@@ -78,7 +78,7 @@ class ConsumerMetrics(Collector):
         self.puts_in_flight = 0
         counter = partial(Counter, namespace=CONSUMER, registry=self.registry)
         self.rejected = counter("messages_rejected", "Rejected messages, by class.", ["error_class"])
-        self.found = counter("batches_found", "Ranges that another attempt had landed already.")
+        self.batches_found = counter("batches_found", "Ranges that another attempt had landed already.")
         self.errors = counter("upload_errors", "Requests to S3 that failed; each is repeated.", ["error"])
         self.publish_errors = counter("cloudwatch_errors", "Failed publications to CloudWatch.")
         gauge = partial(Gauge, namespace=CONSUMER, registry=self.registry)
@@ -91,7 +91,7 @@ class ConsumerMetrics(Collector):
         prefix = f"{CONSUMER}_"
         with self._lock:
             messages, batches = self.total.messages, self.total.batches
-            durations = self._durations.family(prefix + "upload_seconds", "First attempt of a PUT until S3 had it.")
+            durations = self._durations.family(prefix + "upload_seconds", "From a PUT's first attempt to its success.")
             sizes = self._sizes.family(prefix + "batch_records", "Records of a data object.")
         landed = "Records landed in S3, rejected ones included."
         yield CounterMetricFamily(prefix + "messages_landed", landed, messages)
@@ -102,7 +102,7 @@ class ConsumerMetrics(Collector):
         yield GaugeMetricFamily(prefix + "puts_in_flight", "PUTs under way.", self.puts_in_flight)
 
     def landed(self, records: int, rejected_classes: list[str]) -> None:
-        """A range of `records` offsets is durable; `rejected_classes` has an entry for each of its rejects."""
+        """Count a durable range of `records` offsets; `rejected_classes` has an entry for each of its rejects."""
         for name in rejected_classes:
             self.rejected.labels(name).inc()
         with self._lock:
@@ -111,7 +111,7 @@ class ConsumerMetrics(Collector):
                 window.rejected += len(rejected_classes)
 
     def uploaded(self, records: int, seconds: float) -> None:
-        """A data object was written."""
+        """Count a data object that was written."""
         with self._lock:
             self._durations.add(seconds)
             self._sizes.add(records)
@@ -121,7 +121,7 @@ class ConsumerMetrics(Collector):
                 window.batches += 1
 
     def failed(self, error: str) -> None:
-        """A request to S3 failed; it will be repeated."""
+        """Count a request to S3 that failed and will be repeated."""
         self.errors.labels(error).inc()
         with self._lock:
             for window in (self._window, self.total):
@@ -134,7 +134,7 @@ class ConsumerMetrics(Collector):
         return window
 
     def give_back(self, window: Window) -> None:
-        """Add a window that could not be published to the present one."""
+        """Add a window that could not be published to the present window."""
         with self._lock:
             present = self._window
             present.started = window.started

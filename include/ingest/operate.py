@@ -1,6 +1,6 @@
 """Operations on a stopped consumer group: reset offsets (`adopt`), change the cell size.
 
-Both make a plan that can be read first. Both refuse while the group has members. A stalled consumer (SIGSTOP, a frozen
+Both show what they would do first. Both refuse while the group has members. A stalled consumer (SIGSTOP, a frozen
 machine) is not a member any more but can continue later, so end every consumer process first.
 """
 
@@ -38,7 +38,7 @@ def require_stopped(admin: topic.Admin, group: str) -> None:
     """Refuse while the group has members.
 
     Raises:
-        OperationError: it has members, or Kafka does not say.
+        OperationError: the group has members, or Kafka does not say whether it has.
         UnreachableError: Kafka does not answer.
     """
     try:
@@ -71,9 +71,9 @@ def require_topic(contract: Contract, facts: topic.TopicFacts) -> None:
     Raises:
         OperationError: topic, topic id or cluster differ; the text names both values.
     """
-    pointed_at = replace(contract, topic=facts.topic, topic_id=facts.topic_id, cluster_id=facts.cluster_id)
+    configured = replace(contract, topic=facts.topic, topic_id=facts.topic_id, cluster_id=facts.cluster_id)
     try:
-        contract.check(pointed_at)
+        contract.check(configured)
     except ContractError as error:
         raise OperationError(
             f"KAFKA_TOPIC={facts.topic} at KAFKA_BOOTSTRAP_SERVERS is not the topic of this prefix: {error}"
@@ -139,13 +139,13 @@ class Operator:
         """
         place = TopicPartition(self._topic, partition)
         (commit,) = read_commits(self._kafka, [place], SECONDS)
-        ours = commit.offset >= 0 and commit.metadata == commit_metadata(self.contract.topic_id)
+        is_ours = commit.offset >= 0 and commit.metadata == commit_metadata(self.contract.topic_id)
         low, high = self._kafka.get_watermark_offsets(place, timeout=SECONDS)
-        begin, landed = self._landed(partition, commit.offset if ours else None, low)
+        begin, landed = self._landed(partition, commit.offset if is_ours else None, low)
         return decide(
             partition,
             committed=commit.offset,
-            ours=ours,
+            is_ours=is_ours,
             log=(low, high),
             begin=begin,
             landed=landed,
@@ -154,11 +154,11 @@ class Operator:
         )
 
     def _landed(self, partition: int, begin: int | None, low: int) -> tuple[int | None, list[LandedRange]]:
-        """An offset before which everything is accounted for, and what is accounted for from there on."""
+        """An offset before which all offsets are accounted for, and the accounted ranges from there on."""
         dead_letters = dict(self._keys(self._storage.dead_letter_prefix, "dead_letter", partition))
         data = dict(self._keys(self._storage.data_prefix, "crypto_data", partition))
-        alone = [path for first, path in dead_letters.items() if first not in data]
-        skipped = still_skipped(skipped_ranges(self._store, self.contract.topic_id, alone), data)
+        without_data = [path for first, path in dead_letters.items() if first not in data]
+        skipped = still_skipped(skipped_ranges(self._store, self.contract.topic_id, without_data), data)
         if begin is None and (data or skipped):
             begin = complete_to(data.keys(), skipped, self.contract.cells_of(partition), low, MAX_WINDOW_CELLS)
         firsts = sorted(data)
@@ -172,7 +172,7 @@ class Operator:
             yield from ((key.first_offset, path) for key, path in page if key.partition == partition)
 
     def _read(self, first: int, path: str) -> LandedRange:
-        """What the data object at `path` accounts for."""
+        """The offsets that the data object at `path` accounts for."""
         metadata = read_metadata(self._store, path)
         last = metadata.last_offset
         if not metadata.rejected:
@@ -190,9 +190,9 @@ class Operator:
         return {int(row["_offset"]) for row in self._codec.decode(content)}
 
     def carry_out(self, plan: Plan) -> None:
-        """Write the gap rows of what is skipped, then commit with our metadata.
+        """Write the gap rows of the skipped offsets, then commit with our metadata.
 
-        It may be repeated: each object of gap rows is created once.
+        The call may be repeated: each object of gap rows is created once.
         """
         if plan.skipped:
             time = self._time_at(plan)
@@ -207,8 +207,8 @@ class Operator:
     def _time_at(self, plan: Plan) -> int:
         """Kafka's time (ms) of the record at the target; the present time if there is no such record yet.
 
-        Gap rows that are written again thus get the same key. Their day is one on which the warehouse still looks for
-        files.
+        Gap rows that are written again therefore get the same key, and the warehouse still looks for files of their
+        day.
         """
         if plan.target < plan.log_end:
             self._kafka.assign([TopicPartition(self._topic, plan.partition, plan.target)])
@@ -235,15 +235,15 @@ class Operator:
                 use_multipart=False,
             )  # fmt: skip
         except AlreadyExistsError as error:
-            # After a 409 whose winner has not landed this read raises NotFoundError: try again.
+            # After a 409 the other write may not have landed yet. This read then raises NotFoundError: adopt again.
             if read_metadata(self._store, key).writer != ADOPT:
                 raise OperationError(
                     f"{key} exists already and does not say what is skipped: a consumer wrote it, and its data object "
-                    "is gone; restore that or move this out of the prefix, then adopt again"
+                    "is gone; restore the data object or move this object out of the prefix, then adopt again"
                 ) from error
 
     def resize(self, size: int) -> Contract:
-        """Cells of `size` from the present log ends on (rule 12).
+        """Write a contract with cells of `size` from the present log ends on (rule 12); returns it.
 
         Raises:
             OperationError: see `require_size`.

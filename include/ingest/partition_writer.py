@@ -35,7 +35,7 @@ class ProtocolError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a batch closes, how many PUTs may be in flight, and how far apart their cells may be."""
+    """A batch closes at the first of three limits. `in_flight` limits the PUTs, `window_cells` the cells they span."""
 
     records: int
     size_bytes: int
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets `first` to `last` (inclusive) without a record. It belongs to the record after it."""
+    """Offsets `first` to `last` (inclusive) without a record. The gap belongs to the record after it."""
 
     first: int
     last: int
@@ -56,8 +56,8 @@ class Gap:
 class ExistingObject:
     """An object that exists already under the key of a batch.
 
-    `offsets` are those of its rows. They are needed only if it has rejects: they alone say which records its writer
-    rejected.
+    `offsets` are those of its rows. They are needed only if the object has rejects: only they show which records its
+    writer rejected.
     """
 
     topic_id: str
@@ -94,12 +94,12 @@ class Part:
 
 
 class Batch:
-    """The records of one file: consecutive ones of one cell, as parts.
+    """The records of one file: consecutive records of one cell, as parts.
 
-    `begin` is where the previous batch ended: the offset of the first record, or of the gap before it. `first`, `last`,
-    `count` and `timestamp` (Kafka's, ms; it makes the key together with `first`) are of all records, rejected ones too.
-    `rejects` pairs the offset of a record with its dead-letter row, or with the gap before it. `size` is its memory in
-    bytes. `existing` is the object that another attempt landed under the key.
+    `begin` is where the previous batch ended: the offset of the first record, or of the gap before it. `first`, `last`
+    and `count` include rejected records. `timestamp` is Kafka's of the first record (ms); it and `first` make the key.
+    `rejects` pairs the offset of a record with its dead-letter row, or with the gap before it. `size` is the batch's
+    memory in bytes. `existing` is the object that another attempt landed under the key.
     """
 
     __slots__ = (
@@ -181,7 +181,7 @@ class Commit:
 
 @dataclass(slots=True, eq=False)
 class _Cell:
-    """Batches of one cell: the one that is being landed, and the closed ones after it."""
+    """Batches of one cell: the batch that is being landed, and the closed batches after it."""
 
     landing: Batch | None = None
     waiting: deque[Batch] = field(default_factory=deque)
@@ -216,7 +216,7 @@ class PartitionWriter:
         self._record_bytes = len(prefix) + COORDINATES_BYTES + TIMESTAMP_BYTES
         self._queue: dict[int, _Cell] = {}
         self._finished: dict[int, tuple[int, int | None]] = {}
-        self._completed: list[Batch] = []  # their existing objects are read to the end
+        self._completed: list[Batch] = []  # batches whose existing object's last record has been read
         self._uncounted: list[Batch] = []
         self._committed = start
         self._epoch: int | None = None
@@ -231,17 +231,17 @@ class PartitionWriter:
         A message is a JSON object on one line. Offsets below `position` are left out: they were taken before, and
         Kafka repeats records after a seek. `now` is a monotonic time in seconds.
         """
-        done, count = max(0, self.position - offset), len(messages)
-        if done >= count:
+        taken, count = max(0, self.position - offset), len(messages)
+        if taken >= count:
             return
         size = sum(map(len, messages)) + self._record_bytes * count
-        while done < count and not self.sealed:
-            batch = self._batch_of(offset + done, timestamps[done], now)
-            end = done + self._fitting(batch, timestamps, messages, done, size)
-            times = timestamps[done:end]
-            content = self._codec.join(self._prefix, self.position, times, messages[done:end])
+        while taken < count and not self.sealed:
+            batch = self._batch_of(offset + taken, timestamps[taken], now)
+            end = taken + self._fitting(batch, timestamps, messages, taken, size)
+            times = timestamps[taken:end]
+            content = self._codec.join(self._prefix, self.position, times, messages[taken:end])
             self._append(batch, Part(self.position, times, content), TIMESTAMP_BYTES * len(times) + len(content), epoch)
-            done = end
+            taken = end
 
     def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
         """Take a record that is not for the data object: `row` is its dead letter. Otherwise like `feed`."""
@@ -264,10 +264,10 @@ class PartitionWriter:
         return batch
 
     def _fitting(self, batch: Batch, timestamps: list[int], messages: Sequence[bytes], at: int, size: int) -> int:
-        """Number of messages from index `at` on that fit into `batch`, at least one; all need at most `size` bytes."""
+        """Number of messages from index `at` on that fit into `batch`, at least 1. `size`: bytes of all `messages`."""
         count = min(len(messages) - at, batch.limit - self.position)
         if batch.existing is not None:
-            return count  # it ends where the existing object ends
+            return count  # the batch must end where the existing object ends
         count = min(count, self._limits.records - batch.count)
         times = timestamps[at : at + count]
         if max(times) >= batch.day_end:
@@ -298,7 +298,7 @@ class PartitionWriter:
         """Open the batch whose first record is at `offset` (rules 2 and 3)."""
         if self.open is not None:
             if self.open.existing is not None:
-                raise self._vanished(self.open.existing, offset)
+                raise self._missing_record(self.open.existing, offset)
             self.close_open("cell" if offset >= self.open.limit else "day")
         batch = Batch(self.position, offset, timestamp, *self._cell_of(offset), now)
         self.open = batch
@@ -373,7 +373,7 @@ class PartitionWriter:
         return [cell.waiting.popleft()] if cell.landing is None and cell.waiting else []
 
     def _first_step(self, _batch: Batch) -> Step:
-        """The data object comes first, even an empty one: it alone fixes the range (rules 4 and 7)."""
+        """The data object comes first, even an empty one: only it fixes the range (rules 4 and 7)."""
         return Step.DATA
 
     # --- answers in -----------------------------------------------------------
@@ -404,9 +404,9 @@ class PartitionWriter:
         batch.existing = existing
         if existing.rejected == 0:
             self._release_content(batch)
-        if batch.last < existing.last_offset:  # wait for the records that it holds and we have not read
+        if batch.last < existing.last_offset:  # the object holds records that we have not read yet: wait for them
             if self.position > existing.last_offset:
-                raise self._vanished(existing, self.position)
+                raise self._missing_record(existing, self.position)
             batch.limit = existing.last_offset + 1
             batch.day_end = inf
             self.open = batch
@@ -429,15 +429,15 @@ class PartitionWriter:
                 f"not inside its cell (it ends before {end}): it was not landed under this contract; move it away"
             )
 
-    def _vanished(self, existing: ExistingObject, offset: int) -> ProtocolError:
+    def _missing_record(self, existing: ExistingObject, offset: int) -> ProtocolError:
         return ProtocolError(
             f"partition {self.partition}: the object of offset {existing.first_offset} ends at offset "
-            f"{existing.last_offset}, but Kafka has no such record (it goes on to {offset}): the log was truncated or "
+            f"{existing.last_offset}, but Kafka has no such record (next: {offset}): the log was truncated or "
             "compacted; cleanup.policy must be delete and unclean leader election off"
         )
 
     def _resize(self, batch: Batch, last: int) -> None:
-        """Move records between `batch` and its successors in the cell so that it ends at `last`, if they are read."""
+        """Move records between `batch` and its followers in the cell: it ends at `last`, or at the last record read."""
         cell = self._queue[batch.cell]
         if batch.last > last:
             cell.waiting.appendleft(self._split(batch, last))
@@ -489,7 +489,7 @@ class PartitionWriter:
         batch.size = 0
 
     def _after_data(self, batch: Batch) -> Put | None:
-        """The batch's range is fixed: its dead letters follow, or it is done (rule 7)."""
+        """The batch's range is fixed: return the PUT of its dead letters, or finish a batch without any (rule 7)."""
         if self._has_rejects(batch):
             return Put(self.partition, self.assignment, Step.DEAD_LETTERS, batch)
         self._finish(batch)
@@ -525,7 +525,7 @@ class PartitionWriter:
         return Commit(self.durable, self._epoch)
 
     def commit_failed(self) -> None:
-        """The last commit did not reach Kafka: return it again."""
+        """The last commit did not reach Kafka: let `commit` return it again."""
         self._committed = self.start
 
     # --- state for the loop ---------------------------------------------------
@@ -538,8 +538,8 @@ class PartitionWriter:
     @property
     def busy(self) -> bool:
         """Whether a PUT is in flight or waits: memory will be freed without reading on."""
-        reading = self.open is not None and self.open.existing is not None
-        return len(self._queue) > reading
+        waits_for_records = self.open is not None and self.open.existing is not None
+        return len(self._queue) > int(waits_for_records)
 
     @property
     def flushed(self) -> bool:
@@ -552,12 +552,12 @@ class PartitionWriter:
 def rows_to_land(batch: Batch) -> list[tuple[int, Any]]:
     """Offsets and rows of a batch's dead letters: exactly the rejects inside its final range (rule 7).
 
-    If the object existed, its content decides, not our own validation: a record that it does not hold was rejected by
-    its writer. The row is None if we would have accepted that record.
+    If the object existed, its content decides, not our own validation: its writer rejected each record that the object
+    does not hold. The row is None if we would have accepted that record.
     """
     if batch.existing is None or batch.existing.offsets is None:
         return list(batch.rejects)
-    ours = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
+    rows = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
     gaps = [(offset, row) for offset, row in batch.rejects if isinstance(row, Gap)]
-    missing = [(offset, ours.get(offset)) for offset in batch.offsets() if offset not in batch.existing.offsets]
+    missing = [(offset, rows.get(offset)) for offset in batch.offsets() if offset not in batch.existing.offsets]
     return sorted([*gaps, *missing], key=lambda pair: pair[0])

@@ -1,4 +1,4 @@
-"""Placement: the contract that partitions are landed under, and where each newly assigned partition starts.
+"""Placement: the contract under which partitions are landed, and the offset at which each new partition starts.
 
 A partition starts at the group's commit, or without one where S3 says (rule 9 of docs/exactly-once.md). If Kafka or
 S3 do not answer, the partition waits and the other partitions go on. The contract object is read again at each
@@ -34,7 +34,7 @@ RETRY_SECONDS = 2.0
 SHORT_ANSWER_SECONDS = 2.0
 """How long the loop waits for Kafka's answer about partitions that wait: nothing else is landed meanwhile."""
 LISTING_SECONDS = 0.5
-"""How long the loop waits for a listing: that of a prefix with few objects is done by then."""
+"""How long the loop waits for a listing. The listing of a prefix with few objects is done by then."""
 
 
 class Placement:
@@ -103,7 +103,7 @@ class Placement:
         return contract
 
     def _refresh_contract(self) -> None:
-        """Rule 1. Other cells than those in use mean that an operator resized them."""
+        """Read the contract again (rule 1); it differs if an operator has resized the cells."""
         if self.contract_is_fresh:
             return
         if self._agree() != self.contract:
@@ -118,7 +118,7 @@ class Placement:
         return self.contract_is_fresh and not self.waiting
 
     def assign(self, kafka: KafkaConsumer, partitions: list[TopicPartition], assignment: int) -> list[TopicPartition]:
-        """Where new partitions start (rule 9). Those in `waiting` afterwards must not be read yet.
+        """Where new partitions start (rule 9). Partitions that are in `waiting` afterwards must not be read yet.
 
         The group waits meanwhile, so Kafka is asked once. A partition waits if Kafka does not answer now (a
         coordinator that loads, for example), or if it has no commit.
@@ -128,16 +128,16 @@ class Placement:
         """
         self.contract_is_fresh = self.contract_is_fresh and not partitions
         try:
-            starts = {start.partition: start for start in self._committed(kafka, partitions, ANSWER_SECONDS)}
+            starts = {start.partition: start for start in self._from_commits(kafka, partitions, ANSWER_SECONDS)}
         except KafkaException:  # logged by read_commits
             starts = {}
         self._watchdog.awake()
-        self.waiting |= {at.partition: assignment for at in partitions if at.partition not in starts}
-        beginnings = (TopicPartition(at.topic, at.partition, OFFSET_BEGINNING) for at in partitions)
-        return [starts.get(at.partition, at) for at in beginnings]
+        self.waiting |= {place.partition: assignment for place in partitions if place.partition not in starts}
+        beginnings = (TopicPartition(place.topic, place.partition, OFFSET_BEGINNING) for place in partitions)
+        return [starts.get(beginning.partition, beginning) for beginning in beginnings]
 
     def forget(self, partition: int) -> None:
-        """The partition is not ours any more."""
+        """Drop a partition that is not assigned to this consumer any more."""
         self.waiting.pop(partition, None)
         self._end_if_done()
 
@@ -156,10 +156,10 @@ class Placement:
             self._pending.end()
             self.close()
 
-    def _committed(self, kafka: KafkaConsumer, partitions: list[TopicPartition], answer: float) -> list[TopicPartition]:
+    def _from_commits(self, kafka: KafkaConsumer, places: list[TopicPartition], answer: float) -> list[TopicPartition]:
         """Where the partitions with a commit start (rule 9). Raises like `read_commits` and `start_from_commit`."""
         starts = []
-        for commit in read_commits(kafka, partitions, within=0, answer=answer):
+        for commit in read_commits(kafka, places, within=0, answer=answer):
             start = start_from_commit(commit.partition, commit.offset, commit.metadata, self.contract.topic_id)
             if start is not None:
                 starts.append(position(self.contract, commit.partition, start, commit.leader_epoch))
@@ -188,23 +188,23 @@ class Placement:
                 self._place_all(kafka)
         except (BaseError, OSError) as error:
             self._metrics.failed(type(error).__name__)
-            self._not_answered(f"S3 does not answer: {str(error).splitlines()[0]}")
+            self._report_wait(f"S3 does not answer: {str(error).splitlines()[0]}")
         except (topic.UnreachableError, KafkaException) as error:
-            self._not_answered(f"Kafka does not answer: {error}")
+            self._report_wait(f"Kafka does not answer: {error}")
         # The pause begins now: a request without an answer may have taken longer than the pause.
         self._retry_at = self._clock() + RETRY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._watchdog.awake()
         self._end_if_done()
         return self._starts, self._stopped
 
-    def _not_answered(self, reason: str) -> None:
+    def _report_wait(self, reason: str) -> None:
         self._pending.begin(f"landing waits: {reason}")
         self._log.warning("landing waits", reason=reason)
 
     def _place_all(self, kafka: KafkaConsumer) -> None:
         """Place partitions at their commit, the others by a listing of their objects."""
         waiting = [TopicPartition(self._topic, partition) for partition in sorted(self.waiting)]
-        for start in self._committed(kafka, waiting, SHORT_ANSWER_SECONDS):
+        for start in self._from_commits(kafka, waiting, SHORT_ANSWER_SECONDS):
             self._begin(kafka, start)
         try:
             self._place_listed(kafka)
@@ -237,14 +237,14 @@ class Placement:
             raise
         for partition, assignment in list(self.waiting.items()):
             if listing.assignments.get(partition) == assignment:
-                self.waiting[partition] = self.waiting.pop(partition)  # if it fails, others come first next time
+                self.waiting[partition] = self.waiting.pop(partition)  # to the end: the others first if it fails
                 self._place(kafka, partition, listing)
                 self._watchdog.awake()
 
     def _place(self, kafka: KafkaConsumer, partition: int, listing: Listing) -> None:
-        """Start a partition without a commit where S3 says (rule 9); commit that first."""
-        at = TopicPartition(self._topic, partition)
-        low, _ = kafka.get_watermark_offsets(at, timeout=SHORT_ANSWER_SECONDS)
+        """Start a partition without a commit where S3 says (rule 9); commit this offset before anything is read."""
+        topic_partition = TopicPartition(self._topic, partition)
+        low, _ = kafka.get_watermark_offsets(topic_partition, timeout=SHORT_ANSWER_SECONDS)
         landed, cells = listing.first_offsets(partition), self.contract.cells_of(partition)
         try:
             start = start_without_commit(partition, landed, listing.skipped(partition), cells, low)
@@ -252,12 +252,12 @@ class Placement:
             del self.waiting[partition]
             self._stopped[partition] = str(error)
             return
-        at = position(self.contract, partition, start, None)
-        commit_now(kafka, [at])
-        self._begin(kafka, at)
+        commit = position(self.contract, partition, start, None)
+        commit_now(kafka, [commit])
+        self._begin(kafka, commit)
         self._log.info("placed without a commit", partition=partition, start=start, landed_objects=len(landed))
 
-    def _begin(self, kafka: KafkaConsumer, at: TopicPartition) -> None:
-        kafka.seek(at)
-        del self.waiting[at.partition]
-        self._starts.append(at)
+    def _begin(self, kafka: KafkaConsumer, start: TopicPartition) -> None:
+        kafka.seek(start)
+        del self.waiting[start.partition]
+        self._starts.append(start)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 THROTTLE_SHARE = 0.25
-"""Above this share of the cap nothing more is read. The rest is room for a poll's chunk of the largest messages."""
+"""Above this share of the cap nothing more is read. The rest is room for one poll's chunk of the largest messages."""
 PAUSE_AFTER_SECONDS = 2.0
 """How long waiting may replace polling without any answer from S3."""
 
@@ -35,7 +35,7 @@ class Pressure:
         self._waiting_since: float | None = None
 
     def is_tight(self, buffered: int) -> bool:
-        """Whether open batches are to be closed rather than filled, if they alone hold the memory."""
+        """Whether open batches must be closed, not filled, if they alone hold the memory."""
         return self.paused or buffered >= self._high
 
     def decide(self, now: float, buffered: int, *, busy: bool) -> Decision:

@@ -36,15 +36,15 @@ REQUEST_SECONDS = 5.0
 """Timeout of a request to Kafka before the history. A signal is noticed at most this much later."""
 MAX_REQUEST_PAUSE_SECONDS = 15.0
 STUCK_SECONDS = 300.0
-"""A process without a turn for this long is stuck. A wait of any length consists of turns; a poll of the source and a
-flush do not, but end within half a minute."""
+"""A process without a turn for this long is stuck. A wait of any length consists of turns. A poll of the source and a
+flush have no turns, but end within half a minute."""
 
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 
 
 def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
-    """The configured source, and its first quotes if the choice needed a poll.
+    """The configured source, and its first quotes if it was polled for the choice.
 
     Raises:
         SettingsError: the source needs a key that is not set.
@@ -69,9 +69,9 @@ def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
-    """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that delivery rests on."""
+    """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that delivery depends on."""
     return (
-        # No time-out: a quote that is given up after minutes would be lost.
+        # 0 means no time-out: a quote that librdkafka gives up after minutes would be lost.
         {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
         | settings.kafka.client_config()
         | {"enable.idempotence": True, "acks": "all"}
@@ -138,9 +138,9 @@ class Producer:
         """Receive delivery reports for `seconds`; returns whether to go on."""
         deadline = monotonic() + seconds
         while not self._stop.is_set() and self._fatal is None:
-            left = deadline - monotonic()
-            self._turn(max(0.0, min(left, POLL_SECONDS)))
-            if left <= 0:
+            remaining = deadline - monotonic()
+            self._turn(max(0.0, min(remaining, POLL_SECONDS)))
+            if remaining <= 0:
                 return True
         return False
 
@@ -200,7 +200,7 @@ class Producer:
         self._counts["failed"] += 1
 
     def _kafka_failed(self, error: KafkaError) -> None:
-        """An error while librdkafka keeps trying. One lost connection is not a problem yet."""
+        """Keep an error while librdkafka tries again. A single lost connection is not a problem yet."""
         if error.fatal():  # the client has stopped and takes no further messages
             self._fatal = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -217,10 +217,10 @@ class Producer:
             self._not_delivered(error)
 
     def _not_delivered(self, error: KafkaError) -> None:
-        """Count and report the failure; let the next poll send the quote again."""
+        """Count and report the failure; the next poll sends the quote again."""
         self._metrics.failed.inc()
         self._counts["failed"] += 1
-        self._last.clear()  # so that an unchanged quote is sent too
+        self._last.clear()  # so that the next poll sends an unchanged quote too
         self._delivery_problem = (
             f"message not delivered: {error.str()}; check that topic {self._topic!r} is there "
             "(python -m include.ingest create-topic) and that this user may write to it"
@@ -261,7 +261,7 @@ class Producer:
         self._log.info("history sent", hours=hours, messages=count, source="simulator")
 
     def _topic_is_empty(self) -> bool | None:
-        """Whether the topic is empty, asked until Kafka answers; None when stopped meanwhile."""
+        """Whether the topic is empty. Repeats the request until Kafka answers; None when stopped meanwhile."""
         admin = Admin(self._settings.kafka.client_config())
         delay = POLL_SECONDS
         while self._wait(0):
@@ -300,11 +300,11 @@ class Producer:
 
     def _finish(self, started: float) -> int:
         self._send_late(everything=True)
-        left = self._kafka.flush(FLUSH_SECONDS)
+        queued = self._kafka.flush(FLUSH_SECONDS)
         self._log.info(
-            "stopped", undelivered=left, seconds=round(monotonic() - started, 1), fatal=self._fatal, **self._counts
+            "stopped", undelivered=queued, seconds=round(monotonic() - started, 1), fatal=self._fatal, **self._counts
         )
-        return EXIT_CLEAN if not left and not self._counts["failed"] and self._fatal is None else EXIT_UNDELIVERED
+        return EXIT_CLEAN if not queued and not self._counts["failed"] and self._fatal is None else EXIT_UNDELIVERED
 
     def health(self) -> ProcessHealth:
         """State for /healthz."""

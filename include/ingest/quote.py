@@ -25,7 +25,7 @@ MAX_NAME = 200
 MAX_ID = 2**63 - 1
 """The largest BIGINT of the warehouse."""
 AT_ONCE_BYTES = 2**20
-"""`check` looks at values one by one if they have more bytes together: it then needs no copy of them."""
+"""`check` validates values one by one if they have more bytes together, so that it makes no copy of them."""
 
 _Never = Annotated[int, Meta(gt=1, lt=0)]
 """A type without values: a message that has the field does not decode."""
@@ -69,7 +69,7 @@ _UNREADABLE_TIME = ("Invalid RFC3339", "timezone")
 
 
 def explain(error: Exception) -> InvalidQuoteError:
-    """The class of a decoding error."""
+    """The error that `validate` raises for a decoding error: its class and text."""
     text = str(error)
     field = _FIELD.search(text)
     if field and field[1] in RESERVED_FIELDS:
@@ -128,12 +128,12 @@ def one_line(value: bytes) -> bytes:
 
 
 def _are_all_valid(values: Sequence[Any], max_bytes: int) -> TypeGuard[Sequence[bytes]]:
-    r"""Whether all are valid and on one line each, as producers write them. False: look at them one by one.
+    r"""Whether all are valid and on one line each, as producers write them. If not, `check` validates one by one.
 
     Decodes `[v1,\nv2,…]` once instead of each value. This is safe because each value begins with a brace, and
     `,\n{` cannot occur inside a value: a string holds no line feed, an object has no brace after a comma, and no
     value holds a bracket, so no array. Each separator is therefore between two elements of the one array, and each
-    value is one element or several. As many elements as values means one each.
+    value is one element or several. If there are N elements of N values, each value is exactly one element.
     """
     try:
         size = sum(map(len, values))
@@ -153,7 +153,7 @@ _last_byte = itemgetter(-1)
 
 
 def _are_lines(values: Sequence[bytes]) -> bool:
-    """Whether each value is one line from brace to brace, without brackets; an empty one is not."""
+    """Whether each value is one line from brace to brace, without brackets. An empty value is not."""
     text = b"".join(values)
     return (
         not any(byte in text for byte in (b"\n", b"\r", b"["))
@@ -163,7 +163,7 @@ def _are_lines(values: Sequence[bytes]) -> bool:
 
 
 def _check_utf8(value: bytes) -> None:
-    """The decoder does not look into fields it skips."""
+    """Raise UnicodeDecodeError for invalid UTF-8; the decoder does not notice it in a field that it skips."""
     if not value.isascii():
         value.decode()
 

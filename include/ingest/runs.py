@@ -1,4 +1,4 @@
-"""Consecutive messages: what one poll of Kafka returned, as columns, so that one call works on many messages."""
+"""Consecutive messages: the result of a poll of Kafka as columns, so that one call works on many messages."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class ConsecutiveMessages:
 
 
 def has_errors(messages: list[Message]) -> bool:
-    """Whether any of the messages is an event of librdkafka instead."""
+    """Whether any of them is not a message but an error event of librdkafka."""
     return any(map(Message.error, messages))
 
 
 def cut(messages: list[Message]) -> Iterator[ConsecutiveMessages]:
-    """Cut messages without errors into consecutive ones; their order stays."""
+    """Cut messages without errors where they are not consecutive; their order stays."""
     partitions = list(map(Message.partition, messages))
     if partitions and partitions.count(partitions[0]) == len(partitions):
         yield from _of_partition(partitions[0] or 0, messages)

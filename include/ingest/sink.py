@@ -32,14 +32,14 @@ MAX_DELAY_SECONDS = 10.0
 
 
 class NotLandedError(OSError):
-    """409: another write of this key is in progress and may still fail, so retry. obstore reports it like a 412."""
+    """409: another write of this key is in progress and may fail, so retry. obstore reports 409 and 412 alike."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Outcome:
     """The outcome of a PUT, `seconds` after its first attempt began.
 
-    `answer` is None if the PUT was abandoned with its assignment; `error` stops the partition.
+    `answer` is None if the PUT was abandoned with its assignment, or failed with `error`, which stops the partition.
     """
 
     put: Put
@@ -63,7 +63,7 @@ class Sink:
     """Worker threads for one store. The consumer's loop reads `answers`."""
 
     def __init__(self, store: S3Store, destination: Destination, metrics: ConsumerMetrics, threads: int) -> None:
-        self.answers: SimpleQueue[Done] = SimpleQueue()
+        self.answers: SimpleQueue[Outcome] = SimpleQueue()
         self.last_error = ""
         self._store = store
         self._destination = destination
@@ -102,24 +102,24 @@ class Sink:
         while (put := self._inbox.get()) is not None:
             started = monotonic()
             try:
-                answer = self._until_done(put)
+                answer = self._put_until_it_exists(put)
             except ProtocolError as error:
-                self.answers.put(Done(put, None, error=error))
+                self.answers.put(Outcome(put, None, error=error))
             except Exception as error:  # noqa: BLE001 - a thread must not die silently: its partition stops
                 self._log.exception("PUT failed unexpectedly", partition=put.partition, first_offset=put.batch.first)
-                self.answers.put(Done(put, None, error=ProtocolError(f"unexpected {type(error).__name__}: {error}")))
+                self.answers.put(Outcome(put, None, error=ProtocolError(f"unexpected {type(error).__name__}: {error}")))
             else:
-                self.answers.put(Done(put, answer, monotonic() - started))
+                self.answers.put(Outcome(put, answer, monotonic() - started))
             finally:
                 self._failing.pop(threading.get_ident(), None)
 
-    def _until_done(self, put: Put) -> Answer | None:
+    def _put_until_it_exists(self, put: Put) -> Answer | None:
         """Retry until the object exists; None if its assignment or this sink ends first."""
         key, body, attributes = self._object(put)
         delay = FIRST_DELAY_SECONDS
         while not (self._closing.is_set() or (put.partition, put.assignment) in self._ended):
             try:
-                answer = self._once(put, key, body, attributes)
+                answer = self._attempt(put, key, body, attributes)
             except (BaseError, OSError) as error:
                 self._failed(error, key)
                 self._closing.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -147,12 +147,12 @@ class Sink:
         attributes = metadata.to_attributes() | {"Content-Type": destination.codec.content_type}
         return key, destination.codec.encode(parts), attributes
 
-    def _once(self, put: Put, key: str, body: bytes, attributes: dict[str, str]) -> Answer:
-        """One attempt (rule 6).
+    def _attempt(self, put: Put, key: str, body: bytes, attributes: dict[str, str]) -> Answer:
+        """Try to create the object once (rule 6).
 
         Raises:
-            NotLandedError: S3 reports an object that is not there (rule 6).
-            BaseError, OSError: the attempt failed; also a PUT that is answered 404, since its bucket does not exist.
+            NotLandedError: S3 reports that the object exists, but it does not (rule 6).
+            BaseError, OSError: the attempt failed, or S3 answered the PUT with 404 because the bucket does not exist.
         """
         try:
             obstore.put(self._store, key, body, mode="create", attributes=attributes, use_multipart=False)
@@ -167,9 +167,9 @@ class Sink:
         return Created()
 
     def _existing(self, key: str) -> ExistingObject:
-        """The range of the object that is there, and its offsets if it has rejects."""
+        """The range of the object that exists, and its offsets if it has rejects."""
         metadata = read_metadata(self._store, key)
-        self._metrics.found.inc()
+        self._metrics.batches_found.inc()
         offsets = None
         if metadata.rejected:
             try:

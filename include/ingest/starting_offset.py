@@ -9,7 +9,7 @@ from include.ingest.partition_writer import ProtocolError
 from include.landing.cells import Cells
 
 OWNER = "crypto-lakehouse/1"
-"""Begins the metadata of every commit of this program."""
+"""The metadata of every commit of this program begins with this text."""
 
 
 def commit_metadata(topic_id: str) -> str:
@@ -27,14 +27,14 @@ OffsetRange: TypeAlias = tuple[int, int]
 WINDOW_CELLS_A_PUT = 4
 """Cells of the window for each PUT in flight, so that one slow PUT does not leave the others idle."""
 MAX_WINDOW_CELLS = WINDOW_CELLS_A_PUT * 64
-"""The window with the largest CONSUMER_PARALLEL_PUTS: objects may be missing only in this many last cells."""
+"""The window with the largest CONSUMER_PARALLEL_PUTS. Objects may be missing only in this number of last cells."""
 
 
 def start_from_commit(partition: int, offset: int, metadata: str | None, topic_id: str) -> int | None:
-    """Where to start after a commit, None if there is no commit (a negative offset).
+    """The offset to start at after a commit, None if there is no commit (a negative offset).
 
     Raises:
-        ForeignCommitError: the commit has other metadata than ours, so records before it may not be landed.
+        ForeignCommitError: the commit has other metadata than ours, so records before it are perhaps not landed.
     """
     if offset < 0:
         return None
@@ -58,12 +58,12 @@ def still_skipped(skipped: Collection[OffsetRange], landed: Collection[int]) -> 
 def complete_to(
     landed: Collection[int], skipped: Collection[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
-    """An offset before which nothing is missing, by S3 alone; the arguments are those of `start_without_commit`.
+    """An offset before which nothing is missing, derived from S3 only. The arguments are as in `start_without_commit`.
 
     A writer goes less than `window_cells` cells beyond the first cell that it has not finished. So nothing is missing
     before an object that begins at least that many cells before the last object, and nothing before the end of a
     skipped range. The last such place is the answer. The object after it is not such a place: records between the two
-    may be missing. Without such a place anything may be missing, from the log's start on.
+    may be missing. Without such a place anything may be missing: the answer is the log's start, or an object before it.
     """
     horizon = cells.rank(max(landed)) - window_cells if landed else -1
     places = [offset for offset in landed if cells.rank(offset) <= horizon]
@@ -82,9 +82,9 @@ def start_without_commit(
     """Where to start without a commit: nothing is missing before it, and nothing after it is landed a second time.
 
     `landed` are the first offsets of the partition's objects in S3. `skipped` are the ranges that `adopt` skipped.
-    A writer that begins at an object's first offset, or after a skipped range, forms the keys that exist again, since
-    their writer began there too. From the log's start it does so if the first object begins a cell: then no batch from
-    before the object reaches into it.
+    A writer that begins at an object's first offset, or after a skipped range, forms the existing keys once more, since
+    the earlier writer began there too. A writer that begins at the log's start forms them if the first object begins a
+    cell: then no batch from before the object reaches into it.
 
     Raises:
         ProtocolError: missing records cannot be read any more, or landing them could land others a second time.

@@ -18,7 +18,7 @@ from include.settings import AwsSettings, StorageSettings
 def open_store(storage: StorageSettings, aws: AwsSettings, timeout_seconds: float = 30.0) -> S3Store:
     """The bucket. Credentials come from the usual AWS chain (environment, web identity, container, instance).
 
-    The library does not retry: the sink does, and counts its retries.
+    The library does not retry, because the sink retries and counts that.
     """
     options: dict[str, Any] = {"region": aws.default_region}
     if aws.endpoint_url:
@@ -58,7 +58,7 @@ def read_contract(store: S3Store, prefix: str) -> StoredContract | None:
 
 
 def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
-    """The contract in force: the prefix's, or `mine`, which is then created (rule 1).
+    """The contract in force (rule 1): that of the prefix, or `mine`, which is written if the prefix has no contract.
 
     Raises:
         ContractError: the prefix's contract differs from `mine`, or this S3 overwrites objects (rule 6).
@@ -87,6 +87,6 @@ def replace_contract(store: S3Store, prefix: str, old: StoredContract, new: Cont
     """Replace the contract, unless another program has replaced it meanwhile.
 
     Raises:
-        obstore.exceptions.PreconditionError: another program has.
+        obstore.exceptions.PreconditionError: another program has replaced it.
     """
     obstore.put(store, prefix + CONTRACT_NAME, new.to_json(), mode={"e_tag": old.e_tag}, use_multipart=False)

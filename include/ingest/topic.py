@@ -46,7 +46,7 @@ class Admin(AdminClient):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._reason = ""
-        # It would log each of its attempts, twenty a second. Our own error has the reason.
+        # librdkafka would log each of its attempts, twenty a second. Our own error has the reason.
         super().__init__({"log_level": 2} | config | {"error_cb": self._failed})
 
     def _failed(self, error: KafkaError) -> None:
@@ -80,7 +80,7 @@ def describe(admin: Admin, topic: str) -> TopicFacts:
         TopicError: the topic does not exist, or Kafka does not answer.
     """
     try:
-        cluster = admin.list_topics(timeout=ADMIN_SECONDS)  # all: a request by name may create it with defaults
+        cluster = admin.list_topics(timeout=ADMIN_SECONDS)  # no name: a named topic might be created
     except KafkaException as error:
         raise admin.unreachable(error) from error
     metadata = cluster.topics.get(topic)
@@ -124,7 +124,7 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
 
 
 def require_fit(facts: TopicFacts, *, allow_create_time: bool, allow_missing_topic_id: bool) -> list[str]:
-    """Refuse a topic on which landing could lose or double records; returns the relaxed guarantees, in words.
+    """Refuse a topic whose records landing could lose or double; returns the relaxed guarantees, in words.
 
     Raises:
         TopicError: the text names setting, value and remedy.
@@ -166,7 +166,7 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
         TopicError: Kafka refuses, or its broker cannot create topics.
     """
     admin = Admin(kafka.client_config())
-    if _created_by_naming(admin, kafka.topic):
+    if _created_by_built_in(admin, kafka.topic):
         return False
     config = TOPIC_CONFIG | {"segment.ms": str(SEGMENT_MS)}
     if retention_hours is not None:
@@ -181,8 +181,8 @@ def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retent
     return True
 
 
-def _created_by_naming(admin: Admin, topic: str) -> bool:
-    """Name the topic to the built-in broker, which then creates it; returns whether it is that broker."""
+def _created_by_built_in(admin: Admin, topic: str) -> bool:
+    """Request the topic's metadata from the built-in broker, which creates it; returns whether that is the broker."""
     try:
         built_in = is_built_in(admin.list_topics(timeout=ADMIN_SECONDS).cluster_id)
         if built_in:

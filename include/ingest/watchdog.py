@@ -29,12 +29,12 @@ class Watchdog:
         return self._clock() - self._last
 
     def awake(self) -> None:
-        """The thread runs."""
+        """Record that the thread runs now."""
         self._stalled = self._stalled or self.silence >= self.session_seconds
         self._last = self._clock()
 
     def restart(self) -> None:
-        """A new session begins."""
+        """Forget a stall: a new session begins."""
         self._stalled, self._last = False, self._clock()
 
     def was_stalled(self) -> bool:

@@ -55,7 +55,7 @@ class JsonArray:
 
     @staticmethod
     def cut(records: bytes, count: int) -> tuple[bytes, bytes]:
-        """The first `count` of the records that `join` made, and the others; both halves have some."""
+        """The first `count` of the records that `join` made, and the others; neither half is empty."""
         lines = records.split(BETWEEN)
         return BETWEEN.join(lines[:count]), BETWEEN.join(lines[count:])
 
@@ -65,7 +65,7 @@ class JsonArray:
         return _COORDINATES.sub(b"{", records.split(BETWEEN)[index], count=1)
 
     def encode(self, parts: Iterable[bytes]) -> bytes:
-        """The body of the parts that `join` made, or of single JSON objects. Without any it is `[]`."""
+        """The body of the parts that `join` made, or of single JSON objects. Without parts it is `[]`."""
         pieces = [piece for part in parts for piece in (BETWEEN, part)]
         body = b"".join((b"[\n", *pieces[1:], b"\n]\n")) if pieces else b"[]\n"
         if not self.compressed:

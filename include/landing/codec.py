@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from include.landing import body
 
 Suffix = Literal[".json", ".json.gz"]
-"""Ends the keys of a prefix."""
+"""The end of each key of a prefix."""
 
 RESERVED_FIELDS = ("_topic", "_partition", "_offset", "_timestamp")
 """A codec adds these fields to a message, so a message must not have them."""
@@ -28,19 +28,19 @@ class Codec(Protocol):
         """The `Content-Type` of an object."""
 
     def prefix(self, topic: str, partition: int) -> bytes:
-        """What all records of a partition share, for `join`."""
+        """The bytes that all records of a partition share, for `join`."""
 
     def join(self, prefix: bytes, offset: int, timestamps: Sequence[int], messages: Sequence[bytes]) -> bytes:
         """A part of a body: records at consecutive offsets from `offset` on, with their timestamps (ms)."""
 
     def cut(self, records: bytes, count: int) -> tuple[bytes, bytes]:
-        """The first `count` records of a part, and the others; both halves have some."""
+        """The first `count` records of a part, and the others; neither half is empty."""
 
     def message(self, records: bytes, index: int) -> bytes:
         """The message of one record of a part."""
 
     def encode(self, parts: Iterable[bytes]) -> bytes:
-        """The body of parts, or of dead letters (a JSON object each). It depends on nothing else, such as a clock."""
+        """The body of parts, or of dead letters (a JSON object each). It depends only on them, not on a clock."""
 
     def decode(self, body: bytes) -> list[dict[str, Any]]:
         """The rows of a body.

@@ -1,8 +1,8 @@
 """The contract object: facts that all writers of a prefix must agree on.
 
 The first consumer creates it once (`If-None-Match: *`); every consumer reads it again at each assignment. A writer
-that differs in any point refuses to start. Two topics in one prefix would lose or double data unnoticed; so would a
-recreated topic, gzip switched on across a crash, or another cell size.
+that differs in any point refuses to start. Otherwise two topics in one prefix, a recreated topic, a change to gzip
+after a crash, or another cell size would lose or double data without a notice.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from include.landing.codec import Suffix
 
 CONTRACT_VERSION = 1
 KEY_VERSION = 1
-"""Version of `layout.object_key`; a change of the function needs a new prefix."""
+"""The version of `layout.object_key`; after a change of this function a new prefix is needed."""
 
 NO_TOPIC_ID = "none"
 """Topic id on a broker that has no topic ids (CONSUMER_ALLOW_MISSING_TOPIC_ID)."""
 
 
 class ContractError(RuntimeError):
-    """The prefix belongs to something else than this writer would land; names both values."""
+    """The prefix belongs to other data than this writer would land; the text names both values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ class Contract:
         The cell size is not compared: the writer uses the contract's. The consumer checks that its batches fit.
 
         Raises:
-            ContractError: they differ; names field, both values and the remedy.
+            ContractError: the contracts differ; the text names the field, both values and the remedy.
         """
         for name, remedy in _REMEDIES.items():
-            theirs, ours = getattr(self, name), getattr(mine, name)
-            if theirs != ours:
-                raise ContractError(f"contract object says {name}={theirs!r}, this consumer has {ours!r}: {remedy}")
+            stored, own = getattr(self, name), getattr(mine, name)
+            if stored != own:
+                raise ContractError(f"contract object says {name}={stored!r}, this consumer has {own!r}: {remedy}")
 
     def to_json(self) -> bytes:
         """The object's body."""

@@ -41,7 +41,7 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
     payload: bytes | None
     headers: list[tuple[str, bytes | None]]
     rejected_at: datetime
-    """When a consumer read it, UTC."""
+    """The time at which the row was made, UTC."""
 
     def to_line(self) -> bytes:
         """As one line of a body."""
@@ -74,8 +74,8 @@ def rejected_message(
     headers: Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]] | None,
 ) -> DeadLetter:
     """The row of a rejected message."""
-    given = headers.items() if isinstance(headers, Mapping) else headers or ()
-    pairs = [(name, text.encode() if isinstance(text, str) else text) for name, text in given]
+    items = headers.items() if isinstance(headers, Mapping) else headers or ()
+    pairs = [(name, text.encode() if isinstance(text, str) else text) for name, text in items]
     return DeadLetter(
         topic, partition, offset, timestamp, offset, error_class, error, key, value, pairs, datetime.now(UTC)
     )  # fmt: skip

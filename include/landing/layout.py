@@ -34,7 +34,7 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ObjectKey:
-    """The parts of a key: `time` is that of the batch's first record, to the second, UTC."""
+    """The parts of a key. `time` is the Kafka timestamp of the batch's first record, to the second, UTC."""
 
     kind: Kind
     time: datetime
@@ -61,7 +61,7 @@ def object_key(
 
 @lru_cache(maxsize=64)
 def _stem(kind: Kind, second: int) -> str:
-    """The part that all keys of one second share; at a high rate they are many."""
+    """The part that all keys of one second share. It is cached, because at a high rate a second has many keys."""
     return f"{instant(second * 1000):%Y/%m/%d/{kind}_%H-%M-%S}"
 
 

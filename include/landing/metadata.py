@@ -10,15 +10,15 @@ SCHEMA = "1"
 
 
 class MetadataError(ValueError):
-    """An object under our prefix does not carry the metadata of the landing contract."""
+    """An object under our prefix does not have the metadata of the landing contract."""
 
 
 class ObjectMetadata(msgspec.Struct, frozen=True, rename="kebab"):
     """The S3 headers `x-amz-meta-*` of a data or dead-letter object.
 
     The object accounts for every offset from `first_offset` to `last_offset`, and for a hole in the offsets directly
-    before `first_offset`. `records` is the number of rows of the data object, `rejected` that of the dead-letter object
-    (holes included, a row each).
+    before `first_offset`. `records` is the number of rows in the data object. `rejected` is the number of rows in the
+    dead-letter object, where a hole is a row too.
     """
 
     topic: str

@@ -1,4 +1,4 @@
-"""The few calls the demo makes to Airflow's public REST API."""
+"""The calls that the demo makes to Airflow's public REST API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AirflowApi:
         """Return when the API server answers.
 
         Raises:
-            AirflowApiError: it did not answer within `seconds`.
+            AirflowApiError: the API server did not answer within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -67,14 +67,14 @@ class AirflowApi:
             except httpx.HTTPError as error:
                 raise AirflowApiError(f"no token from Airflow at {self.base_url}: {error}") from error
             self._http.headers["Authorization"] = f"Bearer {token}"
-        for left in reversed(range(ATTEMPTS)):
+        for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 response = self._http.request(method, f"/api/v2{path}", json=body)
             except httpx.TransportError as error:
-                if left and method == "GET" and isinstance(error, httpx.ReadTimeout):
+                if attempts_left and method == "GET" and isinstance(error, httpx.ReadTimeout):
                     continue  # a repeated GET is harmless; any other request may have taken effect
                 raise AirflowApiError(f"{method} {path}: {error}") from error
-            if not response.is_server_error or not left:
+            if not response.is_server_error or not attempts_left:
                 break
             time.sleep(1)
         if response.is_error:

@@ -1,8 +1,8 @@
 """A Kafka broker on loopback without Docker.
 
-It is Apache Kafka if Java 17 or later and Kafka's jars are there (`make env` fetches the jars with Maven). Otherwise it
-is the broker built into librdkafka, which keeps its data in memory and has neither topic ids nor LogAppendTime. The
-program always prints which of the two runs.
+The broker is Apache Kafka if Java 17 or later and Kafka's jars are there (`make env` fetches the jars with Maven).
+Otherwise it is librdkafka's built-in broker, which keeps its data in memory and has neither topic ids nor
+LogAppendTime. The program always prints which of the two brokers runs.
 
 Run it in the foreground: `python -m include.local.broker --state DIR --port 19092`.
 """
@@ -28,9 +28,9 @@ from include.settings import PROJECT_ROOT
 JARS = PROJECT_ROOT / ".local" / "kafka-jars"
 CONFIG = Path(__file__).parent / "kafka" / "server.properties"
 CLUSTER_ID = "Y3J5cHRvLWxha2Vob3VzZQ"
-"""It is fixed, so that the landing contract recognises the laptop's cluster after a restart."""
+"""A fixed id, so that the landing contract recognises the laptop's cluster after a restart."""
 JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""The serial collector and C1 only: on two cores they halve the start-up time of the defaults."""
+"""The serial collector and only the C1 compiler: with them Kafka starts twice as fast on two cores."""
 
 BOOTSTRAP_FILE = "bootstrap"
 """File in which the built-in broker writes its address."""
@@ -101,7 +101,7 @@ def built_in_address(state: Path, seconds: float) -> str:
     """Address of a broker started by `serve_built_in`.
 
     Raises:
-        BrokerError: it did not write its address within `seconds`.
+        BrokerError: the broker did not write its address within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -115,7 +115,7 @@ def wait_until_ready(bootstrap: str, seconds: float) -> None:
     """Return when the broker answers.
 
     Raises:
-        BrokerError: it did not answer within `seconds`.
+        BrokerError: the broker did not answer within `seconds`.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     deadline = time.monotonic() + seconds

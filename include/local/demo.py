@@ -27,10 +27,10 @@ from include.local.status import Status
 from include.settings import LocalSettings, SettingsError, load_group
 
 KNOWN_ERRORS = (DemoError, SettingsError, ProcessError, AirflowApiError, broker.BrokerError, emulator.EmulatorError)
-"""Shown as a line or two. Any other error is a defect of the demo and shows its traceback."""
+"""The demo prints the text of these errors. Any other error is a defect of the demo and shows its traceback."""
 
-LOOK_SECONDS = 2.0
-"""Time between two looks at the pipeline."""
+STATUS_SECONDS = 2.0
+"""Time between two readings of the pipeline's status."""
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
@@ -44,7 +44,7 @@ def watch(demo: Demo, api: AirflowApi, seconds: float | None) -> Status:
     """
     observer = make_observer(environment.read(demo.environment_file), demo, api)
     started = time.monotonic()
-    status = observer.look(demo.control.status())
+    status = observer.read_status(demo.control.status())
     with Live(console=demo.console, auto_refresh=False, transient=False) as live:
         next_line = 0.0
         while True:
@@ -56,12 +56,12 @@ def watch(demo: Demo, api: AirflowApi, seconds: float | None) -> Status:
                 next_line = elapsed + 15
             if seconds is not None and elapsed >= seconds:
                 return status
-            time.sleep(LOOK_SECONDS)
-            status = observer.look(demo.control.status())
+            time.sleep(STATUS_SECONDS)
+            status = observer.read_status(demo.control.status())
 
 
 def stop(demo: Demo) -> None:
-    """Stop every program and everything it started; the data stays."""
+    """Stop every program and every process that it started; the data stays."""
     if demo.control.present():
         with demo.step("stopped everything"):
             demo.control.shutdown(last=SERVERS)
@@ -69,9 +69,9 @@ def stop(demo: Demo) -> None:
 
 def run(demo: Demo, seconds: float | None) -> int:
     """Start, watch, stop. Returns the exit status: 1 if no data reached one of the stages."""
-    with demo.control.alone() as alone:
+    with demo.control.lock() as has_lock:
         is_up = demo.control.running() and demo.control.status().get("airflow-scheduler") == "RUNNING"
-        if not alone and not is_up:
+        if not has_lock and not is_up:
             raise DemoError("another make demo is starting or stopping the pipeline: wait for it, or make demo-stop")
         return _start_and_watch(demo, seconds, is_up=is_up)
 
@@ -89,7 +89,7 @@ def _start_and_watch(demo: Demo, seconds: float | None, *, is_up: bool) -> int:
         sys.stdout.write(status.as_json() + "\n")
         code = 1 if status.empty_stages() else 0
     except Stopped:
-        demo.console.print("\nStopping (the data stays; make demo goes on with it, make demo-clean removes it) ...")
+        demo.console.print("\nStopping (the data stays; make demo continues with it, make demo-clean removes it) ...")
     except NotRunningError:
         demo.console.print("\nThe demo was stopped from another terminal.")
         code = 0 if seconds is None else 1
@@ -110,7 +110,7 @@ def _raise_stopped(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:
-    """In place of SIG_IGN, about which Python complains when two signals come at once."""
+    """Ignore a signal. With SIG_IGN instead of this handler Python complains when two signals come at once."""
 
 
 def main() -> int:
@@ -125,7 +125,7 @@ def main() -> int:
     commands.add_parser("mail", help="print the mails received")
     commands.add_parser("status", help="print the status as JSON")
     commands.add_parser("stop", help="stop a demo whose terminal is gone")
-    commands.add_parser("clean", help="stop it and remove its data")
+    commands.add_parser("clean", help="stop the demo and remove its data")
     options = parser.parse_args()
     # The demo's own messages go to stderr, so that stdout is only the JSON status.
     console = Console(stderr=True)
@@ -150,15 +150,15 @@ def dispatch(demo: Demo, options: argparse.Namespace) -> int:
         if options.command == "clean":
             clean_state(demo.local.state)
     elif not demo.control.running():
-        raise DemoError("it is not running: start it with make demo in another terminal")
+        raise DemoError("the demo is not running: start it with make demo in another terminal")
     elif options.command == "status":
         api = AirflowApi(environment.airflow_url(demo.local))
         observer = make_observer(environment.read(demo.environment_file), demo, api)
-        sys.stdout.write(observer.look(demo.control.status()).as_json() + "\n")
+        sys.stdout.write(observer.read_status(demo.control.status()).as_json() + "\n")
     elif options.command == "break":
         sys.stdout.write(faults.FAULTS[options.what].apply(demo.control, demo.environment_file) + "\n")
     else:
-        sys.stdout.write(faults.mend(demo.control, demo.environment_file) + "\n")
+        sys.stdout.write(faults.fix(demo.control, demo.environment_file) + "\n")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The AWS emulator (ministack: S3, CloudWatch, Glue, SNS, CloudFormation) on loopback.
 
-It has its own Python environment (`.local/emulator`) because it pins botocore. Start it in the foreground with
-`python -m include.local.emulator --state DIR --port 14566`.
+The emulator has its own Python environment (`.local/emulator`) because it pins botocore. Start it in the foreground
+with `python -m include.local.emulator --state DIR --port 14566`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def environment(state: Path, port: int) -> dict[str, str]:
     return {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",  # otherwise it opens 0.0.0.0:8883
+        "IOT_MTLS_ENABLED": "0",  # otherwise ministack listens on 0.0.0.0:8883
         "USE_SSL": "0",
         "PERSIST_STATE": "1",
         "STATE_DIR": str(state / "state"),
@@ -49,7 +49,7 @@ def exec_emulator(state: Path, port: int) -> NoReturn:
         raise EmulatorError(f"{PROGRAM.relative_to(PROJECT_ROOT)} is missing: run make env")
     (state / "state").mkdir(parents=True, exist_ok=True)
     (state / "s3").mkdir(parents=True, exist_ok=True)
-    # Its own botocore must not use this program's AWS_ENDPOINT_URL.
+    # The emulator's own botocore must not use this program's AWS_ENDPOINT_URL.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     os.execve(PROGRAM, [str(PROGRAM)], inherited | environment(state, port))
 
@@ -58,7 +58,7 @@ def wait_until_ready(endpoint: str, seconds: float) -> None:
     """Return when the emulator answers.
 
     Raises:
-        EmulatorError: it did not answer within `seconds`.
+        EmulatorError: the emulator did not answer within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -26,7 +26,7 @@ def airflow_url(local: LocalSettings) -> str:
 
 
 def metadata_database(local: LocalSettings, patience: int) -> str:
-    """SQLAlchemy's address of Airflow's SQLite file. A writer waits `patience` seconds for another one."""
+    """SQLAlchemy's address of Airflow's SQLite file. A writer waits up to `patience` seconds for another writer."""
     return f"sqlite:///{local.state / 'airflow' / 'airflow.db'}?timeout={patience}"
 
 
@@ -59,7 +59,7 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
-        "AIRFLOW__COSMOS__CACHE_DIR": str(local.state / "cosmos"),  # otherwise stacks share one, and parse in turns
+        "AIRFLOW__COSMOS__CACHE_DIR": str(local.state / "cosmos"),  # a shared folder makes stacks parse in turns
         "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": dbt_docs.cosmos_projects(local.state / "dbt_docs"),
         "NO_PROXY": f"{HOST},localhost",
     }
@@ -68,13 +68,13 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
 def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previous: dict[str, str]) -> dict[str, str]:
     """All variables of the programs.
 
-    Variables of the caller's environment win, so `SIMULATOR_BAD_SHARE=0.05 make demo` works.
+    A variable of the caller's environment replaces the demo's value: `SIMULATOR_HISTORY_HOURS=6 make demo` works.
 
     Args:
         local: the state folder and the ports.
         bootstrap: address of Kafka.
         built_in_broker: relax the two checks that librdkafka's broker cannot pass.
-        previous: the variables of an earlier run; its generated secret is kept.
+        previous: the variables of an earlier run; the new run keeps their generated secret.
     """
     jwt_secret = previous.get("AIRFLOW__API_AUTH__JWT_SECRET") or secrets.token_hex(64)
     demo = {
@@ -138,7 +138,7 @@ def write(path: Path, environment: dict[str, str]) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """The file's variables; empty without a file."""
+    """The file's variables; an empty dict without a file."""
     if not path.exists():
         return {}
     words = (shlex.split(line) for line in path.read_text().splitlines())

@@ -17,7 +17,7 @@ SOURCE = "PRODUCER_SOURCE"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break the demo. `apply` breaks it and returns the expected effect, in words."""
+    """One way to break the demo. `apply` breaks the demo and returns the expected effect, in words."""
 
     apply: Callable[[ProcessControl, Path], str]
 
@@ -27,8 +27,8 @@ def _stop_consumer(control: ProcessControl, _: Path) -> str:
     return (
         "The consumer is stopped and lag grows. An empty group may be a restart, so it is a fault after "
         f"{SHORTEST_GRACE.total_seconds() / 60:.0f} minutes: the monitor's first run after that (every "
-        f"{MONITOR_MINUTES} minutes; trigger pipeline_monitor to have it sooner) turns red and mails. make demo-mail "
-        "shows it, make demo-fix mends it."
+        f"{MONITOR_MINUTES} minutes; trigger pipeline_monitor to have it sooner) fails and sends a mail. "
+        "make demo-mail shows the mail, make demo-fix starts the consumer."
     )
 
 
@@ -37,7 +37,7 @@ def _send_bad_data(control: ProcessControl, environment_file: Path) -> str:
     _restart_producer(control, environment_file, values)
     return (
         "Three of ten messages now break the format: they go to dead_letter/ in S3, and the monitor's next run "
-        "reports them. make demo-mail shows the mail, make demo-fix mends it."
+        "reports them. make demo-mail shows the mail, make demo-fix repairs the producer."
     )
 
 
@@ -45,14 +45,14 @@ def _stop_s3(control: ProcessControl, _: Path) -> str:
     control.stop("emulator")
     return (
         "S3 and CloudWatch are gone: the consumer keeps what it holds, pauses and retries, and the monitor says "
-        "what it cannot read. make demo-mail shows the mail, make demo-fix mends it."
+        "what it cannot read. make demo-mail shows the mail, make demo-fix starts the emulator."
     )
 
 
 FAULTS = {"consumer": Fault(_stop_consumer), "data": Fault(_send_bad_data), "s3": Fault(_stop_s3)}
 
 
-def mend(control: ProcessControl, environment_file: Path) -> str:
+def fix(control: ProcessControl, environment_file: Path) -> str:
     """Undo every fault; returns the expected effect, in words."""
     values = environment.read(environment_file)
     if BAD_SHARE in values:
@@ -62,8 +62,8 @@ def mend(control: ProcessControl, environment_file: Path) -> str:
     for name in ("emulator", "consumer"):
         control.start(name)
     return (
-        "Mended: the backlog drains, and the monitor's next run mails what is over. What counts events (dead letters, "
-        "upload errors) is over when they are some minutes old."
+        "Fixed: the backlog lands, and the monitor's next run sends a mail that the fault is over. Conditions that "
+        "count events (dead letters, upload errors) are over when the events are some minutes old."
     )
 
 

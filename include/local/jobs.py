@@ -22,10 +22,10 @@ class Job:
     log: Path
 
     def finish(self) -> None:
-        """Wait for its end; an interrupted wait stops it.
+        """Wait for the command's end; an interrupted wait stops the command.
 
         Raises:
-            DemoError: it failed; the text has the end of its log.
+            DemoError: the command failed; the text has the end of its log.
         """
         try:
             code = self.process.wait()
@@ -35,7 +35,7 @@ class Job:
             raise DemoError(f"{self.what} failed; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}")
 
     def stop(self) -> None:
-        """Stop it and its children, unless it has ended."""
+        """Stop the command and its children, unless it has ended."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait()

@@ -96,7 +96,7 @@ def main() -> None:
         if name == "serve":
             command.add_argument("--port", type=int, default=11025)
         else:
-            command.add_argument("--last", type=int, default=5, help="how many (default: 5)")
+            command.add_argument("--last", type=int, default=5, help="number of mails (default: 5)")
     options = parser.parse_args()
     if options.command == "serve":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})

@@ -1,7 +1,7 @@
 """Starting, watching and stopping the programs, through supervisord.
 
 supervisord restarts a program that crashes, and stops a program with all its children. It also stops and starts single
-programs, which `make demo-break` needs. It takes orders on its own socket (XML-RPC), which only the owner can open.
+programs, which `make demo-break` needs. It takes requests on its own socket (XML-RPC), which only the owner can open.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class ProcessError(RuntimeError):
 
 
 class NotRunningError(ProcessError):
-    """supervisord does not run, or takes no more orders."""
+    """supervisord does not run, or takes no more requests."""
 
 
 class EndingError(NotRunningError):
-    """supervisord still runs but is shutting down, by our order or another terminal's."""
+    """supervisord still runs but is shutting down, because this process or another terminal requested it."""
 
 
 def socket_path(state: Path) -> Path:
@@ -77,13 +77,13 @@ class ProcessControl:
     def __init__(self, state: Path) -> None:
         self.state = state
 
-    def _ask(self, method: str, *arguments: object) -> Any:
+    def _request(self, method: str, *arguments: object) -> Any:
         """Supervisord's answer, over a new connection, since a failed one cannot be used again.
 
         Raises:
-            NotRunningError: it does not run.
-            EndingError: it is shutting down.
-            xmlrpc.client.Fault: it refuses.
+            NotRunningError: supervisord does not run.
+            EndingError: supervisord is shutting down.
+            xmlrpc.client.Fault: supervisord refuses the request.
         """
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self.state)}")
         server = xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
@@ -97,16 +97,16 @@ class ProcessControl:
             raise
 
     def running(self) -> bool:
-        """Whether supervisord answers and takes orders."""
+        """Whether supervisord answers and takes requests."""
         try:
-            return bool(self._ask("getState")["statename"] == "RUNNING")
+            return bool(self._request("getState")["statename"] == "RUNNING")
         except NotRunningError:
             return False
 
     def present(self) -> bool:
         """Whether supervisord runs, even if it is shutting down."""
         try:
-            self._ask("getState")
+            self._request("getState")
         except EndingError:
             return True
         except NotRunningError:
@@ -114,8 +114,8 @@ class ProcessControl:
         return True
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
-        """True for one process at a time, inside the block; the end of the process frees the lock."""
+    def lock(self) -> Iterator[bool]:
+        """Take the demo's lock for the block: True if no other process has it. The end of a process frees its lock."""
         path = socket_path(self.state).with_suffix(".lock")
         with path.open("w") as file:
             try:
@@ -126,10 +126,10 @@ class ProcessControl:
                 yield True
 
     def start_supervisor(self, programs: Iterable[Program], environment_file: Path) -> None:
-        """Start supervisord in the background; its programs start by `start`.
+        """Start supervisord in the background; `start` then starts its programs.
 
         Raises:
-            ProcessError: it did not start.
+            ProcessError: supervisord did not start.
         """
         (self.state / "logs").mkdir(parents=True, exist_ok=True)
         config = self.state / "supervisord.conf"
@@ -154,12 +154,12 @@ class ProcessControl:
         """Start one program if it is not running.
 
         Raises:
-            ProcessError: it ended at once; the text has the end of its log.
+            ProcessError: the program ended at once; the text has the end of its log.
         """
         if self.status().get(name) in {"RUNNING", "STARTING"}:
             return
         try:
-            self._ask("startProcess", name, wait)
+            self._request("startProcess", name, wait)
         except xmlrpc.client.Fault as error:
             raise ProcessError(
                 f"{name} did not start ({error.faultString}); its log ends:\n{self.log_tail(name)}"
@@ -168,15 +168,15 @@ class ProcessControl:
     def stop(self, name: str) -> None:
         """Stop one program and all its children."""
         with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING
-            self._ask("stopProcess", name)
+            self._request("stopProcess", name)
 
     def status(self) -> dict[str, str]:
         """State of each program by supervisord's names (RUNNING, STOPPED, BACKOFF, ...)."""
-        return {info["name"]: info["statename"] for info in self._ask("getAllProcessInfo")}
+        return {info["name"]: info["statename"] for info in self._request("getAllProcessInfo")}
 
     def process_id(self, name: str) -> int:
         """Process id of one program; 0 when it is not running."""
-        return int(self._ask("getProcessInfo", name)["pid"])
+        return int(self._request("getProcessInfo", name)["pid"])
 
     def log_tail(self, name: str, size: int = 2000) -> str:
         """The end of a program's log."""
@@ -186,9 +186,9 @@ class ProcessControl:
     def shutdown(self, last: Collection[str] = (), seconds: float = 90) -> None:
         """Stop every program, then supervisord itself; returns when it has ended.
 
-        Programs end at the same time, except those in `last`: the others need them to end well, so they stop after the
-        others. Processes that a program left in another session, as Airflow leaves its tasks, are killed. If another
-        terminal is stopping everything already, this waits for the end of that.
+        Programs end at the same time, except the programs in `last`. The other programs need these for a clean end, so
+        these stop after them. Processes that a program left in another session, as Airflow leaves its tasks, are
+        killed. If another terminal is stopping everything already, this method waits for its end.
 
         Raises:
             ProcessError: a program or supervisord still runs after `seconds`.
@@ -200,7 +200,7 @@ class ProcessControl:
         children: set[psutil.Process] = set()
         with contextlib.suppress(NotRunningError):
             self._end_programs(last, deadline, lambda: children.update(_descendants(supervisor.pid)))
-            self._ask("shutdown")
+            self._request("shutdown")
         while alive(supervisor):
             if time.monotonic() > deadline:
                 raise ProcessError(f"supervisord (process {supervisor.pid}) still runs after {seconds:.0f} s")
@@ -210,9 +210,9 @@ class ProcessControl:
     def _supervisor(self) -> psutil.Process | None:
         """Supervisord's process; None when it does not run, even if its pid file exists."""
         try:
-            return psutil.Process(int(self._ask("getPID")))
+            return psutil.Process(int(self._request("getPID")))
         except EndingError:
-            # After its answer it may end at any time, and then removes its file.
+            # After its answer supervisord may end at any time, and then removes its pid file.
             with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
                 return psutil.Process(int((self.state / "supervisord.pid").read_text()))
             return None
@@ -223,8 +223,8 @@ class ProcessControl:
         look()
         first = [name for name, state in self.status().items() if name not in last and state not in ENDED]
         for name in first:
-            with contextlib.suppress(xmlrpc.client.Fault):  # it ended meanwhile
-                self._ask("stopProcess", name, False)
+            with contextlib.suppress(xmlrpc.client.Fault):  # the program ended meanwhile
+                self._request("stopProcess", name, False)
         while any(state not in ENDED for name, state in self.status().items() if name in first):
             if time.monotonic() > deadline:
                 raise ProcessError(f"these programs do not end: {self.status()}")
@@ -233,7 +233,7 @@ class ProcessControl:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether it still runs. A zombie does not: in a container often no process collects an orphan's exit status."""
+    """Whether a process still runs. A zombie does not: in a container often no process collects its exit status."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -248,10 +248,10 @@ def _descendants(process_id: int) -> list[psutil.Process]:
 
 
 def _kill(processes: Collection[psutil.Process]) -> None:
-    """Kill those that still run, and their children. psutil recognises a reused process id."""
-    left = [process for process in processes if alive(process)]
-    left += [child for process in left for child in _descendants(process.pid)]
-    for process in left:
+    """Kill the processes that still run, and their children. psutil recognises a reused process id."""
+    remaining = [process for process in processes if alive(process)]
+    remaining += [child for process in remaining for child in _descendants(process.pid)]
+    for process in remaining:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    psutil.wait_procs(remaining, timeout=5)

@@ -9,7 +9,7 @@ from include.local.environment import HOST, metadata_database
 from include.settings import LocalSettings
 
 SERVERS = ("broker", "emulator", "mailbox")
-"""Programs that the others need until they have ended: the consumer lands its last batches while it stops."""
+"""Servers that the other programs need until these have ended: the consumer lands its last batches while it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ def programs(local: LocalSettings) -> list[Program]:
     """Every program, in starting order."""
     kafka_ports = ("--port", str(local.kafka_port), "--controller-port", str(local.kafka_controller_port))
     kind = ("--kind", local.broker) if local.broker in ("kafka", "built-in") else ()
-    # The API server writes its audit log on its event loop. While that waits for SQLite's lock, the request that holds
-    # the lock cannot end. So the server must fail soon (its callers retry); the other programs may wait.
-    impatient = f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN={metadata_database(local, patience=1)}"
+    # The API server writes its audit log on its event loop. While the loop waits for SQLite's lock, the request that
+    # holds the lock cannot end. So the server must give up soon (its callers retry); the other programs may wait.
+    api_database = f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN={metadata_database(local, patience=1)}"
     return [
         Program(
             "broker", _module("include.local.broker", "--state", str(local.state / "kafka"), *kafka_ports, *kind), 20
@@ -51,10 +51,10 @@ def programs(local: LocalSettings) -> list[Program]:
         ),
         Program("producer", _module("include.ingest", "produce"), stop_seconds=40),
         Program("consumer", _module("include.ingest", "consume"), stop_seconds=40),
-        # Separate components: `airflow standalone` opens its log servers on every interface.
+        # Separate components, because the log servers of `airflow standalone` listen on every interface.
         Program(
             "airflow-api",
-            ("env", impatient, "airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port)),
+            ("env", api_database, "airflow", "api-server", "--host", HOST, "--port", str(local.airflow_port)),
         ),
         Program("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs")),
         Program("airflow-dag-processor", ("airflow", "dag-processor")),

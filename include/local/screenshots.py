@@ -1,6 +1,6 @@
 """Renews the README's pictures from a running demo: `make screenshots`.
 
-The demo's own code draws the status screen. Chromium photographs the Airflow pages (Debian: apt-get install chromium).
+The demo's own code draws the status screen. Chromium draws the Airflow pages (Debian: apt-get install chromium).
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ PAGES = {
 
 
 def draw_status(demo: Demo, api: AirflowApi) -> None:
-    """The status screen as SVG."""
+    """Save the status screen as SVG."""
     observer = make_observer(environment.read(demo.environment_file), demo, api)
-    status = observer.look(demo.control.status())
+    status = observer.read_status(demo.control.status())
     console = Console(record=True, width=92, file=Path("/dev/null").open("w"))  # noqa: SIM115 (closed at exit)
     console.print(screen.render(status, Path(".local/demo"), elapsed=None))
     console.save_svg(str(PICTURES / "status-screen.svg"), title="make demo")
 
 
-def photograph(browser: str, url: str, picture: Path) -> None:
-    """One page, after 20 s of the browser's virtual time for loading."""
+def take_screenshot(browser: str, url: str, picture: Path) -> None:
+    """Save a picture of one page, after 20 s of the browser's virtual time for loading."""
     with tempfile.TemporaryDirectory() as profile:
         options = [*OPTIONS.split(), f"--user-data-dir={profile}", f"--screenshot={picture}"]
         subprocess.run([browser, *options, url], check=True, capture_output=True, timeout=120)
 
 
 def main() -> int:
-    """Draw and photograph everything; returns 1 without a running demo or a browser."""
+    """Save all pictures; returns 1 without a running demo or a browser."""
     local = load_group(LocalSettings)
     demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -62,7 +62,7 @@ def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
     draw_status(demo, api)
     for name, path in PAGES.items():
-        photograph(browser, api.base_url + path, PICTURES / name)
+        take_screenshot(browser, api.base_url + path, PICTURES / name)
     return 0
 
 

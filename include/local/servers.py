@@ -11,7 +11,7 @@ from include.local.stack import Demo, DemoError, clean_state
 from include.settings import ConsumerSettings, KafkaSettings, LocalSettings, ProducerSettings, load_group
 
 BROKER_FILE = "broker"
-"""File in the state folder that names the one of `BROKERS` that its data come from."""
+"""File in the state folder with the name (a key of `BROKERS`) of the broker that the folder's data come from."""
 BROKERS = {
     "kafka": "Apache Kafka",
     "built-in": "the built-in broker",
@@ -20,7 +20,7 @@ BROKERS = {
 
 
 def check_ports(local: LocalSettings) -> None:
-    """Every port must be free before anything starts.
+    """Refuse to start while a port that the demo needs is taken.
 
     Raises:
         DemoError: a port is taken; the text names the setting that changes it.
@@ -36,23 +36,23 @@ def check_ports(local: LocalSettings) -> None:
             try:
                 probe.bind((host, port))
             except OSError:
-                # The next port up is often another of ours.
+                # Not port + 1, which another program of the demo often has.
                 raise DemoError(
                     f"port {port} is taken by another program: move it, for example {variable}={port + 10} make demo"
                 ) from None
 
 
-def refuse_other_broker(state: Path, whose: str) -> None:
-    """Refuse data that landed from another broker: its topic has other offsets and another id.
+def refuse_other_broker(state: Path, name: str) -> None:
+    """Refuse data that landed from another broker than `name`: its topic has other offsets and another id.
 
     Raises:
-        DemoError: the state folder is of another kind of broker.
+        DemoError: the state folder has the data of another kind of broker.
     """
     file = state / BROKER_FILE
-    first = file.read_text() if file.exists() else whose
-    if first != whose:
+    previous = file.read_text() if file.exists() else name
+    if previous != name:
         raise DemoError(
-            f"the data in {state} came from {BROKERS[first]}, this start would use {BROKERS[whose]}: "
+            f"the data in {state} came from {BROKERS[previous]}, this start would use {BROKERS[name]}: "
             "run make demo-clean first"
         )
 
@@ -61,20 +61,20 @@ def is_outside(kafka: KafkaSettings, local: LocalSettings) -> bool:
     """Whether the demo uses a broker that is not its own.
 
     Raises:
-        DemoError: KAFKA_BOOTSTRAP_SERVERS is set without LOCAL_BROKER=given, as in a shell for deployments; or
-            LOCAL_BROKER=given has no address.
+        DemoError: KAFKA_BOOTSTRAP_SERVERS names another broker without LOCAL_BROKER=given, as in a shell for
+            deployments; or LOCAL_BROKER=given has no address.
     """
     own = (KafkaSettings.model_fields["bootstrap_servers"].default, f"{environment.HOST}:{local.kafka_port}")
-    named = kafka.bootstrap_servers not in own
-    if named and local.broker != "given":
+    is_other = kafka.bootstrap_servers not in own
+    if is_other and local.broker != "given":
         raise DemoError(
-            f"KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} is not the demo's own broker: it would send quotes to "
-            f"topic {kafka.topic} there and commit as group {kafka.group}. Unset it, or, if that is what you want: "
-            "LOCAL_BROKER=given make demo"
+            f"KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} is not the demo's own broker: the demo would send "
+            f"quotes to topic {kafka.topic} there and commit as group {kafka.group}. Unset the variable, or use that "
+            "broker on purpose: LOCAL_BROKER=given make demo"
         )
-    if local.broker == "given" and not named:
+    if local.broker == "given" and not is_other:
         raise DemoError("LOCAL_BROKER=given needs KAFKA_BOOTSTRAP_SERVERS, the broker's address")
-    return named
+    return is_other
 
 
 def start_servers(demo: Demo) -> dict[str, str]:
@@ -89,14 +89,14 @@ def start_servers(demo: Demo) -> dict[str, str]:
     if demo.local.broker == "kafka" or demo.local.broker == "built-in":
         kind, reason = demo.local.broker, "chosen by LOCAL_BROKER"
     built_in = kind == "built-in" and not outside
-    whose = "given" if outside else kind
-    refuse_other_broker(demo.local.state, whose)
+    broker_name = "given" if outside else kind
+    refuse_other_broker(demo.local.state, broker_name)
     previous = environment.read(demo.environment_file)
     if built_in and previous:
         demo.console.print("  The built-in broker loses its messages when it ends: starting without the earlier data.")
         clean_state(demo.local.state)
     environment.write(demo.environment_file, {})
-    (demo.local.state / BROKER_FILE).write_text(whose)
+    (demo.local.state / BROKER_FILE).write_text(broker_name)
     demo.control.start_supervisor(programs(demo.local), demo.environment_file)
 
     bootstrap = kafka.bootstrap_servers if outside else f"{environment.HOST}:{demo.local.kafka_port}"

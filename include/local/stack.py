@@ -34,7 +34,7 @@ class Demo:
 
     @contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Show a step, then its duration. The function that the block gets adds a detail to that line."""
+        """Show a step, then its duration. The block gets a function that adds a detail to the step's line."""
         details: list[str] = []
         started = time.monotonic()
         with self.console.status(f"{what} ..."):

@@ -47,7 +47,7 @@ def prepare(demo: Demo) -> list[Job]:
 
 
 def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
-    """Start Airflow's components; returns when the DAGs are there, still paused."""
+    """Start Airflow's components; returns when Airflow has the DAGs, which are still paused."""
     with demo.step("dbt manifest, Airflow's metadata database, connections and pool"):
         for job in preparations:
             job.finish()
@@ -78,21 +78,21 @@ def start(demo: Demo) -> AirflowApi:
         note(wait_until_landed(demo, make_observer(values, demo, api)))
         note(f"quotes: {quote_source(demo)}")
     for dag_id in DAGS:
-        api.unpause(dag_id)  # the scheduler at once starts the run of the last minute
+        api.unpause(dag_id)  # the scheduler then starts the newest due run at once
     return api
 
 
 def wait_until_landed(demo: Demo, observer: Observer) -> str:
     """Return when most of the messages are in S3, so that the first run has data to show.
 
-    Only messages that the running consumer has committed count: objects may be an earlier topic's.
+    Only messages that the running consumer has committed count: the bucket may hold objects of an earlier topic.
 
     Raises:
-        DemoError: they were not within two minutes; the text has the end of the consumer's log.
+        DemoError: they have not landed within two minutes; the text has the end of the consumer's log.
     """
     deadline = time.monotonic() + 120
     while True:
-        status = observer.look(demo.control.status())
+        status = observer.read_status(demo.control.status())
         produced = status.produced or 0
         committed = produced - status.lag if status.lag is not None else 0
         landed = min(status.landed or 0, committed)

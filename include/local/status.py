@@ -62,14 +62,14 @@ class Status:
 
 
 class Observer:
-    """Collects a `Status`; keeps its connections between two looks."""
+    """Reads a `Status` whenever it is needed, always with the same connections."""
 
     def __init__(self, kafka: KafkaSettings, storage: StorageSettings, airflow: AirflowApi, mail: Path) -> None:
         self._topic = kafka.topic
         self._storage = storage
         self._airflow = airflow
         self._mail = mail
-        # It never subscribes, so it does not join the group; it only reads the group's commits.
+        # This client never subscribes, so it does not join the group; it only reads the group's commits.
         self._consumer = Consumer(kafka.client_config() | {"group.id": kafka.group, "log_level": 0})
         self._s3: S3Client = boto3.client(
             "s3", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
@@ -78,8 +78,8 @@ class Observer:
         self._prices: dict[str, float] = {}
         self._seen_until = ""
 
-    def look(self, programs: dict[str, str]) -> Status:
-        """The state of every stage now."""
+    def read_status(self, programs: dict[str, str]) -> Status:
+        """The state of every stage now. `programs`: state of each program, for the status."""
         produced, lag = self._kafka()
         landed, states = self._bucket()
         return Status(
@@ -102,7 +102,7 @@ class Observer:
         )
 
     def _kafka(self) -> tuple[int | None, int | None]:
-        """Number of messages on the topic, and of those that the group has not committed; None when Kafka is away."""
+        """Number of messages sent to the topic, and of uncommitted messages; None if Kafka does not answer."""
         try:
             topic = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
             partitions = [TopicPartition(self._topic, number) for number in topic.partitions]
@@ -118,7 +118,7 @@ class Observer:
         return produced, lag
 
     def _bucket(self) -> tuple[int | None, list[LayerState]]:
-        """Number of landed records and the layers' states; None and an empty list while S3 is away."""
+        """Number of landed records and the layers' states; None and an empty list if S3 does not answer."""
         try:
             states = layer_state.read_all(self._s3, self._storage).values()
             return self._landed(), [state for state in states if state is not None]
@@ -144,7 +144,7 @@ class Observer:
         return sum(end for _, end in self._known.values())
 
     def _read(self, name: str) -> int:
-        """The offset after a landed file; keeps the file's prices."""
+        """The offset after a landed file. Also stores the file's prices in `_prices`."""
         landed, key = self._s3.get_object(Bucket=self._storage.bucket, Key=name), parse_key(name)
         assert key is not None  # as `_landed` has seen
         for record in CODECS[key.suffix].decode(landed["Body"].read()):

@@ -55,7 +55,7 @@ def run(params: Mapping[str, Any]) -> dict[str, int]:
         if chosen <= PREVIEW:
             log.info("dead letter %s", " | ".join(choice.summary(dead_letter)))
         if not params["dry_run"]:
-            replayer.send_into(dead_letter, report)
+            replayer.send_and_report(dead_letter, report)
         if params["limit"] and chosen >= params["limit"]:
             break
     result = "none sent, as this is a dry run" if params["dry_run"] else str(report)

@@ -1,1 +1,1 @@
-"""Chaos: the real consumer works with real Kafka and a real S3 API while all three are being broken."""
+"""Chaos: the real consumer works with real Kafka and a real S3 API, and the tests disrupt all three."""

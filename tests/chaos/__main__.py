@@ -15,7 +15,7 @@ from tests.chaos.run import SHORT, Outcome, Plan, run
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10, help="how many runs (default: 10)")
+    parser.add_argument("--seeds", type=int, default=10, help="number of runs (default: 10)")
     parser.add_argument("--first", type=int, default=1, help="first seed (default: 1)")
     parser.add_argument("--short", action="store_true", help="few faults")
     parser.add_argument("--keep", type=Path, help="folder for logs and data (default: a temporary one)")
@@ -37,18 +37,18 @@ def main() -> int:
                 print(f"    {error}", flush=True)  # noqa: T201
     failed = [outcome.seed for outcome in outcomes if outcome.verdict.errors]
     messages = sum(outcome.verdict.messages for outcome in outcomes)
-    done = sum((outcome.done for outcome in outcomes), Counter[str]())
+    disruptions = sum((outcome.disruptions for outcome in outcomes), Counter[str]())
     faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
-    absent = [name for name in FAULTS if not faults[name]]
+    missing = [name for name in FAULTS if not faults[name]]
     verdict = f"FAILED with seeds {failed}" if failed else "0 lost, 0 doubled" if outcomes else "nothing shown"
     if broken:
         verdict += f"; NOT FINISHED: seeds {broken}"
-    if absent:
-        verdict += f"; NOT SHOWN, as these never happened: {absent}"
+    if missing:
+        verdict += f"; NOT SHOWN, as these never happened: {missing}"
     print(  # noqa: T201
-        f"chaos: {len(outcomes)} seeds, {messages} messages, {in_words(done)}, S3: {in_words(faults)}: {verdict}"
+        f"chaos: {len(outcomes)} seeds, {messages} messages, {in_words(disruptions)}, S3: {in_words(faults)}: {verdict}"
     )
-    return 1 if failed or broken or absent else 0
+    return 1 if failed or broken or missing else 0
 
 
 def in_words(counts: Counter[str]) -> str:

@@ -55,7 +55,7 @@ class _Object:
 
 
 def check(s3: Any, bucket: str, acknowledged: list[Acknowledged]) -> Verdict:
-    """Read the whole bucket with a boto3 client and compare it."""
+    """Read the whole bucket with a boto3 client and compare it with the acknowledged messages."""
     verdict = Verdict(messages=len(acknowledged))
     objects: dict[tuple[str, int], list[_Object]] = defaultdict(list)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):

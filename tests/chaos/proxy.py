@@ -82,10 +82,10 @@ class FaultProxy:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Ignore broken connections: chaos kills the clients."""
 
-        self._make: Callable[[], ThreadingHTTPServer] = lambda: Server(
+        self._new_server: Callable[[], ThreadingHTTPServer] = lambda: Server(
             ("127.0.0.1", port), Handler, bind_and_activate=False
         )
-        self._server: ThreadingHTTPServer = self._make()
+        self._server: ThreadingHTTPServer = self._new_server()
         self._server.server_bind()
         self._address = self._server.server_address
         self.endpoint = f"http://127.0.0.1:{self._address[1]}"
@@ -103,9 +103,9 @@ class FaultProxy:
             self.counts["outage"] += 1
             self._server.shutdown()
             self._server.server_close()
-            self._server = self._make()
+            self._server = self._new_server()
             self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._server.socket.bind(self._address)  # keeps the port without listening: connections are refused
+            self._server.socket.bind(self._address)  # a bound socket that does not listen refuses connections
         elif before.outage and not weather.outage:
             self._listen()
 
@@ -126,15 +126,15 @@ class FaultProxy:
         if weather.outage:
             return "outage"
         with self._lock:
-            at = self._random.random()
+            draw = self._random.random()
         shares: dict[Fault, float] = {
             "503": weather.s503, "409": weather.s409, "hang": weather.hang, "lost_answer": weather.lost_answer,
             "slow": weather.slow, "late": weather.late,
         }  # fmt: skip
         for fault, share in shares.items():
-            if at < share:
+            if draw < share:
                 return fault
-            at -= share
+            draw -= share
         return None
 
     def handle(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int]) -> None:

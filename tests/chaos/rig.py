@@ -39,7 +39,7 @@ def quote(number: int) -> bytes:
 
 @dataclass
 class ConsumerProcess:
-    """One process of `python -m include.ingest consume`, or of another command, which can be started again."""
+    """A process of `python -m include.ingest consume`, or of another command. It can be started again."""
 
     number: int
     environment: dict[str, str]
@@ -152,12 +152,12 @@ def wait_until_committed(bootstrap: str, group: str, topic: str, partitions: int
     Returns the number of missing messages by partition; it is empty when nothing is missing.
     """
     reader = KafkaConsumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
-    wanted = [TopicPartition(topic, number) for number in range(partitions)]
+    places = [TopicPartition(topic, number) for number in range(partitions)]
     deadline = monotonic() + seconds
     try:
         while True:
-            ends = {at.partition: reader.get_watermark_offsets(at, timeout=20)[1] for at in wanted}
-            committed = {at.partition: max(at.offset, 0) for at in read_commits(reader, wanted, 20)}
+            ends = {place.partition: reader.get_watermark_offsets(place, timeout=20)[1] for place in places}
+            committed = {commit.partition: max(commit.offset, 0) for commit in read_commits(reader, places, 20)}
             missing = {number: end - committed[number] for number, end in ends.items() if committed[number] < end}
             if not missing or monotonic() > deadline:
                 return missing

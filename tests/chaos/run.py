@@ -27,9 +27,9 @@ from tests.chaos.rig import ConsumerProcess, Load, wait_until_committed
 PARTITIONS = 6
 CONSUMERS = 3
 WORK_SECONDS = 6.0
-"""Longest wait for S3 requests between two faults. No request comes while Kafka is away or all consumers stall."""
+"""Longest wait for S3 requests between two faults. No request comes while Kafka is down or all consumers stall."""
 SESSION_MS = 6000
-"""The shortest that the broker allows, so that a stall longer than this is still short."""
+"""The shortest session that the broker allows, so that a stall that exceeds the session is still short."""
 STALL_SECONDS = (7.0, 12.0)
 STORM_SECONDS = 5.0
 """Length of the storm after the last fault. The backlog lands during the storm."""
@@ -56,11 +56,11 @@ SHORT = Plan(kills=3, stalls=1, broker_restarts=0, outages=1, rate=200.0)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The verdict of a run and the faults of the run."""
+    """The verdict of a run, and its faults: `disruptions` of consumers, broker and S3, `faults` of S3 requests."""
 
     seed: int
     verdict: Verdict
-    done: Counter[str]
+    disruptions: Counter[str]
     faults: Counter[str]
     seconds: float
 
@@ -70,7 +70,7 @@ class Outcome:
         return (
             f"seed {self.seed}: {state}; {self.verdict.messages} acknowledged, {self.verdict.landed} landed, "
             f"{self.verdict.dead} dead letters, {self.verdict.objects} objects; "
-            + ", ".join(f"{count} {name}" for name, count in sorted(self.done.items()))
+            + ", ".join(f"{count} {name}" for name, count in sorted(self.disruptions.items()))
             + "; S3 "
             + ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
             + f"; {self.seconds:.0f} s"
@@ -106,7 +106,7 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
         load = Load(kafka.bootstrap, topic, PARTITIONS, seed, plan.rate)
         load.start()
         sleep(4)
-        done = _break(random.Random(seed), plan, consumers, kafka, proxy, say)
+        disruptions = _break(random.Random(seed), plan, consumers, kafka, proxy, say)
         proxy.weather = CALM
         load.finish()
         _heal(consumers)
@@ -116,14 +116,14 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
         if missing:
             verdict.errors.append(f"not committed within 120 s: {missing}")
         if any(ASSIGNMENT_DIFFERS in consumer.log.read_text() for consumer in consumers):
-            verdict.errors.append(f"a consumer said: {ASSIGNMENT_DIFFERS}")
+            verdict.errors.append(f"a consumer logged: {ASSIGNMENT_DIFFERS}")
         if any(exits):
             verdict.errors.append(f"exit statuses {exits}")
-        return Outcome(seed, verdict, done, proxy.counts, monotonic() - started)
+        return Outcome(seed, verdict, disruptions, proxy.counts, monotonic() - started)
 
 
 def environment(bootstrap: str, topic: str, group: str, bucket: str, endpoint: str) -> dict[str, str]:
-    """A consumer's settings: batches are small and times short, so that many things happen at once."""
+    """A consumer's settings: batches are small and times short, so that many PUTs and rebalances coincide."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "KAFKA_TOPIC": topic,
@@ -187,7 +187,8 @@ def _break(
     wakes: list[tuple[float, ConsumerProcess]] = []
     proxy.weather = STORM
     outage_until = 0.0
-    done: Counter[str] = Counter()
+    names = {"kill": "SIGKILLs", "stall": "stalls", "broker": "broker restarts", "outage": "S3 outages"}
+    disruptions: Counter[str] = Counter()
     for fault in faults:
         before, deadline = proxy.requests, monotonic() + WORK_SECONDS
         while proxy.requests < before + plan.requests and monotonic() < deadline:
@@ -206,7 +207,7 @@ def _break(
             stalled = {id(consumer) for _, consumer in wakes}
             awake = [consumer for consumer in consumers if id(consumer) not in stalled]
         say(fault)
-        done[{"kill": "SIGKILLs", "stall": "stalls", "broker": "broker restarts", "outage": "S3 outages"}[fault]] += 1
+        disruptions[names[fault]] += 1
         if fault == "outage":
             proxy.weather, outage_until = OUTAGE, now + dice.uniform(2, 6)
         elif fault == "broker":
@@ -224,7 +225,7 @@ def _break(
         wakes = _wake(wakes, monotonic())
     proxy.weather = STORM
     sleep(STORM_SECONDS)
-    return done
+    return disruptions
 
 
 def _wake(wakes: list[tuple[float, ConsumerProcess]], now: float) -> list[tuple[float, ConsumerProcess]]:

@@ -35,7 +35,7 @@ DAY = "2025/11/23"
 
 
 class LandedTopic:
-    """Two data objects and a dead letter as the contract demands. A test then changes one thing."""
+    """Two data objects and a dead letter as the contract demands. A test then changes one of them."""
 
     def __init__(self, bucket: str) -> None:
         self.s3: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])

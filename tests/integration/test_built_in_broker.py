@@ -40,7 +40,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def terminal(variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`make demo` in one terminal. At the end it is stopped."""
+    """Run `make demo` in one terminal, and stop it at the end of the block."""
     with log.open("wb") as output:
         child = subprocess.Popen([*DEMO, "run"], env=variables, cwd=PROJECT_ROOT, stderr=output, start_new_session=True)
         try:

@@ -133,7 +133,7 @@ def hourly_candles(
 
 def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
     stack.demo.control.stop("producer")
-    eventually(lambda: (status := stack.observer.look({})).lag == 0 and status.landed == status.produced, 120)
+    eventually(lambda: (status := stack.observer.read_status({})).lag == 0 and status.landed == status.produced, 120)
     state, tasks = stack.run_dag(TRANSFORM)
     assert state == "success", tasks
 
@@ -162,7 +162,7 @@ def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
     for group, candle in expected.items():
         assert gold[group][4] == candle[4], group
         assert all(math.isclose(a, b, abs_tol=1e-8) for a, b in zip(gold[group][:4], candle[:4], strict=True)), group
-    status = stack.observer.look({})
+    status = stack.observer.read_status({})
     assert status.rows == {"bronze": len(messages), "silver": len(messages), "gold": len(expected)}
     assert status.tests["passed"] >= 33
     assert status.tests["failed"] == 0
@@ -213,7 +213,7 @@ def test_everything_listens_on_loopback_only(stack: WholeStack) -> None:
 
 
 def listening_addresses(process: psutil.Process) -> set[str]:
-    """Addresses on which a process listens; none when it has ended."""
+    """Addresses on which a process listens; the set is empty when the process has ended."""
     try:
         sockets = process.net_connections("inet")
     except psutil.NoSuchProcess:
@@ -235,17 +235,17 @@ def test_after_a_broker_outage_the_lag_grows_and_falls_again(stack: WholeStack) 
     consumer = stack.demo.control.process_id("consumer")
     if not built_in_broker(stack):  # the built-in broker would lose its messages, which are in memory
         stack.demo.control.stop("broker")
-        assert stack.observer.look({}).lag is None, "an unreadable lag must not be a number"
+        assert stack.observer.read_status({}).lag is None, "an unreadable lag must not be a number"
         time.sleep(SESSION_SECONDS + 5)  # the consumer loses its membership and joins again
         eventually(lambda: '"message": "lost"' in stack.demo.control.log_tail("consumer", 1_000_000), 60)
         stack.demo.control.start("broker")
-    before = stack.observer.look({}).landed or 0
+    before = stack.observer.read_status({}).landed or 0
     stack.demo.control.start("producer")
-    eventually(lambda: (stack.observer.look({}).lag or 0) > 0, 180)
+    eventually(lambda: (stack.observer.read_status({}).lag or 0) > 0, 180)
 
     def caught_up() -> bool:
-        now = stack.observer.look({})
-        return (now.landed or 0) > before and now.lag is not None and now.lag < 30  # ten seconds of quotes
+        status = stack.observer.read_status({})
+        return (status.landed or 0) > before and status.lag is not None and status.lag < 30  # ten seconds of quotes
 
     eventually(caught_up, 180)
     assert stack.demo.control.process_id("consumer") == consumer, "the consumer was restarted instead of recovering"
@@ -260,19 +260,19 @@ def test_bad_messages_become_dead_letters_and_block_no_other(stack: WholeStack) 
         return s3.list_objects_v2(Bucket=storage.bucket, Prefix=storage.dead_letter_prefix)["KeyCount"]
 
     eventually(lambda: dead_letters() > 0, 120)
-    faults.mend(stack.demo.control, stack.demo.environment_file)
-    landed = stack.observer.look({}).landed or 0
-    eventually(lambda: (stack.observer.look({}).landed or 0) > landed, 120)
+    faults.fix(stack.demo.control, stack.demo.environment_file)
+    landed = stack.observer.read_status({}).landed or 0
+    eventually(lambda: (stack.observer.read_status({}).landed or 0) > landed, 120)
 
 
 def test_an_s3_outage_is_not_shown_as_zero_and_the_backlog_lands(stack: WholeStack) -> None:
     consumer = stack.demo.control.process_id("consumer")
-    before = stack.observer.look({}).landed or 0
+    before = stack.observer.read_status({}).landed or 0
     faults.FAULTS["s3"].apply(stack.demo.control, stack.demo.environment_file)
-    assert stack.observer.look({}).landed is None, "an unreadable bucket must not look empty"
+    assert stack.observer.read_status({}).landed is None, "an unreadable bucket must not look empty"
     eventually(lambda: "PUT failed" in stack.demo.control.log_tail("consumer", 20_000), 120)
-    faults.mend(stack.demo.control, stack.demo.environment_file)
-    eventually(lambda: (stack.observer.look({}).landed or 0) > before, 180)
+    faults.fix(stack.demo.control, stack.demo.environment_file)
+    eventually(lambda: (stack.observer.read_status({}).landed or 0) > before, 180)
     assert stack.demo.control.process_id("consumer") == consumer, "the consumer was restarted instead of waiting"
 
 
@@ -281,13 +281,13 @@ def test_a_stop_ends_every_process_and_a_second_start_continues(stack: WholeStac
     stack.demo.control.shutdown(last=SERVERS)
     eventually(lambda: not any(alive(process) for process in processes), 60)
     if built_in_broker(stack):
-        return  # the built-in broker starts empty, and says so
+        return  # the built-in broker starts without the earlier messages
     # The second start uses the command line, and Ctrl-C ends it.
     variables = {f"LOCAL_{name.upper()}": str(value) for name, value in stack.demo.local.model_dump().items()}
     before = len(landed_in_bronze(stack))
     child = subprocess.Popen(
         [sys.executable, "-m", "include.local.demo", "run"],
-        # Without the first demo's environment, which the fixture applied: the demo would use the Kafka that it names.
+        # Without the environment of the first demo, which the fixture applied: it names a Kafka, which would be used.
         env={k: v for k, v in environment.inherited().items() if k == "PATH" or k not in stack.values} | variables,
         cwd=PROJECT_ROOT,
         start_new_session=True,
@@ -298,7 +298,7 @@ def test_a_stop_ends_every_process_and_a_second_start_continues(stack: WholeStac
         stack.api.wait_until_ready(seconds=300)
 
         def caught_up() -> bool:
-            lag = stack.observer.look({}).lag
+            lag = stack.observer.read_status({}).lag
             return lag is not None and lag < 100
 
         eventually(caught_up, 180)

@@ -17,7 +17,7 @@ from include.settings import StorageSettings
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which dead letters are chosen. Days are inclusive and those of the Kafka timestamp (UTC); None means any."""
+    """Which dead letters are chosen. Days are inclusive, by the Kafka timestamp (UTC). None means any."""
 
     since: date | None = None
     until: date | None = None
@@ -26,7 +26,7 @@ class Filter:
     offset: int | None = None
 
     def matches(self, dead_letter: DeadLetter) -> bool:
-        """Whether a row is chosen. Gaps hold no message, so they never are."""
+        """Whether a row is chosen. A gap holds no message, so it is never chosen."""
         return (
             dead_letter.error_class != "gap"
             and self.error_class in (None, dead_letter.error_class)
@@ -83,7 +83,7 @@ def _rows(content: bytes, suffix: Suffix) -> list[DeadLetter]:
 
 
 def dead_letter_id(dead_letter: DeadLetter) -> str:
-    """Where a message came from: topic/partition/offset, as its replay header says."""
+    """The place of the rejected message, topic/partition/offset; it is also the value of the replay header."""
     return f"{dead_letter.topic}/{dead_letter.partition}/{dead_letter.offset}"
 
 

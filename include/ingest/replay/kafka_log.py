@@ -1,4 +1,4 @@
-"""The topic in Kafka, as replay needs it: sends a message, and looks for one that was sent."""
+"""The topic in Kafka, as replay needs it: sends a message, and looks for a message that was sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSED_MESSAGE = frozenset({
     KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE,
     KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP,
 })  # fmt: skip
-"""Errors of one message: Kafka may take the next one."""
+"""Errors that concern only one message: Kafka may take the next message."""
 
 
 class KafkaTopic:
@@ -39,13 +39,13 @@ class KafkaTopic:
 
     @staticmethod
     def producer_config(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
-        """Our values win over KAFKA_OPTIONS: a message sent after its lease could be sent twice."""
+        """Our values replace those of KAFKA_OPTIONS: a message sent after its lease could be sent twice."""
         timeout = int(SEND_TIME.total_seconds() * 1000)
         return kafka.client_config() | {
             "enable.idempotence": True,
             "acks": "all",
             "message.timeout.ms": timeout,
-            "delivery.timeout.ms": timeout,  # another name of the same setting; the last one would win
+            "delivery.timeout.ms": timeout,  # another name of the same setting; librdkafka uses the last value
         }
 
     def send(self, dead_letter: DeadLetter) -> None:
@@ -65,7 +65,7 @@ class KafkaTopic:
         except KafkaException as error:  # librdkafka refuses a message above its message.max.bytes
             failures.append(error.args[0])
         if self._producer.flush(SEND_TIME.total_seconds() + 10):  # librdkafka checks time-outs once a second
-            self._producer.purge()  # or the flush of the next dead letter could send it
+            self._producer.purge()  # otherwise the flush of the next dead letter could send it
             raise KafkaException(f"{name} was not acknowledged: timed out")
         for failure in failures:
             if failure.code() in REFUSED_MESSAGE:
@@ -94,7 +94,7 @@ class KafkaTopic:
         return {partition: high for partition, (_, high) in self._watermarks(name).items()}
 
     def holds(self, dead_letter: DeadLetter, since: dict[int, int]) -> bool:
-        """Look for the replayed message between these ends and the present ones.
+        """Look for the replayed message between the ends `since` and the present ends.
 
         A message that retention has deleted is not found, so it would be sent again.
         """

@@ -70,7 +70,7 @@ class RefusedMessageError(RuntimeError):
 
 
 class ClaimedDeadLetterError(RuntimeError):
-    """Another replay claims this dead letter, or died; the text names both, and when to replay again."""
+    """Another replay, perhaps a dead one, claims this dead letter; the text names it and when to replay again."""
 
 
 class UnreadableMarkerError(RuntimeError):
@@ -113,7 +113,7 @@ class Topic(Protocol):
         """High watermark of each partition."""
 
     def holds(self, dead_letter: DeadLetter, since: dict[int, int]) -> bool:
-        """Whether the replayed message is on the topic between these ends and the present ones."""
+        """Whether the replayed message is on the topic between the ends `since` and the present ends."""
 
     def send(self, dead_letter: DeadLetter) -> None:
         """Send the message within `SEND_TIME` or never.
@@ -135,7 +135,7 @@ class Replay:
         self._ends: dict[str, dict[int, int]] = {}
 
     def pending(self, dead_letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
-        """Those that were not replayed yet. Only markers that a listing shows are read."""
+        """The dead letters that were not replayed yet. Only markers that a listing shows are read."""
         prefix = f"{self._storage.state_prefix}replayed/"
         marked = {entry["path"] for chunk in obstore.list(self._store, prefix=prefix) for entry in chunk}
         for dead_letter in dead_letters:
@@ -146,15 +146,15 @@ class Replay:
         try:
             stored = self._read(dead_letter)
         except UnreadableMarkerError:
-            return False  # sending it reports that
+            return False  # `send` then reports the marker
         return stored is not None and stored.marker.replayed_at is not None
 
     def marker_key(self, dead_letter: DeadLetter) -> str:
         """Key of a dead letter's marker."""
         return f"{self._storage.state_prefix}replayed/p{dead_letter.partition:05d}_o{dead_letter.offset:020d}.json"
 
-    def send_into(self, dead_letter: DeadLetter, report: Report) -> None:
-        """Replay one dead letter and report it, with a problem that concerns only this one."""
+    def send_and_report(self, dead_letter: DeadLetter, report: Report) -> None:
+        """Replay one dead letter and add the outcome to the report, also a problem of only this dead letter."""
         try:
             if self.send(dead_letter):
                 report.sent += 1
@@ -173,8 +173,8 @@ class Replay:
         Raises:
             RefusedMessageError: the broker refused this message. It is not on the topic; the next replay tries again.
             ClaimedDeadLetterError: the lease of another replay has not ended.
-            UnreadableMarkerError: its marker does not say what an earlier replay did.
-            KafkaException: the broker did not acknowledge it. Its claim stays; a replay after the lease looks for it.
+            UnreadableMarkerError: the marker does not say what an earlier replay did.
+            KafkaException: no acknowledgement. The claim stays; after its lease another replay looks for the message.
             GenericError: S3 did not accept the claim, or took too long; nothing was sent.
         """
         claim = self._claim(dead_letter)
@@ -188,7 +188,7 @@ class Replay:
             )
         try:
             self._topic.send(dead_letter)
-        except RefusedMessageError:  # it is not on the topic up to these ends, so no replay needs to look there
+        except RefusedMessageError:  # the message is not on the topic up to `ends`: later replays look after them
             ends = self._topic.ends(dead_letter.topic)
             self._write(dead_letter, msgspec.structs.replace(claim.marker, log_ends=ends, claimed_by=None), claim)
             raise
@@ -226,7 +226,7 @@ class Replay:
         if until is not None:
             raise ClaimedDeadLetterError(
                 f"{dead_letter_id(dead_letter)} is being replayed by {stored.marker.claimed_by} since "
-                f"{stored.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again "
+                f"{stored.marker.claimed_at:%Y-%m-%dT%H:%M:%SZ}; to be sure that it was sent, replay again "
                 f"after {until:%Y-%m-%dT%H:%M:%SZ}"
             )
         if not self._topic.holds(dead_letter, stored.marker.log_ends):
@@ -243,7 +243,7 @@ class Replay:
         return Marker(dead_letter_id(dead_letter), self._ends[topic], datetime.now(UTC), self._me)
 
     def _complete(self, dead_letter: DeadLetter, stored: StoredMarker) -> None:
-        """Record that the message is on the topic. A replay that wrote meanwhile finds the message by itself."""
+        """Record that the message is on the topic. Another replay that wrote the marker meanwhile finds the message."""
         self._write(dead_letter, msgspec.structs.replace(stored.marker, replayed_at=datetime.now(UTC)), stored)
 
     def _read(self, dead_letter: DeadLetter) -> StoredMarker | None:
@@ -253,7 +253,7 @@ class Replay:
             return None
         try:
             marker = msgspec.json.decode(bytes(response.bytes()), type=Marker)
-        except ValueError as error:  # as msgspec's own errors and invalid UTF-8 both are
+        except ValueError as error:  # the base class of msgspec's errors and of the error for invalid UTF-8
             raise UnreadableMarkerError(
                 f"s3://{self._storage.bucket}/{self.marker_key(dead_letter)}: not a replay's marker ({error}); "
                 f"delete it to send {dead_letter_id(dead_letter)}, perhaps a second time"
@@ -261,7 +261,7 @@ class Replay:
         return StoredMarker(marker, response.meta["e_tag"])
 
     def _write(self, dead_letter: DeadLetter, marker: Marker, old: StoredMarker | None) -> StoredMarker | None:
-        """Write the marker in place of the one that was read; None when S3 reports that another write came first."""
+        """Write the marker in place of `old`; None when S3 reports that another write came first."""
         update: UpdateVersion | None = None if old is None else {"e_tag": old.e_tag}
         key, content = self.marker_key(dead_letter), msgspec.json.encode(marker)
         try:

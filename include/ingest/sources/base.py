@@ -11,8 +11,8 @@ from include.ingest.quote import Quote
 class SourceError(RuntimeError):
     """A poll failed.
 
-    `retry_after_seconds` is the wait that the source asked for, None if it asked for none. `fatal` means that another
-    poll would fail as well.
+    `retry_after_seconds` is the wait that the source asked for, None if it did not ask. `fatal` means that another poll
+    would fail as well.
     """
 
     def __init__(self, text: str, *, retry_after_seconds: float | None = None, fatal: bool = False) -> None:

@@ -29,7 +29,7 @@ def fetch(url: str, parameters: Mapping[str, str], headers: Mapping[str, str], s
     except httpx.HTTPError as error:
         raise SourceError(f"{url}: {type(error).__name__} {error}") from error
     if response.status_code != httpx.codes.OK:
-        # A free service, which needs no key, answers 403 to a client that asks too often: that passes.
+        # A free service, which needs no key, answers 403 to a client that asks too often. A later request succeeds.
         refused = bool(headers) and response.status_code in KEY_REFUSED
         raise SourceError(
             f"{url}: HTTP {response.status_code}" + (" (is the API key right?)" if refused else ""),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Copies the broker's jars (44 MB) into the given folder with Maven. Without Java 17+ or Maven it says so and leaves the
-# folder empty: the local stack then uses librdkafka's built-in broker. LOCAL_BROKER=built-in or given needs no jars.
+# Copies the broker's jars (44 MB) into the given folder with Maven. Without Java 17+ or Maven it prints that and leaves
+# the folder empty: the local stack then uses the built-in broker. LOCAL_BROKER=built-in or given needs no jars.
 set -euo pipefail
 case $1 in /*) target=$1 ;; *) target=$PWD/$1 ;; esac # Maven reads a relative path from the pom's folder
 case ${LOCAL_BROKER:-auto} in built-in | given) exit 0 ;; esac

@@ -1,4 +1,4 @@
-"""A stage for the ingest programs: topic, bucket and processes of one test, and what a test asks of them."""
+"""A stage for the ingest programs: topic, bucket and processes of one test, and functions that read their state."""
 
 from __future__ import annotations
 

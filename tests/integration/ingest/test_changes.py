@@ -110,12 +110,12 @@ def test_positions_reset_by_another_client_are_refused_then_adopted(stage: Stage
     land(stage)
     loads.append(stage.load(300, bad_share=0.05))
     other = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
-    back = [
+    old_offsets = [
         TopicPartition(stage.topic, 0, 10),
         TopicPartition(stage.topic, 1, 120),
         TopicPartition(stage.topic, 2, 190),
     ]
-    other.commit(offsets=back, asynchronous=False)
+    other.commit(offsets=old_offsets, asynchronous=False)
     other.close()
     assert "adopt" in refusal(ingest(stage, "consume"))
     assert "landed already" in refusal(ingest(stage, "adopt", "--partition", "0", "--offset", "10", "--yes"))
@@ -137,7 +137,7 @@ def test_a_group_with_expired_commits_continues_from_landed_files(stage: Stage) 
     assert verdict(stage, *loads).errors == []
 
 
-def test_a_partition_that_is_assigned_and_forgotten_is_joined_again(
+def test_a_consumer_without_a_writer_for_an_assigned_partition_joins_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in (stage.environment | {"CONSUMER_BATCH_AGE_SECONDS": "0.5"}).items():
@@ -145,15 +145,15 @@ def test_a_partition_that_is_assigned_and_forgotten_is_joined_again(
     monkeypatch.setattr(consumer, "PROGRESS_SECONDS", 1.0)
     settings = load_settings()
     store = open_store(settings.storage, settings.aws)
-    ours = build_consumer(settings, store, store, ConsumerMetrics())
-    thread = Thread(target=ours.run, daemon=True)
+    member = build_consumer(settings, store, store, ConsumerMetrics())
+    thread = Thread(target=member.run, daemon=True)
     thread.start()
     loads = [stage.load(400)]
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
-    ours._writers = {number: writer for number, writer in ours._writers.items() if number > 0}  # 0 is forgotten
+    member._writers = {number: writer for number, writer in member._writers.items() if number > 0}  # 0 has no writer
     loads.append(stage.load(400))
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
-    ours.stop()
+    member.stop()
     thread.join(30)
     assert consumer.ASSIGNMENT_DIFFERS in capsys.readouterr().out
     assert verdict(stage, *loads).errors == []

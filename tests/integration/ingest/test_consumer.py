@@ -42,17 +42,17 @@ from tests.servers import free_port, process
 pytestmark = pytest.mark.servers
 
 
-def test_sigterm_lands_what_is_there_and_says_so(stage: Stage) -> None:
+def test_sigterm_lands_all_records_read_and_logs_it(stage: Stage) -> None:
     load = stage.load(1030, bad_share=0.05)
     consumer = stage.consumer()
     until(lambda: stage.log().count("placed without a commit") == PARTITIONS, "all partitions placed")
     until(lambda: object_count(stage) == sum(end // 100 for end in log_ends(stage).values()), "the full batches")
     sleep(2)  # the open batches of all partitions are read too
     assert consumer.terminate() == 0
-    found = verdict(stage, load)
-    assert found.errors == []
-    assert found.landed + found.dead == 1030
-    assert found.dead > 10
+    result = verdict(stage, load)
+    assert result.errors == []
+    assert result.landed + result.dead == 1030
+    assert result.dead > 10
     last = json.loads(stage.log().splitlines()[-1])
     assert (last["message"], last["everything_landed"], last["messages"]) == ("stopped", True, 1030)
 
@@ -86,7 +86,7 @@ def test_two_consumers_share_and_hand_over(stage: Stage) -> None:
     assert verdict(stage, *loads).errors == []
 
 
-def test_s3_away_pauses_keeps_memory_bounded_and_loses_nothing(stage: Stage) -> None:
+def test_an_s3_outage_pauses_reading_bounds_memory_and_loses_nothing(stage: Stage) -> None:
     host, port = stage.endpoint.removeprefix("http://").split(":")
     proxy, http = FaultProxy((host, int(port)), 1), free_port()
     try:
@@ -113,7 +113,7 @@ def test_s3_away_pauses_keeps_memory_bounded_and_loses_nothing(stage: Stage) -> 
     assert verdict(stage, *loads).errors == []
 
 
-def test_kafka_away_is_told_and_waited_out(topic: str, bucket: str, s3: str, tmp_path: Path) -> None:
+def test_a_kafka_outage_is_reported_and_loses_nothing(topic: str, bucket: str, s3: str, tmp_path: Path) -> None:
     if broker.available_kind()[0] != "kafka":
         pytest.skip("needs Apache Kafka (Java 17 and its jars)")
     port, http = free_port(), free_port()
@@ -139,8 +139,8 @@ def test_kafka_away_is_told_and_waited_out(topic: str, bucket: str, s3: str, tmp
             until(lambda: _health(http, "").status_code == 200, "ready again")
             assert consumer.terminate() == 0
     finally:
-        for one in stage.consumers:
-            one.kill()
+        for started in stage.consumers:
+            started.kill()
     assert verdict(stage, *loads).errors == []
 
 
@@ -169,7 +169,7 @@ def _metrics(port: int) -> list[str]:
     return httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
 
 
-def test_s3_away_at_the_end_exits_with_3_and_the_next_one_lands_it(stage: Stage) -> None:
+def test_an_s3_outage_at_the_end_exits_with_3_and_the_next_consumer_lands_the_rest(stage: Stage) -> None:
     host, port = stage.endpoint.removeprefix("http://").split(":")
     proxy = FaultProxy((host, int(port)), 1)
     try:
@@ -207,26 +207,26 @@ def test_bad_messages_are_listed_and_replayed_once(stage: Stage) -> None:
     ends = log_ends(stage)
     assert sum(ends.values()) == 200 + bad
     letters = {
-        f"{stage.topic}/{one.partition}/{one.offset}": (one.value, one.key, one.headers)
-        for one in load.acknowledged if not one.valid
+        f"{stage.topic}/{message.partition}/{message.offset}": (message.value, message.key, message.headers)
+        for message in load.acknowledged if not message.valid
     }  # fmt: skip
     assert _replayed(stage, ends) == letters
 
 
 def _replayed(stage: Stage, ends: dict[int, int]) -> dict[str, tuple[Any, Any, Any]]:
-    """The topic's messages that were put back: by what they replay, value, key and their own headers."""
+    """The replayed messages on the topic: value, key and original headers, by the id of the dead letter."""
     reader = KafkaConsumer({"bootstrap.servers": stage.bootstrap, "group.id": "none", "enable.auto.commit": False})
     reader.assign([TopicPartition(stage.topic, partition, 0) for partition in ends])
-    found: dict[str, tuple[Any, Any, Any]] = {}
+    replayed: dict[str, tuple[Any, Any, Any]] = {}
     for message in reader.consume(sum(ends.values()), 30):
         headers: list[tuple[str, Any]] = list(message.headers() or ())  # type: ignore[arg-type]
         names = [value.decode() for name, value in headers if name == "replay-of"]
         if names:
-            assert names[0] not in found
+            assert names[0] not in replayed
             own = tuple(pair for pair in headers if pair[0] != "replay-of")
-            found[names[0]] = (message.value(), message.key(), own)
+            replayed[names[0]] = (message.value(), message.key(), own)
     reader.close()
-    return found
+    return replayed
 
 
 def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
@@ -246,7 +246,7 @@ def test_an_interrupted_replay_does_not_send_twice(stage: Stage) -> None:
     assert sum(log_ends(stage).values()) == 60 + bad
 
 
-def test_an_interrupted_replay_goes_on_after_retention_has_passed_it(stage: Stage) -> None:
+def test_an_interrupted_replay_goes_on_after_retention_deleted_its_records(stage: Stage) -> None:
     bad = _dead_letters(stage)
     s3, key = s3_client(), f"state/replayed/p{bad.partition:05d}_o{bad.offset:020d}.json"
     marker = {
@@ -258,24 +258,24 @@ def test_an_interrupted_replay_goes_on_after_retention_has_passed_it(stage: Stag
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     for at, answer in admin.delete_records([TopicPartition(stage.topic, n, 3) for n in range(PARTITIONS)]).items():
         assert answer.result().low_watermark == 3, at
-    done = ingest(stage, "replay", "--yes")
-    assert (done.returncode, "1 sent, 0 were" in done.stderr) == (0, True), done.stderr
+    command = ingest(stage, "replay", "--yes")
+    assert (command.returncode, "1 sent, 0 were" in command.stderr) == (0, True), command.stderr
 
 
-def test_a_letter_that_kafka_refuses_blocks_no_other_and_is_named(stage: Stage) -> None:
+def test_a_dead_letter_that_kafka_refuses_blocks_no_other_and_is_named(stage: Stage) -> None:
     large = _dead_letters(stage, b"no quote " * 300, b"no quote")
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     limit = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, stage.topic, incremental_configs=[limit])
     admin.incremental_alter_configs([resource])[resource].result()
-    for _ in range(2):  # the second time the other is on the topic
-        done = ingest(stage, "replay", "--yes")
-        assert done.returncode == 3, done.stderr
-        refused = [json.loads(line) for line in done.stderr.splitlines() if "refused by Kafka" in line]
+    for _ in range(2):  # the second replay finds that the small message is on the topic
+        command = ingest(stage, "replay", "--yes")
+        assert command.returncode == 3, command.stderr
+        refused = [json.loads(line) for line in command.stderr.splitlines() if "refused by Kafka" in line]
         assert [line["letter"].split(": ")[0] for line in refused] == [
             f"{stage.topic}/{large.partition}/{large.offset}"
         ]
-    assert "0 sent, 0 were" in done.stderr
+    assert "0 sent, 0 were" in command.stderr
     assert sum(log_ends(stage).values()) == 40 + 2 + 1
 
 
@@ -339,15 +339,15 @@ def test_a_prefix_of_another_contract_is_refused(stage: Stage) -> None:
 
 def test_a_recreated_topic_ends_the_consumer_when_its_offset_is_missing(stage: Stage) -> None:
     stage.load(40)
-    ours = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     admin.delete_topics([stage.topic])[stage.topic].result()
-    until(lambda: '"topic created"' in ingest(stage, "create-topic", "--partitions", "4").stderr, "it is there again")
-    until(lambda: not ours.running, "the consumer has ended")
-    assert ours.process is not None
-    assert ours.process.returncode == 2
-    assert "deleted and recreated" in json.loads(ours.log.read_text().splitlines()[-1])["reason"]
+    until(lambda: '"topic created"' in ingest(stage, "create-topic", "--partitions", "4").stderr, "a new topic")
+    until(lambda: not consumer.running, "the consumer has ended")
+    assert consumer.process is not None
+    assert consumer.process.returncode == 2
+    assert "deleted and recreated" in json.loads(consumer.log.read_text().splitlines()[-1])["reason"]
 
 
 def test_a_topic_with_the_producers_clock_is_refused_unless_allowed(stage: Stage) -> None:
@@ -388,8 +388,8 @@ def test_records_deleted_before_they_were_read_stop_their_partition_only(stage: 
     until(lambda: "partition stopped" in second.log.read_text(), "partition 0 stopped")
     until(lambda: sum(1 for e in _missing(stage) if e != 0) == 0, "the others landed")
     assert second.terminate() == 3
-    shown = ingest(stage, "adopt", "--partition", "0", "--yes")
-    assert "1 partitions adopted" in shown.stderr
+    adopted = ingest(stage, "adopt", "--partition", "0", "--yes")
+    assert "1 partitions adopted" in adopted.stderr
     third = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     assert third.terminate() == 0

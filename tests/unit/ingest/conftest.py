@@ -1,4 +1,4 @@
-"""What each test of the ingest programs leaves as it found it."""
+"""Cleans up after each test of the ingest programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def logs_end_with_their_test() -> Iterator[None]:
-    """A test that runs a program has the log sent to a stream that is closed after it: the next test's threads log."""
+    """Reset the logs after each test. A program logs to its test's stream, which is closed when later threads log."""
     yield
     if structlog.is_configured():
         structlog.reset_defaults()

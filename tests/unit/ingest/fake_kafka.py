@@ -1,4 +1,4 @@
-"""A Kafka for the consumer's tests: no broker loads its groups or refuses a commit at the moment a test wants."""
+"""A fake Kafka for the consumer's tests: a test cannot make a real broker load its groups or refuse a commit."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def quotes(partition: int, *offsets: int) -> list[Message]:
     ]
 
 
-def gone(partition: int, code: int = KafkaError.OFFSET_OUT_OF_RANGE) -> Message:
-    """The event that an offset of the partition is not in the log."""
+def offset_error(partition: int, code: int = KafkaError.OFFSET_OUT_OF_RANGE) -> Message:
+    """The error event that an offset of the partition is not in the log."""
     return Message(topic=TOPIC, partition=partition, error=KafkaError(code))
 
 
 class Time:
-    """A monotonic clock that also goes on when a test says so."""
+    """A monotonic clock that a test can also set forward."""
 
     def __init__(self) -> None:
         self._passed = 0.0
@@ -50,16 +50,16 @@ class Time:
 
 
 class Admin:
-    """`topic.Admin` of one topic; `failures` are raised by the next questions."""
+    """`topic.Admin` of one topic; the next requests raise `failures`."""
 
     def __init__(self) -> None:
         self.exists = True
         self.topic_id = TOPIC_ID
         self.failures: list[KafkaException] = []
-        self.questions = 0
+        self.requests = 0
 
     def list_topics(self, timeout: float) -> SimpleNamespace:
-        self.questions += 1
+        self.requests += 1
         if self.failures:
             raise self.failures.pop(0)
         described = SimpleNamespace(error=None, partitions=dict.fromkeys(range(4)))
@@ -77,11 +77,11 @@ class Admin:
 
 
 class Group:
-    """The consumer group as a client sees it: commits, assignments, and what each poll brings."""
+    """The consumer group as a client sees it: commits, assignments, and the messages of each poll."""
 
     def __init__(self) -> None:
         self.commits: dict[int, TopicPartition] = {}
-        self.failures: list[Exception] = []  # of the next questions for commits
+        self.failures: list[Exception] = []  # raised by the next requests for commits
         self.poll: Callable[[], list[Message]] = list
         self.clients: list[MagicMock] = []
         self.callbacks: dict[str, Any] = {}

@@ -1,10 +1,10 @@
-"""A small world around the real protocol code, searched for histories that lose or double a record.
+"""A small model of the world around the real protocol code: a search for histories that lose or double a record.
 
 There are one partition and two writers. Every step is atomic: the log grows; a writer is assigned, reads one record,
 closes its batch or commits; S3 carries out one PUT, perhaps long after its writer ended. The faults are a crash, a
 stall (the group moves on, and the writer does not know), a graceful revocation, a lost answer, a commit of a former
-owner, and the end of all commits. `search` visits every history up to the given numbers of faults. `wander` takes
-seeded random ones through larger worlds.
+owner, and the expiry of all commits. `search` visits every history up to the given numbers of faults. `wander` follows
+a seeded random history through a larger world.
 
 The writers are `include.ingest.partition_writer.PartitionWriter`. They start where `start_from_commit` or
 `start_without_commit` says, and agree on `include.landing.contract.Contract`. Only Kafka and S3 are modelled.
@@ -66,14 +66,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Setup:
-    """One world. `crashes` and the like are how often each fault may happen."""
+    """One world. `crashes` and the fields like it are the numbers of times that each fault may happen."""
 
     rules: Rules = field(default_factory=Rules)
     log: int = 4
     log_at_start: int = 4
     rejects: frozenset[int] = frozenset()
     other_rejects: frozenset[int] | None = None
-    """What the second writer rejects, if not the same: another version validates otherwise."""
+    """The records that the second writer rejects; None: the same. Another version may validate differently."""
     holes: frozenset[int] = frozenset()
     cell: int = 2
     other_cell: int | None = None
@@ -127,7 +127,7 @@ class World:
             "late_commit": setup.late_commits,
         }
 
-    # --- what may happen ------------------------------------------------------
+    # --- possible steps -------------------------------------------------------
 
     def steps(self, setup: Setup) -> Iterator[tuple[Any, ...]]:
         if self.high < setup.log:
@@ -161,7 +161,7 @@ class World:
             yield from (("adopt", offset) for offset in (None, *range(self.low, self.high + 1)))
 
     def _may_expire(self, setup: Setup) -> bool:
-        """Where the start may move (retention, `adopt`), no PUT outlives the commits."""
+        """If retention or `adopt` may move the start, commits expire only when no writer and no PUT is left."""
         return not (setup.retention or setup.adoptions) or (not self.net and self.writers == [None, None])
 
     def _writer_steps(self, setup: Setup, number: int, writer: PartitionWriter | None) -> Iterator[tuple[Any, ...]]:
@@ -198,7 +198,7 @@ class World:
             offset += 1
         return offset if self.low <= offset < self.high else None
 
-    # --- what it does ---------------------------------------------------------
+    # --- effects of the steps -------------------------------------------------
 
     def do(self, setup: Setup, step: tuple[Any, ...]) -> None:
         getattr(self, f"_do_{step[0]}")(setup, *step[1:])
@@ -217,7 +217,7 @@ class World:
             try:
                 self.contract.check(mine)
             except ContractError:
-                return  # it refuses to start; the owner stays nobody
+                return  # the writer refuses to start: there is still no owner
             contract = self.contract
         try:
             start = start_from_commit(
@@ -229,7 +229,7 @@ class World:
             landed = [first for first, _ in self.data]
             start = setup.rules.place(0, landed, self.given_up, contract.cells_of(0), self.low, setup.window)
             self.commit, self.metadata = start, commit_metadata(TOPIC_ID)  # the start is committed first
-            # What was deleted before anything landed leaves no trace.
+            # Records that were deleted before anything landed leave no trace.
             begins = [first for first, _ in self.given_up] or [self.low]
             self.promised_from = max(self.adopted_from, min([*landed, *begins]))
         if start < self.low:
@@ -271,7 +271,7 @@ class World:
         self.commit, self.metadata = max(self.commit, writer.durable), commit_metadata(TOPIC_ID)
 
     def _do_late_commit(self, setup: Setup, number: int) -> None:
-        """A writer that is no longer the owner commits all the same; the commit may go backwards."""
+        """A writer that is no longer the owner commits nevertheless. The commit may go backwards."""
         self.faults["late_commit"] -= 1
         writer = self.writers[number]
         assert writer is not None
@@ -318,7 +318,7 @@ class World:
         begin = self.commit if self.metadata == commit_metadata(TOPIC_ID) else None
         if begin is None and (firsts or self.given_up):
             begin = complete_to(firsts, self.given_up, cells, self.low, setup.window)
-        there = [
+        ranges = [
             adoption.LandedRange(
                 first, first, last,
                 adoption.missing_ranges(set(good), first, last) if rejected and first not in self.letters else (),
@@ -327,8 +327,8 @@ class World:
         ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.given_up]  # fmt: skip
         try:
             plan = adoption.decide(
-                0, committed=self.commit, ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
-                begin=begin, landed=sorted(there, key=lambda landed: landed.first), cells=cells, offset=offset,
+                0, committed=self.commit, is_ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
+                begin=begin, landed=sorted(ranges, key=lambda part: part.first), cells=cells, offset=offset,
             )  # fmt: skip
         except adoption.OperationError as error:
             raise ProtocolError(str(error)) from error
@@ -353,12 +353,12 @@ class World:
             self.contract = replace(self.contract, cells=(CellSize(setup.cell + 1, {}),))
 
     def _do_lose(self, setup: Setup, index: int) -> None:
-        """S3 carries the PUT out, the answer is lost, and it will be sent again."""
+        """S3 carries the PUT out, the answer is lost, and the PUT will be sent again."""
         self.faults["lose"] -= 1
         self._store(setup, *self.net[index])
 
     def _do_put(self, setup: Setup, index: int) -> None:
-        """S3 carries the PUT out and answers, if anybody listens."""
+        """S3 carries the PUT out, and answers if the writer still exists."""
         number, put = self.net.pop(index)
         answer = self._store(setup, number, put)
         writer = self.writers[number]
@@ -391,7 +391,7 @@ class World:
         self.data[key] = (batch.last, good, len(batch.rejects))
         return Created()
 
-    # --- what must hold -------------------------------------------------------
+    # --- the promise ----------------------------------------------------------
 
     def check(self, setup: Setup) -> None:
         landed = Counter(offset for _, offsets, _ in self.data.values() for offset in offsets)
@@ -408,14 +408,14 @@ class World:
                     f"record {offset} is there {count} times: data {self.data}, letters {self.letters}, gaps {given_up}"
                 )
         if self.metadata != commit_metadata(TOPIC_ID) and setup.rules.check_metadata:
-            return  # a foreign commit is refused: nobody goes on behind it
+            return  # a foreign commit is refused: no writer goes on after it
         for offset in range(self.promised_from, self.commit):
             if offset in setup.holes:
                 continue
             if offset in given_up:
                 continue
             place = dead if offset in setup.rejects else landed
-            if setup.other_rejects is not None:  # whoever came first has decided
+            if setup.other_rejects is not None:  # the first writer has decided
                 place = landed + dead
             if offset not in place:
                 raise ViolationError(
@@ -426,9 +426,9 @@ class World:
 
     def _put_shape(self, number: int, put: Put) -> tuple[Any, ...]:
         writer = self.writers[number]
-        heard = writer is not None and writer.assignment == put.assignment
-        kept = 0 if writer is None else 1 if heard else 2
-        return (kept, put.step is Step.DATA, _batch_shape(put.batch))
+        is_current = writer is not None and writer.assignment == put.assignment
+        recipient = 0 if writer is None else 1 if is_current else 2
+        return (recipient, put.step is Step.DATA, _batch_shape(put.batch))
 
     def shape(self) -> tuple[Any, ...]:
         return (
@@ -494,7 +494,7 @@ def _deep_copy(value: Any, copies: dict[int, Any]) -> Any:
 
 
 def _refused(world: World, setup: Setup, step: tuple[Any, ...]) -> bool:
-    """Do a step; True when the protocol stopped loudly instead (nothing is written or committed then)."""
+    """Do a step. Returns True if the protocol raised an error instead; then nothing is written or committed."""
     try:
         world.do(setup, step)
     except ProtocolError:
@@ -504,7 +504,7 @@ def _refused(world: World, setup: Setup, step: tuple[Any, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a search: states visited, the violation and its history, and the states that cannot finish."""
+    """Outcome of a search: number of states, the violation and its history, number of states that cannot finish."""
 
     states: int
     violation: str | None
@@ -567,7 +567,7 @@ def _wedged(setup: Setup, edges: dict[Any, list[Any]]) -> int:
 
 
 def wander(setup: Setup, choose: Any, length: int) -> None:
-    """One history of at most `length` steps; `choose(n)` picks one of n."""
+    """Follow one history of at most `length` steps. `choose(n)` returns a number below n."""
     world = World(setup)
     for _ in range(length):
         steps = list(world.steps(setup))
@@ -577,7 +577,7 @@ def wander(setup: Setup, choose: Any, length: int) -> None:
 
 
 def wander_until(setup: Setup, seeds: int, length: int) -> str | None:
-    """Random histories until one violates; returns the violation."""
+    """Follow random histories until a record is lost or doubled; returns that violation."""
     for seed in range(seeds):
         try:
             wander(setup, random.Random(seed).randrange, length)

@@ -11,13 +11,13 @@ from obstore.store import MemoryStore
 
 
 class Bucket(MemoryStore):
-    """The guard of our IAM policies asks for its name."""
+    """A store in memory with a bucket's name, which tests/policy_guard.py reads."""
 
     config = {"bucket": "bucket"}  # noqa: RUF012 - as S3Store has it
 
 
 class Pages:
-    """Lists a bucket as S3 does, page by page, as slowly as a test wants; `open` lets all listings go on."""
+    """Lists a bucket as S3 does, page by page, as slowly as a test needs. All listings wait until `open` is set."""
 
     def __init__(self) -> None:
         self.prefixes: list[str] = []
@@ -27,7 +27,7 @@ class Pages:
 
     @property
     def listings(self) -> int:
-        """Number of listings; the data follow the dead letters in each."""
+        """Number of listings. Each lists the dead letters first, then the data."""
         return self.prefixes.count("dead_letter/")
 
     def list(self, store: Any, prefix: str) -> Iterator[Any]:

@@ -22,7 +22,7 @@ def objects(*ranges: tuple[int, int]) -> list[LandedRange]:
 
 
 def plan(begin: int | None, landed: list[LandedRange], log: tuple[int, int], **arguments: Any) -> Plan:
-    defaults: dict[str, Any] = {"offset": None, "committed": 0, "ours": True, "cells": CELLS}
+    defaults: dict[str, Any] = {"offset": None, "committed": 0, "is_ours": True, "cells": CELLS}
     return decide(0, begin=begin, landed=landed, log=log, **(defaults | arguments))
 
 
@@ -50,7 +50,7 @@ def test_the_target_after_a_foreign_commit(
     committed: int, landed: int | None, low: int, offset: int | None, target: int, holes: tuple[OffsetRange, ...]
 ) -> None:
     ranges = objects((0, landed - 1)) if landed else []
-    result = plan(0 if landed else None, ranges, (low, 100), offset=offset, committed=committed, ours=False)
+    result = plan(0 if landed else None, ranges, (low, 100), offset=offset, committed=committed, is_ours=False)
     assert (result.target, result.holes) == (target, holes)
 
 
@@ -61,12 +61,12 @@ def test_the_target_is_never_inside_an_object(low: int) -> None:
 
 
 def test_after_a_foreign_commit_the_first_cell_may_be_missing() -> None:
-    result = plan(0, objects((100, 199)), (0, 300), committed=250, ours=False)
+    result = plan(0, objects((100, 199)), (0, 300), committed=250, is_ours=False)
     assert (result.target, result.holes) == (0, ())
 
 
 def test_the_start_of_a_cell_before_an_object_inside_it_is_skipped() -> None:
-    result = plan(0, objects((105, 199)), (0, 300), committed=-1001, ours=False)
+    result = plan(0, objects((105, 199)), (0, 300), committed=-1001, is_ours=False)
     assert (result.target, result.holes) == (105, ((0, 104),))
 
 
@@ -105,11 +105,11 @@ def offsets_of(*ranges: OffsetRange) -> list[int]:
 
 @given(partitions(), st.booleans(), st.none() | st.integers(0, 60))
 def test_nothing_lands_twice_and_each_skipped_offset_has_one_row(
-    partition: tuple[list[LandedRange], int, int], ours: bool, offset: int | None
+    partition: tuple[list[LandedRange], int, int], is_ours: bool, offset: int | None
 ) -> None:
     landed, start, low = partition
     cells = Cells.of_size(10)
-    arguments: dict[str, Any] = {"ours": ours, "cells": cells, "committed": start}
+    arguments: dict[str, Any] = {"is_ours": is_ours, "cells": cells, "committed": start}
     try:
         result = plan(start, landed, (low, 60), offset=offset, **arguments)
     except OperationError:
@@ -123,9 +123,9 @@ def test_nothing_lands_twice_and_each_skipped_offset_has_one_row(
         assert rows[number] + (number in present) == 1
     assert all(result.landed_to <= number < result.target for number in rows)
     assert_a_writer_lands_nothing_twice(result.target, landed, present, cells)
-    done = [replace(part, missing=()) if part in result.incomplete else part for part in landed]
-    done += [LandedRange(first, first, last, skipped=True) for first, last in result.holes]
-    repeated = plan(start, sorted(done, key=lambda part: part.first), (low, 60), **arguments)
+    after = [replace(part, missing=()) if part in result.incomplete else part for part in landed]
+    after += [LandedRange(first, first, last, skipped=True) for first, last in result.holes]
+    repeated = plan(start, sorted(after, key=lambda part: part.first), (low, 60), **arguments)
     assert repeated.skipped == []
 
 

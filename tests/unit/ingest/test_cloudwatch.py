@@ -1,4 +1,4 @@
-"""What the consumer publishes to CloudWatch."""
+"""The metrics that the consumer publishes to CloudWatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading commits while the group's coordinator moves, which no test can make a broker do on purpose."""
+"""Reading commits while the group's coordinator moves. No test can make a broker move it on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The consumer's loop: an unavailable Kafka, rebalances, signals, and what its health says of them.
+"""The consumer's loop: an unavailable Kafka, rebalances, signals, and the health that the consumer reports.
 
 A test plays a script: each `yield` is what one poll returns, and the script's end stops the consumer.
 """
@@ -25,12 +25,12 @@ from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 from tests.servers import free_port
-from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, gone, places, quotes
+from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, offset_error, places, quotes
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 SESSION_SECONDS = 30.0
 CELL = 100
-OLD = 60.0
+BATCH_AGE = 60.0
 """The age at which a batch is landed, s."""
 
 Script = Iterator[list[Message]]
@@ -44,7 +44,7 @@ class Stage:
         self.store = cast("Any", Bucket())
         self.boot = 0.0
         self.poll_seconds = RETRY_SECONDS
-        kafka, settings = KafkaSettings(topic=TOPIC), ConsumerSettings(batch_records=CELL, batch_age_seconds=OLD)
+        kafka, settings = KafkaSettings(topic=TOPIC), ConsumerSettings(batch_records=CELL, batch_age_seconds=BATCH_AGE)
         admin = cast("Any", self.admin)
         watchdog = Watchdog(SESSION_SECONDS, lambda: self.boot)
         placement = Placement(
@@ -71,7 +71,7 @@ class Stage:
         return self.consumer.run()
 
     def until(self, condition: Callable[[], bool]) -> Script:
-        """Polls without messages until it holds."""
+        """Polls without messages until the condition holds."""
         deadline = monotonic() + 10
         while not condition():
             assert monotonic() < deadline
@@ -115,7 +115,7 @@ def test_nothing_is_landed_until_kafka_describes_the_assigned_topic(stage: Stage
         stage.admin.failures = [LOADS, LOADS, LOADS]
         yield group.assign(0)
         yield quotes(0, 7)
-        stage.time.passes(OLD)
+        stage.time.passes(BATCH_AGE)
         while stage.admin.failures:
             yield []
             assert stage.landed == []
@@ -182,11 +182,11 @@ def test_commits_that_come_late_are_not_a_stall(stage: Stage, group: Group) -> N
     assert len(group.clients) == 1
 
 
-def test_after_a_silence_longer_than_the_session_it_joins_again(stage: Stage, group: Group) -> None:
+def test_after_a_silence_longer_than_the_session_the_consumer_joins_again(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
         stage.boot += SESSION_SECONDS
-        yield [*quotes(0, 7), gone(0)]
+        yield [*quotes(0, 7), offset_error(0)]
         assert (len(group.clients), stage.partitions()) == (2, [])
         group.clients[0].close.assert_called_once_with()
         yield group.assign(0)
@@ -198,7 +198,7 @@ def test_after_a_silence_longer_than_the_session_it_joins_again(stage: Stage, gr
     assert (group.offsets, stage.landed) == ({0: 7}, [])
 
 
-def test_an_assignment_that_librdkafka_keeps_without_a_callback_is_left(stage: Stage, group: Group) -> None:
+def test_after_an_assignment_without_a_callback_the_consumer_joins_again(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
         group.kafka.assignment.side_effect = lambda: places(0, 1)
@@ -208,14 +208,14 @@ def test_an_assignment_that_librdkafka_keeps_without_a_callback_is_left(stage: S
     assert stage.play(script()) == EXIT_CLEAN
 
 
-def test_other_partitions_are_landed_while_a_listing_takes_its_time(
+def test_other_partitions_are_landed_during_a_slow_listing(
     stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def script() -> Script:
         yield group.assign(0, 3)
         yield quotes(3, 5)
         yield quotes(3, 6)
-        stage.time.passes(OLD)
+        stage.time.passes(BATCH_AGE)
         yield from stage.until(lambda: group.offsets[3] == 7)
         assert "landing waits: what is landed is being listed" in stage.problem
         assert (stage.partitions(), stage.partitions("_waiting")) == ([3], [0])
@@ -251,7 +251,7 @@ def test_a_partition_that_is_stopped_at_the_end_changes_the_exit_status(stage: S
     def script() -> Script:
         yield group.assign(0)
         group.kafka.close.side_effect = lambda: group.revoke(0)  # as librdkafka does
-        yield [gone(0)]
+        yield [offset_error(0)]
 
     group.has_committed({0: 7})
     with capture_logs() as lines:
@@ -266,7 +266,7 @@ def test_a_refusal_at_sigterm_is_logged_with_the_statistics(stage: Stage, group:
         yield group.assign(0, 1)
         stage.admin.topic_id = "another"
         stage.consumer.stop()
-        yield [*quotes(1, 5), gone(0)]
+        yield [*quotes(1, 5), offset_error(0)]
 
     group.has_committed({0: 7, 1: 5})
     with capture_logs() as lines, pytest.raises(RefusedError, match="deleted and recreated"):
@@ -277,14 +277,14 @@ def test_a_refusal_at_sigterm_is_logged_with_the_statistics(stage: Stage, group:
     assert group.offsets[1] == 5
 
 
-def test_an_end_with_nothing_to_land_asks_nobody(stage: Stage, group: Group) -> None:
+def test_an_end_with_nothing_to_land_sends_no_request(stage: Stage, group: Group) -> None:
     def script() -> Script:
         stage.consumer.stop()
-        yield group.assign(0)  # the contract is to be read again
+        yield group.assign(0)  # after this the contract must be read again
 
-    before = stage.admin.questions
+    before = stage.admin.requests
     assert stage.play(script()) == EXIT_CLEAN
-    assert stage.admin.questions == before
+    assert stage.admin.requests == before
 
 
 # --- records that are not in the log -------------------------------------------
@@ -297,12 +297,12 @@ def test_records_missing_in_the_log_stop_their_partition_with_a_remedy(stage: St
     def script() -> Script:
         yield group.assign(0, 1)
         yield []
-        before = stage.admin.questions
-        yield [*quotes(1, 5), gone(0, code)]
-        assert stage.admin.questions == before + 1  # the contract is read again
+        before = stage.admin.requests
+        yield [*quotes(1, 5), offset_error(0, code)]
+        assert stage.admin.requests == before + 1  # the contract is read again
         assert "python -m include.ingest adopt --partition 0" in stage.problem
         yield []
-        assert stage.admin.questions == before + 1
+        assert stage.admin.requests == before + 1
         assert (stage.partitions(), stage.partitions("_stopped")) == ([1], [0])
 
     group.has_committed({0: 7, 1: 5})
@@ -314,25 +314,25 @@ def test_partitions_that_stop_one_after_another_do_not_delay_the_others(stage: S
     def script() -> Script:
         yield group.assign(0, 1, 2, 3)
         yield []
-        yield [*quotes(1, 5), gone(0)]
-        stage.time.passes(OLD)
-        yield [gone(2)]
-        assert stage.metric("puts_in_flight") == 1  # it began before this poll, as the next contract check may fail
+        yield [*quotes(1, 5), offset_error(0)]
+        stage.time.passes(BATCH_AGE)
+        yield [offset_error(2)]
+        assert stage.metric("puts_in_flight") == 1  # this PUT began before the poll: the next contract check may fail
         assert (stage.metric("buffered_bytes") or 0) > 0
-        yield [gone(3)]
+        yield [offset_error(3)]
 
     group.has_committed({0: 7, 1: 5, 2: 9, 3: 9})
     assert stage.play(script()) == EXIT_UNLANDED
 
 
-def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer(stage: Stage, group: Group) -> None:
+def test_an_offset_error_of_a_recreated_topic_ends_the_consumer(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0, 1)
         yield []
         stage.admin.topic_id = "another"
-        yield [*quotes(1, *range(5, CELL)), gone(0)]  # a full batch
+        yield [*quotes(1, *range(5, CELL)), offset_error(0)]  # a full batch
         yield []
-        raise AssertionError("it goes on")
+        raise AssertionError("the consumer goes on")
 
     group.has_committed({0: 7, 1: 5})
     with pytest.raises(RefusedError, match="deleted and recreated"):
@@ -341,10 +341,10 @@ def test_an_offset_that_is_gone_with_its_topic_ends_the_consumer(stage: Stage, g
 
 
 @pytest.mark.parametrize("how", ["revoked", "lost", "joined again"])
-def test_a_stopped_partition_that_moves_away_is_our_problem_no_longer(stage: Stage, group: Group, how: str) -> None:
+def test_a_stopped_partition_that_moves_away_is_not_a_problem_any_more(stage: Stage, group: Group, how: str) -> None:
     def script() -> Script:
         yield group.assign(0, 1)
-        yield [gone(0)]
+        yield [offset_error(0)]
         assert "partition 0: " in stage.problem
         assert stage.metric("partitions_stopped") == 1
         if how == "revoked":
@@ -480,7 +480,7 @@ def test_a_contract_that_cannot_be_read_again_is_a_problem(stage: Stage, group: 
     assert stage.play(script()) == EXIT_CLEAN
 
 
-def test_a_kafka_that_is_away_is_a_problem_with_its_reason(stage: Stage, group: Group) -> None:
+def test_a_kafka_that_does_not_answer_is_a_problem_with_its_reason(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign()
         group.callbacks["error_cb"](KafkaError(KafkaError._AUTHENTICATION, "Authentication failed"))
@@ -496,7 +496,7 @@ def test_a_kafka_that_is_away_is_a_problem_with_its_reason(stage: Stage, group: 
     assert stage.play(script()) == EXIT_CLEAN
 
 
-def test_librdkafka_reports_a_kafka_that_is_away(stage: Stage, group: Group) -> None:
+def test_librdkafka_reports_a_kafka_that_does_not_answer(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign()
         callbacks = {name: group.callbacks[name] for name in ("error_cb", "stats_cb")}

@@ -1,4 +1,4 @@
-"""What `python -m include.ingest` logs and refuses before producer or consumer start."""
+"""The logs and refusals of `python -m include.ingest` before producer or consumer start."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_ignored_options_are_named(monkeypatch: pytest.MonkeyPatch, command: str
     with capture_logs() as lines:
         assert program.main([command]) == 0
     assert [(line["log_level"], line["reason"]) for line in lines] == [
-        ("warning", f"KAFKA_OPTIONS: {ignored} ignored, delivery rests on ours")
+        ("warning", f"KAFKA_OPTIONS: {ignored} ignored, delivery depends on ours")
     ]
 
 

@@ -1,4 +1,4 @@
-"""What `adopt` and `resize-cells` refuse, show and write."""
+"""The refusals, the output and the objects of `adopt` and `resize-cells`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batching: why a batch closes, what waits for what, what is committed."""
+"""Batching: the reasons to close a batch, the order of PUTs, and the commits."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_batch_closes_by_records_bytes_age_and_a_later_day() -> None:
     assert ranges(writer.puts()) == [(0, 1)]
     writer = new_writer()
     feed(writer, 0)
-    record = writer.buffered  # one in a part of its own
+    record = writer.buffered  # bytes of one record as a part of its own
     writer = new_writer(size=2 * record + 1)
     feed(writer, 0, 1, 2)
     assert ranges(writer.puts()) == [(0, 2)]
@@ -86,7 +86,7 @@ def test_a_batch_closed_by_bytes_reaches_the_limit_with_its_last_record(
     for begin in range(0, len(records), chunk):
         piece = records[begin : begin + chunk]
         writer.feed(begin, [0] * len(piece), piece, 7, 0.0)
-        for put in writer.puts():  # each of the one cell, as soon as it is closed
+        for put in writer.puts():  # all batches are of one cell, so each is landed before the next
             closed.append(put.batch)
             writer.answer(put, Created())
     assert writer.position == len(records)

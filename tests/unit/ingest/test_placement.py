@@ -1,4 +1,4 @@
-"""Where partitions start, while Kafka, S3 and the listing of what is landed take their time."""
+"""Where partitions start, while Kafka, S3 and the listing of landed objects are slow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.unit.ingest.fake_kafka import LOADS, NO_LEADER, TOPIC, Admin, Group, 
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 FAR = 10**9
-"""An offset so far on that nothing is missing before the first object."""
+"""An offset of a later object, so far from the first object that nothing before the first object is missing."""
 
 
 class Stage:
@@ -48,7 +48,7 @@ class Stage:
         self.placement.open()
 
     def assign(self, *partitions: int) -> list[int]:
-        """Returns the offsets of the starts."""
+        """Assign partitions; returns the offsets at which they start."""
         self._assignment += 1
         starts = self.placement.assign(self.group.kafka, places(*partitions), self._assignment)
         return [start.offset for start in starts]
@@ -76,19 +76,19 @@ def stage() -> Stage:
 
 def test_the_contract_is_read_again_after_an_assignment_with_partitions(stage: Stage) -> None:
     stage.group.has_committed({0: 7})
-    before = stage.admin.questions
+    before = stage.admin.requests
 
-    def distrust() -> None:
+    def mark_stale() -> None:
         stage.placement.contract_is_fresh = False
 
-    done = [stage.placement.is_done]
-    for event in (stage.assign, lambda: stage.assign(0), distrust):
+    was_done = [stage.placement.is_done]
+    for event in (stage.assign, lambda: stage.assign(0), mark_stale):
         event()
-        done.append(stage.placement.is_done)
+        was_done.append(stage.placement.is_done)
         stage.place()
-    assert done == [True, True, False, False]
+    assert was_done == [True, True, False, False]
     assert stage.placement.is_done
-    assert stage.admin.questions == before + 2
+    assert stage.admin.requests == before + 2
 
 
 def test_a_contract_that_was_resized_meanwhile_ends_the_consumer(stage: Stage) -> None:
@@ -173,7 +173,7 @@ def test_a_seek_that_fails_is_tried_again(stage: Stage) -> None:
 
 
 def test_a_request_that_times_out_is_not_repeated_at_once(stage: Stage) -> None:
-    """Otherwise a partition without a leader would leave the others one poll for each of its time-outs."""
+    """Otherwise a partition without a leader would leave the others only one poll between two of its time-outs."""
 
     def times_out(*_: object, **__: object) -> tuple[int, int]:
         stage.time.passes(10)
@@ -234,7 +234,7 @@ def test_one_listing_finds_the_start_of_all_partitions_without_a_commit(stage: S
 def test_a_partition_does_not_start_before_a_range_that_adopt_skipped(stage: Stage, pages: Pages) -> None:
     pages.open.set()
     put_letters_without_data(stage.store, "id", "adopt")
-    obstore.put(stage.store, object_key("dead_letter/", "dead_letter", 0, FAR, 0), b"[\n]")  # of an object
+    obstore.put(stage.store, object_key("dead_letter/", "dead_letter", 0, FAR, 0), b"[\n]")  # has a data object
     stage.assign(0, 1)
     stage.place_until(lambda: stage.placement.is_done)
     assert stage.group.offsets == {0: 500, 1: FAR + 9}
@@ -284,7 +284,7 @@ def test_a_listing_that_s3_breaks_off_is_begun_again(stage: Stage, pages: Pages)
     assert (stage.group.offsets[0], pages.listings, stage.metrics.total.errors) == (500, 2, 1)
 
 
-def test_a_listing_that_takes_its_time_is_a_problem_and_not_begun_again(stage: Stage, pages: Pages) -> None:
+def test_a_slow_listing_is_a_problem_and_not_begun_again(stage: Stage, pages: Pages) -> None:
     stage.assign(0)
     stage.place()
     stage.place()

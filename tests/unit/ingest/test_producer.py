@@ -49,7 +49,7 @@ def service() -> Iterator[QuoteService]:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, service: QuoteService) -> None:
-    # Nothing listens there, unless a test starts a broker.
+    # Nothing listens at this port, unless a test starts a broker.
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     monkeypatch.setenv("PRODUCER_SOURCE", "coingecko")
     monkeypatch.setenv("PRODUCER_COINGECKO_URL", service.url)
@@ -90,11 +90,11 @@ class Run:
     def count(self, name: str) -> int:
         return int(self.producer.health().details[name])
 
-    def says(self, text: str) -> bool:
+    def has_problem(self, text: str) -> bool:
         return any(text in problem for problem in self.producer.health().problems)
 
     def end(self) -> int | None:
-        """Stop it, as SIGTERM does; its exit status."""
+        """Stop the producer, as SIGTERM does; returns its exit status."""
         self.producer.stop()
         self._thread.join(15)
         return self.status
@@ -110,7 +110,7 @@ def running() -> Iterator[Run]:
 
 
 @contextmanager
-def door(bootstrap: str, port: int) -> Iterator[None]:
+def port_forward(bootstrap: str, port: int) -> Iterator[None]:
     """Make the broker reachable at `port` too."""
     host, _, real = bootstrap.rpartition(":")
 
@@ -122,9 +122,9 @@ def door(bootstrap: str, port: int) -> Iterator[None]:
     def serve() -> None:
         with suppress(OSError):
             while True:
-                near, _ = listener.accept()
-                far = socket.create_connection((host, int(real)))
-                for pair in ((near, far), (far, near)):
+                client, _ = listener.accept()
+                broker = socket.create_connection((host, int(real)))
+                for pair in ((client, broker), (broker, client)):
                     threading.Thread(target=carry, args=pair, daemon=True).start()
 
     with socket.create_server(("127.0.0.1", port)) as listener:
@@ -166,7 +166,7 @@ def assert_waits_in_turns(run: Run, clock: Clock) -> None:
 def test_a_wait_that_the_source_asks_for_keeps_it_alive(service: QuoteService, clock: Clock) -> None:
     service.status, service.headers = 429, {"Retry-After": "3600"}
     with running() as run:
-        until(lambda: run.says("429"), "health says it")
+        until(lambda: run.has_problem("429"), "health reports it")
         assert_waits_in_turns(run, clock)
         assert len(service.requests) == 1
         assert not run.producer.health().ready
@@ -181,10 +181,10 @@ def test_a_wait_for_room_in_the_queue_keeps_it_alive_and_can_be_stopped(
     with running() as run:
         until(lambda: run.count("sent") == 2, "the queue is full")
         assert_waits_in_turns(run, clock)
-        until(lambda: run.says("Kafka does not answer"), "health says it")
+        until(lambda: run.has_problem("Kafka does not answer"), "health reports it")
         assert run.count("failed") == 0
         assert run.end() == EXIT_UNDELIVERED
-        # the other quotes are not handed over, but counted
+        # the other quotes are counted as failed, because librdkafka did not take them
         assert (run.count("sent"), run.count("failed")) == (2, len(coins()) - 2)
 
 
@@ -215,11 +215,11 @@ def test_a_failed_delivery_is_a_problem_until_the_next_delivery(
     # The built-in broker refuses nothing. Here the refusal is that librdkafka gives up a message.
     monkeypatch.setenv("KAFKA_OPTIONS", '{"message.timeout.ms": 300, "reconnect.backoff.max.ms": 200}')
     with running() as run:
-        until(lambda: run.says("message not delivered"), "health says it")
-        assert run.says("create-topic")
+        until(lambda: run.has_problem("message not delivered"), "health reports it")
+        assert run.has_problem("create-topic")
         assert not run.producer.health().ready
         assert run.producer.health().live
-        with door(bootstrap, port):  # the quotes did not change, but the failed ones are sent again
+        with port_forward(bootstrap, port):  # the quotes did not change, but the failed ones are sent again
             until(lambda: run.count("delivered") >= len(coins()), "the quotes are sent again")
             until(lambda: run.producer.health().ready, "the problem is over")
             assert run.end() == EXIT_UNDELIVERED
@@ -234,8 +234,8 @@ def test_a_missing_topic_does_not_end_the_producer(
     options = {"allow.auto.create.topics": False, "topic.metadata.propagation.max.ms": 100}
     monkeypatch.setenv("KAFKA_OPTIONS", json.dumps(options))
     with running() as run:
-        until(lambda: run.says("Unable to produce message: Local: Unknown topic"), "librdkafka takes no more")
-        assert run.says("create-topic")
+        until(lambda: run.has_problem("Unable to produce message: Local: Unknown topic"), "librdkafka takes no more")
+        assert run.has_problem("create-topic")
         assert run.producer.health().live
         assert not run.producer.health().ready
         assert run.count("failed") > run.count("sent")  # a quote that was not taken is counted without a report
@@ -261,7 +261,7 @@ def test_a_fatal_error_of_librdkafka_ends_the_producer() -> None:
         until(lambda: run.status is not None, "it ends by itself")
         assert run.status == EXIT_UNDELIVERED
         assert not run.producer.health().live
-        assert run.says("lost sequence")
+        assert run.has_problem("lost sequence")
 
 
 # --- sent messages -------------------------------------------------------------
@@ -316,10 +316,10 @@ def test_history_waits_for_kafka(bootstrap: str, history: int, monkeypatch: pyte
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("KAFKA_OPTIONS", '{"reconnect.backoff.max.ms": 200}')
     with running() as run:
-        until(lambda: run.says("Kafka does not answer"), "health says it")
+        until(lambda: run.has_problem("Kafka does not answer"), "health reports it")
         assert run.status is None
         assert run.producer.health().live
-        with door(bootstrap, port):
+        with port_forward(bootstrap, port):
             until(lambda: run.count("delivered") == history + len(coins()), "history and the first quotes")
             assert run.producer.health().ready
             assert run.end() == EXIT_CLEAN
@@ -328,7 +328,7 @@ def test_history_waits_for_kafka(bootstrap: str, history: int, monkeypatch: pyte
 def test_a_wait_for_kafka_before_the_history_can_be_stopped(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REQUEST_SECONDS", 0.1)
     with running() as run:
-        until(lambda: run.says("Kafka does not answer"), "health says it")
+        until(lambda: run.has_problem("Kafka does not answer"), "health reports it")
         assert run.end() == EXIT_CLEAN
         assert run.count("sent") == 0
 
@@ -339,6 +339,6 @@ def test_history_waits_for_a_topic_that_kafka_does_not_describe(history: int, mo
 
     monkeypatch.setattr(Producer, "_ends_are_zero", refused)
     with running() as run:
-        until(lambda: run.says("Topic authorization failed"), "health says it")
-        assert run.says("create-topic")
-        assert not run.says("does not answer")
+        until(lambda: run.has_problem("Topic authorization failed"), "health reports it")
+        assert run.has_problem("create-topic")
+        assert not run.has_problem("does not answer")

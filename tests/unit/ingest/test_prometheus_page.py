@@ -15,7 +15,7 @@ PAGE = PROJECT_ROOT / "docs" / "prometheus.md"
 
 
 def consumer_registry() -> CollectorRegistry:
-    """A consumer's registry after one of each event, so that each metric has its labels."""
+    """A consumer's registry after one event of each kind, so that each metric has its labels."""
     metrics = ConsumerMetrics()
     metrics.landed(100, ["not_json"])
     metrics.uploaded(99, 0.04)
@@ -24,7 +24,7 @@ def consumer_registry() -> CollectorRegistry:
 
 
 def producer_registry() -> CollectorRegistry:
-    """A producer's registry after a failed poll, the only metric of it with a label."""
+    """A producer's registry after a failed poll, because only the metric of failed polls has a label."""
     metrics = ProducerMetrics()
     metrics.source_errors.labels("ConnectError").inc()
     return metrics.registry

@@ -1,7 +1,7 @@
-"""The protocol under every small history, and the proof that each of its rules is needed.
+"""The protocol in every small history, and the proof that each of its rules is needed.
 
-Each `Without...` writer switches off exactly one rule of docs/exactly-once.md by overriding
-the one method that carries it; the search must then find a record lost or doubled.
+Each changed writer or function below switches off exactly one rule of docs/exactly-once.md. The search must then find
+a record that is lost or doubled.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander
 BAD = frozenset({1})
 
 
-MANY = max(150, settings().max_examples)  # as many as the profile wants, see tests/conftest.py
-"""Larger histories that are drawn."""
+MANY = max(150, settings().max_examples)  # or the number of the profile, see tests/conftest.py
+"""Number of larger histories that are drawn."""
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_every_small_history_lands_every_record_once_and_can_finish(setup: Setup
 
 
 class WithoutCells(PartitionWriter):
-    """Rule 2 off: a batch is bounded by nothing but its size, several are in flight."""
+    """Rule 2 off: only its size bounds a batch, and several batches are in flight."""
 
     def _cell_of(self, offset: int) -> tuple[int, int]:
         return offset, 10**9
 
 
 class WithoutDataForEmptyRanges(PartitionWriter):
-    """Rule 4 off: a range of rejects only gets no data object."""
+    """Rule 4 off: a range that has only rejects gets no data object."""
 
     def _first_step(self, batch: Batch) -> Step:
         return Step.DATA if batch.contents() else Step.DEAD_LETTERS
@@ -80,7 +80,7 @@ class WithoutOneInFlight(PartitionWriter):
 
 
 class WithoutReadingTheLastOffset(PartitionWriter):
-    """Rule 6 off: "exists already" is taken for "mine is landed"."""
+    """Rule 6 off: an object that exists already is taken for the writer's own."""
 
     def _take_existing(self, batch: Batch, existing: ExistingObject) -> Put | None:
         return self._after_data(batch)
@@ -107,14 +107,14 @@ class DeadLettersFirst(PartitionWriter):
 
 
 class NoDeadLettersForFoundObjects(PartitionWriter):
-    """Rule 7 off: whoever finds the object leaves its dead letters to the other."""
+    """Rule 7 off: a writer that finds an existing object leaves its dead letters to the other writer."""
 
     def _has_rejects(self, batch: Batch) -> bool:
         return batch.existing is None and bool(batch.rejects)
 
 
 class CommitBeyondHoles(PartitionWriter):
-    """Rule 8 off: what is finished is committed, whatever is still under way before it."""
+    """Rule 8 off: a finished batch is committed, even if a batch before it is still under way."""
 
     def _advance(self) -> None:
         self.durable = max(end for end, _ in self._finished.values())
@@ -132,7 +132,7 @@ class CommitBeforeDeadLetters(PartitionWriter):
 
 
 class UntaggedAnswers(PartitionWriter):
-    """Rule 11 off: an answer of an earlier assignment is taken for one of this."""
+    """Rule 11 off: an answer of an earlier assignment is taken for an answer of the present one."""
 
     def answer(self, put, answer):  # type: ignore[no-untyped-def]
         cell = self._queue.get(put.batch.cell)
@@ -144,24 +144,24 @@ class UntaggedAnswers(PartitionWriter):
 def first_of_the_last_cells(
     partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
-    """Rule 9 off: start at the first landed object of the last cells, whatever failed before it."""
+    """Rule 9 off: start at the first landed object of the last cells, even if PUTs before it failed."""
     if not landed:
         return log_start
     horizon = cells.rank(max(landed)) - window_cells
     return max(log_start, min(offset for offset in landed if cells.rank(offset) >= horizon))
 
 
-def whatever_the_window(
+def with_too_small_a_window(
     partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
-    """Rule 9 off: count cells as complete that the window reaches."""
+    """Rule 9 off: take cells for complete although the window reaches them."""
     return start_without_commit(partition, landed, skipped, cells, log_start, window_cells - 2)
 
 
-def past_what_retention_took(
+def after_deleted_records(
     partition: int, landed: list[int], skipped: list[OffsetRange], cells: Cells, log_start: int, window_cells: int
 ) -> int:
-    """Rule 9 off: go on at the log's start, whatever before it has not landed."""
+    """Rule 9 off: go on at the log's start, even if records before it have not landed."""
     return max(log_start, complete_to(landed, skipped, cells, log_start, window_cells))
 
 
@@ -171,7 +171,7 @@ def before_an_object_inside_a_cell(
     """Rule 9 off: go on from the log's start up to a first object that begins inside a cell."""
     start = complete_to(landed, skipped, cells, log_start, window_cells)
     if start < log_start:
-        raise ProtocolError("what is missing cannot be read any more")
+        raise ProtocolError("the missing records cannot be read any more")
     return start
 
 
@@ -186,13 +186,13 @@ SWITCHED_OFF = [
     ),
     pytest.param(Setup(rules=Rules(WithoutOneInFlight), crashes=1, cell=4), id="5 one PUT a cell"),
     pytest.param(Setup(rules=Rules(create_only=False), stalls=1), id="6 create-only"),
-    pytest.param(Setup(rules=Rules(WithoutReadingTheLastOffset), stalls=1), id="6 last offset of what exists"),
+    pytest.param(Setup(rules=Rules(WithoutReadingTheLastOffset), stalls=1), id="6 last offset of the existing object"),
     pytest.param(
         Setup(rules=Rules(DeadLettersFirst), rejects=BAD, stalls=1, crashes=1), id="7 data before dead letters"
     ),
     pytest.param(
         Setup(rules=Rules(NoDeadLettersForFoundObjects), rejects=BAD, crashes=1),
-        id="7 dead letters of what exists",
+        id="7 dead letters of the existing object",
     ),
     pytest.param(
         Setup(
@@ -202,20 +202,18 @@ SWITCHED_OFF = [
             crashes=1,
             stalls=1,
         ),
-        id="7 the content of what exists decides",
+        id="7 the existing object's content decides",
     ),
     pytest.param(Setup(rules=Rules(CommitBeyondHoles), crashes=1), id="8 contiguous commits"),
-    pytest.param(
-        Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit behind dead letters"
-    ),
+    pytest.param(Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit after dead letters"),
     pytest.param(Setup(rules=Rules(check_metadata=False), foreign_commits=1), id="9 our commits only"),
     pytest.param(Setup(rules=Rules(place=first_of_the_last_cells), crashes=1, expiries=1), id="9 start without commit"),
     pytest.param(
-        Setup(rules=Rules(place=whatever_the_window), crashes=1, expiries=1, cell=1), id="9 the window's reach"
+        Setup(rules=Rules(place=with_too_small_a_window), crashes=1, expiries=1, cell=1), id="9 the window's reach"
     ),
     pytest.param(
-        Setup(rules=Rules(place=past_what_retention_took), crashes=1, expiries=1, retention=2),
-        id="9 stop at what retention took",
+        Setup(rules=Rules(place=after_deleted_records), crashes=1, expiries=1, retention=2),
+        id="9 stop at deleted records",
     ),
     pytest.param(
         Setup(

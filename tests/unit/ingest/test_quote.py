@@ -106,13 +106,13 @@ def test_two_are_checked_like_each_alone(value: bytes | None) -> None:
     assert_checked_like_each_alone([message(), value])
 
 
-def test_many_large_ones_are_checked_like_each_alone() -> None:
+def test_many_large_values_are_checked_like_each_alone() -> None:
     assert_checked_like_each_alone([message(note="x" * 300_000)] * (AT_ONCE_BYTES // 300_000 + 1), 2**20)
 
 
 @given(st.data())
 def test_values_that_are_quotes_only_together_are_refused(data: st.DataObject) -> None:
-    """The text of several quotes, cut anywhere: what it is as a whole must not count."""
+    """The text of several quotes, cut anywhere. A piece must not be valid because the whole text is valid."""
     between = data.draw(st.sampled_from([b",\n", b",", b"\n", b""]))
     quotes = [message(), message(x=[1, {"y": "},\n{"}, {}]), message(note='{"'), message(x={"z": {}, "y": {}})]
     text = between.join(data.draw(st.lists(st.sampled_from(quotes), min_size=1, max_size=3)))

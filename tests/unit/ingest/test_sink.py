@@ -1,4 +1,4 @@
-"""The sink and S3's answers, over HTTP: obstore may report them in other ways in another version."""
+"""The sink and S3's answers, over HTTP: another version of obstore may report these answers in another way."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Gateway:
                 self._answer()
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nothing to say."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -106,7 +106,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("step", Step)
-def test_a_conflict_without_an_existing_object_is_retried_and_no_failure(
+def test_a_conflict_without_an_existing_object_is_retried_and_not_counted(
     gateway: Gateway, sink: Sink, metrics: ConsumerMetrics, step: Step
 ) -> None:
     gateway.puts = deque([409, 409, 200])
@@ -122,17 +122,17 @@ def test_existing_dead_letters_count_as_written_only_if_of_this_topic(
     metrics: ConsumerMetrics, topic_id: str, is_ours: bool
 ) -> None:
     store: Any = Bucket()
-    there = ObjectMetadata("quotes", topic_id, 0, 0, 0, 0, 1, "host:7").to_attributes()
-    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[\n]", attributes=there)
+    attributes = ObjectMetadata("quotes", topic_id, 0, 0, 0, 0, 1, "host:7").to_attributes()
+    obstore.put(store, object_key("dead_letter/", "dead_letter", 0, 0, 0), b"[\n]", attributes=attributes)
     sink = Sink(store, DESTINATION, metrics, 1)
     data = batch()
     sink.submit(Put(0, data.assignment, Step.DEAD_LETTERS, data.batch))
-    done = sink.answers.get(timeout=10)
+    outcome = sink.answers.get(timeout=10)
     sink.close()
     if is_ours:
-        assert (done.answer, done.error) == (Created(), None)
+        assert (outcome.answer, outcome.error) == (Created(), None)
     else:
-        assert "out of S3_DEAD_LETTER_PREFIX" in str(done.error)
+        assert "out of S3_DEAD_LETTER_PREFIX" in str(outcome.error)
 
 
 def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: Sink, metrics: ConsumerMetrics) -> None:
@@ -144,7 +144,7 @@ def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: S
     until(lambda: sink.failing_since is None)
 
 
-def test_an_abandoned_put_fails_no_more(gateway: Gateway, sink: Sink) -> None:
+def test_an_abandoned_put_is_not_failing_any_more(gateway: Gateway, sink: Sink) -> None:
     gateway.puts = deque([503])
     first, second = batch(0), batch(1)
     sink.submit(first)

@@ -22,10 +22,10 @@ def test_only_our_own_commits_are_a_start() -> None:
     [
         ([], [], 17, 17),
         ([10, 20], [], 0, 0),  # [0..9] may have failed while these landed
-        ([10, 20], [], 7, 7),  # what retention left of it
+        ([10, 20], [], 7, 7),  # retention has left [7..9] of these
         ([10, 20], [], 10, 10),
         ([13, 20], [], 13, 13),  # the log began there when it was first read
-        ([0, 10, 25, 9990], [], 0, 25),  # [26..9989] may be an aborted transaction, and may not
+        ([0, 10, 25, 9990], [], 0, 25),  # [26..9989] is perhaps an aborted transaction, or missing
         ([0, 7420, 7435, 7440, 9990], [], 0, 7435),  # of 256 cells before the last, one is complete
         ([0, 7425, 7440, 9990], [], 0, 7425),
         ([0, 25, 9990], [(30, 9979)], 0, 9980),  # [9980..9989] is missing

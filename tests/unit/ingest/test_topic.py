@@ -1,4 +1,4 @@
-"""What `ensure_topic` asks Kafka for, and what `require_fit` refuses."""
+"""The topics that `ensure_topic` creates, and the topics that `require_fit` refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.settings import KafkaSettings
 
 
 class Broker:
-    """Stands in for `topic.Admin`; `created` has the configuration of each created topic by its name."""
+    """Replaces `topic.Admin`. `created` has the configuration of each created topic by its name."""
 
     created: dict[str, dict[str, str]]
 
@@ -28,14 +28,14 @@ class Broker:
 
     def create_topics(self, topics: list[Any], request_timeout: float) -> dict[str, Future[None]]:
         """As AdminClient."""
-        done: Future[None] = Future()
-        done.set_result(None)
+        future: Future[None] = Future()
+        future.set_result(None)
         Broker.created |= {new.topic: new.config for new in topics}
-        return {new.topic: done for new in topics}
+        return {new.topic: future for new in topics}
 
 
 def test_a_topic_is_created_with_segments_of_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the broker's segments of a week, records live a week beyond retention: longer than bronze looks back."""
+    """The broker's default is a week: records would live a week beyond retention, longer than bronze looks back."""
     monkeypatch.setattr(topic, "Admin", Broker)
     kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", topic="quotes")
     assert topic.ensure_topic(kafka, 6, 1, retention_hours=168)

@@ -1,4 +1,4 @@
-"""Bodies are valid JSON, one record a line, and give back the producer's bytes."""
+"""Bodies are valid JSON with one record a line, and the producer's bytes can be read from them unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def messages(draw: st.DrawFn) -> tuple[dict[str, object], bytes]:
 
 
 def spliced(start: bytes, offset: int, time: int, value: bytes) -> bytes:
-    """The line of one record, written as plainly as can be."""
+    """The line of one record, made in the simplest possible way."""
     line = value.strip()[1:].replace(b"\r", b" ").replace(b"\n", b" ")
     return start + str(offset).encode() + b',"_timestamp":' + str(time).encode() + b"," + line
 

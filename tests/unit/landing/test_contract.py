@@ -33,9 +33,9 @@ def test_a_contract_reads_back() -> None:
     ],
 )
 def test_any_difference_is_refused_with_both_values(change: str, value: object) -> None:
-    theirs = replace(CONTRACT, **{change: value})  # type: ignore[arg-type]
+    stored = replace(CONTRACT, **{change: value})  # type: ignore[arg-type]
     with pytest.raises(ContractError) as refused:
-        theirs.check(CONTRACT)
+        stored.check(CONTRACT)
     assert repr(value) in str(refused.value)
     assert repr(getattr(CONTRACT, change)) in str(refused.value)
 
@@ -56,10 +56,10 @@ def test_cells_cover_the_offsets(size: int, resizes: list[tuple[int, int]], offs
         end += more
         contract = contract.resized(new, {0: end})
     cells = contract.cells_of(0)
-    first, behind = cells.bounds(offset)
-    assert first <= offset < behind
-    assert cells.bounds(first) == cells.bounds(behind - 1) == (first, behind)
-    assert cells.rank(behind) == cells.rank(offset) + 1
+    first, cell_end = cells.bounds(offset)
+    assert first <= offset < cell_end
+    assert cells.bounds(first) == cells.bounds(cell_end - 1) == (first, cell_end)
+    assert cells.rank(cell_end) == cells.rank(offset) + 1
     assert (cells.rank(0), cells.bounds(0)[0]) == (0, 0)
 
 

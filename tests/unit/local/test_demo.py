@@ -41,7 +41,7 @@ sys.exit(demo.main())
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (signal.SIGTERM, signal.SIGTERM),  # `timeout 600 make demo` signals the group, and make passes its own on
+        (signal.SIGTERM, signal.SIGTERM),  # `timeout 600 make demo` signals the group, and make repeats the signal
         (signal.SIGINT, signal.SIGHUP),
         (signal.SIGHUP, signal.SIGINT),
     ],

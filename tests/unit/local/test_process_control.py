@@ -33,7 +33,7 @@ BROKEN = Program("broken", ("sh", "-c", "echo no such broker; exit 3"))
 def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.05)
 
 
@@ -91,13 +91,13 @@ def watch(control: ProcessControl) -> NoReturn:
 def test_a_watcher_notices_that_another_process_stops_everything(control: ProcessControl, tmp_path: Path) -> None:
     control.start("slow")
     with ThreadPoolExecutor() as threads:
-        # `slow` stops with supervisord itself, so supervisord exists for a second and refuses orders.
+        # `slow` stops with supervisord itself, so supervisord exists for a second and refuses requests.
         elsewhere = threads.submit(ProcessControl(tmp_path).shutdown, last=("slow",))
         with pytest.raises(NotRunningError):
             watch(control)
         assert not control.running()
         assert control.present()
-        control.shutdown()  # waits for the other one's shutdown
+        control.shutdown()  # waits for the shutdown that the other thread began
         assert not control.present()
         elsewhere.result(timeout=60)
     with pytest.raises(NotRunningError):
@@ -110,7 +110,7 @@ def test_a_supervisord_that_ends_during_the_request_is_gone(tmp_path: Path, monk
     def ends(method: str) -> NoReturn:  # supervisord removes its pid file between its answer and our next step
         raise EndingError(method)
 
-    monkeypatch.setattr(control, "_ask", ends)
+    monkeypatch.setattr(control, "_request", ends)
     control.shutdown()
     ended = subprocess.Popen(["true"])
     ended.wait()
@@ -129,11 +129,11 @@ def test_a_zombie_is_not_alive() -> None:
     assert not alive(process)
 
 
-def test_only_one_process_is_alone(tmp_path: Path) -> None:
-    with ProcessControl(tmp_path).alone() as first, ProcessControl(tmp_path).alone() as second:
+def test_only_one_process_has_the_lock(tmp_path: Path) -> None:
+    with ProcessControl(tmp_path).lock() as first, ProcessControl(tmp_path).lock() as second:
         assert (first, second) == (True, False)
-    with ProcessControl(tmp_path).alone() as next_one:
-        assert next_one
+    with ProcessControl(tmp_path).lock() as third:
+        assert third
 
 
 def test_the_configuration_doubles_percent_signs_and_quotes_words(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The start ends when the running consumer has landed what is on the topic."""
+"""The start ends when the running consumer has landed most messages of the topic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Observations(Observer):
     def __init__(self, *observations: tuple[int | None, int | None, int | None]) -> None:
         self._observations = iter(observations)
 
-    def look(self, programs: dict[str, str]) -> Status:
+    def read_status(self, programs: dict[str, str]) -> Status:
         produced, landed, lag = next(self._observations)
         return Status("", produced=produced, landed=landed, lag=lag, programs=programs)
 

@@ -76,7 +76,7 @@ def replay(topic: Topic, store: Bucket) -> Replay:
 
 @pytest.fixture
 def other(store: Bucket) -> Replay:
-    """A second replay. The hooks of its topic do nothing, so it can run inside those of the first's."""
+    """A second replay. Its own topic's hooks do nothing, so the second replay can run in a hook of the first."""
     return Replay(Topic(), STORAGE, store, "the second")
 
 
@@ -104,26 +104,27 @@ def test_a_dead_letter_that_another_replay_claims_is_not_sent(
 
     def second() -> None:
         topic.before_send = lambda: None
-        other.send_into(DEAD_LETTER, report)
+        other.send_and_report(DEAD_LETTER, report)
 
     topic.before_send = second
     assert replay.send(DEAD_LETTER)
     assert topic.sent == ["quotes/0/7"]
     (text,) = report.claimed
     assert text.startswith("quotes/0/7 is being replayed by the first on ")
-    assert f"since {marker(store, replay).claimed_at:%Y-%m-%dT%H:%M:%SZ}; to make sure of it replay again after" in text
+    since = f"since {marker(store, replay).claimed_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert f"{since}; to be sure that it was sent, replay again after" in text
     assert (report.sent, report.present, report.refused) == (0, 0, [])
     assert str(report) == "0 sent, 0 were on the topic already, 1 left to another replay"
     assert list(other.pending([DEAD_LETTER])) == []
     assert not other.send(DEAD_LETTER)
 
 
-def test_of_two_replays_at_once_one_sends(topic: Topic, store: Bucket, replay: Replay, other: Replay) -> None:
-    other._topic, both = topic, threading.Barrier(2)
+def test_one_of_two_replays_at_once_sends(topic: Topic, store: Bucket, replay: Replay, other: Replay) -> None:
+    other._topic, barrier = topic, threading.Barrier(2)
     ends = topic.ends
 
     def together(name: str) -> dict[int, int]:
-        both.wait(10)
+        barrier.wait(10)
         return ends(name)
 
     topic.ends = together  # type: ignore[method-assign]
@@ -147,8 +148,8 @@ def test_an_interrupted_claim_is_taken_over_by_one_of_two(
     topic: Topic, store: Bucket, replay: Replay, other: Replay
 ) -> None:
     leave_claim(store, replay)
-    other._topic, both = topic, threading.Barrier(2)
-    topic.after_search = lambda: both.wait(10)  # until both have searched, nobody has taken over
+    other._topic, barrier = topic, threading.Barrier(2)
+    topic.after_search = lambda: barrier.wait(10)  # until both have searched, neither has taken over
     assert sorted(at_once(replay, other)) == ["claimed or present", "sent"]
     assert topic.sent == ["quotes/0/7"]
     assert marker(store, replay).replayed_at is not None
@@ -160,7 +161,7 @@ def at_once(*replays: Replay) -> list[str]:
 
     def run(replay: Replay) -> None:
         report = Report()
-        replay.send_into(DEAD_LETTER, report)
+        replay.send_and_report(DEAD_LETTER, report)
         outcomes.append("sent" if report.sent else "claimed or present")
 
     threads = [threading.Thread(target=run, args=(replay,)) for replay in replays]
@@ -195,7 +196,7 @@ def test_a_claim_holds_for_its_lease(topic: Topic, store: Bucket, replay: Replay
     assert topic.sent == ["quotes/0/7"]
 
 
-def test_a_marker_without_a_claimant_holds_nothing(topic: Topic, store: Bucket, replay: Replay) -> None:
+def test_a_marker_without_a_claimant_is_taken_over(topic: Topic, store: Bucket, replay: Replay) -> None:
     leave_claim(store, replay, timedelta(0), claimed_by=None)
     assert replay.send(DEAD_LETTER)
     assert topic.sent == ["quotes/0/7"]
@@ -207,7 +208,7 @@ def test_a_refused_message_gives_its_claim_back(topic: Topic, store: Bucket, rep
 
     topic.before_send, report = refuse, Report()
     for _ in range(2):
-        replay.send_into(DEAD_LETTER, report)
+        replay.send_and_report(DEAD_LETTER, report)
     assert report.refused == ["too large"] * 2
     assert marker(store, replay).claimed_by is None
     assert other.send(DEAD_LETTER)
@@ -225,7 +226,7 @@ def test_an_unacknowledged_message_stays_claimed(topic: Topic, replay: Replay, o
 
 
 class Answers:
-    """In place of obstore.put: raises the errors first, then calls the store. With `lost` it also writes then."""
+    """Replaces obstore.put: first raises the errors, then calls the store. With `lost` it writes before each error."""
 
     def __init__(self, *errors: Exception, lost: bool = False) -> None:
         self._put, self._errors, self._lost = obstore.put, list(errors), lost
@@ -272,7 +273,7 @@ def test_an_unreadable_marker_stops_only_its_dead_letter(
     obstore.put(store, replay.marker_key(DEAD_LETTER), content)
     report = Report()
     for dead_letter in replay.pending([DEAD_LETTER, rejected(8)]):
-        replay.send_into(dead_letter, report)
+        replay.send_and_report(dead_letter, report)
     assert topic.sent == ["quotes/0/8"]
     with pytest.raises(UnreadableMarkerError, match=r"state/replayed/p00000_o.*7\.json: .*; delete it to send"):
         replay.send(DEAD_LETTER)
