@@ -169,7 +169,7 @@ def _metrics(port: int) -> list[str]:
     return httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
 
 
-def test_an_s3_outage_at_the_end_exits_with_3_and_the_next_consumer_lands_the_rest(stage: Stage) -> None:
+def test_an_s3_outage_at_the_end_exits_with_3_and_the_rest_lands_later(stage: Stage) -> None:
     host, port = stage.endpoint.removeprefix("http://").split(":")
     proxy = FaultProxy((host, int(port)), 1)
     try:
