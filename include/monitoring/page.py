@@ -177,7 +177,7 @@ class _Reader:
     connect: Callable[[], S3Client]
     faults: dict[str, str] = field(default_factory=dict)
     client: S3Client | None = None
-    given_up: str = ""
+    s3_fault: str = ""
 
     def try_to(self, part: str, read: Callable[[], Content]) -> Content | None:
         """The result of `read`; None and a fault on any error, because a wrong connection can raise any exception."""
@@ -187,18 +187,18 @@ class _Reader:
             log.warning("cannot read %s", part, exc_info=True)
             self.faults[part] = _reason(error)
             if isinstance(error, NoConnectionError | HTTPClientError):
-                self.given_up = self.faults[part]
+                self.s3_fault = self.faults[part]
             return None
 
     def from_s3(self, part: str, read: Callable[[S3Client], Content]) -> Content | None:
         """As `try_to`, with the client that all parts share."""
-        if self.given_up:
-            self.faults[part] = self.given_up
+        if self.s3_fault:
+            self.faults[part] = self.s3_fault
             return None
         if self.client is None:
             self.client = self.try_to(part, self.connect)
         if self.client is None:
-            self.given_up = self.faults[part]
+            self.s3_fault = self.faults[part]
             return None
         client = self.client
         return self.try_to(part, lambda: read(client))

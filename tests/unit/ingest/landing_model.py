@@ -105,12 +105,12 @@ class World:
         self.commit = -1
         self.metadata: str | None = None
         self.promised_from = self.adopted_from = 0
-        self.given_up: list[tuple[int, int]] = []
-        self.letters_given_up: list[tuple[int, int]] = []
+        self.skipped: list[tuple[int, int]] = []
+        self.skipped_dead_letters: list[tuple[int, int]] = []
         self.owner: int | None = None
         self.contract: Contract | None = None
         self.data: dict[tuple[int, str], tuple[int, frozenset[int], int]] = {}
-        self.letters: dict[int, frozenset[int]] = {}
+        self.dead_letters: dict[int, frozenset[int]] = {}
         self.writers: list[PartitionWriter | None] = [None, None]
         self.net: list[tuple[int, Put]] = []
         self.assignments = 0
@@ -227,10 +227,10 @@ class World:
             return
         if start is None:
             landed = [first for first, _ in self.data]
-            start = setup.rules.place(0, landed, self.given_up, contract.cells_of(0), self.low, setup.window)
+            start = setup.rules.place(0, landed, self.skipped, contract.cells_of(0), self.low, setup.window)
             self.commit, self.metadata = start, commit_metadata(TOPIC_ID)  # the start is committed first
             # Records that were deleted before anything landed leave no trace.
-            begins = [first for first, _ in self.given_up] or [self.low]
+            begins = [first for first, _ in self.skipped] or [self.low]
             self.promised_from = max(self.adopted_from, min([*landed, *begins]))
         if start < self.low:
             if setup.rules.reset_is_error:
@@ -316,15 +316,15 @@ class World:
         cells = self.contract.cells_of(0)
         firsts = [first for first, _ in self.data]
         begin = self.commit if self.metadata == commit_metadata(TOPIC_ID) else None
-        if begin is None and (firsts or self.given_up):
-            begin = complete_to(firsts, self.given_up, cells, self.low, setup.window)
+        if begin is None and (firsts or self.skipped):
+            begin = complete_to(firsts, self.skipped, cells, self.low, setup.window)
         ranges = [
             adoption.LandedRange(
                 first, first, last,
-                adoption.missing_ranges(set(good), first, last) if rejected and first not in self.letters else (),
+                adoption.missing_ranges(set(good), first, last) if rejected and first not in self.dead_letters else (),
             )
             for (first, _), (last, good, rejected) in self.data.items()
-        ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.given_up]  # fmt: skip
+        ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.skipped]  # fmt: skip
         try:
             plan = adoption.decide(
                 0, committed=self.commit, is_ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
@@ -332,10 +332,10 @@ class World:
             )  # fmt: skip
         except adoption.OperationError as error:
             raise ProtocolError(str(error)) from error
-        self.given_up += plan.holes
+        self.skipped += plan.holes
         for incomplete in plan.incomplete:
-            self.letters[incomplete.first] = frozenset()
-            self.letters_given_up += incomplete.missing
+            self.dead_letters[incomplete.first] = frozenset()
+            self.skipped_dead_letters += incomplete.missing
         self.commit, self.metadata = plan.target, commit_metadata(TOPIC_ID)
         if plan.landed_to is None:
             self.promised_from = self.adopted_from = plan.target  # nothing landed: the lake begins there
@@ -372,11 +372,11 @@ class World:
     def _store(self, setup: Setup, number: int, put: Put) -> Created | ExistingObject:
         batch = put.batch
         if put.step is Step.DEAD_LETTERS:
-            letters = rows_to_land(batch) if setup.rules.content_decides else batch.rejects
-            rows = frozenset(offset for offset, row in letters if not isinstance(row, Gap))
+            dead_letters = rows_to_land(batch) if setup.rules.content_decides else batch.rejects
+            rows = frozenset(offset for offset, row in dead_letters if not isinstance(row, Gap))
             if not setup.rules.create_only:
-                self.letters.pop(batch.first, None)
-            self.letters.setdefault(batch.first, rows)
+                self.dead_letters.pop(batch.first, None)
+            self.dead_letters.setdefault(batch.first, rows)
             return Created()
         tag = ".json" if setup.rules.key_from_record else f"{number}.{put.assignment}"
         if setup.other_suffix:
@@ -395,31 +395,32 @@ class World:
 
     def check(self, setup: Setup) -> None:
         landed = Counter(offset for _, offsets, _ in self.data.values() for offset in offsets)
-        dead = Counter(offset for rows in self.letters.values() for offset in rows)
-        given_up = Counter(
+        dead = Counter(offset for rows in self.dead_letters.values() for offset in rows)
+        skipped = Counter(
             offset
-            for first, last in (*self.given_up, *self.letters_given_up)
+            for first, last in (*self.skipped, *self.skipped_dead_letters)
             for offset in range(first, last + 1)
             if offset not in setup.holes
         )
-        for offset, count in (landed + dead + given_up).items():
+        for offset, count in (landed + dead + skipped).items():
             if count > 1:
                 raise ViolationError(
-                    f"record {offset} is there {count} times: data {self.data}, letters {self.letters}, gaps {given_up}"
+                    f"record {offset} is there {count} times: data {self.data}, "
+                    f"dead letters {self.dead_letters}, skipped {skipped}"
                 )
         if self.metadata != commit_metadata(TOPIC_ID) and setup.rules.check_metadata:
             return  # a foreign commit is refused: no writer goes on after it
         for offset in range(self.promised_from, self.commit):
             if offset in setup.holes:
                 continue
-            if offset in given_up:
+            if offset in skipped:
                 continue
             place = dead if offset in setup.rejects else landed
             if setup.other_rejects is not None:  # the first writer has decided
                 place = landed + dead
             if offset not in place:
                 raise ViolationError(
-                    f"record {offset} is lost: commit {self.commit}, data {self.data}, letters {self.letters}"
+                    f"record {offset} is lost: commit {self.commit}, data {self.data}, dead letters {self.dead_letters}"
                 )
 
     # --- identity of states ---------------------------------------------------
@@ -434,10 +435,10 @@ class World:
         return (
             self.high, self.low, self.commit, self.metadata, self.promised_from, self.adopted_from, self.owner,
             tuple(sorted((key, value[0], value[1], value[2]) for key, value in self.data.items())),
-            tuple(sorted(self.letters.items())),
+            tuple(sorted(self.dead_letters.items())),
             tuple(None if writer is None else _writer_shape(writer) for writer in self.writers),
             tuple(sorted((number, self._put_shape(number, put)) for number, put in self.net)),
-            tuple(self.faults.values()), tuple(self.given_up), tuple(self.letters_given_up),
+            tuple(self.faults.values()), tuple(self.skipped), tuple(self.skipped_dead_letters),
             self.contract and tuple((entry.size, tuple(entry.starts.items())) for entry in self.contract.cells),
         )  # fmt: skip
 
