@@ -85,16 +85,16 @@ def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, 
     condition, run = CONDITIONS["run_late"], context["dag_run"]
     queued, deadline = from_text(run["queued_at"]), context["deadline"]["deadline_time"]
     allowed = (from_text(deadline) if isinstance(deadline, str) else deadline) - queued
-    return OpenAlert(
-        key=f"{condition.name}:{run['dag_id']}",
-        condition=condition.name,
-        severity=condition.severity,
-        title=f"{condition.title}: {run['dag_id']}",
-        since=now,
-        notified_at=now,
+    alert = OpenAlert.begin(
+        condition,
+        now,
+        run["dag_id"],
         value=f"{run['state']} for {span(now - queued)}",
         threshold=f"not ended {span(allowed)} after it was queued",
         details=(f"run {run['dag_run_id']}",),
+    )
+    return replace(
+        alert,
         run_url=runs.link(settings.alert, run["dag_id"], run["dag_run_id"]),
         raised_by=run["dag_id"],
         task=f"{run['dag_id']}/{ended_by}",
@@ -158,13 +158,10 @@ def _failed_tests(ti: Any) -> list[FailingTest]:
 
 def _of_test(test: FailingTest, ti: Any, now: datetime) -> OpenAlert:
     condition, layer = CONDITIONS["dbt_tests"], ti.task_id.partition(".")[0]
-    return OpenAlert(
-        key=f"{condition.name}:{test.name}",
-        condition=condition.name,
-        severity=condition.severity,
-        title=f"{condition.title}: {test.name}",
-        since=now,
-        notified_at=now,
+    return OpenAlert.begin(
+        condition,
+        now,
+        test.name,
         value=f"{test.failures} failing rows",
         threshold="any failing test",
         details=(test.report(layer if layer in LAYERS else f"{ti.dag_id}.{ti.task_id}"),),
@@ -174,17 +171,15 @@ def _of_test(test: FailingTest, ti: Any, now: datetime) -> OpenAlert:
 def _of_task(context: Context, now: datetime) -> OpenAlert:
     condition, ti, error = CONDITIONS["task_failed"], context["ti"], context.get("exception")
     text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error or "no error is known")
-    return OpenAlert(
-        key=f"{condition.name}:{ti.dag_id}/{ti.task_id}",
-        condition=condition.name,
-        severity=condition.severity,
-        title=f"{condition.title}: {ti.dag_id} / {ti.task_id}",
-        since=now,
-        notified_at=now,
+    alert = OpenAlert.begin(
+        condition,
+        now,
+        f"{ti.dag_id}/{ti.task_id}",
         value=f"failed in attempt {ti.try_number}",
         threshold="any failure after the retries",
         details=(text,),
     )
+    return replace(alert, title=f"{condition.title}: {ti.dag_id} / {ti.task_id}")
 
 
 def _store(settings: Settings) -> AlertStore:

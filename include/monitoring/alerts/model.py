@@ -9,12 +9,13 @@ mail server has accepted it. So a crash or a broken mail server delays a mail bu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from datetime import datetime
+from typing import Literal, Self
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from include.catalogue import Severity
+from include.catalogue import Condition, Severity
 from include.instants import Instant
 
 NoticeKind = Literal["start", "reminder", "recovery"]
@@ -46,6 +47,24 @@ class OpenAlert(msgspec.Struct, frozen=True):
     run: str | UnsetType = UNSET
     """`dag_id/run_id` of a late run; the alert is over when the run ends well, and never before the run ends.
     Other alerts do not have this field: version 0.1.0 and earlier refuse a field that they do not know."""
+
+    @classmethod
+    def begin(
+        cls, condition: Condition, now: datetime, subject: str = "", *, value: str, threshold: str,
+        details: tuple[str, ...],
+    ) -> Self:  # fmt: skip
+        """An alert that begins now. Monitor and callbacks give the same key to the same condition and subject."""
+        return cls(
+            key=f"{condition.name}:{subject}" if subject else condition.name,
+            condition=condition.name,
+            severity=condition.severity,
+            title=f"{condition.title}: {subject}" if subject else condition.title,
+            since=now,
+            notified_at=now,
+            value=value,
+            threshold=threshold,
+            details=details,
+        )
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -90,31 +90,15 @@ def advance(
 def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
     if verdict.outcome != "breached":
         return []
+    details: dict[str, tuple[str, ...]] = {subject: (line,) for subject, line in (verdict.subjects or {}).items()}
+    value = f"{verdict.value} in all" if len(details) > 1 else verdict.value
     condition = CONDITIONS[verdict.condition]
-    alert = OpenAlert(
-        key=condition.name,
-        condition=condition.name,
-        severity=condition.severity,
-        title=condition.title,
-        since=now,
-        notified_at=now,
-        value=verdict.value,
-        threshold=verdict.threshold,
-        details=verdict.details,
-        run_url=run_url,
-    )
-    if not verdict.subjects:
-        return [alert]
-    value = verdict.value if len(verdict.subjects) == 1 else f"{verdict.value} in all"
     return [
         replace(
-            alert,
-            key=f"{condition.name}:{subject}",
-            title=f"{condition.title}: {subject}",
-            value=value,
-            details=(line,),
+            OpenAlert.begin(condition, now, subject, value=value, threshold=verdict.threshold, details=texts),
+            run_url=run_url,
         )
-        for subject, line in verdict.subjects.items()
+        for subject, texts in (details or {"": verdict.details}).items()
     ]
 
 
