@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import BinaryIO
 
 from include.assets import coins
 
@@ -27,17 +29,26 @@ CMC = {
 
 
 class QuoteService:
-    """Responds to each GET with `status`, `headers` and `body`; `requests` has the path and the headers of each GET."""
+    """Responds to each GET with `status`, `headers` and `body`; `requests` has the path and the headers of each GET.
+
+    With `raw` it sends these bytes instead of a response, then blanks one by one while `drips` is set.
+    """
 
     def __init__(self, body: object) -> None:
         self.status, self.headers = 200, {"Content-Type": "application/json"}
         self.body = json.dumps(body).encode()
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.raw: bytes | None = None
+        self.drips = threading.Event()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 service.requests.append((self.path, dict(self.headers)))
+                if service.raw is not None:
+                    self.close_connection = True
+                    service.send_raw(self.wfile)
+                    return
                 self.send_response(service.status)
                 for name, value in service.headers.items():
                     self.send_header(name, value)
@@ -48,7 +59,16 @@ class QuoteService:
                 """Write nothing to the test's output."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def send_raw(self, client: BinaryIO) -> None:
+        """Send `raw`, then blanks one by one while `drips` is set."""
+        with suppress(OSError):  # the client has given up
+            client.write(self.raw or b"")
+            while self.drips.is_set():
+                client.write(b" ")
+                time.sleep(0.02)
 
 
 @contextmanager
@@ -59,5 +79,6 @@ def quote_service(body: object) -> Iterator[QuoteService]:
     try:
         yield service
     finally:
+        service.drips.clear()
         service.server.shutdown()
         service.server.server_close()

@@ -161,6 +161,7 @@ class ProducerMetrics:
         self.delivered = counter("messages_delivered", "Messages that Kafka acknowledged.")
         self.failed = counter("messages_failed", "Messages that Kafka refused for good.")
         self.unchanged = counter("quotes_unchanged", "Quotes not sent again because nothing changed.")
+        self.unusable = counter("quotes_unusable", "Quotes that a poll did not bring in a usable form.", ["symbol"])
         self.source_errors = counter("source_errors", "Failed polls of the source.", ["error"])
         gauge = partial(Gauge, namespace=PRODUCER, registry=self.registry)
         self.last_quote = gauge("last_quote_timestamp_seconds", "Newest quote time sent.")

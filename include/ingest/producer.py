@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
@@ -19,10 +20,11 @@ from include.ingest.health import ProcessHealth
 from include.ingest.logs import LIBRDKAFKA, logger
 from include.ingest.metrics import ProducerMetrics
 from include.ingest.quote import Quote, encode
-from include.ingest.sources import Source, SourceError
+from include.ingest.sources import Poll, Source, SourceError
 from include.ingest.sources.coingecko import CoinGecko
 from include.ingest.sources.coinmarketcap import CoinMarketCap
 from include.ingest.sources.simulator import FaultInjection, Message, Simulator
+from include.ingest.sources.web import named
 from include.ingest.topic import Admin
 from include.settings import Settings, SettingsError
 
@@ -36,15 +38,17 @@ REQUEST_SECONDS = 5.0
 """Timeout of a request to Kafka before the history. A signal is noticed at most this much later."""
 MAX_REQUEST_PAUSE_SECONDS = 15.0
 STUCK_SECONDS = 300.0
-"""A process without a turn for this long is stuck. A wait of any length consists of turns. A poll of the source and a
-flush have no turns, but end within half a minute."""
+"""A process without a turn for this long is stuck. A wait of any length consists of turns. A flush has no turns, but
+ends within half a minute."""
 
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 
+Result = TypeVar("Result")
 
-def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
-    """The configured source, and its first quotes if it was polled for the choice.
+
+def choose_source(settings: Settings) -> tuple[Source, Poll | None]:
+    """The configured source, and its first poll if it was polled for the choice.
 
     Raises:
         SettingsError: the source needs a key that is not set.
@@ -61,7 +65,7 @@ def choose_source(settings: Settings) -> tuple[Source, Sequence[Quote] | None]:
     if config.source == "simulator":
         return Simulator(settings.simulator), None
     try:
-        first = gecko.quotes()
+        first = gecko.poll()
     except SourceError as error:
         log.warning("CoinGecko does not answer, using the simulator", error=str(error))
         return Simulator(settings.simulator), None
@@ -93,6 +97,7 @@ class Producer:
         self._late_count = 0
         self._stop = threading.Event()
         self._source_problem: str | None = None
+        self._unusable: Mapping[str, str] = {}
         self._kafka_reason = ""
         self._kafka_problem: str | None = None
         self._delivery_problem: str | None = None
@@ -110,29 +115,61 @@ class Producer:
         Raises:
             SourceError: the source will refuse every poll, for example because the key is wrong.
         """
-        source, first = choose_source(self._settings)
+        started, status = monotonic(), EXIT_UNDELIVERED
+        try:
+            self._send_quotes()
+        finally:  # whatever ended the loop, what is queued is delivered or counted
+            status = self._finish(started)
+        return status
+
+    def _send_quotes(self) -> None:
+        chosen = self._in_turns(lambda: choose_source(self._settings))
+        if chosen is None:
+            return
+        source, first = chosen
         self._log.info("started", source=source.name, topic=self._topic, interval_seconds=source.interval_seconds)
         self._send_history(source, first)
-        started = last_progress = monotonic()
-        wait, failures = 0.0, 0
-        while self._wait(wait):
+        last_progress = monotonic()
+        wait_seconds, failures = 0.0, 0
+        while self._wait(wait_seconds):
             turn = monotonic()
             try:
-                quotes = first if first is not None else source.quotes()
+                poll = first or self._in_turns(source.poll)
                 first, failures, self._source_problem = None, 0, None
-                self._send(source, quotes)
-                wait = max(0.0, turn + source.interval_seconds - monotonic())
+                if poll is None:
+                    return
+                self._name_unusable(source, poll.unusable)
+                self._send(source, poll.quotes)
+                wait_seconds = max(0.0, turn + source.interval_seconds - monotonic())
             except SourceError as error:
                 if error.fatal:
-                    self._finish(started)
                     raise
                 failures += 1
-                wait = self._backoff(error, failures, source.interval_seconds)
+                wait_seconds = self._backoff(error, failures, source.interval_seconds)
             self._send_late()
             if monotonic() - last_progress >= PROGRESS_SECONDS:
                 last_progress = monotonic()
                 self._log.info("progress", source=source.name, **self._counts)
-        return self._finish(started)
+
+    def _in_turns(self, call: Callable[[], Result]) -> Result | None:
+        """What `call` returns or raises; None when stopped meanwhile.
+
+        It runs in another thread: neither SIGTERM nor delivery reports wait for a source that is slow to answer.
+        """
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call())
+            except Exception as error:  # noqa: BLE001 - the caller's thread raises it
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="source", daemon=True).start()
+        while not self._stop.is_set() and self._fatal is None:
+            self._turn(0)
+            if wait([future], POLL_SECONDS).done:
+                return future.result()
+        return None
 
     def _wait(self, seconds: float) -> bool:
         """Receive delivery reports for `seconds`; returns whether to go on."""
@@ -157,6 +194,18 @@ class Producer:
         self._metrics.source_errors.labels(type(error.__cause__ or error).__name__).inc()
         self._log.warning("source failed", error=str(error), retry_in_seconds=round(delay, 1))
         return delay
+
+    def _name_unusable(self, source: Source, unusable: Mapping[str, str]) -> None:
+        """Report the coins that a poll has no usable quote of. The log has a line when they change."""
+        if unusable:
+            self._source_problem = f"{source.name} has no usable quote of {named(unusable)}"
+        for symbol in unusable:
+            self._metrics.unusable.labels(symbol).inc()
+        if unusable.keys() - self._unusable.keys():
+            self._log.warning("quotes unusable", source=source.name, coins=dict(unusable))
+        elif self._unusable.keys() - unusable.keys():
+            self._log.info("quotes usable again", coins=sorted(self._unusable.keys() - unusable.keys()))
+        self._unusable = unusable
 
     # --- sending --------------------------------------------------------------
 
@@ -231,7 +280,7 @@ class Producer:
 
     # --- history --------------------------------------------------------------
 
-    def _send_history(self, source: Source, first: Sequence[Quote] | None) -> None:
+    def _send_history(self, source: Source, first: Poll | None) -> None:
         """Send the simulated hours before now, as fast as Kafka takes them, if the topic is empty."""
         hours = self._settings.simulator.history_hours
         if hours <= 0:
@@ -245,7 +294,8 @@ class Producer:
         simulator = source if isinstance(source, Simulator) else Simulator(self._settings.simulator)
         if not isinstance(source, Simulator):
             try:
-                simulator = simulator.scaled_to(first if first is not None else source.quotes())
+                poll = first or self._in_turns(source.poll)
+                simulator = simulator.scaled_to(poll.quotes if poll else [])
             except SourceError as error:
                 self._log.warning("history is not scaled to the live price", error=str(error))
         count = 0

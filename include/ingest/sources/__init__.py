@@ -1,5 +1,5 @@
 """Sources of quotes: one Protocol, three implementations."""
 
-from include.ingest.sources.base import Source, SourceError
+from include.ingest.sources.base import Poll, Source, SourceError
 
-__all__ = ["Source", "SourceError"]
+__all__ = ["Poll", "Source", "SourceError"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from include.ingest.quote import Quote
@@ -21,6 +22,14 @@ class SourceError(RuntimeError):
         self.fatal = fatal
 
 
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll brought: the usable quotes, and why each other coin has none (symbol to reason)."""
+
+    quotes: Sequence[Quote]
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+
 class Source(Protocol):
     """A source of quotes."""
 
@@ -32,9 +41,9 @@ class Source(Protocol):
     def interval_seconds(self) -> float:
         """Seconds between two polls."""
 
-    def quotes(self) -> Sequence[Quote]:
-        """The present quotes, one for each coin.
+    def poll(self) -> Poll:
+        """The present quotes, at most one for each coin. A coin without a usable quote does not stop the others.
 
         Raises:
-            SourceError: the source has no usable quotes now.
+            SourceError: the source has no usable quote now.
         """

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from include.assets import coins
+from include.assets import Coin, coins
 from include.ingest.quote import Quote
-from include.ingest.sources.base import SourceError
-from include.ingest.sources.web import fetch
+from include.ingest.sources.base import Poll
+from include.ingest.sources.web import fetch, quotes_of
 
 
 class _Price(msgspec.Struct):
@@ -29,11 +29,11 @@ class CoinGecko:
         self._url = f"{url.rstrip('/')}/simple/price"
         self.interval_seconds = interval_seconds
 
-    def quotes(self) -> Sequence[Quote]:
+    def poll(self) -> Poll:
         """The present quotes.
 
         Raises:
-            SourceError: the response cannot be used, or it lacks a coin.
+            SourceError: the response cannot be used, or has no usable quote.
         """
         parameters = {
             "ids": ",".join(coin.coingecko_id for coin in coins()),
@@ -41,17 +41,18 @@ class CoinGecko:
             "include_last_updated_at": "true",
             "precision": "full",
         }
-        prices = fetch(self._url, parameters, {}, dict[str, _Price])
-        missing = [coin.coingecko_id for coin in coins() if coin.coingecko_id not in prices]
-        if missing:
-            raise SourceError(f"{self._url}: no price for {', '.join(missing)}")
-        return [
-            Quote(
-                id=coin.id,
-                symbol=coin.symbol,
-                name=coin.name,
-                price=prices[coin.coingecko_id].usd,
-                last_updated=datetime.fromtimestamp(prices[coin.coingecko_id].last_updated_at, UTC),
-            )
-            for coin in coins()
-        ]
+        answer = fetch(self._url, parameters, {})
+        return quotes_of(self._url, lambda coin: _quote(coin, answer))
+
+
+def _quote(coin: Coin, answer: Mapping[str, object]) -> Quote:
+    if coin.coingecko_id not in answer:
+        raise ValueError(f"the answer has no {coin.coingecko_id!r}")
+    price = msgspec.convert(answer[coin.coingecko_id], _Price)
+    return Quote(
+        id=coin.id,
+        symbol=coin.symbol,
+        name=coin.name,
+        price=price.usd,
+        last_updated=datetime.fromtimestamp(price.last_updated_at, UTC),
+    )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from include.assets import coins
+from include.assets import Coin, coins
 from include.ingest.quote import Quote
-from include.ingest.sources.base import SourceError
-from include.ingest.sources.web import fetch
+from include.ingest.sources.base import Poll, SourceError
+from include.ingest.sources.web import fetch, quotes_of
 
 
 class _Usd(msgspec.Struct):
@@ -28,10 +28,6 @@ class _Coin(msgspec.Struct):
     quote: _Usds
 
 
-class _Response(msgspec.Struct):
-    data: dict[str, _Coin]
-
-
 class CoinMarketCap:
     """Quotes from CoinMarketCap."""
 
@@ -42,24 +38,23 @@ class CoinMarketCap:
         self._key = key
         self.interval_seconds = interval_seconds
 
-    def quotes(self) -> Sequence[Quote]:
+    def poll(self) -> Poll:
         """The present quotes.
 
         Raises:
-            SourceError: the response cannot be used, or it lacks a coin.
+            SourceError: the response cannot be used, or has no usable quote.
         """
-        parameters = {"id": ",".join(str(coin.id) for coin in coins()), "convert": "USD"}
-        data = fetch(self._url, parameters, {"X-CMC_PRO_API_KEY": self._key}, _Response).data
-        missing = [coin.symbol for coin in coins() if str(coin.id) not in data]
-        if missing:
-            raise SourceError(f"{self._url}: no price for {', '.join(missing)}")
-        return [
-            Quote(
-                id=coin.id,
-                symbol=coin.symbol,
-                name=coin.name,
-                price=data[str(coin.id)].quote.USD.price,
-                last_updated=data[str(coin.id)].quote.USD.last_updated,
-            )
-            for coin in coins()
-        ]
+        # Without `skip_invalid`, one id that the service does not know fails the request for all.
+        parameters = {"id": ",".join(str(coin.id) for coin in coins()), "convert": "USD", "skip_invalid": "true"}
+        answer = fetch(self._url, parameters, {"X-CMC_PRO_API_KEY": self._key})
+        data = answer.get("data")
+        if not isinstance(data, dict):
+            raise SourceError(f"{self._url}: unexpected response: field 'data' is not an object")
+        return quotes_of(self._url, lambda coin: _quote(coin, data))
+
+
+def _quote(coin: Coin, data: Mapping[str, object]) -> Quote:
+    if str(coin.id) not in data:
+        raise ValueError(f"the answer has no '{coin.id}'")
+    usd = msgspec.convert(data[str(coin.id)], _Coin).quote.USD
+    return Quote(id=coin.id, symbol=coin.symbol, name=coin.name, price=usd.price, last_updated=usd.last_updated)

@@ -19,6 +19,7 @@ import msgspec
 
 from include.assets import Coin, coins
 from include.ingest.quote import Quote, encode
+from include.ingest.sources.base import Poll
 from include.settings import SimulatorSettings
 
 SPAN_SECONDS = 2**25
@@ -26,6 +27,7 @@ LEVELS = 29
 """Halvings of a span: the finest interval is 1/16 s."""
 YEAR_SECONDS = 365.25 * 86_400
 LATE_SECONDS = 90.0
+MOST_SCALE = 1e6
 
 _NORMAL = NormalDist()
 
@@ -69,9 +71,9 @@ class Simulator:
         self._scale = scale or {}
         self.interval_seconds = settings.interval_seconds
 
-    def quotes(self) -> Sequence[Quote]:
+    def poll(self) -> Poll:
         """The present quotes."""
-        return self.quotes_at(datetime.now(UTC))
+        return Poll(self.quotes_at(datetime.now(UTC)))
 
     def quotes_at(self, at: datetime) -> Sequence[Quote]:
         """The quotes of an instant, which is cut to the millisecond."""
@@ -92,14 +94,18 @@ class Simulator:
             yield from self.quotes_at(until - index * step)
 
     def scaled_to(self, live: Sequence[Quote]) -> Simulator:
-        """A simulator whose path passes through live prices at their time."""
+        """A simulator whose path passes through live prices at their time.
+
+        A price that is a million times off the simulator's is an error of the source, and is left out.
+        """
         by_symbol = {coin.symbol: coin for coin in coins()}
         scale = {
             quote.symbol: quote.price / price(self._settings.seed, by_symbol[quote.symbol], quote.last_updated)
             for quote in live
             if quote.symbol in by_symbol
         }
-        return Simulator(self._settings, scale)
+        usable = {symbol: factor for symbol, factor in scale.items() if 1 / MOST_SCALE < factor < MOST_SCALE}
+        return Simulator(self._settings, usable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from include.assets import coins
 from include.ingest import producer as module
 from include.ingest.metrics import ProducerMetrics
 from include.ingest.producer import EXIT_CLEAN, EXIT_UNDELIVERED, Producer
+from include.ingest.sources import web
 from include.settings import load
-from tests.quote_service import GECKO, QuoteService, quote_service
+from tests.quote_service import CMC, GECKO, QuoteService, quote_service
 from tests.servers import free_port
 
 DENIED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -202,6 +203,72 @@ def test_a_full_queue_loses_nothing(bootstrap: str, monkeypatch: pytest.MonkeyPa
         until(lambda: run.count("delivered") == len(coins()), "each quote through a queue of one")
         assert run.end() == EXIT_CLEAN
         assert run.count("failed") == 0
+
+
+# --- odd answers of the source ------------------------------------------------------
+
+
+def test_a_coin_without_a_quote_is_named_and_the_others_are_sent(
+    bootstrap: str, service: QuoteService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    good, first = service.body, coins()[0]
+    service.body = json.dumps(GECKO | {first.coingecko_id: None}).encode()
+    with running() as run:
+        until(lambda: run.count("delivered") == len(coins()) - 1, "the other coins")
+        until(lambda: len(service.requests) >= 4, "polls without a backoff")
+        assert run.has_problem(f"coingecko has no usable quote of {first.symbol} (Expected `object`, got `null`)")
+        labels = {"symbol": first.symbol}
+        name = "lakehouse_producer_quotes_unusable_total"
+        assert (run.producer._metrics.registry.get_sample_value(name, labels) or 0) >= 3
+        service.body = good
+        until(lambda: run.count("delivered") == len(coins()), "the coin itself")
+        until(lambda: run.producer.health().ready, "the problem is over")
+        assert run.end() == EXIT_CLEAN
+
+
+@pytest.mark.parametrize("source", ["auto", "coingecko", "coinmarketcap"])
+def test_an_odd_answer_does_not_end_the_producer(
+    bootstrap: str, service: QuoteService, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    monkeypatch.setenv("PRODUCER_SOURCE", source)
+    monkeypatch.setenv("PRODUCER_COINMARKETCAP_URL", service.url)
+    monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", "the-key")
+    monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.01)
+    service.body = json.dumps(GECKO | CMC).encode()
+    with running() as run:
+        until(lambda: run.count("delivered") == len(coins()), "the first quotes")
+        for body in (b"[" * 100_000, service.body.replace(b"{", b'{"\xff": 0, ', 1), b"<html>", b"9" * 5000):
+            service.body, polls = body, len(service.requests)
+            until(lambda polls=polls: len(service.requests) > polls + 1, "another poll")
+            assert run.has_problem("unexpected response")
+        assert run.end() == EXIT_CLEAN
+    assert run.count("failed") == 0
+
+
+@pytest.mark.parametrize("source", ["auto", "coingecko"])
+def test_a_stop_does_not_wait_for_an_answer(
+    service: QuoteService, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setenv("PRODUCER_SOURCE", source)
+    service.raw = b"HTTP/1.1 200 OK\r\n"
+    service.drips.set()
+    with running() as run:
+        until(lambda: len(service.requests) == 1, "the answer drips")
+        begun = monotonic()
+        assert run.end() == EXIT_CLEAN
+        assert monotonic() - begun < web.TOTAL_SECONDS / 2
+
+
+def test_an_unforeseen_error_loses_nothing_that_is_queued(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"linger.ms": 500}')  # nothing is delivered before the end
+    monkeypatch.setattr(Producer, "_send_late", MagicMock(side_effect=[ZeroDivisionError, None]))
+    producer = Producer(load(), ProducerMetrics())
+    with pytest.raises(ZeroDivisionError):
+        producer.run()
+    assert producer.health().details["delivered"] == len(coins())
 
 
 # --- refused deliveries -------------------------------------------------------

@@ -24,8 +24,9 @@ def consumer_registry() -> CollectorRegistry:
 
 
 def producer_registry() -> CollectorRegistry:
-    """A producer's registry after a failed poll, because only the metric of failed polls has a label."""
+    """A producer's registry after one event of each metric that has a label."""
     metrics = ProducerMetrics()
+    metrics.unusable.labels("BTC").inc()
     metrics.source_errors.labels("ConnectError").inc()
     return metrics.registry
 
