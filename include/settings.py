@@ -66,6 +66,11 @@ def _group(prefix: str) -> SettingsConfigDict:
     )
 
 
+AUTO_CREATION = "allow.auto.create.topics"
+"""A setting of librdkafka, true by default for producers and admin clients. With it, a mere look at a missing topic
+makes a broker with `auto.create.topics.enable` (Kafka's default) create it: unfit for landing, or after a deletion."""
+
+
 class KafkaSettings(BaseSettings):
     """The address of Kafka, the topic and the consumer group."""
 
@@ -103,7 +108,7 @@ class KafkaSettings(BaseSettings):
         return self
 
     def client_config(self) -> dict[str, Any]:
-        """Settings common to every librdkafka client (producer, consumer, admin)."""
+        """Settings common to every librdkafka client (producer, consumer, admin). None of them creates a topic."""
         config: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.security_protocol,
@@ -116,7 +121,7 @@ class KafkaSettings(BaseSettings):
             config["sasl.password"] = self.sasl_password.get_secret_value()
         if self.ssl_ca_location:
             config["ssl.ca.location"] = self.ssl_ca_location
-        return config | self.options
+        return config | self.options | {AUTO_CREATION: False}
 
 
 class StorageSettings(BaseSettings):

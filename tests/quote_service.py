@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from include.assets import coins
 
 AT = datetime(2025, 11, 23, 20, 15, 7, tzinfo=UTC)
 PRICES = {coin.symbol: 1.5 * coin.simulator_base_price for coin in coins()}
 GECKO = {coin.coingecko_id: {"usd": PRICES[coin.symbol], "last_updated_at": int(AT.timestamp())} for coin in coins()}
-CMC = {
+CMC: dict[str, dict[str, object]] = {
     "status": {"error_code": 0},
     "data": {
         str(coin.id): {
@@ -62,7 +62,7 @@ class QuoteService:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def send_raw(self, client: BinaryIO) -> None:
+    def send_raw(self, client: BufferedIOBase) -> None:
         """Send `raw`, then blanks one by one while `drips` is set."""
         with suppress(OSError):  # the client has given up
             client.write(self.raw or b"")

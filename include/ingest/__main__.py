@@ -193,11 +193,14 @@ def produce(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def create_topic(settings: Settings, options: argparse.Namespace) -> int:
-    """Create the topic as landing needs it, unless it exists."""
-    created = topic.ensure_topic(settings.kafka, options.partitions, options.replication, options.retention_hours)
-    logs.logger("topic").info(
-        "topic created" if created else "topic is there", topic=settings.kafka.topic, partitions=options.partitions
-    )
+    """Create the topic as landing needs it. A topic that is there must be as asked for, and fit for landing."""
+    there = topic.ensure_topic(
+        settings.kafka, options.partitions, options.replication, options.retention_hours,
+        allow_create_time=settings.consumer.allow_create_time,
+    )  # fmt: skip
+    partitions = there.partitions if there else options.partitions or topic.DEFAULT_PARTITIONS
+    text = "topic is there" if there else "topic created"
+    logs.logger("topic").info(text, topic=settings.kafka.topic, partitions=partitions)
     return 0
 
 
@@ -214,9 +217,9 @@ def parser() -> argparse.ArgumentParser:
     add("consume", consume)
     add("produce", produce)
     argument = add("create-topic", create_topic)
-    argument("--partitions", type=int, default=topic.DEFAULT_PARTITIONS)
-    argument("--replication", type=int, default=1, help="copies of each partition (default: 1)")
-    argument("--retention-hours", type=float, default=None, help="default: the broker's")
+    argument("--partitions", type=int, help=f"of a new topic (default: {topic.DEFAULT_PARTITIONS})")
+    argument("--replication", type=int, help=f"copies of each partition (default: {topic.DEFAULT_REPLICATION})")
+    argument("--retention-hours", type=float, help="default: the broker's")
     argument = add("replay", console.replay)
     argument("--since", type=date.fromisoformat, help="first day, of the Kafka timestamp (UTC)")
     argument("--until", type=date.fromisoformat, help="last day")

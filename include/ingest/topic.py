@@ -14,16 +14,39 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from include.landing.contract import NO_TOPIC_ID
-from include.settings import KafkaSettings
+from include.settings import AUTO_CREATION, KafkaSettings
 
 ADMIN_SECONDS = 15.0
 DEFAULT_PARTITIONS = 6
-TOPIC_CONFIG = {
-    "message.timestamp.type": "LogAppendTime",
-    "cleanup.policy": "delete",
-    "unclean.leader.election.enable": "false",
-}
-"""The configuration that the landing contract needs (docs/exactly-once.md)."""
+DEFAULT_REPLICATION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A value of the topic's configuration that landing needs (docs/exactly-once.md), and why.
+
+    `if_unknown` is the value to assume if the broker does not report it.
+    """
+
+    name: str
+    value: str
+    why: str
+    if_unknown: str
+
+
+TIME_TYPE = Requirement(
+    "message.timestamp.type", "LogAppendTime", "a producer's wrong clock would file records under wrong days", "unknown"
+)
+REQUIREMENTS = (
+    TIME_TYPE,
+    Requirement("cleanup.policy", "delete", "compaction removes records before they are landed", "delete"),
+    Requirement(
+        "unclean.leader.election.enable", "false",
+        "records that are landed could be replaced by others at the same offsets", "false",
+    ),
+)  # fmt: skip
+TOPIC_CONFIG = {requirement.name: requirement.value for requirement in REQUIREMENTS}
+"""The configuration of a topic that we create, besides `SEGMENT_MS`."""
 SEGMENT_MS = 86_400_000
 """A day, for a topic that we create. Kafka deletes whole segments, so a record lives for its retention plus this time.
 The warehouse looks that far back for landed files (`landing_sweep_days` in include/dbt/dbt_project.yml)."""
@@ -64,13 +87,23 @@ class Admin(AdminClient):
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """A topic as the broker describes it; `config` is None if the broker does not report it."""
+    """A topic as the broker describes it; `config` is None if the broker does not report it.
+
+    `replication` is the smallest number of copies of a partition.
+    """
 
     cluster_id: str
     topic: str
     topic_id: str
     partitions: int
     config: dict[str, str] | None
+    replication: int = DEFAULT_REPLICATION
+
+    def unmet(self) -> list[tuple[Requirement, str]]:
+        """The requirements that the topic does not meet, each with the topic's value."""
+        config = self.config or {}
+        values = [(requirement, config.get(requirement.name, requirement.if_unknown)) for requirement in REQUIREMENTS]
+        return [(requirement, value) for requirement, value in values if value != requirement.value]
 
 
 def describe(admin: Admin, topic: str) -> TopicFacts:
@@ -80,12 +113,15 @@ def describe(admin: Admin, topic: str) -> TopicFacts:
         TopicError: the topic does not exist, or Kafka does not answer.
     """
     try:
-        cluster = admin.list_topics(timeout=ADMIN_SECONDS)  # no name: a named topic might be created
+        cluster = admin.list_topics(timeout=ADMIN_SECONDS)
     except KafkaException as error:
         raise admin.unreachable(error) from error
     metadata = cluster.topics.get(topic)
     if metadata is None or metadata.error is not None or not metadata.partitions:
-        raise TopicError(f"topic {topic!r} is not there: create it with python -m include.ingest create-topic")
+        raise TopicError(
+            f"topic {topic!r} is not there, or this user may not describe it: create it with "
+            "python -m include.ingest create-topic, or allow Describe"
+        )
     built_in = is_built_in(cluster.cluster_id)
     return TopicFacts(
         cluster_id=str(cluster.cluster_id),
@@ -93,6 +129,7 @@ def describe(admin: Admin, topic: str) -> TopicFacts:
         topic_id=NO_TOPIC_ID if built_in else _topic_id(admin, topic),
         partitions=len(metadata.partitions),
         config=None if built_in else _config(admin, topic),
+        replication=min(len(partition.replicas) for partition in metadata.partitions.values()),
     )
 
 
@@ -130,15 +167,15 @@ def require_fit(facts: TopicFacts, *, allow_create_time: bool, allow_missing_top
         TopicError: the text names setting, value and remedy.
     """
     relaxed: list[str] = []
-    config = facts.config or {}
-    time_type = config.get("message.timestamp.type", "unknown")
-    if time_type != TOPIC_CONFIG["message.timestamp.type"]:
-        if not allow_create_time:
+    for requirement, value in facts.unmet():
+        is_time = requirement is TIME_TYPE
+        if not (is_time and allow_create_time):
+            remedy = ", or set CONSUMER_ALLOW_CREATE_TIME=true" if is_time else ""
             raise TopicError(
-                f"topic {facts.topic!r} has message.timestamp.type={time_type}: a producer's wrong clock would file "
-                "records under wrong days. Set it to LogAppendTime, or set CONSUMER_ALLOW_CREATE_TIME=true"
+                f"topic {facts.topic!r} has {requirement.name}={value}: {requirement.why}. "
+                f"Set it to {requirement.value}{remedy}"
             )
-        relaxed.append(f"message.timestamp.type={time_type}")
+        relaxed.append(f"{requirement.name}={value}")
     if facts.topic_id == NO_TOPIC_ID:
         if not allow_missing_topic_id:
             raise TopicError(
@@ -146,47 +183,90 @@ def require_fit(facts: TopicFacts, *, allow_create_time: bool, allow_missing_top
                 "Use Kafka 2.8 or later, or set CONSUMER_ALLOW_MISSING_TOPIC_ID=true"
             )
         relaxed.append("no topic id")
-    if config.get("cleanup.policy", "delete") != "delete":
-        raise TopicError(
-            f"topic {facts.topic!r} has cleanup.policy={config['cleanup.policy']}: compaction removes records before "
-            "they are landed. Set it to delete"
-        )
-    if config.get("unclean.leader.election.enable", "false") != "false":
-        raise TopicError(
-            f"topic {facts.topic!r} has unclean.leader.election.enable=true: records that are landed could be replaced "
-            "by others at the same offsets. Set it to false"
-        )
     return relaxed
 
 
-def ensure_topic(kafka: KafkaSettings, partitions: int, replication: int, retention_hours: float | None) -> bool:
-    """Create the topic unless it exists; returns whether it was created.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The topic that an operator asks for; None stands for a default, which an existing topic need not have."""
+
+    partitions: int | None = None
+    replication: int | None = None
+    retention_hours: float | None = None
+
+    def retention(self) -> dict[str, str]:
+        """The configuration of the retention; empty for the broker's."""
+        if self.retention_hours is None:
+            return {}
+        return {"retention.ms": str(int(self.retention_hours * 3_600_000))}
+
+    def differences(self, facts: TopicFacts, *, allow_create_time: bool) -> list[str]:
+        """How an existing topic differs from this one and from what landing needs, each with the remedy."""
+        topic, alter = facts.topic, f"kafka-configs.sh --alter --entity-type topics --entity-name {facts.topic}"
+        texts: list[str] = []
+        if self.partitions is not None and self.partitions != facts.partitions:
+            remedy = "a topic cannot lose partitions: give its number, or use another topic"
+            if self.partitions > facts.partitions:
+                remedy = f"run kafka-topics.sh --alter --topic {topic} --partitions {self.partitions}"
+            texts.append(f"partitions={facts.partitions}, asked for {self.partitions} ({remedy})")
+        if self.replication is not None and self.replication != facts.replication:
+            remedy = "run kafka-reassign-partitions.sh, or give the topic's number"
+            texts.append(f"replication={facts.replication}, asked for {self.replication} ({remedy})")
+        for name, value in self.retention().items():
+            if (present := (facts.config or {}).get(name, "unknown")) != value:
+                texts.append(f"{name}={present}, asked for {value} (run {alter} --add-config {name}={value})")
+        for requirement, value in facts.unmet():
+            if requirement is TIME_TYPE and allow_create_time:
+                continue
+            setting = f"{requirement.name}={requirement.value}"
+            texts.append(f"{requirement.name}={value}: {requirement.why} (run {alter} --add-config {setting})")
+        return texts
+
+
+def ensure_topic(
+    kafka: KafkaSettings,
+    partitions: int | None,
+    replication: int | None,
+    retention_hours: float | None,
+    *,
+    allow_create_time: bool = False,
+) -> TopicFacts | None:
+    """Create the topic unless it exists; returns None if it was created, else the facts of the topic that is there.
+
+    The numbers are those of `Wanted`.
 
     Raises:
-        TopicError: Kafka refuses, or its broker cannot create topics.
+        TopicError: Kafka refuses, or the topic that is there is another than the one asked for, or not fit for landing.
     """
+    wanted = Wanted(partitions, replication, retention_hours)
     admin = Admin(kafka.client_config())
-    if _created_by_built_in(admin, kafka.topic):
-        return False
-    config = TOPIC_CONFIG | {"segment.ms": str(SEGMENT_MS)}
-    if retention_hours is not None:
-        config["retention.ms"] = str(int(retention_hours * 3_600_000))
-    topic = NewTopic(kafka.topic, num_partitions=partitions, replication_factor=replication, config=config)
+    if _is_made_by_built_in(kafka, admin):
+        return describe(admin, kafka.topic)
+    new = NewTopic(
+        kafka.topic,
+        num_partitions=DEFAULT_PARTITIONS if wanted.partitions is None else wanted.partitions,
+        replication_factor=DEFAULT_REPLICATION if wanted.replication is None else wanted.replication,
+        config=TOPIC_CONFIG | {"segment.ms": str(SEGMENT_MS)} | wanted.retention(),
+    )
     try:
-        admin.create_topics([topic], request_timeout=ADMIN_SECONDS)[kafka.topic].result()
+        admin.create_topics([new], request_timeout=ADMIN_SECONDS)[kafka.topic].result()
+        return None
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-            return False
-        raise TopicError(f"topic {kafka.topic!r} could not be created: {error.args[0].str()}") from error
-    return True
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise TopicError(f"topic {kafka.topic!r} could not be created: {error.args[0].str()}") from error
+    facts = describe(admin, kafka.topic)
+    differences = wanted.differences(facts, allow_create_time=allow_create_time)
+    if differences:
+        raise TopicError(f"topic {kafka.topic!r} is there, but it has " + "; ".join(differences))
+    return facts
 
 
-def _created_by_built_in(admin: Admin, topic: str) -> bool:
-    """Request the topic's metadata from the built-in broker, which creates it; returns whether that is the broker."""
+def _is_made_by_built_in(kafka: KafkaSettings, admin: Admin) -> bool:
+    """Whether the broker is the built-in one. That one makes a topic when a client asks for it by name."""
     try:
         built_in = is_built_in(admin.list_topics(timeout=ADMIN_SECONDS).cluster_id)
         if built_in:
-            admin.list_topics(topic, timeout=ADMIN_SECONDS)
+            Admin(kafka.client_config() | {AUTO_CREATION: True}).list_topics(kafka.topic, timeout=ADMIN_SECONDS)
         return built_in
     except KafkaException as error:
         raise admin.unreachable(error) from error

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer
 
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.checks.kafka_offsets import probe_config
-from include.settings import AwsSettings
+from include.settings import AUTO_CREATION, AwsSettings
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -75,7 +75,14 @@ def _aws(service: str) -> Any:
 
 def kafka_admin() -> AdminClient:
     """Kafka's admin client by the connection `kafka_default`."""
-    return cast("AdminClient", KafkaAdminClientHook(kafka_config_id=KAFKA).get_conn)
+    return cast("AdminClient", _AdminHook(kafka_config_id=KAFKA).get_conn)
+
+
+class _AdminHook(KafkaAdminClientHook):
+    """The provider's hook, with a client that creates no topic when it asks for one."""
+
+    def _get_client(self, config: dict[str, Any]) -> AdminClient:
+        return cast("AdminClient", super()._get_client(config | {AUTO_CREATION: False}))
 
 
 class _OffsetProbeHook(KafkaBaseHook):
@@ -84,7 +91,7 @@ class _OffsetProbeHook(KafkaBaseHook):
     group = ""
 
     def _get_client(self, config: dict[str, Any]) -> Consumer:
-        return Consumer(config | probe_config(self.group))
+        return Consumer(config | probe_config(self.group) | {AUTO_CREATION: False})
 
 
 def offset_probe(group: str) -> Consumer:

@@ -62,7 +62,8 @@ class Admin:
         self.requests += 1
         if self.failures:
             raise self.failures.pop(0)
-        described = SimpleNamespace(error=None, partitions=dict.fromkeys(range(4)))
+        partitions = dict.fromkeys(range(4), SimpleNamespace(replicas=[1]))
+        described = SimpleNamespace(error=None, partitions=partitions)
         return SimpleNamespace(cluster_id="cluster", topics={TOPIC: described} if self.exists else {})
 
     def unreachable(self, error: KafkaException) -> topic.UnreachableError:
