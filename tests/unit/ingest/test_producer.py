@@ -247,7 +247,7 @@ def test_an_odd_answer_does_not_end_the_producer(
     monkeypatch.setenv("PRODUCER_SOURCE", source)
     monkeypatch.setenv("PRODUCER_COINMARKETCAP_URL", service.url)
     monkeypatch.setenv("PRODUCER_COINMARKETCAP_API_KEY", "the-key")
-    monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MAX_BACKOFF_SECONDS", 0.05)
     service.body = json.dumps(GECKO | CMC).encode()
     with running() as run:
         until(lambda: run.count("delivered") == len(coins()), "the first quotes")
