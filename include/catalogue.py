@@ -312,6 +312,15 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Notices that no mail server has accepted yet. Each run of the monitor tries them again.",
     ),
     Metric(
+        "UnhealthyDags",
+        "Unhealthy DAGs",
+        "Count",
+        "Maximum",
+        "monitor",
+        "DAGs whose last run failed, that are paused although they have a schedule, whose runs wait in the queue, or "
+        "that have not succeeded as their schedule promises. The monitor's own DAG does not count.",
+    ),
+    Metric(
         "MonitorHeartbeat",
         "Monitor Heartbeat",
         "Count",
@@ -446,6 +455,17 @@ CONDITIONS: dict[str, Condition] = {
             "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need them are skipped. "
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
+        ),
+        Condition(
+            "dag_unhealthy",
+            "A DAG does not run as it should",
+            "UnhealthyDags",
+            ">",
+            0,
+            "missing",
+            "A DAG's last run failed, or the DAG is paused, waits in the queue, or does not succeed as its schedule "
+            "promises. This is seen from outside, so it is also told when the tasks' own code could not report it.",
+            alarm=False,
         ),
         Condition(
             "notices_undelivered",

@@ -23,6 +23,7 @@ from include.instants import from_text, span
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import OpenAlert
 from include.on_airflow import runs
+from include.on_airflow.refusal import is_refusal
 from include.settings import Settings, load
 from include.state.dbt_tests import NO_TESTS, DbtTests, FailingTest
 
@@ -46,6 +47,9 @@ def on_task_failure(context: Context) -> None:
     """
     from include.monitoring.alerts.store import update
 
+    if is_refusal(context.get("exception")):
+        log.info("no alert: the run's parameters were refused, which its author sees")
+        return
     settings, now = load(), datetime.now(UTC)
     store = _store(settings)
     alerts = alerts_of(context, settings, now)

@@ -93,8 +93,9 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple
     if alert.threshold:
         facts.append(("Alarms when", alert.threshold))
     end = notice.at if notice.kind == "recovery" else now
-    since, duration = to_second(alert.since), end - alert.since
+    since, duration = to_second(alert.begin_at), end - alert.begin_at
     facts.append(("Since", since if duration < JUST_NOW else f"{since} ({span(duration)})"))
+    facts.append(("Detected", to_second(alert.since)))
     if notice.kind == "recovery":
         facts.append(("Over at", to_second(notice.at)))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]

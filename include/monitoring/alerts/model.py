@@ -47,23 +47,31 @@ class OpenAlert(msgspec.Struct, frozen=True):
     run: str | UnsetType = UNSET
     """`dag_id/run_id` of a late run; the alert is over when the run ends well, and never before the run ends.
     Other alerts do not have this field: version 0.1.0 and earlier refuse a field that they do not know."""
+    began_at: Instant | UnsetType = UNSET
+    """Time of the first evidence, where it is known; `since` is the time of the detection."""
+
+    @property
+    def begin_at(self) -> datetime:
+        """When it began by the evidence, or else when it was detected."""
+        return self.since if self.began_at is UNSET else min(self.began_at, self.since)
 
     @classmethod
     def begin(
         cls, condition: Condition, now: datetime, subject: str = "", *, value: str, threshold: str,
-        details: tuple[str, ...],
+        details: tuple[str, ...], severity: Severity | None = None, began_at: datetime | None = None,
     ) -> Self:  # fmt: skip
         """An alert that begins now. Monitor and callbacks give the same key to the same condition and subject."""
         return cls(
             key=f"{condition.name}:{subject}" if subject else condition.name,
             condition=condition.name,
-            severity=condition.severity,
+            severity=severity or condition.severity,
             title=f"{condition.title}: {subject}" if subject else condition.title,
             since=now,
             notified_at=now,
             value=value,
             threshold=threshold,
             details=details,
+            began_at=UNSET if began_at is None else began_at,
         )
 
 

@@ -51,6 +51,7 @@ class _Transition:
         continued = replace(
             alert,
             since=before.since,
+            began_at=before.began_at,
             notified_at=self.now if due else before.notified_at,
             raised_by=before.raised_by,
             run_url=before.run_url or alert.run_url,
@@ -90,15 +91,28 @@ def advance(
 def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
     if verdict.outcome != "breached":
         return []
-    details: dict[str, tuple[str, ...]] = {subject: (line,) for subject, line in (verdict.subjects or {}).items()}
-    value = f"{verdict.value} in all" if len(details) > 1 else verdict.value
-    condition = CONDITIONS[verdict.condition]
+    condition, limit = CONDITIONS[verdict.condition], verdict.threshold
+    if not verdict.subjects:
+        alert = OpenAlert.begin(
+            condition, now, value=verdict.value, threshold=limit, details=verdict.details, began_at=verdict.began_at
+        )
+        return [replace(alert, run_url=run_url)]
+    value = f"{verdict.value} in all" if len(verdict.subjects) > 1 else verdict.value
     return [
         replace(
-            OpenAlert.begin(condition, now, subject, value=value, threshold=verdict.threshold, details=texts),
-            run_url=run_url,
+            OpenAlert.begin(
+                condition,
+                now,
+                name,
+                value=value,
+                threshold=limit,
+                details=(subject.line,),
+                severity=subject.severity,
+                began_at=subject.began_at,
+            ),
+            run_url=subject.run_url or run_url,
         )
-        for subject, texts in (details or {"": verdict.details}).items()
+        for name, subject in verdict.subjects.items()
     ]
 
 

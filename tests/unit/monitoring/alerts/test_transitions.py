@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, OpenAlert
-from include.monitoring.checks.judge import Outcome, Verdict
+from include.monitoring.checks.judge import Outcome, Subject, Verdict
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 INTERVAL = timedelta(minutes=5)
@@ -26,7 +26,7 @@ def verdict(outcome: Outcome, condition: str = "kafka_lag", **fields: object) ->
 
 def verdict_on_tests(*names: str, as_of: datetime) -> Verdict:
     """The verdict on dbt's tests when the tests `names` fail."""
-    subjects = {name: f"line about {name}" for name in names}
+    subjects = {name: Subject(f"line about {name}") for name in names}
     return verdict("breached" if names else "ok", "dbt_tests", subjects=subjects, as_of=as_of)
 
 
