@@ -21,6 +21,17 @@ from include.instants import Instant
 NoticeKind = Literal["start", "reminder", "recovery"]
 
 
+class Effect(msgspec.Struct, frozen=True):
+    """A consequence of an alert: an alert of its own right that is not mailed while its cause explains it."""
+
+    key: str
+    severity: Severity
+    title: str
+    value: str
+    began_at: Instant
+    ended_at: Instant | None = None
+
+
 class OpenAlert(msgspec.Struct, frozen=True):
     """One condition (or one failing test, or one failed task) that is open now.
 
@@ -49,6 +60,10 @@ class OpenAlert(msgspec.Struct, frozen=True):
     Other alerts do not have this field: version 0.1.0 and earlier refuse a field that they do not know."""
     began_at: Instant | UnsetType = UNSET
     """Time of the first evidence, where it is known; `since` is the time of the detection."""
+    cause: str | UnsetType = UNSET
+    """Key of the alert that explains this one: no notice was made about this one so far."""
+    effects: tuple[Effect, ...] | UnsetType = UNSET
+    """The alerts that this one explains or explained, in the order in which they began."""
 
     @property
     def begin_at(self) -> datetime:
@@ -88,10 +103,14 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class AlertState(msgspec.Struct, frozen=True):
-    """Open alerts by key, and the outbox, oldest notice first."""
+    """Open alerts by key, and the outbox, oldest notice first.
+
+    `ended` has the alerts that ended a moment ago, with the time of their end: they may still explain what follows.
+    """
 
     open: Mapping[str, OpenAlert]
     outbox: tuple[Notice, ...]
+    ended: Mapping[str, Instant] | UnsetType = UNSET
 
 
 NO_ALERTS = AlertState({}, ())
