@@ -100,6 +100,10 @@ class Notice(msgspec.Struct, frozen=True):
     attempts: int = 0
     claimed_until: Instant | None = None
     last_error: str = ""
+    batch: str | UnsetType = UNSET
+    """Id of the mail with which the notice is sent, set at the first attempt; each attempt repeats the same mail."""
+    retry_at: Instant | UnsetType = UNSET
+    """Until then no further attempt is made, after several that failed."""
 
 
 class AlertState(msgspec.Struct, frozen=True):

@@ -232,18 +232,29 @@ def count_successes(
     return replace(state, open=open_alerts), over
 
 
-CLAIM = timedelta(minutes=2)
-"""For this time only the sender that claimed a notice may send it; later another sender may claim it, after a crash."""
+CLAIM = timedelta(minutes=4)
+"""For this time only the sender that claimed a notice may send it; later another sender may claim it, after a crash.
+It is longer than a sender waits for a mail server (`connections.PATIENCE_SECONDS`)."""
+EAGER_ATTEMPTS = 3
+RETRY_AFTER, PUNCTUAL = timedelta(minutes=15), timedelta(minutes=1)
+"""After so many failed attempts, one in each run of the monitor, the next ones are this far apart, less a minute: a run
+of the monitor may be a little early."""
 
 
 def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
-    """Claim every notice that no process is sending; returns the state with the claims, and the claimed notices."""
-    outbox = [
-        replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1) if _is_free(notice, now) else notice
-        for notice in state.outbox
-    ]
-    claimed = [after for after, before in zip(outbox, state.outbox, strict=True) if after is not before]
-    return replace(state, outbox=tuple(outbox)), claimed
+    """Claim every notice that is due and that no process is sending; returns the state, and the claimed notices.
+
+    Notices that are tried for the first time become one mail, whose id each later attempt repeats.
+    """
+    due = [notice for notice in state.outbox if _is_free(notice, now) and (notice.retry_at or now) <= now]
+    first = [notice.id for notice in due if notice.batch is UNSET]
+    batch = first[0] if len(first) == 1 else hashlib.sha256(" ".join(first).encode()).hexdigest()[:16]
+    claimed = {
+        notice.id: replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1, batch=notice.batch or batch)
+        for notice in due
+    }
+    outbox = tuple(claimed.get(notice.id, notice) for notice in state.outbox)
+    return replace(state, outbox=outbox), list(claimed.values())
 
 
 def undelivered(state: AlertState, now: datetime) -> list[Notice]:
@@ -262,8 +273,11 @@ def mark_delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
 
 
 def mark_refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
-    """The state without the claim on the notices `ids`: the next run of the monitor tries again."""
-    refused = (
-        replace(notice, claimed_until=None, last_error=error) if notice.id in ids else notice for notice in state.outbox
-    )
-    return replace(state, outbox=tuple(refused))
+    """The state without the claim on the notices `ids`: a later run of the monitor tries again."""
+
+    def refused(notice: Notice) -> Notice:
+        wait = notice.attempts >= EAGER_ATTEMPTS and notice.claimed_until is not None
+        retry_at = notice.claimed_until - CLAIM + RETRY_AFTER - PUNCTUAL if wait else UNSET
+        return replace(notice, claimed_until=None, last_error=error, retry_at=retry_at)
+
+    return replace(state, outbox=tuple(refused(notice) if notice.id in ids else notice for notice in state.outbox))
