@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pendulum
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub of 3.3.2 lacks Deadline* and SyncCallback
     DAG,
     Asset,
@@ -32,6 +31,8 @@ if ROOT not in sys.path:
 from include.catalogue import LAYERS, Layer  # noqa: E402
 from include.on_airflow import cosmos_settings, run_parameters  # noqa: E402
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
+from include.on_airflow.refusal import refuse_unknown_names  # noqa: E402
+from include.on_airflow.watched_dags import START, transform  # noqa: E402
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group  # noqa: E402
 from include.transform import layers  # noqa: E402
 
@@ -42,8 +43,8 @@ has landed in S3. It uses dbt through Cosmos. Each model is a task that runs the
 stops the later layers. A run without a new file skips all later tasks.
 
 ### Parameters (Trigger, with configuration)
-A run with a parameter goes on even without new files. The task `new_data` refuses an impossible parameter with the
-reason.
+A run with a parameter goes on even without new files. Airflow checks the form of each value when the run is triggered.
+The task `new_data` refuses an unknown name or an impossible value with the reason, and nobody gets a mail about it.
 
 - `full_refresh`: build every table again from all landed files. Snapshots keep their history.
 - `select`: run only these nodes, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`.
@@ -71,19 +72,16 @@ warehouse, `state/layers/` and `state/tests/`.
 @task.short_circuit(retries=2, retry_delay=timedelta(seconds=30), execution_timeout=timedelta(minutes=5))
 def new_data() -> bool:
     """Skip the run when nothing has landed since bronze last succeeded, unless the run has a parameter."""
-    from airflow.sdk.exceptions import AirflowFailException
-
     from include.on_airflow.connections import s3_client
+    from include.on_airflow.refusal import refusing
     from include.settings import StorageSettings
     from include.transform import gate
 
     context = get_current_context()
-    try:
+    with refusing(context):
         parameters = run_parameters.of_run(context)
         if parameters.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
-    except run_parameters.RunParameterError as error:
-        raise AirflowFailException(str(error)) from error  # a second attempt would be refused too
     has_new_files, seen = gate.check(s3_client(), load_group(StorageSettings))
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
     return has_new_files or parameters.by_hand
@@ -130,17 +128,17 @@ def run_is_late(context: dict[str, Any]) -> None:
     on_deadline_missed(context, ended_by=run_parameters.GATE)
 
 
-WAREHOUSE = load_group(WarehouseSettings)
+WAREHOUSE, TRANSFORM = load_group(WarehouseSettings), transform()
 
 with DAG(
-    dag_id="crypto_transform",
+    dag_id=TRANSFORM.dag_id,
     description="bronze, silver and gold with dbt, layer by layer",
     doc_md=DOC,
-    schedule=WAREHOUSE.transform_schedule,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=TRANSFORM.schedule,
+    start_date=START,
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
+    dagrun_timeout=TRANSFORM.limit,
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(minutes=WAREHOUSE.transform_deadline_minutes),
@@ -165,6 +163,7 @@ with DAG(
         "retry_delay": timedelta(minutes=1),
         "weight_rule": "upstream",  # by default the weight of a task includes all later tasks
         "on_failure_callback": on_task_failure,
+        "pre_execute": refuse_unknown_names,
     },
 ) as dag:
     arguments = {**cosmos_settings.dbt_task_arguments(), "interceptors": [run_parameters.apply]}

@@ -6,7 +6,6 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import pendulum
 from airflow.sdk import DAG, Param, get_current_context, task
 
 # In a Git bundle only dags/ is on the path.
@@ -16,12 +15,18 @@ if ROOT not in sys.path:
 
 from include.landing.dead_letter import MESSAGE_CLASSES  # noqa: E402
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
+from include.on_airflow.refusal import refuse_unknown_names  # noqa: E402
+from include.on_airflow.watched_dags import REPLAY, START  # noqa: E402
 
 DOC = """
 ### What it does
 This DAG lists dead letters (messages that violate the format) with place, class, reason and payload in the log of its
 task. With `dry_run` off it sends them back to their topic. A later run does not send a dead letter again. A gap has no
 message and is never replayed.
+
+### Parameters (Trigger, with configuration)
+Airflow checks the form of each value when the run is triggered. The task refuses an unknown name, a `since` after
+`until` and a `since` in the future with the reason, and nobody gets a mail about it.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
@@ -35,20 +40,21 @@ message and is never replayed.
 """
 
 with DAG(
-    dag_id="dead_letter_replay",
+    dag_id=REPLAY.dag_id,
     description="List dead letters and send selected ones back to the topic",
     doc_md=DOC,
-    schedule=None,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=REPLAY.schedule,
+    start_date=START,
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
+    dagrun_timeout=REPLAY.limit,
     tags=["lakehouse", "operations"],
     default_args={
         "owner": "data-platform",
         "retries": 0,
         "execution_timeout": timedelta(hours=1),
         "on_failure_callback": on_task_failure,
+        "pre_execute": refuse_unknown_names,
     },
     params={
         "dry_run": Param(True, type="boolean", description="Only list dead letters."),
@@ -69,8 +75,14 @@ with DAG(
     @task
     def replay() -> dict[str, int]:
         """List the selected dead letters and, without `dry_run`, send them."""
-        from include.on_airflow import dead_letter_replay
+        from datetime import UTC, datetime
 
-        return dead_letter_replay.run(get_current_context()["params"])
+        from include.on_airflow import dead_letter_replay
+        from include.on_airflow.refusal import refusing
+
+        context = get_current_context()
+        with refusing(context):
+            selection = dead_letter_replay.filter_of(context["params"], datetime.now(UTC).date())
+        return dead_letter_replay.run(selection, context["params"])
 
     replay()

@@ -6,7 +6,6 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import pendulum
 from airflow.sdk import DAG, TriggerRule
 from cosmos.operators.local import (
     DbtBuildLocalOperator,
@@ -22,6 +21,8 @@ if ROOT not in sys.path:
 
 from include.on_airflow import cosmos_settings  # noqa: E402
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
+from include.on_airflow.refusal import refuse_unknown_names  # noqa: E402
+from include.on_airflow.watched_dags import MAINTENANCE, START  # noqa: E402
 from include.settings import DBT_PROJECT  # noqa: E402
 
 DOC = """
@@ -49,20 +50,21 @@ Once a day this DAG does four things, the last three even if a test has failed:
 """
 
 with DAG(
-    dag_id="lakehouse_maintenance",
+    dag_id=MAINTENANCE.dag_id,
     description="Every data test over every row, the test history, compaction, and dbt's docs",
     doc_md=DOC,
-    schedule="40 3 * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=MAINTENANCE.schedule,
+    start_date=START,
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=6),
+    dagrun_timeout=MAINTENANCE.limit,
     tags=["lakehouse", "maintenance"],
     default_args={
         "owner": "data-platform",
         "retries": 1,
         "retry_delay": timedelta(minutes=5),
         "on_failure_callback": on_task_failure,
+        "pre_execute": refuse_unknown_names,
     },
 ) as dag:
     dbt = {

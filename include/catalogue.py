@@ -85,6 +85,12 @@ class Condition:
     """Whether this condition has a CloudWatch alarm, which also works when Airflow is down."""
     checked: bool = True
     """Whether the monitor has a task for it; False when only CloudWatch or a failure callback can see it."""
+    explained_by: tuple[str, ...] = ()
+    """Alerts that explain this one, as patterns (fnmatch) of their keys, like `upload_errors` or `monitor_blind:*S3`.
+
+    While such an alert is open, this one is listed under it and not mailed by itself. In a pattern `{subject}` is this
+    alert's own subject (the part of its key after the colon), and `{last}` the last word of that subject.
+    """
 
     @property
     def runbook(self) -> str:
@@ -312,6 +318,15 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Notices that no mail server has accepted yet. Each run of the monitor tries them again.",
     ),
     Metric(
+        "UnhealthyDags",
+        "Unhealthy DAGs",
+        "Count",
+        "Maximum",
+        "monitor",
+        "DAGs whose last run failed, that are paused although they have a schedule, whose runs wait in the queue, or "
+        "that have not succeeded as their schedule promises. The monitor's own DAG does not count.",
+    ),
+    Metric(
         "MonitorHeartbeat",
         "Monitor Heartbeat",
         "Count",
@@ -334,6 +349,7 @@ CONDITIONS: dict[str, Condition] = {
             1000,
             "missing",
             "The consumer does not keep up with the topic: data reaches the lake late.",
+            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
         ),
         Condition(
             "dbt_tests",
@@ -353,6 +369,7 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             f"S3 refused or did not answer more than a few PUTs in {MONITOR_MINUTES} minutes. The consumer repeats "
             "them.",
+            explained_by=("monitor_blind:*S3",),
         ),
         Condition(
             "stale_gold",
@@ -363,6 +380,7 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "The newest quote in crypto_curated is older than two hours: dashboards show old prices.",
             layer="gold",
+            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
         ),
         Condition(
             "low_throughput",
@@ -375,6 +393,7 @@ CONDITIONS: dict[str, Condition] = {
             f"consumer has a fault. The threshold is messages in {MONITOR_MINUTES} minutes; 3 is one quote of each "
             "asset.",
             periods=3,
+            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
         ),
         Condition(
             "slow_uploads",
@@ -384,6 +403,7 @@ CONDITIONS: dict[str, Condition] = {
             30,
             "notBreaching",
             "A PUT of a few kilobytes took longer than half a minute.",
+            explained_by=("upload_errors", "monitor_blind:*S3"),
         ),
         Condition(
             "consumer_stalled",
@@ -393,6 +413,7 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "missing",
             "Records wait in Kafka and no consumer commits, or the group has no members.",
+            explained_by=("upload_errors", "monitor_blind:*S3"),
         ),
         Condition(
             "dead_letters",
@@ -424,6 +445,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_stage is older than three days.",
             severity="warning",
             layer="silver",
+            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
         ),
         Condition(
             "stale_bronze",
@@ -435,6 +457,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_raw is older than seven days.",
             severity="warning",
             layer="bronze",
+            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
         ),
         Condition(
             "monitor_blind",
@@ -446,6 +469,19 @@ CONDITIONS: dict[str, Condition] = {
             "Kafka, S3, the layer states or CloudWatch could not be read, so the checks that need them are skipped. "
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
+            explained_by=("monitor_blind:*{last}",),
+        ),
+        Condition(
+            "dag_unhealthy",
+            "A DAG does not run as it should",
+            "UnhealthyDags",
+            ">",
+            0,
+            "missing",
+            "A DAG's last run failed, or the DAG is paused, waits in the queue, or does not succeed as its schedule "
+            "promises. This is seen from outside, so it is also told when the tasks' own code could not report it.",
+            alarm=False,
+            explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*"),
         ),
         Condition(
             "notices_undelivered",

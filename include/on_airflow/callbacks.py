@@ -11,7 +11,7 @@ monitor's next run shows the reason and tries again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from include.catalogue import CONDITIONS, LAYERS
 from include.instants import from_text, span
 from include.monitoring.alerts import transitions
-from include.monitoring.alerts.model import OpenAlert
+from include.monitoring.alerts.model import Notice, OpenAlert
 from include.on_airflow import runs
+from include.on_airflow.refusal import is_refusal
 from include.settings import Settings, load
 from include.state.dbt_tests import NO_TESTS, DbtTests, FailingTest
 
@@ -46,6 +47,9 @@ def on_task_failure(context: Context) -> None:
     """
     from include.monitoring.alerts.store import update
 
+    if is_refusal(context.get("exception")):
+        log.info("no alert: the run's parameters were refused, which its author sees")
+        return
     settings, now = load(), datetime.now(UTC)
     store = _store(settings)
     alerts = alerts_of(context, settings, now)
@@ -109,32 +113,42 @@ def deliver_notices(context: Context) -> None:  # noqa: ARG001 Airflow passes it
 
 
 def deliver(store: AlertStore, settings: Settings) -> int:
-    """Send every notice that no other process is sending, in one mail. Returns the number of notices.
+    """Send every notice that is due and that no other process is sending. Returns the number of notices.
+
+    The new notices are one mail. A notice that was tried before is sent with the same mail as then.
 
     Raises:
         Exception: the error of the mail server or the connection; the notices stay in the outbox.
     """
+    from include.monitoring.alerts.store import update
+
+    now = datetime.now(UTC)
+    claimed = update(store, lambda state: transitions.claim(state, now))
+    waiting = {notice.batch: [other for other in claimed if other.batch == notice.batch] for notice in claimed}
+    try:
+        for batch in list(waiting):
+            _deliver_mail(store, settings, waiting[batch], now)
+            del waiting[batch]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        ids = [notice.id for notices in waiting.values() for notice in notices]
+        update(store, lambda state: (transitions.mark_refused(state, ids, reason), None))
+        log.error("%d notices are not delivered and stay in the outbox: %s", len(ids), reason)
+        raise
+    return len(claimed)
+
+
+def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notice], now: datetime) -> None:
+    """Send one mail and record at once that it was accepted."""
     from include.monitoring.alerts.mail import render
     from include.monitoring.alerts.store import update
     from include.on_airflow.channels import send
 
-    now = datetime.now(UTC)
-    notices = update(store, lambda state: transitions.claim(state, now))
-    if not notices:
-        return 0
+    send(notices, render(notices, settings.alert, settings.monitor.environment, now), settings.alert)
     ids = [notice.id for notice in notices]
-    try:
-        mail = render(notices, settings.alert, settings.monitor.environment, now)
-        send(notices, mail, settings.alert)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        update(store, lambda state: (transitions.mark_refused(state, ids, reason), None))
-        log.error("%d notices are not delivered and stay in the outbox: %s", len(notices), reason)
-        raise
     update(store, lambda state: (transitions.mark_delivered(state, ids), None))
     summary = ", ".join(f"{notice.kind} {notice.alert.key}" for notice in notices)
     log.info("delivered %d notices: %s", len(notices), summary)
-    return len(notices)
 
 
 def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenAlert]:

@@ -1,7 +1,7 @@
 """The channels of a notice: e-mail always; SNS, Slack and Teams when they are configured.
 
 Every channel gets the notices (kind, key, severity, ...) and the mail about them. A service that
-deduplicates and resolves uses the notices, a service that only shows text uses the mail. A notice
+deduplicates and resolves uses the notices, SNS uses the mail, and chats have a text of their own. A notice
 counts as delivered when the mail server has accepted it. The other channels are used only after
 that, so a second attempt of a mail does not repeat them. The failure of such a channel is logged
 and not repeated, because the mail was accepted. Webhook addresses are secrets and are not logged.
@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.monitoring.alerts import chat
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.alerts.model import Notice
 from include.on_airflow import connections
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_SUBJECT = 100
 """Characters of an SNS subject at most; it must also be ASCII without line breaks."""
-LONGEST_CHAT = 3_000
-"""Characters of a chat message; Slack cuts a text block there, and Teams refuses 28 kB."""
 WEBHOOK_SECONDS = 10.0
 
 Channel = Callable[[Sequence[Notice], Mail], None]
@@ -58,10 +57,12 @@ def _configured(settings: AlertSettings) -> dict[str, Channel]:
     channels: dict[str, Channel] = {}
     if settings.sns_topic_arn:
         channels["SNS"] = _sns(settings.sns_topic_arn)
-    if settings.slack_webhook_url:
-        channels["Slack"] = _chat(settings.slack_webhook_url.get_secret_value(), slack_message)
-    if settings.teams_webhook_url:
-        channels["Teams"] = _chat(settings.teams_webhook_url.get_secret_value(), teams_message)
+    for name, address, dialect, body in (
+        ("Slack", settings.slack_webhook_url, chat.SLACK, slack_message),
+        ("Teams", settings.teams_webhook_url, chat.TEAMS, teams_message),
+    ):
+        if address:
+            channels[name] = _chat(address.get_secret_value(), dialect, body, settings)
     return channels
 
 
@@ -73,25 +74,28 @@ def _sns(topic: str) -> Channel:
     return publish
 
 
-def _chat(url: str, message: Callable[[Mail], dict[str, Any]]) -> Channel:
-    def post(_: Sequence[Notice], mail: Mail) -> None:
-        httpx.post(url, json=message(mail), timeout=WEBHOOK_SECONDS).raise_for_status()
+def _chat(
+    url: str,
+    dialect: chat.Dialect,
+    body: Callable[[chat.Message], dict[str, Any]],
+    settings: AlertSettings,
+) -> Channel:
+    def post(notices: Sequence[Notice], mail: Mail) -> None:
+        message = chat.render(notices, mail.subject, settings, dialect)
+        httpx.post(url, json=body(message), timeout=WEBHOOK_SECONDS).raise_for_status()
 
     return post
 
 
-def slack_message(mail: Mail) -> dict[str, Any]:
-    """Body of a Slack incoming webhook. `&`, `<` and `>` are Slack's control characters."""
-    text = f"*{mail.subject}*\n{mail.text[:LONGEST_CHAT]}"
-    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
+def slack_message(message: chat.Message) -> dict[str, Any]:
+    """Body of a Slack incoming webhook."""
+    return {"text": "\n\n".join([message.title, *message.entries])}
 
 
-def teams_message(mail: Mail) -> dict[str, Any]:
+def teams_message(message: chat.Message) -> dict[str, Any]:
     """Body of a Teams workflow webhook: an adaptive card."""
-    blocks = [
-        {"type": "TextBlock", "text": mail.subject, "weight": "Bolder", "wrap": True},
-        {"type": "TextBlock", "text": mail.text[:LONGEST_CHAT].replace("\n", "\n\n"), "wrap": True},
-    ]
+    blocks: list[dict[str, Any]] = [{"type": "TextBlock", "text": message.title, "weight": "Bolder", "wrap": True}]
+    blocks += [{"type": "TextBlock", "text": entry, "wrap": True, "separator": True} for entry in message.entries]
     card = {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4"}
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card | {"body": blocks}}
     return {"type": "message", "attachments": [attachment]}

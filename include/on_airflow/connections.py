@@ -40,6 +40,10 @@ SMTP_SERVER = "smtp_default"
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
 """By default botocore waits for minutes; the monitor has to report a failed service within its interval."""
 
+PATIENCE_SECONDS = 180.0
+"""The mail server's answer may take this long; the connection's own `timeout` is for the connecting. Servers filter the
+content before they answer (RFC 5321 asks clients to wait ten minutes). Who gives up too early sends the mail twice."""
+
 _PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
 """A person waits for the page, and the page renews itself, so there is no second attempt."""
 
@@ -106,7 +110,10 @@ class _MailHook(SmtpHook):
 
     def deliver(self, message: EmailMessage) -> None:
         """Send it. If the server refuses only some recipients, the others have the mail, so this is only logged."""
-        refused = cast("SMTP", self._smtp_client).send_message(message)
+        client = cast("SMTP", self._smtp_client)
+        if client.sock is not None:
+            client.sock.settimeout(PATIENCE_SECONDS)
+        refused = client.send_message(message)
         for address, (code, reason) in refused.items():
             text = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
             log.error("the mail server refused %s (%d %s): check ALERT_EMAILS", address, code, text)
@@ -122,7 +129,8 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message["Subject"] = mail.subject
     message["To"] = ", ".join(to)
     message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or None)
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    message["Message-ID"] = f"<{mail.id}@{domain}>" if mail.id and domain else make_msgid(domain=domain or None)
     message["Auto-Submitted"] = "auto-generated"  # so that no out-of-office reply is sent
     message["From"] = sender
     message.set_content(mail.text)

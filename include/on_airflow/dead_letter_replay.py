@@ -17,6 +17,7 @@ from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
 from include.ingest.store import check_prefixes
 from include.on_airflow.connections import AWS, KAFKA, s3_client
+from include.on_airflow.refusal import RunParameterError
 from include.settings import KafkaSettings, Settings, StorageSettings, load
 
 log = logging.getLogger(__name__)
@@ -29,16 +30,28 @@ class UnfinishedReplayError(RuntimeError):
     """Some dead letters were not replayed; the text names them with the reasons."""
 
 
-def filter_of(params: Mapping[str, Any]) -> Filter:
-    """The filter of the run's parameters; an empty parameter excludes nothing."""
+def filter_of(params: Mapping[str, Any], today: date) -> Filter:
+    """The filter of the run's parameters; an empty parameter excludes nothing. `today` is the UTC day.
+
+    Raises:
+        RunParameterError: the days cannot hold a dead letter, or are not days.
+    """
 
     def day(name: str) -> date | None:
-        return date.fromisoformat(params[name]) if params[name] else None
+        try:
+            return date.fromisoformat(params[name]) if params[name] else None
+        except ValueError:
+            raise RunParameterError(f"{name} is {params[name]!r}: write it as 2026-11-23") from None
 
-    return Filter(day("since"), day("until"), params["error_class"] or None, params["partition"], params["offset"])
+    since, until = day("since"), day("until")
+    if since and since > today:
+        raise RunParameterError(f"since is {since}, which is after today ({today}, UTC): no dead letter exists yet")
+    if since and until and since > until:
+        raise RunParameterError(f"since is {since}, which is after until ({until}): exchange them")
+    return Filter(since, until, params["error_class"] or None, params["partition"], params["offset"])
 
 
-def run(params: Mapping[str, Any]) -> dict[str, int]:
+def run(selection: Filter, params: Mapping[str, Any]) -> dict[str, int]:
     """List the selected dead letters; unless `dry_run`, send them back to the topic, each only once.
 
     Returns the number `chosen` (selected and not replayed before) and the number `sent`.
@@ -52,7 +65,7 @@ def run(params: Mapping[str, Any]) -> dict[str, int]:
     check_prefixes(store, settings.storage)
     replayer = Replay(KafkaTopic(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
     report, chosen = Report(), 0
-    dead_letters = choice.read_dead_letters(store, settings.storage, filter_of(params), report.unreadable)
+    dead_letters = choice.read_dead_letters(store, settings.storage, selection, report.unreadable)
     for dead_letter in replayer.pending(dead_letters):
         chosen += 1
         if chosen <= PREVIEW:

@@ -18,10 +18,10 @@ from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import AlertState, Notice
 from include.monitoring.alerts.store import S3AlertStore, update
 from include.monitoring.checks import cloudwatch, measure, thresholds
-from include.monitoring.checks.judge import Verdict
+from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, Measurement, Measurements, Source
 from include.monitoring.checks.verdicts import numbers, verdicts
-from include.on_airflow import connections, runs
+from include.on_airflow import connections, dag_runs, runs
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
 from include.settings import Settings, load
 
@@ -47,6 +47,8 @@ def measure_source(source: Source) -> Measurement:
         measurement = measure.landed(connections.s3_client(), settings, now)
     elif source == "layers":
         measurement = _measure_layers(settings, now)
+    elif source == "dags":
+        measurement = dag_runs.measure(connections.s3_client(), settings, now)
     else:
         measurement = measure.consumer(connections.cloudwatch_client(), settings, now)
     log.info("measured %s: %s", source, measurement)
@@ -111,7 +113,7 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     store, fault = store_in_force(primary)
     if isinstance(store, VariableAlertStore):
         blind = next((verdict for verdict in judged if verdict.condition == "monitor_blind"), _NO_VERDICTS)
-        subjects = {**(blind.subjects or {}), "alert state in S3": fault}
+        subjects = {**(blind.subjects or {}), "alert state in S3": Subject(fault)}
         judged = [replace(blind, outcome="breached", subjects=subjects)]
     else:
         move_back(primary, now)
@@ -135,7 +137,7 @@ _NO_VERDICTS = Verdict(
     "breached",
     "1",
     "> 0",
-    subjects={"the monitor itself": "the publishing task died before it judged anything: see its log"},
+    subjects={"the monitor itself": Subject("the publishing task died before it judged anything: see its log")},
 )
 
 

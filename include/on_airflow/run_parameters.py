@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Self
 
+from include.on_airflow.refusal import RunParameterError
 from include.settings import DBT_PROJECT
 from include.transform import dbt_connection
 from include.transform.manifest import work_folder
@@ -28,10 +29,6 @@ CROSS_LAYER = "tag:cross_layer"
 
 SELECTION = r"^[A-Za-z0-9_+@*][A-Za-z0-9_+@*.,:/ -]*$"
 """dbt selectors: names, methods (`tag:gold`), graph operators, unions by space, intersections by comma."""
-
-
-class RunParameterError(ValueError):
-    """A parameter of the run cannot be used; the text names the parameter and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

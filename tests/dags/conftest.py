@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -34,6 +35,8 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     refuse: bool = False
     unknown: set[str] = field(default_factory=set)
+    answers_after: float = 0.0
+    """Seconds until it acknowledges a mail, which it has accepted then."""
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 aiosmtpd's name
         """Called by aiosmtpd."""
@@ -42,6 +45,7 @@ class Mailbox:
         content = envelope.content
         assert isinstance(content, bytes)
         self.mails.append(message_from_bytes(content, policy=policy.default))
+        await asyncio.sleep(self.answers_after)
         return "250 OK"
 
     async def handle_RCPT(  # noqa: N802 aiosmtpd's name

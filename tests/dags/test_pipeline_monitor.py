@@ -23,6 +23,7 @@ from include.aws.permissions import POLICIES
 from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer
 from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.cloudwatch import Datum
+from include.on_airflow import callbacks
 from include.settings import StorageSettings
 from include.state import layer_state
 from include.state.dbt_tests import DbtTests
@@ -162,6 +163,60 @@ def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None
     pipeline.produce(3)  # younger than a batch's age
     assert pipeline.red() == set()
     assert pipeline.mailbox.take() == []
+
+
+def replay(**params: object) -> str:
+    """Run `dead_letter_replay` by hand; returns the state of its task."""
+    bag = DagBag(str(DAGS / "dead_letter_replay.py"))
+    assert not bag.import_errors
+    run = bag.dags["dead_letter_replay"].test(run_conf=params)
+    assert run is not None
+    (ti,) = run.get_task_instances()
+    return str(ti.state)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"since": "2026-11-20", "until": "2026-11-19"}, "which is after until"),
+        ({"dry_runn": False}, "did you mean dry_run"),
+    ],
+    ids=["impossible", "misspelt"],
+)
+def test_a_run_with_refused_parameters_mails_nobody(
+    pipeline: Pipeline, params: dict[str, object], says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.create_topic()
+    pipeline.join()
+    assert pipeline.red() == set()
+    assert replay(**params) == "failed"
+    assert says in "".join(capfd.readouterr())
+    assert pipeline.red() == set()
+    assert pipeline.mailbox.take() == []
+
+
+def test_a_failed_run_that_no_callback_reported_is_mailed_once(pipeline: Pipeline) -> None:
+    """As when the process of the task was killed. The callback is left out, and the bucket does not exist."""
+    pipeline.create_topic()
+    pipeline.join()
+    assert pipeline.red() == set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "on_task_failure", lambda _: None)
+        patch.setenv("S3_BUCKET", "no-such-bucket")
+        assert replay() == "failed"
+    assert pipeline.red() == {"check_dag_unhealthy", "notify"}
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith("A DAG does not run as it should: dead_letter_replay")
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert "failed task: replay" in body.get_content()
+    assert "/dags/dead_letter_replay/runs/manual__" in body.get_content()
+    assert pipeline.red() == {"check_dag_unhealthy"}
+    assert pipeline.mailbox.take() == []
+    assert replay() == "success"
+    assert pipeline.red() == set()
+    (mail,) = pipeline.mailbox.take()
+    assert "over: A DAG does not run as it should" in str(mail["Subject"])
 
 
 def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline: Pipeline) -> None:

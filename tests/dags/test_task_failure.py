@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from smtplib import SMTPRecipientsRefused
+from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
 from typing import Any
 
 import boto3
@@ -18,8 +18,10 @@ from airflow.sdk import DAG
 
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.alerts.store import S3AlertStore
+from include.on_airflow import connections
+from include.on_airflow.callbacks import deliver
 from include.on_airflow.connections import send_mail
-from include.settings import StorageSettings
+from include.settings import StorageSettings, load
 from tests.airflow_connections import aws_connection
 from tests.dags.conftest import Mailbox
 
@@ -87,6 +89,33 @@ def test_a_broken_mail_server_leaves_the_notice_in_the_outbox(
     assert "try again later" in state.outbox[0].last_error
 
 
+def test_a_mail_server_that_answers_late_accepts_a_notice_once(
+    lake: str, dags: dict[str, DAG], mailbox: Mailbox
+) -> None:
+    mailbox.answers_after = 7  # longer than the five seconds that the connection allows for connecting
+    dags["fails_plainly"].test()
+    state, _ = S3AlertStore(boto3.client("s3"), StorageSettings(bucket=lake)).load()
+    assert (len(mailbox.take()), state.outbox) == (1, ())
+
+
+def test_each_attempt_to_send_a_notice_has_the_same_message_id(
+    lake: str, dags: dict[str, DAG], mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that has accepted the mail, but answers too late even for a patient client."""
+    monkeypatch.setattr(connections, "PATIENCE_SECONDS", 0.5)
+    mailbox.answers_after = 2
+    dags["fails_plainly"].test()
+    store = S3AlertStore(boto3.client("s3"), StorageSettings(bucket=lake))
+    with pytest.raises(SMTPServerDisconnected, match="timed out"):
+        deliver(store, load())
+    mailbox.answers_after = 0
+    assert deliver(store, load()) == 1
+    mails = mailbox.take()
+    assert len(mails) == 3
+    assert {str(mail["Message-ID"]) for mail in mails} == {str(mails[0]["Message-ID"])}
+    assert str(mails[0]["Message-ID"]).endswith("@example.com>")
+
+
 class Webhook(BaseHTTPRequestHandler):
     bodies: list[tuple[str, dict[str, Any]]]
     status = 200
@@ -134,7 +163,9 @@ def test_slack_teams_and_sns_get_the_notice_too(
     assert len(mailbox.take()) == 1
     bodies = dict(handler.bodies)
     assert "A task failed: fails_plainly / build" in bodies["/slack/hunter2"]["text"]
+    assert "|What to do>" in bodies["/slack/hunter2"]["text"]
     card = bodies["/teams/hunter2"]["attachments"][0]["content"]
+    assert "[What to do](" in card["body"][1]["text"]
     assert "A task failed: fails_plainly / build" in card["body"][0]["text"]
     received = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]["Body"]
     assert "A task failed: fails_plainly / build" in json.loads(received)["Subject"]

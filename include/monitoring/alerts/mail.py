@@ -14,7 +14,7 @@ from html import escape
 
 from include.catalogue import CONDITIONS
 from include.instants import span, to_second
-from include.monitoring.alerts.model import Notice, NoticeKind, OpenAlert
+from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.settings import AlertSettings
 
 LONGEST_DETAIL = 2_000
@@ -23,7 +23,9 @@ JUST_NOW = timedelta(minutes=1)
 PLACES = {"Alert board": "/dags/pipeline_monitor", "Pipeline Health": "/plugin/pipeline-health"}
 """Pages of the Airflow UI that every mail links to."""
 
-_HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
+HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
+"""Kinds of notices in their order, with the word above them."""
+
 _SECRETS = (
     (re.compile(r"(?i)\b(AKIA|ASIA)[0-9A-Z]{16}\b"), "[access key]"),
     (re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@"), r"\1:[secret]@"),
@@ -40,11 +42,12 @@ _SECRETS = (
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A message ready to be sent."""
+    """A message ready to be sent. `id` is the same in each attempt, so that a mail server can recognise a repeat."""
 
     subject: str
     text: str
     html: str
+    id: str = ""
 
 
 def without_secrets(text: str) -> str:
@@ -56,12 +59,12 @@ def without_secrets(text: str) -> str:
 
 def render(notices: Sequence[Notice], settings: AlertSettings, environment: str, now: datetime) -> Mail:
     """One mail about all `notices` (at least one)."""
-    groups = {kind: [notice for notice in notices if notice.kind == kind] for kind in _HEADINGS}
+    groups = {kind: [notice for notice in notices if notice.kind == kind] for kind in HEADINGS}
     texts, htmls = [], []
     for kind, members in groups.items():
         if members:
-            texts.append(f"{_HEADINGS[kind].upper()}\n")
-            htmls.append(f"<h2>{_HEADINGS[kind]}</h2>")
+            texts.append(f"{HEADINGS[kind].upper()}\n")
+            htmls.append(f"<h2>{HEADINGS[kind]}</h2>")
         for notice in members:
             facts = _facts(notice, settings, now)
             texts.append(_as_text(notice.alert, facts))
@@ -69,19 +72,26 @@ def render(notices: Sequence[Notice], settings: AlertSettings, environment: str,
     links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
     texts.append("".join(f"{title}: {link}\n" for title, link in links.items()))
     htmls += [f'<p><a href="{escape(link)}">{title}</a></p>' for title, link in links.items()]
-    return Mail(_subject(groups, environment), "\n".join(texts), _page("\n".join(htmls)))
+    return Mail(_subject(notices, environment), "\n".join(texts), _page("\n".join(htmls)), notices[0].batch or "")
 
 
-def _subject(groups: dict[NoticeKind, list[Notice]], environment: str) -> str:
-    notices = [notice for members in groups.values() for notice in members]
+def _subject(notices: Sequence[Notice], environment: str) -> str:
+    """The subject of a message about `notices` (at least one)."""
+    ordered = in_order(notices)
     prefix = f"[crypto-lakehouse {environment}]"
-    first = " ".join(notices[0].alert.title.split())  # a header is one line
-    if len(notices) == 1:
-        word = {"start": "", "reminder": "still: ", "recovery": "over: "}[notices[0].kind]
+    first = " ".join(ordered[0].alert.title.split())  # a header is one line
+    if len(ordered) == 1:
+        word = {"start": "", "reminder": "still: ", "recovery": "over: "}[ordered[0].kind]
         return f"{prefix} {word}{first}"
     words = {"start": "new", "reminder": "still open", "recovery": "over"}
-    counts = ", ".join(f"{len(members)} {words[kind]}" for kind, members in groups.items() if members)
+    numbers = {kind: sum(notice.kind == kind for notice in ordered) for kind in HEADINGS}
+    counts = ", ".join(f"{number} {words[kind]}" for kind, number in numbers.items() if number)
     return f"{prefix} {counts}: {first}, ..."
+
+
+def in_order(notices: Sequence[Notice]) -> list[Notice]:
+    """The notices with the starts first."""
+    return [notice for kind in HEADINGS for notice in notices if notice.kind == kind]
 
 
 def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple[str, str]]:
@@ -93,17 +103,26 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime) -> list[tuple
     if alert.threshold:
         facts.append(("Alarms when", alert.threshold))
     end = notice.at if notice.kind == "recovery" else now
-    since, duration = to_second(alert.since), end - alert.since
+    since, duration = to_second(alert.begin_at), end - alert.begin_at
     facts.append(("Since", since if duration < JUST_NOW else f"{since} ({span(duration)})"))
+    facts.append(("Detected", to_second(alert.since)))
     if notice.kind == "recovery":
         facts.append(("Over at", to_second(notice.at)))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]
     if len(alert.details) > MOST_DETAILS:
         facts.append(("Detail", f"and {len(alert.details) - MOST_DETAILS} more in the task's log"))
+    facts += [("Consequence", consequence(effect)) for effect in alert.effects or ()]
     facts.append(("What to do", f"{settings.runbook_url}{condition.runbook}"))
     if alert.run_url:
         facts.append(("Run", alert.run_url))
     return [(label, without_secrets(value)) for label, value in facts]
+
+
+def consequence(effect: Effect) -> str:
+    """One line about a consequence of an alert."""
+    over = f", over at {to_second(effect.ended_at)}" if effect.ended_at else ""
+    value = f": {effect.value}" if effect.value else ""
+    return f"{effect.severity}: {effect.title}{value}, since {to_second(effect.began_at)}{over}"
 
 
 def _shortened(text: str) -> str:

@@ -21,6 +21,17 @@ from include.instants import Instant
 NoticeKind = Literal["start", "reminder", "recovery"]
 
 
+class Effect(msgspec.Struct, frozen=True):
+    """A consequence of an alert: an alert of its own right that is not mailed while its cause explains it."""
+
+    key: str
+    severity: Severity
+    title: str
+    value: str
+    began_at: Instant
+    ended_at: Instant | None = None
+
+
 class OpenAlert(msgspec.Struct, frozen=True):
     """One condition (or one failing test, or one failed task) that is open now.
 
@@ -47,23 +58,35 @@ class OpenAlert(msgspec.Struct, frozen=True):
     run: str | UnsetType = UNSET
     """`dag_id/run_id` of a late run; the alert is over when the run ends well, and never before the run ends.
     Other alerts do not have this field: version 0.1.0 and earlier refuse a field that they do not know."""
+    began_at: Instant | UnsetType = UNSET
+    """Time of the first evidence, where it is known; `since` is the time of the detection."""
+    cause: str | UnsetType = UNSET
+    """Key of the alert that explains this one: no notice was made about this one so far."""
+    effects: tuple[Effect, ...] | UnsetType = UNSET
+    """The alerts that this one explains or explained, in the order in which they began."""
+
+    @property
+    def begin_at(self) -> datetime:
+        """When it began by the evidence, or else when it was detected."""
+        return self.since if self.began_at is UNSET else min(self.began_at, self.since)
 
     @classmethod
     def begin(
         cls, condition: Condition, now: datetime, subject: str = "", *, value: str, threshold: str,
-        details: tuple[str, ...],
+        details: tuple[str, ...], severity: Severity | None = None, began_at: datetime | None = None,
     ) -> Self:  # fmt: skip
         """An alert that begins now. Monitor and callbacks give the same key to the same condition and subject."""
         return cls(
             key=f"{condition.name}:{subject}" if subject else condition.name,
             condition=condition.name,
-            severity=condition.severity,
+            severity=severity or condition.severity,
             title=f"{condition.title}: {subject}" if subject else condition.title,
             since=now,
             notified_at=now,
             value=value,
             threshold=threshold,
             details=details,
+            began_at=UNSET if began_at is None else began_at,
         )
 
 
@@ -77,13 +100,21 @@ class Notice(msgspec.Struct, frozen=True):
     attempts: int = 0
     claimed_until: Instant | None = None
     last_error: str = ""
+    batch: str | UnsetType = UNSET
+    """Id of the mail with which the notice is sent, set at the first attempt; each attempt repeats the same mail."""
+    retry_at: Instant | UnsetType = UNSET
+    """Until then no further attempt is made, after several that failed."""
 
 
 class AlertState(msgspec.Struct, frozen=True):
-    """Open alerts by key, and the outbox, oldest notice first."""
+    """Open alerts by key, and the outbox, oldest notice first.
+
+    `ended` has the alerts that ended a moment ago, with the time of their end: they may still explain what follows.
+    """
 
     open: Mapping[str, OpenAlert]
     outbox: tuple[Notice, ...]
+    ended: Mapping[str, Instant] | UnsetType = UNSET
 
 
 NO_ALERTS = AlertState({}, ())

@@ -4,6 +4,7 @@
 
 A notice is made when an alert starts, again after the reminder time, and when the alert is
 over, not in each run of the monitor. An unknown condition opens no alert and closes no alert.
+An alert that another one explains (`causes`) is listed in the notices about its cause instead.
 """
 
 from __future__ import annotations
@@ -14,26 +15,33 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from include.catalogue import CONDITIONS
 from include.instants import to_text
+from include.monitoring.alerts import causes
 from include.monitoring.alerts.model import AlertState, Notice, NoticeKind, OpenAlert
 from include.monitoring.checks.judge import Verdict
 
 
 @dataclass(slots=True)
 class _Transition:
-    """A state that is being changed, and the new notices."""
+    """A state that is being changed, the new alerts that nobody was told about yet, and the new notices."""
 
     now: datetime
     open: dict[str, OpenAlert]
     outbox: list[Notice]
+    ended: dict[str, datetime]
+    untold: list[str] = field(default_factory=list)
+    over: list[OpenAlert] = field(default_factory=list)
     new: list[Notice] = field(default_factory=list)
 
     @classmethod
     def of(cls, state: AlertState, now: datetime) -> _Transition:
-        return cls(now, dict(state.open), list(state.outbox))
+        ended = {} if state.ended is UNSET else state.ended
+        recent = {key: at for key, at in ended.items() if now - at < causes.AFTERMATH}
+        return cls(now, dict(state.open), list(state.outbox), recent)
 
     def notify(self, kind: NoticeKind, alert: OpenAlert) -> None:
         identity = hashlib.sha256(f"{kind} {alert.key} {to_text(self.now)}".encode()).hexdigest()[:16]
@@ -45,30 +53,59 @@ class _Transition:
         before = self.open.get(alert.key)
         if before is None:
             self.open[alert.key] = alert
-            self.notify("start", alert)
+            self.untold.append(alert.key)
             return
-        due = self.now - before.notified_at >= reminder_after
+        worse = (before.severity, alert.severity) == ("warning", "error")
+        due = before.cause is UNSET and (worse or self.now - before.notified_at >= reminder_after)
         continued = replace(
             alert,
             since=before.since,
+            began_at=before.began_at,
             notified_at=self.now if due else before.notified_at,
             raised_by=before.raised_by,
-            run_url=before.run_url or alert.run_url,
+            # The link and the details are of the same run. The monitor's own run does not replace that of a task.
+            run_url=alert.run_url if alert.task or not before.task else before.run_url,
             task=before.task,
             successes=before.successes,
             run=before.run,
+            cause=before.cause,
+            effects=before.effects,
         )
         if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
-            continued = replace(continued, run_url=alert.run_url, successes=None, run=alert.run)
+            continued = replace(continued, successes=None, run=alert.run)
         self.open[alert.key] = continued
         if due:
-            self.notify("reminder", continued)
+            self.notify("start" if worse else "reminder", continued)
 
     def end(self, key: str) -> None:
-        self.notify("recovery", self.open.pop(key))
+        self.over.append(self.open.pop(key))
 
     def result(self) -> tuple[AlertState, list[Notice]]:
-        return AlertState(self.open, tuple(self.outbox)), self.new
+        """Decide which of the new alerts are told and which are listed under their cause, then tell."""
+        for key, alert in self.open.items():
+            if alert.cause is not UNSET and key not in self.untold and not self._explained_by(alert.cause):
+                self.open[key] = replace(alert, cause=UNSET)  # it outlives its cause
+                self.untold.append(key)
+        for alert in self.over:
+            self.ended[alert.key] = self.now
+        told = []
+        for key, cause in causes.assign([self.open[key] for key in self.untold], self.open, self.ended):
+            if cause is None:
+                self.open[key] = replace(self.open[key], notified_at=self.now, cause=UNSET)
+                told.append(key)
+            else:
+                self.open[key] = replace(self.open[key], cause=cause)
+        self.open = causes.with_effects(self.open, self.over, self.now)
+        for key in told:
+            self.notify("start", self.open[key])
+        for alert in self.over:
+            if alert.cause is UNSET:
+                self.notify("recovery", causes.at_its_end(alert, self.over, self.now))
+        return AlertState(self.open, tuple(self.outbox), self.ended or UNSET), self.new
+
+    def _explained_by(self, cause: str) -> bool:
+        """Whether the cause is still open, or ended only a moment ago."""
+        return cause in self.open or cause in self.ended or any(alert.key == cause for alert in self.over)
 
 
 def advance(
@@ -90,15 +127,28 @@ def advance(
 def _alerts(verdict: Verdict, now: datetime, run_url: str) -> list[OpenAlert]:
     if verdict.outcome != "breached":
         return []
-    details: dict[str, tuple[str, ...]] = {subject: (line,) for subject, line in (verdict.subjects or {}).items()}
-    value = f"{verdict.value} in all" if len(details) > 1 else verdict.value
-    condition = CONDITIONS[verdict.condition]
+    condition, limit = CONDITIONS[verdict.condition], verdict.threshold
+    if not verdict.subjects:
+        alert = OpenAlert.begin(
+            condition, now, value=verdict.value, threshold=limit, details=verdict.details, began_at=verdict.began_at
+        )
+        return [replace(alert, run_url=run_url)]
+    value = f"{verdict.value} in all" if len(verdict.subjects) > 1 else verdict.value
     return [
         replace(
-            OpenAlert.begin(condition, now, subject, value=value, threshold=verdict.threshold, details=texts),
-            run_url=run_url,
+            OpenAlert.begin(
+                condition,
+                now,
+                name,
+                value=value,
+                threshold=limit,
+                details=(subject.line,),
+                severity=subject.severity,
+                began_at=subject.began_at,
+            ),
+            run_url=subject.run_url or run_url,
         )
-        for subject, texts in (details or {"": verdict.details}).items()
+        for name, subject in verdict.subjects.items()
     ]
 
 
@@ -133,7 +183,7 @@ def remind(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple
     """The state with reminders of alerts that no verdict repeats, because a failed task or a late run raised them."""
     transition = _Transition.of(state, now)
     for key, alert in state.open.items():
-        if alert.task and now - alert.notified_at >= reminder_after:
+        if alert.task and alert.cause is UNSET and now - alert.notified_at >= reminder_after:
             transition.open[key] = replace(alert, notified_at=now)
             transition.notify("reminder", transition.open[key])
     return transition.result()
@@ -179,21 +229,32 @@ def count_successes(
             open_alerts[key] = replace(alert, successes=count)
         elif count > alert.successes and run_state not in {"queued", "running"}:
             over.append(key)
-    return AlertState(open_alerts, state.outbox), over
+    return replace(state, open=open_alerts), over
 
 
-CLAIM = timedelta(minutes=2)
-"""For this time only the sender that claimed a notice may send it; later another sender may claim it, after a crash."""
+CLAIM = timedelta(minutes=4)
+"""For this time only the sender that claimed a notice may send it; later another sender may claim it, after a crash.
+It is longer than a sender waits for a mail server (`connections.PATIENCE_SECONDS`)."""
+EAGER_ATTEMPTS = 3
+RETRY_AFTER, PUNCTUAL = timedelta(minutes=15), timedelta(minutes=1)
+"""After so many failed attempts, one in each run of the monitor, the next ones are this far apart, less a minute: a run
+of the monitor may be a little early."""
 
 
 def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
-    """Claim every notice that no process is sending; returns the state with the claims, and the claimed notices."""
-    outbox = [
-        replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1) if _is_free(notice, now) else notice
-        for notice in state.outbox
-    ]
-    claimed = [after for after, before in zip(outbox, state.outbox, strict=True) if after is not before]
-    return AlertState(state.open, tuple(outbox)), claimed
+    """Claim every notice that is due and that no process is sending; returns the state, and the claimed notices.
+
+    Notices that are tried for the first time become one mail, whose id each later attempt repeats.
+    """
+    due = [notice for notice in state.outbox if _is_free(notice, now) and (notice.retry_at or now) <= now]
+    first = [notice.id for notice in due if notice.batch is UNSET]
+    batch = first[0] if len(first) == 1 else hashlib.sha256(" ".join(first).encode()).hexdigest()[:16]
+    claimed = {
+        notice.id: replace(notice, claimed_until=now + CLAIM, attempts=notice.attempts + 1, batch=notice.batch or batch)
+        for notice in due
+    }
+    outbox = tuple(claimed.get(notice.id, notice) for notice in state.outbox)
+    return replace(state, outbox=outbox), list(claimed.values())
 
 
 def undelivered(state: AlertState, now: datetime) -> list[Notice]:
@@ -208,15 +269,15 @@ def _is_free(notice: Notice, now: datetime) -> bool:
 
 def mark_delivered(state: AlertState, ids: Sequence[str]) -> AlertState:
     """The state without the notices that a mail server has accepted."""
-    return AlertState(state.open, tuple(notice for notice in state.outbox if notice.id not in ids))
+    return replace(state, outbox=tuple(notice for notice in state.outbox if notice.id not in ids))
 
 
 def mark_refused(state: AlertState, ids: Sequence[str], error: str) -> AlertState:
-    """The state without the claim on the notices `ids`: the next run of the monitor tries again."""
-    return AlertState(
-        state.open,
-        tuple(
-            replace(notice, claimed_until=None, last_error=error) if notice.id in ids else notice
-            for notice in state.outbox
-        ),
-    )
+    """The state without the claim on the notices `ids`: a later run of the monitor tries again."""
+
+    def refused(notice: Notice) -> Notice:
+        wait = notice.attempts >= EAGER_ATTEMPTS and notice.claimed_until is not None
+        retry_at = notice.claimed_until - CLAIM + RETRY_AFTER - PUNCTUAL if wait else UNSET
+        return replace(notice, claimed_until=None, last_error=error, retry_at=retry_at)
+
+    return replace(state, outbox=tuple(refused(notice) if notice.id in ids else notice for notice in state.outbox))

@@ -5,18 +5,31 @@ judge     evidence + threshold  -> verdict (ok, breached, unknown)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from include.catalogue import CONDITIONS, Condition, Unit, metric_of
+from include.catalogue import CONDITIONS, Condition, Severity, Unit, metric_of
 from include.instants import Instant, span
 from include.monitoring.checks.thresholds import Threshold
 
 Outcome = Literal["ok", "breached", "unknown"]
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """One fault of a condition that can have several at a time, for example one failing test.
+
+    `severity` is None when it is the condition's. `began_at` is the time of the first evidence, None when that is not
+    known. `run_url` opens the run that shows the fault, '' when no run does.
+    """
+
+    line: str
+    severity: Severity | None = None
+    began_at: Instant | None = None
+    run_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +38,18 @@ class Evidence:
 
     `values` are its numbers in the last periods, oldest first, None for a period without data. They
     are empty when the source was read and has no number (`note` has the reason). `blind` is the
-    reason why the source could not be read. `subjects` has a line about each fault (for example a
-    failing test) by its name. `as_of` is the time of the oldest of these facts.
+    reason why the source could not be read. `subjects` has each fault (for example a failing test)
+    by its name. `as_of` is the time of the oldest of these facts. `began_at` is the time of the first
+    evidence that the condition is breached, None when it is not known.
     """
 
     values: tuple[float | None, ...] = ()
     note: str = ""
     blind: str = ""
     details: tuple[str, ...] = ()
-    subjects: Mapping[str, str] | None = None
+    subjects: Mapping[str, Subject] | None = None
     as_of: datetime | None = None
+    began_at: datetime | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -45,14 +60,22 @@ class Verdict(msgspec.Struct, frozen=True):
     value: str
     threshold: str
     details: tuple[str, ...] = ()
-    subjects: Mapping[str, str] | None = None
+    subjects: Mapping[str, Subject] | None = None
     as_of: Instant | None = None
+    began_at: Instant | None = None
 
     @property
     def sentence(self) -> str:
-        """One line for the log and for the error of the red task."""
-        text = f"{CONDITIONS[self.condition].title}: {self.value} (threshold {self.threshold})"
-        return "; ".join([text, *self.details])
+        """One line for the log and for the error of the red task. The condition's title stands only over a breach."""
+        condition = CONDITIONS[self.condition]
+        if self.outcome == "breached":
+            text = f"{condition.title}: {self.value} (threshold {self.threshold})"
+        else:
+            metric = metric_of(condition)
+            name = f"ok: {metric.title} {self.value}" if self.outcome == "ok" and metric else self.value
+            text = f"{name} (alarms when {self.threshold})"
+        lines = [f"{name}: {subject.line}" for name, subject in (self.subjects or {}).items()]
+        return "; ".join([text, *self.details, *lines])
 
 
 def judge(condition: Condition, evidence: Evidence, threshold: Threshold, warning: str = "") -> Verdict:
@@ -60,7 +83,7 @@ def judge(condition: Condition, evidence: Evidence, threshold: Threshold, warnin
     limit = f"{condition.comparison} {quantity(condition, threshold.value)}, {threshold.source}"
     details = (*evidence.details, *((warning,) if warning else ()))
     outcome, value = _outcome(condition, evidence, threshold.value)
-    return Verdict(condition.name, outcome, value, limit, details, evidence.subjects, evidence.as_of)
+    return Verdict(condition.name, outcome, value, limit, details, evidence.subjects, evidence.as_of, evidence.began_at)
 
 
 def _outcome(condition: Condition, evidence: Evidence, threshold: float) -> tuple[Outcome, str]:
@@ -75,13 +98,26 @@ def _outcome(condition: Condition, evidence: Evidence, threshold: float) -> tupl
     text = "no data" if newest is None else quantity(condition, newest)
     if newest is None and condition.missing != "breaching":
         return ("ok" if condition.missing == "notBreaching" else "unknown"), evidence.note or "no data"
-    breached = all(
-        condition.missing == "breaching" if value is None else condition.breached_by(value, threshold)
-        for value in periods
-    )
-    if breached and condition.periods > 1:
-        text += f", for {condition.periods} periods"
+    breached = all(_counts(condition, value, threshold) for value in periods)
+    if _counts(condition, newest, threshold):
+        text += _periods(condition, periods, threshold)
     return ("breached" if breached else "ok"), text
+
+
+def _periods(condition: Condition, periods: Sequence[float | None], threshold: float) -> str:
+    """For how many of its periods a condition of several periods has been breached; empty for one period."""
+    if condition.periods == 1:
+        return ""
+    last_good = next(
+        (age for age, value in enumerate(reversed(periods)) if not _counts(condition, value, threshold)), len(periods)
+    )
+    of = "" if last_good == condition.periods else f" of {condition.periods}"
+    return f", for {last_good}{of} periods"
+
+
+def _counts(condition: Condition, value: float | None, threshold: float) -> bool:
+    """Whether a period counts as breached."""
+    return condition.missing == "breaching" if value is None else condition.breached_by(value, threshold)
 
 
 def quantity(condition: Condition, value: float) -> str:

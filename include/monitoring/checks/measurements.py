@@ -11,11 +11,12 @@ from include.catalogue import Layer
 from include.instants import Instant
 from include.monitoring.checks.arrivals import Span
 from include.monitoring.checks.baseline import Baseline
+from include.monitoring.checks.dag_runs import Problem
 from include.monitoring.checks.lag import Lag
 from include.state.layer_state import LayerState
 from include.state.task_tests import TaskTests
 
-Source = Literal["kafka", "objects", "layers", "consumer"]
+Source = Literal["kafka", "objects", "layers", "consumer", "dags"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 
@@ -72,7 +73,22 @@ class ConsumerMeasurement(msgspec.Struct, frozen=True):
     baseline: Baseline | None
 
 
-Measurement = KafkaMeasurement | ArrivalsMeasurement | LayersMeasurement | ConsumerMeasurement
+class DagsMeasurement(msgspec.Struct, frozen=True):
+    """The problems of each watched DAG, by its id; empty for a DAG that does what its schedule promises.
+
+    `fault` is the reason why the memory of earlier runs cannot be read or written; empty when all is well.
+    """
+
+    problems: Mapping[str, Sequence[Problem]]
+    fault: str
+
+    @property
+    def unhealthy(self) -> int:
+        """Number of DAGs with a problem."""
+        return sum(bool(problems) for problems in self.problems.values())
+
+
+Measurement = KafkaMeasurement | ArrivalsMeasurement | LayersMeasurement | ConsumerMeasurement | DagsMeasurement
 
 
 class Measurements(msgspec.Struct, frozen=True):
@@ -82,3 +98,4 @@ class Measurements(msgspec.Struct, frozen=True):
     objects: ArrivalsMeasurement | None = None
     layers: LayersMeasurement | None = None
     consumer: ConsumerMeasurement | None = None
+    dags: DagsMeasurement | None = None

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from include.catalogue import CONDITIONS, Condition, Layer
+from include.catalogue import CONDITIONS, Condition, Layer, Severity
 from include.instants import span, to_second
 from include.monitoring.checks.arrivals import mean_batch
 from include.monitoring.checks.cloudwatch import Datum
-from include.monitoring.checks.judge import Evidence, Verdict, judge
+from include.monitoring.checks.judge import Evidence, Subject, Verdict, judge
 from include.monitoring.checks.measurements import (
     ArrivalsMeasurement,
     ConsumerMeasurement,
+    DagsMeasurement,
     KafkaMeasurement,
     LayersMeasurement,
     Measurements,
@@ -26,6 +27,7 @@ SOURCE_NAMES: dict[str, str] = {
     "objects": "objects in S3",
     "layers": "layer states in S3",
     "consumer": "consumer metrics in CloudWatch",
+    "dags": "DAG runs in Airflow",
     "publish": "publishing to CloudWatch",
     "thresholds": "thresholds",
 }
@@ -60,6 +62,8 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
     if layers:
         table |= {"FailingTests": len(failing_tests(layers)), "UndeliveredNotices": layers.undelivered}
         by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
+    if measured.dags:
+        table["UnhealthyDags"] = measured.dags.unhealthy
     data = [Datum(metric, value) for metric, value in table.items() if value is not None]
     for metric, values in by_layer.items():
         data += [Datum(metric, value, layer) for layer, value in values.items() if value is not None]
@@ -74,19 +78,20 @@ def _scanned_bytes(layers: LayersMeasurement) -> dict[Layer, float | None]:
     }
 
 
-def failing_tests(layers: LayersMeasurement) -> dict[str, str]:
-    """Each failing test of the layers' last builds and of the tasks outside them, with the text of its alert.
+def failing_tests(layers: LayersMeasurement) -> dict[str, Subject]:
+    """Each failing test of the layers' last builds and of the tasks outside them, as the subject of its alert.
 
     A test that fails both in a layer's build and in the daily run over every row counts once.
     The daily run's warnings do not count.
     """
     places = [(str(layer), state.tests) for layer, state in layers.states.items() if state]
     places += [(other.task, other.tests) for other in layers.other_tests]
-    reports: dict[str, str] = {}
+    reports: dict[str, Subject] = {}
     for place, tests in places:
         for test in tests.failing:
             if place != EVERY_ROW or test.severity == "error":
-                reports.setdefault(test.name, test.report(place))
+                severity: Severity = "warning" if test.severity == "warn" else "error"
+                reports.setdefault(test.name, Subject(test.report(place), severity, test.since))
     return reports
 
 
@@ -101,7 +106,8 @@ def verdicts(measured: Measurements, blind: Mapping[str, str], thresholds: Mappi
         if condition.checked:
             number = known.get((str(condition.metric), condition.layer))
             if condition.name == "monitor_blind":
-                evidence = Evidence((number,), subjects={SOURCE_NAMES[name]: text for name, text in blind.items()})
+                sources = {SOURCE_NAMES[name]: Subject(text) for name, text in blind.items()}
+                evidence = Evidence((number,), subjects=sources)
             else:
                 evidence = _evidence(condition, measured, number)
             judged.append(judge(condition, evidence, limits[condition.name], differing.get(condition.name, "")))
@@ -181,6 +187,20 @@ def _windows(consumer: ConsumerMeasurement, condition: Condition, _: float | Non
     return Evidence(values, note="the consumer published no value")
 
 
+def _dags(dags: DagsMeasurement, _: Condition, number: float | None) -> Evidence:
+    subjects = {
+        dag_id: Subject(
+            "; ".join(problem.text for problem in problems),
+            "error" if any(problem.severity == "error" for problem in problems) else "warning",
+            min(problem.began_at for problem in problems),
+            next((problem.run_url for problem in problems if problem.run_url), ""),
+        )
+        for dag_id, problems in dags.problems.items()
+        if problems
+    }
+    return Evidence((number,), details=(dags.fault,) if dags.fault else (), subjects=subjects)
+
+
 Reader = Callable[[Any, Condition, float | None], Evidence]
 """The evidence on a condition from its source's measurement and its metric's number (None: not known)."""
 
@@ -194,6 +214,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "stale_gold": ("layers", _age),
     "stale_silver": ("layers", _age),
     "stale_bronze": ("layers", _age),
+    "dag_unhealthy": ("dags", _dags),
     "upload_errors": ("consumer", _windows),
     "low_throughput": ("consumer", _windows),
     "slow_uploads": ("consumer", _windows),

@@ -10,6 +10,7 @@ from include.monitoring.checks.lag import Lag, Status
 from include.monitoring.checks.measurements import (
     ArrivalsMeasurement,
     ConsumerMeasurement,
+    DagsMeasurement,
     KafkaMeasurement,
     LayersMeasurement,
     Measurements,
@@ -51,4 +52,5 @@ LAYERS = LayersMeasurement(
 CONSUMER = ConsumerMeasurement(
     windows={metric.name: [5.0, 5.0, 5.0] for metric in CONSUMER_METRICS}, watched=3, alarms={}, baseline=None
 )
-EVERYTHING = Measurements(KAFKA, OBJECTS, LAYERS, CONSUMER)
+DAGS = DagsMeasurement({"crypto_transform": [], "lakehouse_maintenance": []}, "")
+EVERYTHING = Measurements(KAFKA, OBJECTS, LAYERS, CONSUMER, DAGS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from include.monitoring.alerts.mail import render, without_secrets
-from include.monitoring.alerts.model import Notice, NoticeKind, OpenAlert
+from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.settings import AlertSettings
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
@@ -104,6 +104,24 @@ def test_secrets_are_not_shown(text: str, secret: str) -> None:
 @pytest.mark.parametrize("text", ["partition 3: STALL", "http://airflow.test/dags/x", "tokens are counted"])
 def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert without_secrets(text) == text
+
+
+def test_consequences_are_listed_under_their_cause() -> None:
+    lag = Effect("kafka_lag", "error", "Kafka lag is high", "2,345", NOW - timedelta(minutes=5))
+    gold = Effect("stale_gold", "error", "Gold data is old", "3 h", NOW - timedelta(minutes=9), NOW)
+    mail = render([notice("recovery", replace(LAG, effects=(lag, gold)))], SETTINGS, "test", NOW)
+    assert "Consequence: error: Kafka lag is high: 2,345, since 2026-11-23T14:25:00Z\n" in mail.text
+    assert (
+        "Consequence: error: Gold data is old: 3 h, since 2026-11-23T14:21:00Z, over at 2026-11-23T14:30:00Z"
+        in mail.text
+    )
+
+
+def test_since_is_the_first_evidence_with_the_detection_beside_it() -> None:
+    early = replace(LAG, began_at=LAG.since - timedelta(minutes=6))
+    mail = render([notice("start", early)], SETTINGS, "test", NOW)
+    assert "Since: 2026-11-23T13:59:00Z (31 min)\n" in mail.text
+    assert "Detected: 2026-11-23T14:05:00Z\n" in mail.text
 
 
 @given(st.text(max_size=200))

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, OpenAlert
-from include.monitoring.checks.judge import Outcome, Verdict
+from include.monitoring.checks.judge import Outcome, Subject, Verdict
+from include.on_airflow import connections
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 INTERVAL = timedelta(minutes=5)
@@ -26,7 +27,7 @@ def verdict(outcome: Outcome, condition: str = "kafka_lag", **fields: object) ->
 
 def verdict_on_tests(*names: str, as_of: datetime) -> Verdict:
     """The verdict on dbt's tests when the tests `names` fail."""
-    subjects = {name: f"line about {name}" for name in names}
+    subjects = {name: Subject(f"line about {name}") for name in names}
     return verdict("breached" if names else "ok", "dbt_tests", subjects=subjects, as_of=as_of)
 
 
@@ -207,8 +208,9 @@ def test_a_claimed_notice_belongs_to_its_sender_until_the_claim_ends() -> None:
     state, _ = run([[verdict("breached")]])
     state, claimed = transitions.claim(state, NOW)
     assert [notice.attempts for notice in claimed] == [1]
-    assert transitions.claim(state, NOW + timedelta(minutes=1))[1] == []
-    assert len(transitions.claim(state, NOW + timedelta(minutes=2))[1]) == 1
+    assert transitions.claim(state, NOW + transitions.CLAIM - timedelta(seconds=1))[1] == []
+    assert len(transitions.claim(state, NOW + transitions.CLAIM)[1]) == 1
+    assert timedelta(seconds=connections.PATIENCE_SECONDS) < transitions.CLAIM
 
 
 def test_a_refused_notice_stays_and_is_tried_again() -> None:
@@ -219,6 +221,29 @@ def test_a_refused_notice_stays_and_is_tried_again() -> None:
     state, (again,) = transitions.claim(state, NOW + INTERVAL)
     assert (again.id, again.attempts) == (notice.id, 2)
     assert transitions.mark_delivered(state, [notice.id]).outbox == ()
+
+
+def test_a_repeated_mail_has_the_same_notices_and_the_same_id() -> None:
+    state, _ = run([[verdict("breached"), verdict("breached", "dead_letters")]])
+    state, first = transitions.claim(state, NOW)
+    (batch,) = {notice.batch for notice in first}
+    state = transitions.mark_refused(state, [notice.id for notice in first], "no answer")
+    state, _ = run([[verdict("ok")]], state, NOW + INTERVAL)
+    _, second = transitions.claim(state, NOW + INTERVAL)
+    assert [notice.batch == batch for notice in second] == [True, True, False]
+
+
+def test_attempts_become_rarer_and_stay_undelivered_meanwhile() -> None:
+    state, _ = run([[verdict("breached")]])
+    tried = []
+    for minutes in range(0, 65, 5):
+        now = NOW + timedelta(minutes=minutes)
+        state, claimed = transitions.claim(state, now)
+        if claimed:
+            tried.append(minutes)
+            state = transitions.mark_refused(state, [claimed[0].id], "no answer")
+        assert len(transitions.undelivered(state, now)) == 1
+    assert tried == [0, 5, 10, 25, 40, 55]
 
 
 def test_a_notice_that_is_being_sent_is_not_undelivered() -> None:

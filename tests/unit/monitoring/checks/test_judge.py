@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from include.catalogue import CONDITIONS
-from include.monitoring.checks.judge import Evidence, Outcome, Verdict, judge
+from include.monitoring.checks.judge import Evidence, Outcome, Subject, Verdict, judge
 from include.monitoring.checks.thresholds import Threshold
 
 
@@ -25,7 +25,7 @@ from include.monitoring.checks.thresholds import Threshold
         ("slow_uploads", Evidence((31.0, None)), "ok", "no data"),
         ("slow_uploads", Evidence((None, 30.5)), "breached", "30 s"),
         ("low_throughput", Evidence((0.0, 2.0, None)), "breached", "no data, for 3 periods"),
-        ("low_throughput", Evidence((2.0, 3.0, 2.0)), "ok", "2 in 5 min"),
+        ("low_throughput", Evidence((2.0, 3.0, 2.0)), "ok", "2 in 5 min, for 1 of 3 periods"),
         ("low_throughput", Evidence((None, None), note="watched for 2 of 3"), "unknown", "watched for 2 of 3"),
         ("retention_headroom", Evidence((None,), note="no time limit"), "ok", "no time limit"),
         ("retention_headroom", Evidence((3600.0,)), "breached", "60 min"),
@@ -46,7 +46,32 @@ def test_the_verdict_names_the_source_of_the_threshold_and_warnings() -> None:
     assert "its CloudWatch alarm is set to 1000" in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "evidence", "sentence"),
+    [
+        (
+            "low_throughput",
+            Evidence((9.0, 0.0, 0.0)),
+            "ok: Messages Consumed 0 in 5 min, for 2 of 3 periods (alarms when < 3 in 5 min, catalogue)",
+        ),
+        (
+            "low_throughput",
+            Evidence((0.0, 0.0, 0.0)),
+            "Throughput is below its baseline: 0 in 5 min, for 3 periods (threshold < 3 in 5 min, catalogue)",
+        ),
+        (
+            "kafka_lag",
+            Evidence(blind="Kafka is away"),
+            "unknown, Kafka is away (alarms when > 1,000, catalogue)",
+        ),
+    ],
+)
+def test_only_a_breach_is_reported_by_the_title_of_the_condition(name: str, evidence: Evidence, sentence: str) -> None:
+    condition = CONDITIONS[name]
+    assert judge(condition, evidence, Threshold(condition.threshold)).sentence == sentence
+
+
 def test_a_verdict_is_the_same_after_its_way_through_xcom() -> None:
     now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-    verdict = Verdict("dbt_tests", "breached", "1", "> 0", ("a",), {"t": "line"}, now)
+    verdict = Verdict("dbt_tests", "breached", "1", "> 0", ("a",), {"t": Subject("line", "warning", now)}, now, now)
     assert msgspec.convert(msgspec.to_builtins(verdict), Verdict) == verdict

@@ -12,14 +12,17 @@ from include.catalogue import CONDITIONS, MONITOR_METRICS
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, OpenAlert
 from include.monitoring.checks.baseline import Baseline
-from include.monitoring.checks.judge import Verdict
+from include.monitoring.checks.dag_runs import Problem
+from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.lag import Status
-from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, Measurements
+from include.monitoring.checks.measurements import SOURCES, DagsMeasurement, LayersMeasurement, Measurements
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, failing_tests, numbers, verdicts
 from include.state.dbt_tests import DbtTests, FailingTest, TestSeverity
 from include.state.task_tests import EVERY_ROW, TaskTests
 from tests.unit.monitoring.measured import CONSUMER, EVERYTHING, KAFKA, LAYERS, NOW, RUN, built
+
+DAY = timedelta(days=1)
 
 
 def judged(measured: Measurements, **blind: str) -> dict[str, Verdict]:
@@ -53,7 +56,7 @@ def test_measurements_are_the_same_after_their_way_through_xcom() -> None:
 
 def test_without_any_source_only_heartbeat_and_blindness_are_published() -> None:
     blind = {str(source): "away" for source in SOURCES}
-    assert published(Measurements(), **blind) == {"MonitorHeartbeat": 1, "BlindSources": 4}
+    assert published(Measurements(), **blind) == {"MonitorHeartbeat": 1, "BlindSources": 5}
     outcomes = judged(Measurements(), **blind)
     assert outcomes.pop("monitor_blind").outcome == "breached"
     assert {verdict.outcome for verdict in outcomes.values()} == {"unknown"}
@@ -65,7 +68,7 @@ def test_a_blind_source_does_not_affect_the_checks_of_other_sources(source: str)
     unknown = {name for name, verdict in verdicts_by_name.items() if "could not be read" in verdict.value}
     assert unknown == {name for name, needed in SOURCE_OF.items() if needed == source}
     assert all(SOURCE_NAMES[source] in verdicts_by_name[name].value for name in unknown)
-    assert verdicts_by_name["monitor_blind"].subjects == {SOURCE_NAMES[source]: "away"}
+    assert verdicts_by_name["monitor_blind"].subjects == {SOURCE_NAMES[source]: Subject("away")}
 
 
 # --- Kafka
@@ -117,6 +120,21 @@ def test_a_period_without_the_monitor_proves_nothing_about_the_consumer() -> Non
     assert (verdict.outcome, verdict.value) == ("unknown", "the monitor has watched for 2 of 3 periods")
 
 
+# --- the DAGs
+
+
+def test_each_unhealthy_dag_is_a_subject_with_its_problems() -> None:
+    failed, late = Problem("run r failed", NOW, "error", "r", "http://airflow.test/r"), Problem("none since", NOW - DAY)
+    paused = Problem("the DAG is paused", NOW, "warning")
+    dags = DagsMeasurement({"a": [failed, late], "b": [paused], "c": []}, "")
+    measured = replace(EVERYTHING, dags=dags)
+    assert published(measured)["UnhealthyDags"] == 2
+    assert judged(measured)["dag_unhealthy"].subjects == {
+        "a": Subject("run r failed; none since", "error", NOW - DAY, "http://airflow.test/r"),
+        "b": Subject("the DAG is paused", "warning", NOW),
+    }
+
+
 # --- dbt's tests
 
 
@@ -145,7 +163,8 @@ def test_a_test_outside_the_layers_is_counted(task: str, severity: TestSeverity)
     assert published(measured)["FailingTests"] == 1
     verdict = judged(measured)["dbt_tests"]
     assert verdict.outcome == "breached"
-    assert verdict.subjects == {"no_hole": f"{task} ({severity}), 2 failing rows: Got 2 results"}
+    line, severity_of_alert = f"{task} ({severity}), 2 failing rows: Got 2 results", {"warn": "warning"}.get(severity)
+    assert verdict.subjects == {"no_hole": Subject(line, severity_of_alert or "error")}  # type: ignore[arg-type]
 
 
 def test_a_warning_about_an_old_row_does_not_alert_every_day() -> None:
@@ -160,7 +179,7 @@ def test_a_test_that_fails_in_a_layer_and_in_the_daily_run_counts_once() -> None
         with_others(other(EVERY_ROW, failing("price"), failing("older"))), states={**LAYERS.states, "silver": silver}
     )
     assert list(failing_tests(layers)) == ["price", "older"]
-    assert failing_tests(layers)["price"].startswith("silver (error)")
+    assert failing_tests(layers)["price"].line.startswith("silver (error)")
 
 
 @pytest.mark.parametrize("first", ["callback", "monitor"])

@@ -1,0 +1,197 @@
+"""One incident, one start and one end: a consequence is listed under its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+from include.catalogue import CONDITIONS
+from include.monitoring.alerts import transitions
+from include.monitoring.alerts.causes import AFTERMATH, explains
+from include.monitoring.alerts.model import NO_ALERTS, AlertState, Effect, Notice, OpenAlert
+from include.monitoring.checks.judge import Subject, Verdict
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+INTERVAL = timedelta(minutes=5)
+REMINDER = timedelta(hours=6)
+
+Step = Mapping[str, str]
+"""The conditions of one run of the monitor: `ok`, or the subjects of a breach, separated by commas ('' without one)."""
+
+
+def verdict(condition: str, subjects: str, began_at: datetime | None = None) -> Verdict:
+    if subjects == "ok":
+        return Verdict(condition, "ok", "0", "> 0")
+    named = {name: Subject(f"line about {name}") for name in subjects.split(",") if name}
+    return Verdict(condition, "breached", "7", "> 0", (), named or None, None, began_at)
+
+
+def watch(*steps: Step, state: AlertState = NO_ALERTS, begin: datetime = NOW) -> tuple[AlertState, list[list[Notice]]]:
+    """The state after runs of the monitor, five minutes apart, and the notices of each."""
+    notices = []
+    for number, step in enumerate(steps):
+        judged = [verdict(condition, subjects) for condition, subjects in step.items()]
+        state, new = transitions.advance(state, judged, begin + number * INTERVAL, REMINDER)
+        notices.append(new)
+    return state, notices
+
+
+def told(notices: list[list[Notice]]) -> list[list[str]]:
+    return [[f"{notice.kind} {notice.alert.key}" for notice in new] for new in notices]
+
+
+def effects(alert: OpenAlert) -> dict[str, bool]:
+    """Key of each consequence, and whether it has ended."""
+    return {} if alert.effects is UNSET else {effect.key: effect.ended_at is not None for effect in alert.effects}
+
+
+def test_an_outage_of_s3_is_one_start_and_one_end() -> None:
+    sources = "objects in S3,layer states in S3,alert state in S3"
+    fails = {"monitor_blind": sources, "upload_errors": "", "kafka_lag": ""}
+    over = {"monitor_blind": "ok", "upload_errors": "ok", "kafka_lag": "ok"}
+    _, notices = watch(fails, {**fails, "low_throughput": "", "stale_gold": ""}, {**over, "low_throughput": "ok"}, over)
+    root = "monitor_blind:objects in S3"
+    assert told(notices) == [[f"start {root}"], [], [f"recovery {root}"], []]
+    assert effects(notices[0][0].alert) == {
+        "monitor_blind:layer states in S3": False,
+        "monitor_blind:alert state in S3": False,
+        "upload_errors": False,
+        "kafka_lag": False,
+    }
+    assert effects(notices[2][0].alert) == {
+        "monitor_blind:layer states in S3": True,
+        "monitor_blind:alert state in S3": True,
+        "upload_errors": True,
+        "kafka_lag": True,
+        "low_throughput": True,
+        "stale_gold": False,
+    }
+
+
+def test_what_the_recovery_brings_belongs_to_the_incident() -> None:
+    """Failed and slow uploads are published when S3 works again; they were before."""
+    state, notices = watch({"monitor_blind": "objects in S3"}, {"monitor_blind": "ok"})
+    assert told(notices) == [["start monitor_blind:objects in S3"], ["recovery monitor_blind:objects in S3"]]
+    late = [verdict(name, "", began_at=NOW) for name in ("upload_errors", "slow_uploads")]
+    state, new = transitions.advance(state, late, NOW + 2 * INTERVAL, REMINDER)
+    assert new == []
+    _, notices = watch({"upload_errors": "ok", "slow_uploads": "ok"}, state=state, begin=NOW + 3 * INTERVAL)
+    assert notices == [[]]
+
+
+def test_what_begins_after_the_end_of_a_cause_is_told_at_once() -> None:
+    state, _ = watch({"monitor_blind": "objects in S3"}, {"monitor_blind": "ok"})
+    at = NOW + 2 * INTERVAL
+    _, new = transitions.advance(state, [verdict("consumer_stalled", "", at)], at, REMINDER)
+    assert told([new]) == [["start consumer_stalled"]]
+
+
+def test_a_consequence_that_outlives_its_cause_becomes_an_alert_of_its_own() -> None:
+    lags = {"upload_errors": "ok", "kafka_lag": ""}
+    count = AFTERMATH // INTERVAL
+    state, notices = watch({"upload_errors": "", "kafka_lag": ""}, *[lags] * (count + 1), {"kafka_lag": "ok"})
+    quiet: list[list[str]] = [[]] * (count - 1)
+    assert told(notices) == [
+        ["start upload_errors"],
+        ["recovery upload_errors"],
+        *quiet,
+        ["start kafka_lag"],
+        ["recovery kafka_lag"],
+    ]
+    start = next(notice for new in notices for notice in new if notice.alert.key == "kafka_lag")
+    assert start.alert.since == NOW
+    assert not state.open
+
+
+def test_a_second_cause_is_told_when_it_begins() -> None:
+    both = {"upload_errors": "", "kafka_lag": "", "dead_letters": "", "retention_headroom": ""}
+    _, notices = watch({"upload_errors": "", "kafka_lag": ""}, both)
+    assert told(notices) == [["start upload_errors"], ["start dead_letters", "start retention_headroom"]]
+
+
+def test_an_alert_that_was_told_before_its_cause_keeps_its_end() -> None:
+    _, notices = watch(
+        {"kafka_lag": ""}, {"kafka_lag": "", "upload_errors": ""}, {"kafka_lag": "ok", "upload_errors": "ok"}
+    )
+    assert told(notices) == [
+        ["start kafka_lag"],
+        ["start upload_errors"],
+        ["recovery kafka_lag", "recovery upload_errors"],
+    ]
+
+
+def test_a_consequence_gets_no_reminder_and_the_causes_reminder_lists_it() -> None:
+    step = {"upload_errors": "", "kafka_lag": ""}
+    _, notices = watch(*[step] * (REMINDER // INTERVAL + 1))
+    (reminder,) = notices[-1]
+    assert (reminder.kind, effects(reminder.alert)) == ("reminder", {"kafka_lag": False})
+
+
+def test_services_that_fail_at_the_same_time_are_two_incidents() -> None:
+    _, notices = watch({"monitor_blind": "Kafka,objects in S3,layer states in S3,publishing to CloudWatch"})
+    assert told(notices) == [
+        [
+            "start monitor_blind:Kafka",
+            "start monitor_blind:objects in S3",
+            "start monitor_blind:publishing to CloudWatch",
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "explained"),
+    [
+        ("d/t", "task_failed:d/t", True),
+        ("d/t", "dbt_tests:no_hole", True),
+        ("d/t", "run_late:d", True),
+        ("other/t", "task_failed:other/t", False),
+        ("other/t", "dbt_tests:no_hole", False),
+        ("", "kafka_lag", False),
+    ],
+)
+def test_an_unhealthy_dag_is_explained_by_what_its_own_tasks_reported(task: str, key: str, explained: bool) -> None:
+    alert = OpenAlert("dag_unhealthy:d", "dag_unhealthy", "error", "x", NOW, NOW)
+    assert explains(key, task, alert) is explained
+    cause = OpenAlert(key, key.partition(":")[0], "error", "x", NOW, NOW, task=task)
+    _, notices = watch({"dag_unhealthy": "d"}, state=AlertState({key: cause}, ()))
+    assert bool(notices[0]) is not explained
+
+
+def test_a_warning_that_becomes_an_error_is_told_again() -> None:
+    def paused(severity: str) -> Verdict:
+        subject = Subject("line", severity)  # type: ignore[arg-type]
+        return Verdict("dag_unhealthy", "breached", "1", "> 0", (), {"d": subject})
+
+    state, notices = NO_ALERTS, []
+    for number, severity in enumerate(("warning", "warning", "error", "error")):
+        state, new = transitions.advance(state, [paused(severity)], NOW + number * INTERVAL, REMINDER)
+        notices.append(new)
+    assert [[(notice.kind, notice.alert.severity) for notice in new] for new in notices] == [
+        [("start", "warning")],
+        [],
+        [("start", "error")],
+        [],
+    ]
+
+
+def test_every_pattern_of_the_catalogue_names_a_condition() -> None:
+    patterns = [pattern for condition in CONDITIONS.values() for pattern in condition.explained_by]
+    assert {pattern.partition(":")[0] for pattern in patterns} <= set(CONDITIONS)
+
+
+def test_a_state_without_causes_has_the_fields_of_the_version_before() -> None:
+    state, _ = watch({"dead_letters": ""})
+    fields = msgspec.to_builtins(state)
+    assert not fields["open"]["dead_letters"].keys() & {"cause", "effects", "began_at"}
+    assert "ended" not in fields
+
+
+def test_the_state_with_causes_survives_json() -> None:
+    state, _ = watch({"upload_errors": "", "kafka_lag": ""}, {"upload_errors": "ok", "kafka_lag": ""})
+    assert msgspec.json.decode(msgspec.json.encode(state), type=AlertState) == state
+    assert isinstance(state.ended, dict)
+    assert Effect("k", "error", "t", "7", NOW).ended_at is None
