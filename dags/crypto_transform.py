@@ -49,7 +49,8 @@ The task `new_data` refuses an unknown name or an impossible value with the reas
 - `full_refresh`: build every table again from all landed files. Snapshots keep their history.
 - `select`: run only these nodes, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`.
   The tests of a selected model run with it. A test across layers runs when everything that it reads is selected or
-  upstream of the selection. The state of a layer is recorded only when the whole layer is selected.
+  upstream of the selection. The state of a layer is recorded only when the whole layer is selected; Pipeline Health
+  names a later build of a part.
 - `target_date`: a UTC day to do again. The run loads the files of that day and later that bronze lacks, computes gold's
   hours of that day again, and tests all rows since then. Silver keeps its decisions on known rows; a full refresh
   decides again.
@@ -87,7 +88,7 @@ def new_data() -> bool:
     return has_new_files or parameters.by_hand
 
 
-@task(execution_timeout=timedelta(minutes=5), trigger_rule="none_skipped")
+@task(execution_timeout=timedelta(minutes=5), trigger_rule="all_done")
 def record_layer(layer: Layer) -> dict[str, Any]:
     """Write the layer's rows, newest quote and test results to S3, even if a test has failed."""
     import msgspec
@@ -106,15 +107,18 @@ def record_layer(layer: Layer) -> dict[str, Any]:
     pushed = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.XCOM_KEY)
     s3, storage = s3_client(), load_group(StorageSettings)
     if not any(results is not None for results in pushed):
-        raise AirflowSkipException(f"{layer} was not built: an earlier task failed")
+        raise AirflowSkipException(f"{layer} was not built: an earlier task failed, or nothing of it is selected")
     parameters = run_parameters.of_run(context)
-    if parameters.select and sum(results is not None for results in pushed) < len(dbt_tasks):
-        raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
     built_by = DagRunRef.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
+    ran = {task_id: results is not None for task_id, results in zip(dbt_tasks, pushed, strict=True)}
+    if not all(ran.values()):
+        layers.record_part(s3, storage, layer, ran, built_by)
+        if parameters.select:
+            raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
     tests = [msgspec.convert(results, DbtTests) for results in pushed if results is not None]
     scanned = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.SCANNED)
     state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
-    if sum(results is not None for results in pushed) < len(dbt_tasks) or state.tests.failed:
+    if not all(ran.values()) or state.tests.failed:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
     if layer == "bronze" and not parameters.select:  # with a selection the next run must build the later layers
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})

@@ -48,3 +48,20 @@ def span(duration: timedelta | float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+CLOCK_SKEW = timedelta(seconds=5)
+"""A time that is at most this far ahead counts as now: it was written while a page was made, or by another clock."""
+
+
+def ago(age: timedelta) -> str:
+    """The age of an event for a person: now, 45 s ago, 12 min ago. An event ahead of this clock has no negative age."""
+    if age < -CLOCK_SKEW:
+        return f"{span(round(-age.total_seconds()))} ahead of this machine's clock"
+    seconds = round(age.total_seconds())
+    return f"{span(seconds)} ago" if seconds > 0 else "now"
+
+
+def old(age: timedelta) -> str:
+    """The age of data for a person: 12 min old, or how far it is ahead of this clock."""
+    return f"{span(max(round(age.total_seconds()), 0))} old" if age >= -CLOCK_SKEW else ago(age)

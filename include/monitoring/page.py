@@ -16,6 +16,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.exceptions import HTTPClientError
 
 from include.catalogue import CONDITIONS, LAYERS, MONITOR_SECONDS, Condition, Layer
+from include.instants import ago
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.mail import without_secrets
 from include.monitoring.alerts.model import AlertState, OpenAlert
@@ -26,8 +27,10 @@ from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.thresholds import Threshold, in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF
 from include.settings import Settings
-from include.state import layer_state, task_tests
+from include.state import judged, layer_state, partial_build, task_tests
+from include.state.judged import JudgedConditions
 from include.state.layer_state import LayerState
+from include.state.partial_build import PartialBuild
 from include.state.task_tests import TaskTests
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ log = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
 """The same time as that of the alarm `monitor_silent`."""
-PARTS = ("layers", "tests outside the layers", "lag", "alerts")
+PARTS = ("layers", "tests outside the layers", "lag", "alerts", "conditions")
 """Parts of the page that come from S3."""
 
 Content = TypeVar("Content")
@@ -48,18 +51,25 @@ State = Literal["open", "ok", "unknown"]
 class LayerHealth:
     """One layer. `state` is None before the first build; `age` is now minus the newest quote, None without a quote.
 
-    `limit` is in seconds: a threshold may be longer than a timedelta can be.
+    `limit` is in seconds: a threshold may be longer than a timedelta can be. `partial` is the last build of only a part
+    of the layer, None unless it is as new as the state or newer.
     """
 
     layer: Layer
     state: LayerState | None
     age: timedelta | None
     limit: float
+    partial: PartialBuild | None = None
 
     @property
     def stale(self) -> bool:
         """Whether its data is older than its threshold."""
         return self.age is not None and self.age.total_seconds() > self.limit
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the recorded state itself is that of a build of only a part."""
+        return self.state is not None and self.partial is not None and self.state.run == self.partial.run
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +91,16 @@ class LagHealth:
 
 @dataclass(frozen=True, slots=True)
 class ConditionHealth:
-    """One condition: its threshold in words, the threshold's source, and whether it is open."""
+    """One condition: its threshold in words, the threshold's source, whether it is open, and its last value in words.
+
+    `value` of an unknown condition is the reason why nothing is known.
+    """
 
     condition: Condition
     limit: str
     source: str
     state: State
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ class PipelineHealth:
     """Everything the page shows. A missing part was not readable (see `faults[part]`) or does not exist yet.
 
     `where` is the address of the state objects. `alerts_kept` says whether an alert state exists.
-    Without one no alert was ever open, or the object was deleted.
+    Without one no alert was ever open, or the object was deleted. `judged` has the monitor's last verdicts.
     """
 
     environment: str
@@ -105,6 +119,7 @@ class PipelineHealth:
     lag: LagHealth | None = None
     alerts: tuple[OpenAlert, ...] | None = None
     alerts_kept: bool = False
+    judged: JudgedConditions | None = None
     undelivered: int = 0
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
@@ -138,6 +153,11 @@ class PipelineHealth:
         return self.no_lag and self.alerts is not None and not self.alerts_kept
 
     @property
+    def judged_recently(self) -> bool:
+        """Whether the monitor has judged the conditions in its last runs."""
+        return self.judged is not None and self.at - self.judged.at <= SILENT_AFTER
+
+    @property
     def conditions(self) -> list[ConditionHealth]:
         """Each condition, in the catalogue's order."""
         open_names, unknown = self._open(), self._unknown()
@@ -146,25 +166,48 @@ class PipelineHealth:
             limit = self.thresholds.get(name)
             text = f"{condition.comparison} {quantity(condition, limit.value)}" if limit else ""
             state: State = "open" if name in open_names else "unknown" if name in unknown else "ok"
-            rows.append(ConditionHealth(condition, text, limit.source if limit else "", state))
+            value = unknown[name] if state == "unknown" else self._value(name)
+            rows.append(ConditionHealth(condition, text, limit.source if limit else "", state, value))
         return rows
 
+    def _value(self, name: str) -> str:
+        """The last value in words; empty where the monitor does not measure one."""
+        verdict = self.judged.conditions.get(name) if self.judged and self.judged_recently else None
+        return verdict.value if verdict else ""
+
     def _open(self) -> set[str]:
-        """Conditions that are open. The undelivered notices are counted here: no alert is raised about them."""
+        """Conditions that are open: by an alert, or by the last verdict where no alert is raised about them."""
         conditions = {alert.condition for alert in self.alerts or ()}
         limit = self.thresholds.get("notices_undelivered")
         if limit and CONDITIONS["notices_undelivered"].breached_by(self.undelivered, limit.value):
             conditions.add("notices_undelivered")
+        if self.judged and self.judged_recently:
+            conditions |= {name for name, verdict in self.judged.conditions.items() if verdict.outcome == "breached"}
         return conditions
 
-    def _unknown(self) -> set[str]:
-        """Conditions whose state is unknown unless they are open."""
-        if self.alerts is None or not self.watched:
-            return set(CONDITIONS)
+    def _unknown(self) -> dict[str, str]:
+        """Conditions whose state is unknown unless they are open, with the reason."""
+        if self.alerts is None:
+            return dict.fromkeys(CONDITIONS, "the alerts cannot be read")
+        if self.judged is None:
+            reason = "cannot be read" if "conditions" in self.faults else "the monitor has not judged yet"
+            return dict.fromkeys(CONDITIONS, reason)
+        if not self.judged_recently:
+            return dict.fromkeys(CONDITIONS, f"the monitor last judged {ago(self.at - self.judged.at)}")
         blind = {alert.key.partition(":")[2] for alert in self.alerts if alert.condition == "monitor_blind"}
         if blind - set(SOURCE_NAMES.values()):  # not only a source failed: the monitor judged or stored nothing
-            return set(CONDITIONS)
-        return {name for name, source in SOURCE_OF.items() if SOURCE_NAMES[source] in blind}
+            return dict.fromkeys(CONDITIONS, "the monitor judged nothing")
+        return {name: reason for name, condition in CONDITIONS.items() if (reason := self._not_known(condition, blind))}
+
+    def _not_known(self, condition: Condition, blind: set[str]) -> str:
+        """Why nothing is known about a condition; empty when its state is known. `blind`: sources that failed."""
+        verdict = self.judged.conditions.get(condition.name) if self.judged else None
+        if condition.checked:
+            if verdict is None:
+                return "the monitor did not judge it"
+            return verdict.value if verdict.outcome == "unknown" else ""
+        source = SOURCE_NAMES.get(SOURCE_OF.get(condition.name, ""), "")
+        return f"{source} failed" if source in blind else ""
 
 
 @dataclass(slots=True)
@@ -213,20 +256,25 @@ def collect(
     if threshold_faults:
         reader.faults["thresholds"] = "; ".join(threshold_faults)
     storage = settings.storage
-    layers, tests, lag, alerts = PARTS
+    layers, tests, lag, alerts, conditions = PARTS
     states = reader.from_s3(layers, lambda s3: layer_state.read_all(s3, storage))
+    partial = reader.from_s3(layers, lambda s3: partial_build.read_all(s3, storage)) or {}
     others = reader.from_s3(tests, lambda s3: task_tests.read_all(s3, storage))
     window = reader.from_s3(lag, lambda s3: lag_window.read(s3, storage))
     stored, version = reader.from_s3(alerts, lambda s3: S3AlertStore(s3, storage).load()) or (None, None)
+    verdicts = reader.from_s3(conditions, lambda s3: judged.read(s3, storage))
     return PipelineHealth(
         environment=settings.monitor.environment,
         at=now,
         where=f"s3://{storage.bucket}/{storage.state_prefix}",
-        layers=tuple(_layer(layer, states[layer], thresholds, now) for layer in LAYERS) if states else (),
+        layers=tuple(_layer(states[layer], partial.get(layer), layer, thresholds, now) for layer in LAYERS)
+        if states
+        else (),
         other_tests=tuple(others or ()),
         lag=_lag(window) if window else None,
         alerts=_by_age(stored) if stored is not None else None,
         alerts_kept=version is not None,
+        judged=verdicts,
         undelivered=len(transitions.undelivered(stored, now)) if stored else 0,
         thresholds=thresholds,
         faults=reader.faults,
@@ -242,9 +290,18 @@ def _reason(error: Exception) -> str:
     return without_secrets(f"{type(error).__name__}: {error}")
 
 
-def _layer(layer: Layer, state: LayerState | None, thresholds: Mapping[str, Threshold], now: datetime) -> LayerHealth:
+def _layer(
+    state: LayerState | None,
+    partial: PartialBuild | None,
+    layer: Layer,
+    thresholds: Mapping[str, Threshold],
+    now: datetime,
+) -> LayerHealth:
     newest = state.newest_quote_at if state else None
-    return LayerHealth(layer, state, None if newest is None else now - newest, thresholds[f"stale_{layer}"].value)
+    age = None if newest is None else now - newest
+    if state and partial and partial.finished_at < state.finished_at and partial.run != state.run:
+        partial = None  # the whole layer was built since
+    return LayerHealth(layer, state, age, thresholds[f"stale_{layer}"].value, partial)
 
 
 def _lag(window: lag_window.LagWindow) -> LagHealth | None:

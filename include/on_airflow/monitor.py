@@ -23,7 +23,9 @@ from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, M
 from include.monitoring.checks.verdicts import numbers, verdicts
 from include.on_airflow import connections, dag_runs, runs
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
-from include.settings import Settings, load
+from include.settings import Settings, StorageSettings, load
+from include.state import judged as judged_state
+from include.state.judged import Judged, JudgedConditions
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,8 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     Without verdicts (the publishing task died) the only verdict is that the monitor itself is blind.
     """
     settings, now = load(), datetime.now(UTC)
-    judged = [verdict for verdict in judged or [_NO_VERDICTS] if verdict.condition not in NOT_MAILED]
+    verdicts_of_all = judged or [_NO_VERDICTS]
+    judged = [verdict for verdict in verdicts_of_all if verdict.condition not in NOT_MAILED]
     primary = S3AlertStore(connections.s3_client(), settings.storage)
     store, fault = store_in_force(primary)
     if isinstance(store, VariableAlertStore):
@@ -117,6 +120,7 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
         judged = [replace(blind, outcome="breached", subjects=subjects)]
     else:
         move_back(primary, now)
+        _keep_verdicts(settings.storage, verdicts_of_all, now)
     reminder_after, run_url = settings.alert.reminder_after, runs.link(settings.alert, DAG_ID, run_id)
 
     # A layer's state may not be written yet when its model's task has succeeded: then the next run ends the alert.
@@ -130,6 +134,15 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
         return after, [*new, *ended, *reminded]
 
     return update(store, change)
+
+
+def _keep_verdicts(storage: StorageSettings, verdicts_of_all: Sequence[Verdict], now: datetime) -> None:
+    """Write every verdict for Pipeline Health; the mails do not need it, so an error of S3 is only logged."""
+    conditions = {verdict.condition: Judged(verdict.outcome, verdict.value) for verdict in verdicts_of_all}
+    try:
+        judged_state.write(connections.s3_client(), storage, JudgedConditions(now, conditions))
+    except (ClientError, BotoCoreError) as error:
+        log.error("Pipeline Health does not get these verdicts; mails are not affected: %s", error)
 
 
 _NO_VERDICTS = Verdict(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from include.catalogue import Layer
 from include.settings import StorageSettings
-from include.state import layer_state
+from include.state import layer_state, partial_build
 from include.state.dbt_tests import NO_TESTS, DbtTests
 from include.state.layer_state import DagRunRef, LayerState
+from include.state.partial_build import PartialBuild
 from include.transform import layer_query
 
 if TYPE_CHECKING:
@@ -56,3 +57,15 @@ def record(
         scanned=dict(total_scanned),
     )
     return layer_state.write(s3, storage, state)
+
+
+def record_part(s3: S3Client, storage: StorageSettings, layer: Layer, ran: Mapping[str, bool], run: DagRunRef) -> None:
+    """Write to S3 that `run` built only a part of the layer; `ran` says of each of its dbt tasks whether it ran."""
+    done = sorted(_node(task_id) for task_id, has_run in ran.items() if has_run)
+    missing = sorted(_node(task_id) for task_id, has_run in ran.items() if not has_run)
+    partial_build.write(s3, storage, PartialBuild(layer, datetime.now(UTC), done, missing, run))
+
+
+def _node(task_id: str) -> str:
+    """The dbt node of a Cosmos task: crypto_raw of bronze.crypto_raw_model_build."""
+    return task_id.rpartition(".")[2].removesuffix("_model_build")

@@ -7,6 +7,7 @@ page works without it.
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from include.instants import span, to_second
+from include.instants import ago, old, span, to_second
 from include.monitoring.alerts.mail import without_secrets
 from include.monitoring.checks.thresholds import VARIABLE
 from include.monitoring.page import PipelineHealth, collect, without_settings
@@ -29,17 +30,33 @@ TEMPLATES = Environment(
 )
 TEMPLATES.filters |= {
     "span": span,
+    "ago": ago,
+    "old": old,
     "time": to_second,
     "number": lambda value: f"{value:,}",
     "public": without_secrets,
 }
 
 
-def render(health: PipelineHealth, settings: AlertSettings) -> str:
-    """The page."""
+def render(health: PipelineHealth, settings: AlertSettings, nonce: str = "") -> str:
+    """The page. Its style and its script carry `nonce`, which the content security policy names."""
     return TEMPLATES.get_template("page.html").render(
-        health=health, runbooks=settings.runbook_url, airflow=settings.airflow_url.rstrip("/")
+        health=health, runbooks=settings.runbook_url, airflow=settings.airflow_url.rstrip("/"), nonce=nonce
     )
+
+
+def headers(nonce: str) -> dict[str, str]:
+    """The page runs its own script and nothing else, loads nothing but itself, and is shown in Airflow's frame only."""
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
+    return {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
 
 
 def read(now: datetime) -> tuple[PipelineHealth, AlertSettings]:
@@ -56,9 +73,10 @@ def create_app() -> FastAPI:
     """An app with one page, for every user who may see the Airflow UI."""
     app = FastAPI(title="Pipeline Health", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/", dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
+    @app.api_route("/", methods=["GET", "HEAD"], dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
     def page() -> HTMLResponse:  # not a coroutine: FastAPI runs it beside the event loop, because it waits for S3
         # Always 200: a proxy may replace the page of an error with its own, and this page has the reasons.
-        return HTMLResponse(render(*read(datetime.now(UTC))), headers={"Cache-Control": "no-store"})
+        nonce = secrets.token_urlsafe(16)
+        return HTMLResponse(render(*read(datetime.now(UTC)), nonce), headers=headers(nonce))
 
     return app

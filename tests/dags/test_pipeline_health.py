@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from threading import Thread
 from typing import Any, NoReturn
 
@@ -29,12 +30,14 @@ from include.monitoring.checks.lag_window import LagWindow
 from include.monitoring.checks.measurements import Measurements
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, verdicts
-from include.monitoring.page import SILENT_AFTER, collect
+from include.monitoring.page import SILENT_AFTER, collect, without_settings
 from include.on_airflow import connections
 from include.settings import StorageSettings, load
-from include.state import json_object, layer_state, task_tests
+from include.state import json_object, judged, layer_state, partial_build, task_tests
 from include.state.dbt_tests import DbtTests, FailingTest
+from include.state.judged import Judged, JudgedConditions
 from include.state.layer_state import DagRunRef, LayerState
+from include.state.partial_build import PartialBuild
 from include.state.task_tests import TaskTests
 from plugins.pipeline_health import PipelineHealthPlugin
 from plugins.pipeline_health.page import create_app, read, render
@@ -82,6 +85,12 @@ def keep(storage: StorageSettings, *alerts: OpenAlert) -> None:
     S3AlertStore(boto3.client("s3"), storage).save(AlertState({alert.key: alert for alert in alerts}, ()), None)
 
 
+def judge(storage: StorageSettings, at: datetime, **different: Judged) -> None:
+    """The verdicts of a run of the monitor: all is well but for `different`."""
+    well = {name: Judged("ok", "0") for name, condition in CONDITIONS.items() if condition.checked}
+    judged.write(boto3.client("s3"), storage, JudgedConditions(at, well | different))
+
+
 def states(html: str) -> dict[str, str]:
     """The table of conditions: state by name."""
     rows = re.findall(r'<td>([^<]+)</td>\s*<td class="(?:bad|good|warn)">(open|ok|unknown)</td>', html)
@@ -99,6 +108,38 @@ def test_a_user_who_is_not_logged_in_sees_nothing() -> None:
     response = TestClient(create_app()).get("/")
     assert response.status_code == 401
     assert "Pipeline" not in response.text
+
+
+def opened_by_a_user() -> TestClient:
+    """A client of the page whose every request is that of a user who may see the UI."""
+    app = create_app()
+    for route in app.routes:
+        for dependency in getattr(getattr(route, "dependant", None), "dependencies", ()):
+            app.dependency_overrides[dependency.call] = lambda: None
+    return TestClient(app)
+
+
+def test_a_head_request_has_the_headers_of_the_page(storage: StorageSettings) -> None:
+    keep(storage)
+    client = opened_by_a_user()
+    head, get = client.head("/"), client.get("/")
+    assert (head.status_code, get.status_code) == (200, 200)
+    assert head.content == b""
+    assert head.headers.keys() == get.headers.keys()
+
+
+def test_only_the_page_s_own_script_and_style_are_allowed(storage: StorageSettings) -> None:
+    keep(storage)
+    client = opened_by_a_user()
+    first, second = client.get("/"), client.get("/")
+    policy = dict(part.strip().split(" ", 1) for part in first.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'self'"
+    nonces = re.findall(r'<(?:style|script) nonce="([\w-]{20,})">', first.text)
+    assert [policy["style-src"], policy["script-src"]] == [f"'nonce-{nonce}'" for nonce in nonces]
+    assert "<style>" not in first.text
+    assert not re.search(r"<[^>]+ (style|on\w+)=", first.text), "the policy forbids these attributes"
+    assert nonces[0] not in second.text, "a nonce is used once"
 
 
 def test_mails_link_to_where_airflow_shows_the_page() -> None:
@@ -146,6 +187,7 @@ def test_all_is_well_is_not_shown_without_a_measurement(storage: StorageSettings
 
 def test_all_is_well_only_after_a_recent_measurement(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
+    judge(storage, NOW)
     keep(storage)
     fresh, old = page(at=NOW + SILENT_AFTER), page(at=NOW + timedelta(hours=3))
     assert shows_no_open_alert(fresh)
@@ -171,6 +213,8 @@ def test_conditions_whose_source_is_blind_are_unknown(storage: StorageSettings) 
     measure_kafka(storage, NOW)
     blind = replace(ALERT, key="monitor_blind:layer states in S3", condition="monitor_blind")
     keep(storage, ALERT, blind)
+    unknown = Judged("unknown", "unknown, layer states in S3 could not be read")
+    judge(storage, NOW, stale_gold=unknown, dbt_tests=unknown)
     state_of = states(page())
     assert state_of["kafka_lag"] == state_of["monitor_blind"] == "open"
     assert state_of["stale_gold"] == state_of["dbt_tests"] == "unknown"
@@ -179,14 +223,53 @@ def test_conditions_whose_source_is_blind_are_unknown(storage: StorageSettings) 
 
 def test_nothing_is_known_when_the_monitor_judged_nothing(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
+    judge(storage, NOW)
     keep(storage, replace(ALERT, key="monitor_blind:the monitor itself", condition="monitor_blind"))
     state_of = states(page())
     assert state_of.pop("monitor_blind") == "open"
     assert set(state_of.values()) == {"unknown"}
 
 
+def test_a_check_that_was_skipped_so_far_is_unknown_with_its_reason(storage: StorageSettings) -> None:
+    """The grid of the monitor shows it pink."""
+    measure_kafka(storage, NOW)
+    keep(storage)
+    judge(storage, NOW, low_throughput=Judged("unknown", "the monitor has watched for 1 of 3 periods"))
+    html = page()
+    state_of = states(html)
+    assert state_of.pop("low_throughput") == "unknown"
+    assert set(state_of.values()) == {"ok"}
+    assert '<td class="warn">unknown</td>\n  <td>the monitor has watched for 1 of 3 periods</td>' in html
+    assert re.search(r"verdicts of the\s+monitor's run at 2026-11-25T12:00:00Z, now", html)
+
+
+def test_without_verdicts_no_condition_is_called_well(storage: StorageSettings) -> None:
+    """As after an upgrade, until the monitor of the new version has run."""
+    measure_kafka(storage, NOW)
+    keep(storage, ALERT)
+    state_of = states(page())
+    assert state_of.pop("kafka_lag") == "open"
+    assert set(state_of.values()) == {"unknown"}
+
+
+def test_a_condition_without_a_verdict_is_unknown(storage: StorageSettings) -> None:
+    """As a condition that is new in this version, or a run in which the monitor judged nothing."""
+    keep(storage)
+    judged.write(boto3.client("s3"), storage, JudgedConditions(NOW, {"kafka_lag": Judged("ok", "3")}))
+    state_of = states(page())
+    assert state_of["kafka_lag"] == state_of["task_failed"] == "ok"
+    assert {state_of[name] for name, condition in CONDITIONS.items() if condition.checked} == {"ok", "unknown"}
+
+
+def test_a_breach_that_raises_no_alert_is_open(storage: StorageSettings) -> None:
+    keep(storage)
+    judge(storage, NOW, notices_undelivered=Judged("breached", "2"))
+    assert states(page())["notices_undelivered"] == "open"
+
+
 def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageSettings) -> None:
     measure_kafka(storage, NOW)
+    judge(storage, NOW)
     json_object.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
     html = page()
     assert "Cannot be read: alerts. StateUnreadableError" in html
@@ -233,10 +316,50 @@ def test_layers_lag_and_alerts_are_shown_and_texts_are_escaped(storage: StorageS
     assert "no mail server has accepted yet: 1." in html
     assert "Variable monitor_thresholds" in html
     assert html.count("2026-11-25T11:59:00Z (60 s ago)") == 2  # the layer's build and the other tests' run
-    assert html.count("<table>") == html.count('<div class="wide"><table>') == 5
+    assert html.count("<table>") == html.count('tabindex="0"><table>') == 5
     assert states(html)["notices_undelivered"] == "open"
     assert "The monitor has not read Kafka for" not in html
     assert "The monitor has not read Kafka for 24 h" in page(at=NOW + timedelta(hours=24))
+
+
+def gold_state(at: datetime, run: DagRunRef) -> LayerState:
+    return LayerState("gold", "crypto_curated", 10, at, at, DbtTests(1, 0, 0, ()), run)
+
+
+WHOLE = DagRunRef("crypto_transform", "whole", "http://airflow.test/whole")
+PART = DagRunRef("crypto_transform", "part", "http://airflow.test/part")
+
+
+@pytest.mark.parametrize(
+    ("state_run", "state_at", "shown"),
+    [
+        (WHOLE, NOW - 9 * MINUTE, r"a part of the layer at\s+2026-11-25T11:55:00Z \(5 min ago\): 1 of 2 nodes"),
+        (PART, NOW - 5 * MINUTE, r"only a part of the layer: 1 of 2 nodes</span> \(kpi_daily\)"),
+        (WHOLE, NOW - MINUTE, ""),  # the whole layer was built since
+    ],
+)
+def test_a_build_of_a_part_is_told(
+    storage: StorageSettings, state_run: DagRunRef, state_at: datetime, shown: str
+) -> None:
+    s3 = boto3.client("s3")
+    layer_state.write(s3, storage, gold_state(state_at, state_run))
+    part = PartialBuild("gold", NOW - 5 * MINUTE, ["kpi_daily"], ["crypto_curated"], PART)
+    partial_build.write(s3, storage, part)
+    html = page()
+    assert re.search(shown, html) if shown else "a part" not in html
+
+
+def test_times_ahead_of_the_clock_of_the_page_are_no_negative_ages(storage: StorageSettings) -> None:
+    """The objects were written while the page was made, and a quote is five minutes ahead."""
+    soon = NOW + timedelta(microseconds=5670)
+    keep(storage, replace(ALERT, since=soon))
+    judge(storage, soon)
+    measure_kafka(storage, soon, oldest_age=timedelta(seconds=-1))
+    layer_state.write(boto3.client("s3"), storage, replace(gold_state(soon, WHOLE), newest_quote_at=NOW + 5 * MINUTE))
+    html = page()
+    assert not re.search(r"-\d[\d.]* (s|min|h)", html)
+    assert "(now)" in html
+    assert "5 min ahead of this machine" in html
 
 
 def test_a_part_that_cannot_be_read_is_unknown_with_its_reason(storage: StorageSettings) -> None:
@@ -247,8 +370,99 @@ def test_a_part_that_cannot_be_read_is_unknown_with_its_reason(storage: StorageS
     assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in html
     assert "not landed" not in html
     away = page(endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1}))
-    assert "Cannot be read: layers, tests outside the layers, lag, alerts. EndpointConnectionError" in away
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts, conditions. EndpointConnectionError" in away
     assert away.count("Unknown.") == 3
+
+
+class Outline(HTMLParser):
+    """The accessible parts of a page, by the rules of axe-core that such a page can break."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.path: list[str] = []
+        self.mains = 0
+        self.outside_main: list[str] = []
+        self.headers: list[str] = []
+        self.regions: list[dict[str, str | None]] = []
+        self.refreshes = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.mains += tag == "main"
+        self.refreshes += values.get("http-equiv") == "refresh"
+        if tag == "th":
+            self.headers.append("")
+        if values.get("role") == "region":
+            self.regions.append(values)
+        if tag not in self.VOID:
+            self.path.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.path.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if not data.strip():
+            return
+        if self.path[-1] == "th":
+            self.headers[-1] += data
+        if "body" in self.path and "main" not in self.path and "script" not in self.path:
+            self.outside_main.append(data.strip())
+
+
+def full_page(storage: StorageSettings) -> str:
+    """The page with each of its tables."""
+    s3 = boto3.client("s3")
+    keep(storage, ALERT, replace(ALERT, key="stale_silver", condition="stale_silver", severity="warning"))
+    judge(storage, NOW, low_throughput=Judged("unknown", "the monitor has watched for 1 of 3 periods"))
+    measure_kafka(storage, NOW)
+    layer_state.write(s3, storage, gold_state(NOW, WHOLE))
+    task_tests.write(s3, storage, TaskTests("lakehouse_maintenance.test_all_rows", NOW, DbtTests(1, 1, 1, ()), WHOLE))
+    return page()
+
+
+def test_a_screen_reader_finds_the_content_and_its_parts(storage: StorageSettings) -> None:
+    """axe-core's rules landmark-one-main, region, empty-table-header, landmark-unique, scrollable-region-focusable."""
+    outline = Outline(full_page(storage))
+    assert outline.mains == 1
+    assert outline.outside_main == []
+    assert len(outline.headers) > 20
+    assert all(header.strip() for header in outline.headers)
+    labels = [region["aria-label"] for region in outline.regions]
+    assert len(labels) == len(set(labels)) == 5
+    assert all(region["tabindex"] == "0" for region in outline.regions)
+
+
+def test_the_page_is_never_loaded_again_under_its_reader(storage: StorageSettings) -> None:
+    """axe-core's rule meta-refresh: it takes the focus and the place in the text from the reader."""
+    html = full_page(storage)
+    assert Outline(html).refreshes == 0
+    assert "location.reload" not in html
+    assert "It renews itself each minute." in html
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    parts = [int(color[begin : begin + 2], 16) / 255 for begin in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_color_of_text_has_contrast_with_the_ground(scheme: str) -> None:
+    """WCAG AA wants 4.5 to 1. The ground is set, so that the contrast does not depend on the browser."""
+    html = render(without_settings(ValueError("none"), NOW), load().alert)
+    assert "background: var(--ground); color: var(--ink)" in html
+    pairs = re.findall(r"--(\w+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", html)
+    colors = {name: light if scheme == "light" else dark for name, light, dark in pairs}
+    used = set(re.findall(r"(?<![-\w])color: var\(--(\w+)\)", html))
+    assert used == {"ink", "quiet", "link", "red", "amber", "green"}
+    ground = luminance(colors["ground"])
+    for name in used:
+        lighter, darker = sorted((luminance(colors[name]), ground), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, name
 
 
 @contextmanager
@@ -275,7 +489,7 @@ def test_the_page_waits_only_once_for_an_s3_that_hangs(storage: StorageSettings)
     with silent_server() as (address, accepted):
         html = page(endpoint_url=address, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
         assert len(accepted) == 1
-    assert "Cannot be read: layers, tests outside the layers, lag, alerts. ReadTimeoutError" in html
+    assert "Cannot be read: layers, tests outside the layers, lag, alerts, conditions. ReadTimeoutError" in html
 
 
 def test_the_client_of_the_page_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +516,9 @@ def test_a_connection_that_cannot_be_used_is_a_fault(storage: StorageSettings, e
         raise error
 
     html = page_by(connect)
-    assert f"Cannot be read: layers, tests outside the layers, lag, alerts. {type(error).__name__}: " in html
+    assert (
+        f"Cannot be read: layers, tests outside the layers, lag, alerts, conditions. {type(error).__name__}: " in html
+    )
     assert len(calls) == 1
 
 
@@ -318,7 +534,10 @@ def test_a_variable_that_cannot_be_read_is_a_fault(storage: StorageSettings) -> 
 def test_an_invalid_setting_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_STATE_PREFIX", "/state")
     html = render(*read(NOW))
-    assert "Cannot be read: layers, tests outside the layers, lag, alerts. SettingsError: S3_STATE_PREFIX" in html
+    assert (
+        "Cannot be read: layers, tests outside the layers, lag, alerts, conditions. SettingsError: S3_STATE_PREFIX"
+        in html
+    )
     assert html.count("Unknown.") == 3
     assert set(states(html).values()) == {"unknown"}
 

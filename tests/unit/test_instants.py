@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from include.instants import Instant, from_text, span, to_second, to_text
+from include.instants import Instant, ago, from_text, old, span, to_second, to_text
 
 MOMENT = datetime(2026, 11, 23, 20, 15, 7, 250113, tzinfo=UTC)
 
@@ -37,3 +37,18 @@ def test_a_text_without_a_zone_is_refused() -> None:
 )
 def test_a_span_is_written_in_two_units_at_most(seconds: float, text: str) -> None:
     assert span(seconds) == span(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "event", "data"),
+    [
+        (-0.00567, "now", "0 s old"),  # written while the page was made
+        (0.4, "now", "0 s old"),
+        (4.25, "4 s ago", "4 s old"),
+        (720, "12 min ago", "12 min old"),
+        (-5, "now", "0 s old"),
+        (-300, "5 min ahead of this machine's clock", "5 min ahead of this machine's clock"),
+    ],
+)
+def test_an_age_is_never_negative(seconds: float, event: str, data: str) -> None:
+    assert (ago(timedelta(seconds=seconds)), old(timedelta(seconds=seconds))) == (event, data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,3 +102,25 @@ def test_tests_across_layers_are_tagged(manifest: Any) -> None:
     for test in of_kind(manifest, "test"):
         models = [node for node in test.depends_on.nodes if node.startswith("model.")]
         assert (len(models) > 1) == ("cross_layer" in test.tags), test.name
+
+
+def test_a_reader_of_the_file_delays_dbt_and_does_not_fail_it(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.dbt("build", "--select", "assets")
+    read = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", read, str(warehouse.database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+
+        def end_it(_seconds: float) -> None:
+            reader.kill()
+            reader.wait()
+
+        monkeypatch.setattr("time.sleep", end_it)
+        assert {result.status for result in warehouse.dbt("build", "--select", "assets").values()} <= {
+            "success",
+            "pass",
+        }
+        assert reader.poll() is not None, "dbt did not wait for it"

@@ -15,8 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.events.logging import AdapterLogger
 from duckdb import DuckDBPyConnection
 from duckdb import __version__ as duckdb_version
+
+from include.transform import warehouse_file
 
 
 class S3AccessError(RuntimeError):
@@ -73,14 +76,29 @@ def _quoted(value: object) -> str:
 class Plugin(BasePlugin):
     """The class that dbt-duckdb looks for in a plugin module."""
 
+    _opened: DuckDBPyConnection | None = None
+    """Keeps the file open from the end of the wait until dbt has its own connection."""
+
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
-        """Forbid DuckDB to fetch an extension by itself; make the folder of the database file."""
+        """Forbid DuckDB to fetch an extension by itself; make the folder of the database file, and wait for the file.
+
+        dbt-duckdb connects right after this call. Its own option `retries` waits without a word, and longer each time.
+
+        Raises:
+            WarehouseLockedError: another process kept the file open.
+        """
         config["autoinstall_known_extensions"] = "false"
         if creds.path != ":memory:":
-            Path(creds.path).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(creds.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tell = AdapterLogger("DuckDB").warning
+            self._opened = warehouse_file.open_when_free(path, read_only=False, config=config, tell=tell)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Load httpfs and create the secret; both last as long as the connection."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
         conn.execute(f"load {_quoted(httpfs_extension())}")
         # Landed files are small and many: one request for each instead of two. DuckDB uses one thread for each core;
         # four or eight did not make a day's first build faster (benchmarks/README.md).

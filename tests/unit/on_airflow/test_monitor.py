@@ -12,9 +12,12 @@ from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.cloudwatch import Datum
+from include.monitoring.checks.judge import Verdict
 from include.monitoring.checks.measurements import LayersMeasurement
 from include.on_airflow import connections, monitor
 from include.settings import StorageSettings
+from include.state import judged
+from include.state.judged import Judged
 from tests.unit.monitoring.measured import EVERYTHING
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -55,3 +58,33 @@ def test_undelivered_notices_are_measured_with_the_layers(bucket: str, monkeypat
     measurement = monitor.measure_source("layers")
     assert isinstance(measurement, LayersMeasurement)
     assert (measurement.undelivered, measurement.undelivered_error) == (1, "SMTPException: no")
+
+
+@pytest.mark.servers
+def test_every_verdict_of_a_run_is_kept_for_the_page(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a condition that nobody mails."""
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    monkeypatch.setattr(monitor, "move_back", lambda *_: None)
+    before = datetime.now(UTC)
+    unknown = Verdict("low_throughput", "unknown", "the monitor has watched for 1 of 3 periods", "< 3")
+    monitor.update_alerts([unknown, Verdict("notices_undelivered", "breached", "2", "> 0")], "r")
+    kept = judged.read(boto3.client("s3"), StorageSettings(bucket=bucket))
+    assert kept is not None
+    assert kept.at >= before
+    assert kept.conditions == {
+        "low_throughput": Judged("unknown", "the monitor has watched for 1 of 3 periods"),
+        "notices_undelivered": Judged("breached", "2"),
+    }
+
+
+@pytest.mark.servers
+def test_a_run_that_judged_nothing_makes_earlier_verdicts_unknown(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    monkeypatch.setattr(monitor, "move_back", lambda *_: None)
+    monitor.update_alerts([Verdict("kafka_lag", "ok", "3", "> 1,000")], "r")
+    monitor.update_alerts([], "r")
+    kept = judged.read(boto3.client("s3"), StorageSettings(bucket=bucket))
+    assert kept is not None
+    assert kept.conditions.keys() == {"monitor_blind"}
