@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -160,6 +161,7 @@ class _Reach:
     all: timedelta
 
 
+@cache
 def _reach() -> _Reach:
     """Bronze looks as far back, so the values are variables of the dbt project."""
     variables = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text())["vars"]
