@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 
 from include.catalogue import LAYERS, Layer  # noqa: E402
-from include.on_airflow import cosmos_settings, run_parameters  # noqa: E402
+from include.on_airflow import cosmos_settings, landed_offer, run_parameters  # noqa: E402
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
 from include.on_airflow.refusal import refuse_unknown_names  # noqa: E402
 from include.on_airflow.watched_dags import START, transform  # noqa: E402
@@ -73,6 +73,8 @@ warehouse, `state/layers/` and `state/tests/`.
 @task.short_circuit(retries=2, retry_delay=timedelta(seconds=30), execution_timeout=timedelta(minutes=5))
 def new_data() -> bool:
     """Skip the run when nothing has landed since bronze last succeeded, unless the run has a parameter."""
+    import msgspec
+
     from include.on_airflow.connections import s3_client
     from include.on_airflow.refusal import refusing
     from include.settings import StorageSettings
@@ -83,9 +85,11 @@ def new_data() -> bool:
         parameters = run_parameters.of_run(context)
         if parameters.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
-    has_new_files, seen = gate.check(s3_client(), load_group(StorageSettings))
-    context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in seen.items()})
-    return has_new_files or parameters.by_hand
+    look = gate.look(s3_client(), load_group(StorageSettings), datetime.now(UTC))
+    context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in look.seen.items()})
+    context["ti"].xcom_push(key="offered", value=msgspec.to_builtins(look.offered))
+    context["ti"].xcom_push(key=landed_offer.HOURS, value=gate.ranges(look.hours))
+    return look.is_new or parameters.by_hand
 
 
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="all_done")
@@ -122,6 +126,8 @@ def record_layer(layer: Layer) -> dict[str, Any]:
         raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
     if layer == "bronze" and not parameters.select:  # with a selection the next run must build the later layers
         gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
+        offered = ti.xcom_pull(task_ids="new_data", key="offered")
+        gate.write_offered(s3, storage, msgspec.convert(offered, gate.Offered))
     return dict(msgspec.to_builtins(state))
 
 
@@ -185,6 +191,7 @@ with DAG(
 
     def dbt_group(group_id: str, *select: str) -> DbtTaskGroup:
         """The dbt nodes of `select` as a task group."""
+        interceptors = [run_parameters.apply] + [landed_offer.apply] * (group_id == "bronze")
         return DbtTaskGroup(
             group_id=group_id,
             project_config=cosmos_settings.project_config(),
@@ -192,7 +199,7 @@ with DAG(
             execution_config=cosmos_settings.execution_config(),
             render_config=cosmos_settings.render_config(list(select)),
             # `none_failed`: with a selection, tasks of other nodes are skipped, and the tasks after them still run.
-            operator_args={**arguments, "trigger_rule": TriggerRule.NONE_FAILED},
+            operator_args={**arguments, "interceptors": interceptors, "trigger_rule": TriggerRule.NONE_FAILED},
         )
 
     selections = {"reference": ["path:seeds", "path:snapshots"]} | {layer: [f"path:models/{layer}"] for layer in LAYERS}

@@ -298,6 +298,11 @@ class WarehouseSettings(BaseSettings):
     transform_deadline_minutes: float = Field(
         60.0, gt=0, description="Minutes from the queueing to the end of a transform run; a longer run is mailed."
     )
+    landed_hours: str = Field(
+        "",
+        pattern=r"^((\d{4}/\d\d/\d\d/\d\d\.\.\d{4}/\d\d/\d\d/\d\d)( |$))*$",
+        description="Set by the transform for bronze: the hours with new files. Empty: bronze looks for itself.",
+    )
 
 
 class AlertSettings(BaseSettings):

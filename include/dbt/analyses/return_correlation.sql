@@ -4,6 +4,7 @@ with
 hours as (
 
     select
+        id,
         symbol,
         hour_start,
         price_change_percent
@@ -12,14 +13,14 @@ hours as (
 )
 
 select
-    base.symbol,
-    other.symbol as other_symbol,
+    max_by(base.symbol, base.hour_start) as symbol,
+    max_by(other.symbol, other.hour_start) as other_symbol,
     count(*) as hours_compared,
     corr(base.price_change_percent, other.price_change_percent) as correlation
 from hours as base
 inner join hours as other
     on
         base.hour_start = other.hour_start
-        and base.symbol < other.symbol
-group by base.symbol, other.symbol
-order by base.symbol, other.symbol
+        and base.id < other.id
+group by base.id, other.id
+order by base.id, other.id

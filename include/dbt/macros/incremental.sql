@@ -17,18 +17,6 @@
     The first hook commits by itself. On DuckDB its effect therefore survives a rebuild that dies, as on Athena.
 -#}
 
-{#
-    The newest value of a timestamp column of the table being built, as a literal, so that the engine can prune by it.
-    Use it inside `{% if is_incremental() %}`. On an empty table: 1970.
-#}
-{% macro newest_loaded(column='loaded_at') -%}
-    {%- if execute -%}
-        {%- set newest = run_query("select cast(max(" ~ column ~ ") as varchar) from " ~ this).rows[0][0] -%}
-    {%- endif -%}
-    timestamp '{{ newest or unix_epoch() }}'
-{%- endmacro %}
-
-
 {# An instant before every load. #}
 {% macro unix_epoch() -%}
     {{- return('1970-01-01 00:00:00') -}}
@@ -37,14 +25,14 @@
 
 {#
     A condition on `loaded_at`: later than this model's watermark, and not later than the newest load of `upstream`, or,
-    with `processed_by`, than the watermark of that model.
+    with `processed_by`, than the watermark of that model. `may_be_rebuilt`: the model can process all loads again.
 #}
-{% macro new_loads(upstream, processed_by=none) -%}
+{% macro new_loads(upstream, processed_by=none, may_be_rebuilt=false) -%}
     {%- if not execute or adapter.get_relation(upstream.database, upstream.schema, upstream.identifier) is none -%}
         1 = 1
     {%- else -%}
         {%- set since = read_watermark(this) if is_incremental() else unix_epoch() -%}
-        {%- if is_incremental() -%}
+        {%- if is_incremental() and not may_be_rebuilt -%}
             {%- do require_watermark(upstream, since) -%}
         {%- endif -%}
         {%- if processed_by is not none -%}
@@ -102,7 +90,36 @@
 {# Hook before a table is rebuilt: no load is processed. #}
 {% macro reset_watermark() -%}
     {%- if execute and not is_incremental() -%}
-        {{ watermark_view(unix_epoch()) }}
+        {{ watermark_view(this, unix_epoch()) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Hook before a table is rebuilt: the model `name`, which reads it, has processed no load of it. Its next run computes
+    everything again. A rebuild keeps the time of bronze's loads, so that run would find no new load.
+#}
+{% macro reset_watermark_of(name) -%}
+    {%- if execute and not is_incremental() -%}
+        {%- set node = graph.nodes.values() | selectattr("name", "equalto", name) | first -%}
+        {%- set table = adapter.get_relation(node.database, node.schema, node.alias) -%}
+        {%- if table is not none -%}
+            {{ watermark_view(table, unix_epoch()) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Hook before gold, when its watermark was reset: delete the hours that `quotes` does not have any more. #}
+{% macro delete_hours_without_quotes(quotes) -%}
+    {%- if execute and is_incremental() and read_watermark(this) == unix_epoch() -%}
+        delete from {{ this }}
+        where (id, hour_start) not in (
+            select
+                id,
+                cast(date_trunc('hour', last_updated) as timestamp(6))
+            from {{ quotes }}
+        )
     {%- endif -%}
 {%- endmacro %}
 
@@ -110,14 +127,14 @@
 {# Hook after the table was written: the loads of `new_loads` are processed. #}
 {% macro write_watermark() -%}
     {%- if execute -%}
-        {{ watermark_view(graph.nodes[model.unique_id].taken_until) }}
+        {{ watermark_view(this, graph.nodes[model.unique_id].taken_until) }}
     {%- endif -%}
 {%- endmacro %}
 
 
-{% macro watermark_view(until) -%}
+{% macro watermark_view(table, until) -%}
     {%- set view = api.Relation.create(
-        database=this.database, schema=this.schema, identifier=this.identifier ~ '_taken', type='view'
+        database=table.database, schema=table.schema, identifier=table.identifier ~ '_taken', type='view'
     ) -%}
     {%- do adapter.cache_added(view) -%}
     create or replace view {{ view }} as

@@ -47,7 +47,7 @@
 
 {% macro duckdb__landed_paths(table, start) -%}
     select file as source_file
-    from glob({{ day_patterns(landed_data_folder(), 'crypto_data_', start) }})
+    from glob({{ day_patterns(landed_data_folder(), 'crypto_data_', [{'start': start, 'end': none}]) }})
     where file >= {{ landed_check_path(start) }}
 {%- endmacro %}
 

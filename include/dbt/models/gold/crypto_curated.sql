@@ -1,12 +1,18 @@
 -- The price of each coin by hour: open, high, low, close and how the price moved.
--- A run computes again the hours that got new quotes, however old they are, and the hours of `target_date`.
+-- A run computes again the hours that got new quotes, however old they are, and the hours of `target_date`. After silver
+-- was rebuilt, it computes every hour again and deletes the hours that silver does not have any more.
 {{
     config(
         materialized='incremental',
         incremental_strategy='merge',
-        unique_key=['symbol', 'hour_start'],
+        unique_key=['id', 'hour_start'],
         partitioned_by=on_athena(['month(hour_start)']),
         on_schema_change='fail',
+        pre_hook=[
+            {'sql': '{{ reset_watermark() }}', 'transaction': false},
+            {'sql': '{{ delete_hours_without_quotes(ref("crypto_stage")) }}', 'transaction': false},
+        ],
+        post_hook='{{ write_watermark() }}',
     )
 }}
 
@@ -24,12 +30,13 @@ quotes as (
 touched_hours as (
 
     select distinct
-        symbol,
+        id,
         hour_start
     from quotes
+    {%- set loads = new_loads(ref('crypto_stage'), may_be_rebuilt=true) %}
     {%- if is_incremental() %}
     where
-        loaded_at > {{ newest_loaded() }}
+        {{ loads }}
         {%- if var('target_date') is not none %}
         or (
             last_updated >= timestamp '{{ var("target_date") }} 00:00:00'
@@ -45,13 +52,13 @@ spaced as (
     select
         quotes.*,
         lag(quotes.last_updated) over (
-            partition by quotes.symbol, quotes.hour_start
+            partition by quotes.id, quotes.hour_start
             order by quotes.last_updated
         ) as previous_updated
     from quotes
     inner join touched_hours
         on
-            quotes.symbol = touched_hours.symbol
+            quotes.id = touched_hours.id
             and quotes.hour_start = touched_hours.hour_start
 
 ),
@@ -59,9 +66,9 @@ spaced as (
 hourly as (
 
     select
-        symbol,
+        id,
         hour_start,
-        max(id) as id,
+        max_by(symbol, last_updated) as symbol,
         max_by(name, last_updated) as name,
         min_by(price, last_updated) as open_price,
         max(price) as high_price,
@@ -76,14 +83,14 @@ hourly as (
         avg(delay_seconds) as average_delay_seconds,
         max(loaded_at) as loaded_at
     from spaced
-    group by symbol, hour_start
+    group by id, hour_start
 
 ),
 
 final as (
 
     select
-        {{ surrogate_key(['symbol', epoch_ms('hour_start')]) }} as quote_hour_id,
+        {{ surrogate_key(['id', epoch_ms('hour_start')]) }} as quote_hour_id,
         cast(id as bigint) as id,
         cast(symbol as varchar) as symbol,
         cast(name as varchar) as name,

@@ -12,10 +12,21 @@ hours as (
 
 ),
 
+coins as (
+
+    select
+        id,
+        -- all days of a coin have its last symbol, so that a chart of a coin is complete
+        max_by(symbol, hour_start) as symbol
+    from hours
+    group by id
+
+),
+
 daily as (
 
     select
-        symbol,
+        id,
         quote_date,
         max_by(name, hour_start) as name,
         min_by(open_price, hour_start) as open_price,
@@ -26,26 +37,27 @@ daily as (
         cast(sum(quote_count) as bigint) as quote_count,
         cast(count(*) as bigint) as hours_with_quotes
     from hours
-    group by symbol, quote_date
+    group by id, quote_date
 
 ),
 
 final as (
 
     select
-        symbol,
-        quote_date,
-        name,
-        open_price,
-        high_price,
-        low_price,
-        close_price,
-        average_price,
-        cast(close_price - open_price as double) / cast(open_price as double) * 100 as return_percent,
-        cast(high_price - low_price as double) / cast(open_price as double) * 100 as range_percent,
-        quote_count,
-        hours_with_quotes
+        coins.symbol,
+        daily.quote_date,
+        daily.name,
+        daily.open_price,
+        daily.high_price,
+        daily.low_price,
+        daily.close_price,
+        daily.average_price,
+        cast(daily.close_price - daily.open_price as double) / cast(daily.open_price as double) * 100 as return_percent,
+        cast(daily.high_price - daily.low_price as double) / cast(daily.open_price as double) * 100 as range_percent,
+        daily.quote_count,
+        daily.hours_with_quotes
     from daily
+    inner join coins on daily.id = coins.id
 
 )
 

@@ -12,28 +12,29 @@ hours as (
 latest as (
 
     select
-        symbol,
+        id,
+        max_by(symbol, hour_start) as symbol,
         max_by(name, hour_start) as name,
         max_by(close_price, hour_start) as price,
         max(last_quote_at) as last_quote_at
     from hours
-    group by symbol
+    group by id
 
 ),
 
 day_before as (
 
     select
-        latest.symbol,
+        latest.id,
         max_by(hours.close_price, hours.last_quote_at) as price,
         max(hours.last_quote_at) as quoted_at
     from latest
     inner join hours
         on
-            latest.symbol = hours.symbol
+            latest.id = hours.id
             and hours.last_quote_at <= latest.last_quote_at - interval '24' hour
             and hours.last_quote_at > latest.last_quote_at - interval '26' hour
-    group by latest.symbol
+    group by latest.id
 
 ),
 
@@ -49,7 +50,7 @@ final as (
         cast(latest.price - day_before.price as double)
         / cast(day_before.price as double) * 100 as change_percent_24h
     from latest
-    left join day_before on latest.symbol = day_before.symbol
+    left join day_before on latest.id = day_before.id
 
 )
 

@@ -1,4 +1,5 @@
 -- Every bronze row, typed and checked: `broken_rule` names the first rule that the row breaks.
+-- The rules are those of the coin at the time of the quote (macros/asset_versions.sql).
 -- Only this model has the business rules. crypto_stage keeps the rows that pass, crypto_quarantine the others.
 {{ config(materialized='view') }}
 
@@ -12,7 +13,13 @@ records as (
 
 assets as (
 
-    select * from {{ ref('assets') }}
+    {{ asset_versions(ref('assets'), ref('assets_history')) }}
+
+),
+
+symbols as (
+
+    {{ asset_symbols(ref('assets'), ref('assets_history')) }}
 
 ),
 
@@ -53,7 +60,7 @@ checked as (
             {'name': 'unreadable_price', 'broken_when': 'typed.has_unreadable_price'},
             {'name': 'unreadable_time', 'broken_when': 'typed.last_updated is null'},
             {'name': 'unknown_asset', 'broken_when': 'assets.id is null'},
-            {'name': 'wrong_symbol', 'broken_when': 'typed.symbol <> assets.symbol'},
+            {'name': 'wrong_symbol', 'broken_when': 'symbols.id is null'},
             {'name': 'price_out_of_bounds',
              'broken_when': 'typed.price is null or typed.price not between assets.min_price and assets.max_price'},
             {'name': 'before_first_trade', 'broken_when': 'typed.last_updated < assets.first_traded'},
@@ -62,7 +69,15 @@ checked as (
                             ~ var('future_tolerance_minutes') ~ "' minute"},
         ]) }} as broken_rule
     from typed
-    left join assets on typed.id = assets.id
+    left join assets
+        on
+            typed.id = assets.id
+            and typed.last_updated >= assets.valid_from
+            and typed.last_updated < assets.valid_to
+    left join symbols
+        on
+            typed.id = symbols.id
+            and typed.symbol = symbols.symbol
 
 )
 

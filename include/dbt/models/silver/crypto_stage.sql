@@ -6,7 +6,10 @@
         incremental_strategy='merge',
         unique_key=['id', 'last_updated'],
         partitioned_by=on_athena(['day(last_updated)']),
-        pre_hook={'sql': '{{ reset_watermark() }}', 'transaction': false},
+        pre_hook=[
+            {'sql': '{{ reset_watermark() }}', 'transaction': false},
+            {'sql': '{{ reset_watermark_of("crypto_curated") }}', 'transaction': false},
+        ],
         post_hook='{{ write_watermark() }}',
     )
 }}

@@ -24,7 +24,7 @@ quotes as (
 touched_hours as (
 
     select distinct
-        symbol,
+        id,
         hour_start
     from quotes
     where loaded_at >= {{ test_window_start() }}
@@ -34,7 +34,7 @@ touched_hours as (
 silver as (
 
     select
-        quotes.symbol,
+        quotes.id,
         quotes.hour_start,
         count(*) as quote_count,
         max(quotes.price) as high_price,
@@ -42,9 +42,9 @@ silver as (
     from quotes
     inner join touched_hours
         on
-            quotes.symbol = touched_hours.symbol
+            quotes.id = touched_hours.id
             and quotes.hour_start = touched_hours.hour_start
-    group by quotes.symbol, quotes.hour_start
+    group by quotes.id, quotes.hour_start
 
 ),
 
@@ -60,14 +60,14 @@ gold as (
 )
 
 select
-    coalesce(silver.symbol, gold.symbol) as symbol,
+    coalesce(silver.id, gold.id) as id,
     coalesce(silver.hour_start, gold.hour_start) as hour_start,
     silver.quote_count as silver_count,
     gold.quote_count as gold_count
 from silver
 full outer join gold
     on
-        silver.symbol = gold.symbol
+        silver.id = gold.id
         and silver.hour_start = gold.hour_start
 where
     coalesce(silver.quote_count, 0) <> coalesce(gold.quote_count, 0)

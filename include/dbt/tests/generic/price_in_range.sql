@@ -1,6 +1,7 @@
 {#
     A price that is not between `min_price` and `max_price` (US dollars), or text that is not a number. Without these
-    arguments, the bounds are those of the row's coin in the seed `assets`. Null passes: not_null reports it.
+    arguments, the bounds are the widest that the row's coin has had (seed `assets` and its history). Null passes: not_null
+    reports it.
 #}
 {% test price_in_range(model, column_name, min_price='assets.min_price', max_price='assets.max_price') %}
 
@@ -18,7 +19,14 @@ select
     || cast({{ min_price }} as varchar) || ' and ' || cast({{ max_price }} as varchar) as problem
 from prices
 {%- if min_price == 'assets.min_price' %}
-inner join {{ ref('assets') }} as assets on prices.id = assets.id
+inner join (
+    select
+        id,
+        min(min_price) as min_price,
+        max(max_price) as max_price
+    from ({{ recorded_versions(ref('assets'), ref('assets_history')) }}) as versions
+    group by id
+) as assets on prices.id = assets.id
 {%- endif %}
 where
     prices.{{ column_name }} is not null

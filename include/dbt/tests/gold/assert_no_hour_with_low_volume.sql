@@ -26,37 +26,39 @@ hours as (
 
 ),
 
-symbols as (
+coins as (
 
     select
-        symbol,
+        id,
+        max_by(symbol, hour_start) as symbol,
         min(hour_start) as first_hour,
         max(hour_start) as newest_hour,
         max(max(hour_start)) over () as newest_of_any
     from curated
-    group by symbol
+    group by id
 
 ),
 
 counts as (
 
     select
-        symbols.symbol,
+        coins.id,
+        coins.symbol,
         hours.hour_start,
         hours.hour_of_day,
         hours.loaded_at,
         coalesce(curated.quote_count, 0) as quote_count
     from hours
-    inner join symbols
+    inner join coins
         on
-            hours.hour_start >= symbols.first_hour
+            hours.hour_start >= coins.first_hour
             and (
-                hours.hour_start < symbols.newest_hour
-                or hours.hour_start <= symbols.newest_of_any - interval '3' hour
+                hours.hour_start < coins.newest_hour
+                or hours.hour_start <= coins.newest_of_any - interval '3' hour
             )
     left join curated
         on
-            symbols.symbol = curated.symbol
+            coins.id = curated.id
             and hours.hour_start = curated.hour_start
 
 ),
@@ -79,11 +81,11 @@ compared as (
     from recent
     inner join counts as earlier
         on
-            recent.symbol = earlier.symbol
+            recent.id = earlier.id
             and recent.hour_of_day = earlier.hour_of_day
             and earlier.hour_start < recent.hour_start
             and earlier.hour_start >= recent.hour_start - interval '14' day
-    group by recent.symbol, recent.hour_start, recent.quote_count
+    group by recent.id, recent.symbol, recent.hour_start, recent.quote_count
 
 )
 

@@ -6,22 +6,23 @@ with
 quotes as (
 
     select
+        id,
         symbol,
         last_updated,
         price,
-        row_number() over (partition by symbol order by last_updated desc) as age
+        row_number() over (partition by id order by last_updated desc) as age
     from {{ ref('crypto_stage') }}
     where loaded_at >= {{ test_window_start() }}
 
 )
 
 select
-    symbol,
+    max_by(symbol, last_updated) as symbol,
     max(price) as price,
     min(last_updated) as frozen_since
 from quotes
 where age <= {{ var('frozen_price_quotes') }}
-group by symbol
+group by id
 having
     count(*) = {{ var('frozen_price_quotes') }}
     and min(price) = max(price)

@@ -14,10 +14,11 @@ quotes as (
 moves as (
 
     select
+        id,
         symbol,
         last_updated,
         price,
-        lag(price) over (partition by symbol order by last_updated) as previous_price
+        lag(price) over (partition by id order by last_updated) as previous_price
     from quotes
 
 ),
@@ -35,11 +36,11 @@ relative_moves as (
 usual_moves as (
 
     select
-        symbol,
+        id,
         avg(move) as mean,
         stddev_samp(move) as deviation
     from relative_moves
-    group by symbol
+    group by id
     having count(*) >= 100
 
 )
@@ -51,7 +52,7 @@ select
     relative_moves.previous_price,
     abs(relative_moves.move - usual_moves.mean) / usual_moves.deviation as deviations
 from relative_moves
-inner join usual_moves on relative_moves.symbol = usual_moves.symbol
+inner join usual_moves on relative_moves.id = usual_moves.id
 where
     usual_moves.deviation > 0
     and abs(relative_moves.move - usual_moves.mean) > {{ var('price_jump_deviations') }} * usual_moves.deviation
