@@ -93,6 +93,15 @@ def decide(
     return Plan(partition, committed, is_ours, low, high, end, target, _holes(landed, end, target), incomplete)
 
 
+def landed_end(committed: int, records_end: int | None, landed: list[LandedRange]) -> int:
+    """Where what is landed ends before our commit `committed`: the commit itself, unless somebody set it by hand.
+
+    `landed` is not empty. The commit names its `records_end` if offsets before it have no record.
+    """
+    end = max(part.last + 1 for part in landed)
+    return committed if end >= (committed if records_end is None else records_end) else end
+
+
 def landed_to(landed: list[LandedRange], begin: int | None) -> int | None:
     """First offset after `begin` that is not accounted for; None when nothing is landed.
 
