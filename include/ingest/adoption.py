@@ -93,13 +93,13 @@ def decide(
     return Plan(partition, committed, is_ours, low, high, end, target, _holes(landed, end, target), incomplete)
 
 
-def landed_end(committed: int, records_end: int | None, landed: list[LandedRange]) -> int:
-    """Where what is landed ends before our commit `committed`: the commit itself, unless somebody set it by hand.
+def is_landed(committed: int, records_end: int | None, landed: list[LandedRange]) -> bool:
+    """Whether what is landed reaches our commit `committed`; if not, somebody set it by hand, and it says nothing.
 
-    `landed` is not empty. The commit names its `records_end` if offsets before it have no record.
+    The commit names its `records_end` if offsets before it have no record. Without anything landed it is believed.
     """
-    end = max(part.last + 1 for part in landed)
-    return committed if end >= (committed if records_end is None else records_end) else end
+    needed = committed if records_end is None else records_end
+    return needed <= max((part.last + 1 for part in landed), default=needed)
 
 
 def landed_to(landed: list[LandedRange], begin: int | None) -> int | None:

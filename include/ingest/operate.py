@@ -18,7 +18,7 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
 from include.ingest import topic
-from include.ingest.adoption import LandedRange, OperationError, Plan, decide, landed_end, missing_ranges
+from include.ingest.adoption import LandedRange, OperationError, Plan, decide, is_landed, missing_ranges
 from include.ingest.commits import commit_now, position, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
@@ -149,8 +149,9 @@ class Operator:
         ours = commit.offset >= 0 and is_ours(commit.metadata, self.contract.topic_id)
         low, high = self._kafka.get_watermark_offsets(place, timeout=SECONDS)
         begin, landed = self._landed(partition, commit.offset if ours else None, low)
-        if ours and landed:
-            begin = landed_end(commit.offset, records_end(commit.metadata, self.contract.topic_id), landed)
+        if ours and not is_landed(commit.offset, records_end(commit.metadata, self.contract.topic_id), landed):
+            ours = False
+            begin, landed = self._landed(partition, None, low)
         return decide(
             partition,
             committed=commit.offset,

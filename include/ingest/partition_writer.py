@@ -554,17 +554,18 @@ class PartitionWriter:
     # --- commits out ----------------------------------------------------------
 
     def commit(self) -> Commit | None:
-        """The commit that is possible now, if it is beyond the last one (rule 8).
-
-        If all records are durable, it is where Kafka's log ends, also if a hole is there: then nothing is left to read.
-        """
-        offset = self.end if self.end > self.durable == self.position else self.durable
-        if offset <= self._committed:
+        """The commit that is possible now, if it is beyond the last one (rule 8)."""
+        commit = self._possible_commit()
+        if commit.offset <= self._committed:
             return None
-        self._committed = offset
-        if offset > self.durable:
-            return Commit(offset, self._end_epoch, self.durable)
-        return Commit(offset, self._epoch)
+        self._committed = commit.offset
+        return commit
+
+    def _possible_commit(self) -> Commit:
+        """Everything that is durable, and the hole after it if no record is between: then nothing is left to read."""
+        if self.end > self.durable == self.position:
+            return Commit(self.end, self._end_epoch, self.durable)
+        return Commit(self.durable, self._epoch)
 
     def commit_failed(self) -> None:
         """The last commit did not reach Kafka: let `commit` return it again."""

@@ -16,13 +16,15 @@ Value = TypeVar("Value")
 def readable(read: Callable[[], Value], name: str, unreadable: list[str]) -> Value | None:
     """A part of a message; None if the client cannot return it: then a text that says so is added to `unreadable`.
 
-    confluent-kafka 2.16 raises SystemError for a header whose name is not UTF-8, and gives no access to its bytes.
+    confluent-kafka 2.16 raises SystemError for headers of which a name is not UTF-8, and shows only the bytes of this
+    name. A second call returns a broken list that ends the process when it is used, so read once.
     """
     try:
         return read()
     except (SystemError, ValueError) as error:
         cause = error.__cause__ or error
-        unreadable.append(f"{name} not readable, so not kept: {type(cause).__name__}: {cause}")
+        content = f" in {cause.object!r}" if isinstance(cause, UnicodeDecodeError) else ""
+        unreadable.append(f"{name} not readable, so not kept: {cause}{content}")
         return None
 
 
