@@ -6,10 +6,12 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import time
+from time import monotonic, sleep, time
 
-HEADER_VERSION_PRODUCE = 3
+PRODUCE_VERSION = 3
 """The oldest version of the Produce request that Kafka 4 accepts; its strings are not compact yet."""
+NOT_YET = (3, 5, 6)
+"""The topic was made a moment ago: unknown topic, no leader, not the leader."""
 _POLYNOMIAL = 0x82F63B78
 """CRC-32C (Castagnoli), reflected."""
 
@@ -79,24 +81,34 @@ def _string(text: str) -> bytes:
 
 def produce(
     bootstrap: str, topic: str, partition: int, records: Sequence[RawRecord], timestamp: int | None = None
-) -> int:
-    """Send a batch to the partition's leader, which `bootstrap` must be; returns the offset of its first record.
+) -> tuple[int, int]:
+    """Send a batch to the partition's leader, which `bootstrap` must be; returns the first record's offset and time.
 
-    `timestamp` is in ms since 1970, None for now.
+    `timestamp` is in ms since 1970, None for now. A topic with LogAppendTime replaces it.
 
     Raises:
         AssertionError: the broker answers with an error code.
     """
-    batch = _batch(records, int(time() * 1000) if timestamp is None else timestamp)
-    request = struct.pack(">hhi", 0, HEADER_VERSION_PRODUCE, 1) + _string("wire")
+    timestamp = int(time() * 1000) if timestamp is None else timestamp
+    batch = _batch(records, timestamp)
+    request = struct.pack(">hhi", 0, PRODUCE_VERSION, 1) + _string("wire")
     request += struct.pack(">hhi", -1, -1, 30_000)  # no transactional id, acks of all replicas, time limit in ms
     request += struct.pack(">i", 1) + _string(topic) + struct.pack(">ii", 1, partition)
     request += struct.pack(">i", len(batch)) + batch
+    deadline = monotonic() + 60
+    while True:
+        answer = _ask(bootstrap, request)
+        # correlation id, number of topics, the topic's name, number of partitions; then index, error, offset, time
+        _, error, offset, appended = struct.unpack_from(">ihqq", answer, 4 + 4 + len(_string(topic)) + 4)
+        if error == 0:
+            return offset, timestamp if appended == -1 else appended
+        assert error in NOT_YET, f"the broker answers with error code {error}"
+        assert monotonic() < deadline, f"the topic is not there: error code {error}"
+        sleep(0.1)
+
+
+def _ask(bootstrap: str, request: bytes) -> bytes:
     host, port = bootstrap.split(":")
     with socket.create_connection((host, int(port)), 30) as connection, connection.makefile("rb") as answers:
         connection.sendall(struct.pack(">i", len(request)) + request)
-        answer = answers.read(struct.unpack(">i", answers.read(4))[0])
-    # correlation id, number of topics, the topic's name, number of partitions; then index, error, first offset
-    _, error, offset = struct.unpack_from(">ihq", answer, 4 + 4 + len(_string(topic)) + 4)
-    assert error == 0, f"the broker answers with error code {error}"
-    return int(offset)
+        return answers.read(int(struct.unpack(">i", answers.read(4))[0]))
