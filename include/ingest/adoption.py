@@ -93,6 +93,15 @@ def decide(
     return Plan(partition, committed, is_ours, low, high, end, target, _holes(landed, end, target), incomplete)
 
 
+def is_landed(committed: int, records_end: int | None, landed: list[LandedRange]) -> bool:
+    """Whether what is landed reaches our commit `committed`; if not, somebody set it by hand, and it says nothing.
+
+    The commit names its `records_end` if offsets before it have no record. Without anything landed it is believed.
+    """
+    needed = committed if records_end is None else records_end
+    return needed <= max((part.last + 1 for part in landed), default=needed)
+
+
 def landed_to(landed: list[LandedRange], begin: int | None) -> int | None:
     """First offset after `begin` that is not accounted for; None when nothing is landed.
 

@@ -17,9 +17,11 @@ ANSWER_SECONDS = 10.0
 _log = logger("commits")
 
 
-def position(contract: Contract, partition: int, offset: int, epoch: int | None) -> TopicPartition:
+def position(
+    contract: Contract, partition: int, offset: int, epoch: int | None, records_end: int | None = None
+) -> TopicPartition:
     """An offset to start at or to commit, with our metadata, and with its leader epoch if that is known."""
-    metadata = commit_metadata(contract.topic_id)
+    metadata = commit_metadata(contract.topic_id, records_end)
     return TopicPartition(contract.topic, partition, offset, metadata, -1 if epoch is None else epoch)
 
 

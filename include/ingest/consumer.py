@@ -18,6 +18,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from include.ingest import quote, runs
+from include.ingest.commit_check import CommitCheck, HeldCommit
 from include.ingest.commits import commit_now, position
 from include.ingest.health import Pending, ProcessHealth
 from include.ingest.logs import logger
@@ -28,7 +29,7 @@ from include.ingest.pressure import Decision, Pressure
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
 from include.ingest.sink import Outcome, Sink
-from include.ingest.starting_offset import WINDOW_CELLS_A_PUT
+from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, records_end
 from include.ingest.topic import TopicError
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import Codec
@@ -52,6 +53,12 @@ THROTTLE_SECONDS = 0.05
 LIVE_SECONDS = 300
 """After this silence of the loop /healthz/live fails: it is librdkafka's max.poll.interval.ms."""
 
+UNREADABLE = frozenset({
+    KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._UNDERFLOW, KafkaError._NOT_IMPLEMENTED,
+    KafkaError.INVALID_MSG,
+})  # fmt: skip
+"""Errors of a record batch that is damaged, or of an unknown format or compression."""
+
 ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining again"
 
 EXIT_CLEAN = 0
@@ -69,13 +76,17 @@ class Consumer:
     def __init__(
         self, kafka: KafkaSettings, settings: ConsumerSettings, connect: Callable[[dict[str, Any]], KafkaConsumer],
         placement: Placement, sink: Sink, codec: Codec, metrics: ConsumerMetrics, watchdog: Watchdog,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = monotonic, commit_check: CommitCheck | None = None,
     ) -> None:  # fmt: skip
-        """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds."""
+        """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds.
+
+        `commit_check` holds commits against what is landed; None: they are trusted.
+        """
         self._topic, self._group = kafka.topic, kafka.group
         self._settings = settings
         self._connect = connect
         self._placement = placement
+        self._commit_check = commit_check
         self._sink = sink
         self._codec = codec
         self._metrics = metrics
@@ -128,6 +139,8 @@ class Consumer:
             stopped = dict(self._stopped)  # `_forget` clears them when the client leaves the group
             self._forget(list(self._writers))
             self._placement.close()
+            if self._commit_check is not None:
+                self._commit_check.close()
             self._kafka.close()
             self._sink.close()
             self._log_statistics(all_landed, stopped)
@@ -146,6 +159,7 @@ class Consumer:
         for writer in self._writers.values():
             writer.close_old(now)
         self._collect()
+        self._stop_at_holes()
         self._dispatch()
         self._commit_if_due(now)
         if not self._placement.is_done:
@@ -194,10 +208,11 @@ class Consumer:
     def _take(self, messages: list[Message]) -> None:
         """Validate and feed a chunk of messages."""
         now = self._clock()
+        ends: list[Message] = []
         if runs.has_errors(messages):
-            for message in messages:
-                self._kafka_error(message)
+            events = [message for message in messages if message.error() is not None]
             messages = [message for message in messages if message.error() is None]
+            ends = [event for event in events if not self._kafka_error(event)]
         for consecutive in runs.cut(messages):
             writer = self._writers.get(consecutive.partition)
             if writer is None:
@@ -206,6 +221,28 @@ class Consumer:
                 self._feed(writer, consecutive, now)
             except ProtocolError as error:
                 self._stop_partition(writer.partition, str(error))
+            except Exception as error:  # a record must not end the process: its partition stops
+                if isinstance(error, MemoryError):
+                    raise
+                self._log.exception("records could not be taken", partition=writer.partition)
+                self._stop_partition(writer.partition, consecutive.unexpected(error))
+        for event in ends:
+            self._reach(event)
+
+    def _reach(self, end: Message) -> None:
+        """Kafka has nothing more to read: the writer learns of a hole at the log's end, so that it is committed.
+
+        The event itself has no leader epoch (librdkafka 2.16), the client's position does.
+        """
+        place = TopicPartition(self._topic, end.partition() or 0)
+        writer, offset = self._writers.get(place.partition), end.offset()
+        if writer is None or offset is None or offset <= writer.next_offset:
+            return
+        (now,) = self._kafka.position([place])
+        try:
+            writer.reach(offset, now.leader_epoch if now.offset == offset else None)
+        except ProtocolError as error:
+            self._stop_partition(writer.partition, str(error))
 
     def _feed(self, writer: PartitionWriter, consecutive: ConsecutiveMessages, now: float) -> None:
         """Feed the quotes, and each invalid message between them as a reject."""
@@ -219,12 +256,28 @@ class Consumer:
             begin = index + 1
         writer.feed(offset + begin, timestamps[begin:], messages[begin:], epoch, now)
 
-    def _kafka_error(self, message: Message) -> None:
-        """An offset error stops the partition (rule 10), a fatal error the consumer. Otherwise librdkafka retries."""
+    def _kafka_error(self, message: Message) -> bool:
+        """Handle an error event; False if it is only the end of a partition.
+
+        An offset error stops the partition (rule 10), also records that cannot be read: librdkafka would leave them
+        out. A fatal error ends the consumer. Otherwise librdkafka retries.
+        """
         error = message.error()
-        if error is None:
-            return
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return False
+        if error.code() in UNREADABLE:
+            partition = message.partition()
+            self._stop_partition(
+                -1 if partition is None else partition,
+                f"partition {partition}: the records at offset {message.offset()} cannot be read: {error.str()}. Save "
+                "what can be saved, then go on after them: python -m include.ingest adopt "
+                f"--partition {partition} --offset N",
+            )
+        elif error.code() in (
+            KafkaError._AUTO_OFFSET_RESET,
+            KafkaError.OFFSET_OUT_OF_RANGE,
+            KafkaError._LOG_TRUNCATION,
+        ):
             number = message.partition()
             partition = -1 if number is None else number
             self._placement.contract_is_fresh = False  # the topic may have been deleted and created again
@@ -238,6 +291,7 @@ class Consumer:
             self._refused = KafkaException(error)
         else:
             self._log.warning("Kafka reports", error=error.str(), code=error.name())
+        return True
 
     def _stop_partition(self, partition: int, reason: str) -> None:
         """Land nothing more of a partition until an operator acts or the group moves it. The other partitions go on."""
@@ -254,9 +308,20 @@ class Consumer:
         if not self._placement.contract_is_fresh:
             return
         for writer in self._writers.values():
+            if self._is_held(writer.partition):
+                continue
             for put in writer.puts():
                 self._sink.submit(put)
             self._count(writer)
+
+    def _is_held(self, partition: int) -> bool:
+        return self._commit_check is not None and self._commit_check.is_held(partition)
+
+    def _stop_at_holes(self) -> None:
+        """Stop the partitions whose commit is after records that were never landed."""
+        if self._commit_check is not None:
+            for partition, reason in self._commit_check.holes().items():
+                self._stop_partition(partition, reason)
 
     def _collect(self, wait_seconds: float = 0.0) -> int:
         """Take the sink's answers; wait at most `wait_seconds` for the first. Returns the number of answers."""
@@ -308,9 +373,10 @@ class Consumer:
         """Commit what is durable (rule 8)."""
         offsets = []
         for writer in writers:
-            commit = writer.commit()
+            commit = None if self._is_held(writer.partition) else writer.commit()
             if commit is not None:
-                offsets.append(position(self._placement.contract, writer.partition, commit.offset, commit.epoch))
+                contract, end = self._placement.contract, commit.records_end
+                offsets.append(position(contract, writer.partition, commit.offset, commit.epoch, end))
         if not offsets:
             return
         try:
@@ -380,10 +446,13 @@ class Consumer:
 
     def _open_writer(self, start: TopicPartition) -> None:
         contract, partition = self._placement.contract, start.partition
+        end = records_end(start.metadata, contract.topic_id)
         self._writers[partition] = PartitionWriter(
             contract.topic_id, partition, self._assignment, start.offset, contract.cells_of(partition), self._limits,
-            self._codec, self._codec.prefix(self._topic, partition),
+            self._codec, self._codec.prefix(self._topic, partition), end,
         )  # fmt: skip
+        if self._commit_check is not None:
+            self._commit_check.begin([HeldCommit(partition, start.offset, end)])
 
     def _revoked(self, _kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Land the records in memory within the time allowed, commit, and forget the partitions (rule 11)."""
@@ -407,6 +476,8 @@ class Consumer:
         """Drop the state of partitions. S3's answers that still come for them are ignored."""
         for number in partitions:
             self._placement.forget(number)
+            if self._commit_check is not None:
+                self._commit_check.forget(number)
             self._stopped.pop(number, None)
             writer = self._writers.pop(number, None)
             if writer is not None:
@@ -470,13 +541,13 @@ class Consumer:
         self._log.warning("paused: S3 does not keep up", last_error=self._sink.last_error)
 
     def _resume(self) -> None:
-        """Read on exactly at each writer's position: librdkafka may have dropped fetched records at the pause."""
+        """Read on exactly where each writer is: librdkafka may have dropped fetched records at the pause."""
         self._metrics.paused.set(0)
         for number, writer in list(self._writers.items()):
             try:
-                self._kafka.seek(TopicPartition(self._topic, number, writer.position))
+                self._kafka.seek(TopicPartition(self._topic, number, writer.next_offset))
             except KafkaException as error:
-                self._stop_partition(number, f"partition {number}: seek to {writer.position} failed: {error}")
+                self._stop_partition(number, f"partition {number}: seek to {writer.next_offset} failed: {error}")
                 continue
             self._kafka.resume([TopicPartition(self._topic, number)])
         self._log.info("resumed")

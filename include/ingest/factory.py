@@ -10,6 +10,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from obstore.store import S3Store
 
 from include.ingest import topic
+from include.ingest.commit_check import CommitCheck
 from include.ingest.consumer import Consumer
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
@@ -49,6 +50,7 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
+        "enable.partition.eof": True,  # shows where the log ends if its last offsets have no record
         "partition.assignment.strategy": "cooperative-sticky",
     }
 
@@ -70,5 +72,5 @@ def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics
     sink = Sink(store, destination, metrics, consumer.parallel_puts)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
-        codec, metrics, watchdog,
+        codec, metrics, watchdog, commit_check=CommitCheck(store, storage, contract.topic_id),
     )  # fmt: skip

@@ -18,11 +18,18 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 
 from include.ingest import topic
-from include.ingest.adoption import LandedRange, OperationError, Plan, decide, missing_ranges
+from include.ingest.adoption import LandedRange, OperationError, Plan, decide, is_landed, missing_ranges
 from include.ingest.commits import commit_now, position, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
-from include.ingest.starting_offset import MAX_WINDOW_CELLS, OffsetRange, commit_metadata, complete_to, still_skipped
+from include.ingest.starting_offset import (
+    MAX_WINDOW_CELLS,
+    OffsetRange,
+    complete_to,
+    is_ours,
+    records_end,
+    still_skipped,
+)
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing.codec import CODECS, Codec
 from include.landing.contract import Contract, ContractError
@@ -140,13 +147,16 @@ class Operator:
         """
         place = TopicPartition(self._topic, partition)
         (commit,) = read_commits(self._kafka, [place], SECONDS)
-        is_ours = commit.offset >= 0 and commit.metadata == commit_metadata(self.contract.topic_id)
+        ours = commit.offset >= 0 and is_ours(commit.metadata, self.contract.topic_id)
         low, high = self._kafka.get_watermark_offsets(place, timeout=SECONDS)
-        begin, landed = self._landed(partition, commit.offset if is_ours else None, low)
+        begin, landed = self._landed(partition, commit.offset if ours else None, low)
+        if ours and not is_landed(commit.offset, records_end(commit.metadata, self.contract.topic_id), landed):
+            ours = False
+            begin, landed = self._landed(partition, None, low)
         return decide(
             partition,
             committed=commit.offset,
-            is_ours=is_ours,
+            is_ours=ours,
             log=(low, high),
             begin=begin,
             landed=landed,
@@ -177,13 +187,14 @@ class Operator:
         metadata = read_metadata(self._store, path)
         last = metadata.last_offset
         if not metadata.rejected:
-            return LandedRange(first, first, last)
+            return LandedRange(metadata.begin, first, last)
         dead_letters = path.replace(self._storage.data_prefix, self._storage.dead_letter_prefix, 1)
         dead_letters = dead_letters.replace("/crypto_data_", "/dead_letter_")
         try:
-            return LandedRange(min({first} | self._offsets(dead_letters)), first, last)
+            return LandedRange(min({metadata.begin} | self._offsets(dead_letters)), first, last)
         except (NotFoundError, FileNotFoundError):
-            return LandedRange(first, first, last, missing_ranges(self._offsets(path), first, last), dead_letters)
+            missing = missing_ranges(self._offsets(path), first, last)
+            return LandedRange(metadata.begin, first, last, missing, dead_letters)
 
     def _offsets(self, path: str) -> set[int]:
         """The offsets of an object's rows."""
@@ -203,7 +214,8 @@ class Operator:
                 self._write_gaps(key, plan.partition, hole, (hole,), time)
             for part in plan.incomplete:
                 self._write_gaps(part.dead_letters, plan.partition, (part.first, part.last), part.missing, time)
-        commit_now(self._kafka, [position(self.contract, plan.partition, plan.target, None)])
+        if plan.target != plan.committed or not plan.committed_is_ours:
+            commit_now(self._kafka, [position(self.contract, plan.partition, plan.target, None)])
 
     def _time_at(self, plan: Plan) -> int:
         """Kafka's time (ms) of the record at the target; the present time if there is no such record yet.

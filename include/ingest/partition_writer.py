@@ -46,7 +46,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets `first` to `last` (inclusive) without a record. The gap belongs to the record after it."""
+    """Offsets `first` to `last` (inclusive) without a record. The hole belongs to the record after it.
+
+    It is no loss: Kafka refuses to read before its log's start, so these offsets were in the log when they were read.
+    They are transaction markers, or records of an aborted transaction.
+    """
 
     first: int
     last: int
@@ -98,12 +102,13 @@ class Batch:
 
     `begin` is where the previous batch ended: the offset of the first record, or of the gap before it. `first`, `last`
     and `count` include rejected records. `timestamp` is Kafka's of the first record (ms); it and `first` make the key.
-    `rejects` pairs the offset of a record with its dead-letter row, or with the gap before it. `size` is the batch's
-    memory in bytes. `existing` is the object that another attempt landed under the key.
+    `rejects` pairs the offset of a rejected record with its dead-letter row, or with the hole before it. `holes` pairs
+    the offset of an accepted record with the hole before it; the record's row in the data object names that hole.
+    `size` is the batch's memory in bytes. `existing` is the object that another attempt landed under the key.
     """
 
     __slots__ = (
-        "begin", "cell", "count", "day_end", "epoch", "existing", "first", "last", "limit", "opened_at",
+        "begin", "cell", "count", "day_end", "epoch", "existing", "first", "holes", "last", "limit", "opened_at",
         "parts", "reason", "rejects", "size", "timestamp",
     )  # fmt: skip
 
@@ -117,6 +122,7 @@ class Batch:
         self.count = 0
         self.parts: list[Part] = []
         self.rejects: list[tuple[int, Any]] = []
+        self.holes: list[tuple[int, Any]] = []
         self.size = 0
         self.epoch: int | None = None
         self.day_end: float = (timestamp // DAY_MS + 1) * DAY_MS
@@ -173,10 +179,14 @@ Answer: TypeAlias = Created | ExistingObject
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """All records before `offset` are durable; `epoch` is the leader epoch of the last of them."""
+    """All records before `offset` are durable; `epoch` is the leader epoch at the offset before it.
+
+    `records_end` is the offset after the last of these records if a hole is between the two, otherwise None.
+    """
 
     offset: int
     epoch: int | None
+    records_end: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -190,21 +200,21 @@ class _Cell:
 class PartitionWriter:
     """Decides about one partition during one assignment. All records before `start` are durable.
 
-    `position` is the offset after the last record taken. `durable` is the first offset that is not yet safe in S3.
-    `buffered` is the memory held, in bytes.
+    `position` is the offset after the last record taken. Kafka has no record from there up to `end`, as far as is
+    known. `durable` is the first offset that is not yet safe in S3. `buffered` is the memory held, in bytes.
     """
 
     def __init__(
         self, topic_id: str, partition: int, assignment: int, start: int, cells: Cells, limits: Limits, codec: Codec,
-        prefix: bytes,
+        prefix: bytes, records_end: int | None = None,
     ) -> None:  # fmt: skip
-        """`prefix` is the codec's for this partition."""
+        """`prefix` is the codec's for this partition; `records_end` is that of the commit at `start`."""
         self.topic_id = topic_id
         self.partition = partition
         self.assignment = assignment
         self.start = start
-        self.position = start
-        self.durable = start
+        self.end = start
+        self.position = self.durable = start if records_end is None else records_end
         self.buffered = 0
         self.in_flight = 0
         self.open: Batch | None = None
@@ -220,6 +230,7 @@ class PartitionWriter:
         self._uncounted: list[Batch] = []
         self._committed = start
         self._epoch: int | None = None
+        self._end_epoch: int | None = None
 
     # --- records in -----------------------------------------------------------
 
@@ -236,11 +247,13 @@ class PartitionWriter:
             return
         size = sum(map(len, messages)) + self._record_bytes * count
         while taken < count and not self.sealed:
-            batch = self._batch_of(offset + taken, timestamps[taken], now)
+            first = offset + taken
+            batch = self._batch_of(first, timestamps[taken], now)
+            hole = 0 if first == self.position else self._skip_hole(batch, batch.holes, first)
             end = taken + self._fitting(batch, timestamps, messages, taken, size)
             times = timestamps[taken:end]
-            content = self._codec.join(self._prefix, self.position, times, messages[taken:end])
-            self._append(batch, Part(self.position, times, content), TIMESTAMP_BYTES * len(times) + len(content), epoch)
+            content = self._codec.join(self._prefix, first, times, messages[taken:end], hole)
+            self._append(batch, Part(first, times, content), TIMESTAMP_BYTES * len(times) + len(content), epoch)
             taken = end
 
     def reject(self, offset: int, timestamp: int, row: Any, epoch: int | None, now: float) -> None:
@@ -248,20 +261,38 @@ class PartitionWriter:
         if offset < self.position or self.sealed:
             return
         batch = self._batch_of(offset, timestamp, now)
+        if offset != self.position:
+            self._skip_hole(batch, batch.rejects, offset)
         batch.rejects.append((offset, row))
         self._append(batch, Part(offset, [timestamp], None), TIMESTAMP_BYTES + self._row_size(row), epoch)
 
+    def reach(self, end: int, epoch: int | None) -> None:
+        """Take Kafka's word that it has no record from `position` up to `end`; `epoch` is the leader epoch there.
+
+        Raises:
+            ProtocolError: an object holds a record that Kafka does not have.
+        """
+        if self.sealed or end <= self.next_offset:
+            return
+        if self.open is not None and self.open.existing is not None and self.open.existing.last_offset < end:
+            raise self._missing_record(self.open.existing, end)
+        self.end, self._end_epoch = end, epoch
+
     def _batch_of(self, offset: int, timestamp: int, now: float) -> Batch:
-        """The batch for the record at `offset`, opened if necessary; a hole before the record becomes a gap."""
+        """The batch for the record at `offset`, opened if necessary."""
         batch = self.open
         if batch is None or offset >= batch.limit or timestamp >= batch.day_end:
             batch = self._begin(offset, timestamp, now)
-        if offset != self.position:
-            batch.rejects.append((offset, Gap(self.position, offset - 1)))
-            batch.size += GAP_BYTES
-            self.buffered += GAP_BYTES
-            self.position = offset
         return batch
+
+    def _skip_hole(self, batch: Batch, kept: list[tuple[int, Any]], offset: int) -> int:
+        """Move `position` to the record at `offset`, and keep the hole before it; returns the hole's length."""
+        hole = offset - self.position
+        kept.append((offset, Gap(self.position, offset - 1)))
+        batch.size += GAP_BYTES
+        self.buffered += GAP_BYTES
+        self.position = offset
+        return hole
 
     def _fitting(self, batch: Batch, timestamps: list[int], messages: Sequence[bytes], at: int, size: int) -> int:
         """Number of messages from index `at` on that fit into `batch`, at least 1. `size`: bytes of all `messages`."""
@@ -465,8 +496,12 @@ class PartitionWriter:
         batch.add(kept)
         split = Batch(last + 1, rest[0].offset, rest[0].timestamps[0], batch.cell, batch.limit, batch.opened_at)
         split.add(rest)
-        split.rejects = [pair for pair in batch.rejects if pair[0] > last]
-        batch.rejects = [pair for pair in batch.rejects if pair[0] <= last]
+        split.rejects, split.holes = (
+            [pair for pair in pairs if pair[0] > last] for pairs in (batch.rejects, batch.holes)
+        )
+        batch.rejects, batch.holes = (
+            [pair for pair in pairs if pair[0] <= last] for pairs in (batch.rejects, batch.holes)
+        )
         split.size = batch.size * split.count // total
         batch.size -= split.size
         split.epoch, batch.epoch = batch.epoch, None  # the epoch of a record in the middle is not known
@@ -478,6 +513,7 @@ class PartitionWriter:
         """Append `follower`'s records to `batch`."""
         batch.add(follower.parts)
         batch.rejects += follower.rejects
+        batch.holes += follower.holes
         batch.size += follower.size
         batch.epoch = follower.epoch
 
@@ -519,9 +555,16 @@ class PartitionWriter:
 
     def commit(self) -> Commit | None:
         """The commit that is possible now, if it is beyond the last one (rule 8)."""
-        if self.durable <= self._committed:
+        commit = self._possible_commit()
+        if commit.offset <= self._committed:
             return None
-        self._committed = self.durable
+        self._committed = commit.offset
+        return commit
+
+    def _possible_commit(self) -> Commit:
+        """Everything that is durable, and the hole after it if no record is between: then nothing is left to read."""
+        if self.end > self.durable == self.position:
+            return Commit(self.end, self._end_epoch, self.durable)
         return Commit(self.durable, self._epoch)
 
     def commit_failed(self) -> None:
@@ -534,6 +577,11 @@ class PartitionWriter:
         """Batches that became durable since the last call."""
         finished, self._uncounted = self._uncounted, []
         return finished
+
+    @property
+    def next_offset(self) -> int:
+        """The offset to read next."""
+        return max(self.position, self.end)
 
     @property
     def busy(self) -> bool:
@@ -553,11 +601,15 @@ def rows_to_land(batch: Batch) -> list[tuple[int, Any]]:
     """Offsets and rows of a batch's dead letters: exactly the rejects inside its final range (rule 7).
 
     If the object existed, its content decides, not our own validation: its writer rejected each record that the object
-    does not hold. The row is None if we would have accepted that record.
+    does not hold. The row is None if we would have accepted that record. A hole has a row only before a rejected
+    record. Writers up to release 0.1.0 counted each hole as a row; then each hole of the batch has one.
     """
     if batch.existing is None or batch.existing.offsets is None:
         return list(batch.rejects)
     rows = {offset: row for offset, row in batch.rejects if not isinstance(row, Gap)}
-    gaps = [(offset, row) for offset, row in batch.rejects if isinstance(row, Gap)]
-    missing = [(offset, rows.get(offset)) for offset in batch.offsets() if offset not in batch.existing.offsets]
-    return sorted([*gaps, *missing], key=lambda pair: pair[0])
+    holes = [pair for pair in (*batch.rejects, *batch.holes) if isinstance(pair[1], Gap)]
+    missing = {offset: rows.get(offset) for offset in batch.offsets() if offset not in batch.existing.offsets}
+    gaps = [pair for pair in holes if pair[0] in missing]
+    if len(missing) + len(gaps) < batch.existing.rejected:
+        gaps = holes
+    return sorted([*gaps, *missing.items()], key=lambda pair: pair[0])

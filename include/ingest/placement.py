@@ -23,7 +23,7 @@ from include.ingest.listing import Listing
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import ProtocolError
-from include.ingest.starting_offset import start_from_commit, start_without_commit
+from include.ingest.starting_offset import records_end, start_from_commit, start_without_commit
 from include.ingest.store import agree
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import SUFFIXES
@@ -162,7 +162,8 @@ class Placement:
         for commit in read_commits(kafka, places, within=0, answer=answer):
             start = start_from_commit(commit.partition, commit.offset, commit.metadata, self.contract.topic_id)
             if start is not None:
-                starts.append(position(self.contract, commit.partition, start, commit.leader_epoch))
+                end = records_end(commit.metadata, self.contract.topic_id)
+                starts.append(position(self.contract, commit.partition, start, commit.leader_epoch, end))
         return starts
 
     # --- placing --------------------------------------------------------------

@@ -48,6 +48,7 @@ class _Received(Quote, frozen=True, kw_only=True, gc=False):
     partition_: _Never = msgspec.field(name="_partition", default=0)
     offset_: _Never = msgspec.field(name="_offset", default=0)
     timestamp_: _Never = msgspec.field(name="_timestamp", default=0)
+    hole_: _Never = msgspec.field(name="_hole", default=0)
 
 
 decode = msgspec.json.Decoder(_Received).decode

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from include.ingest.partition_writer import Batch, Gap, rows_to_land
 from include.ingest.quote import InvalidQuoteError
-from include.ingest.runs import ConsecutiveMessages
+from include.ingest.runs import ConsecutiveMessages, readable
 from include.landing.codec import Codec
 from include.landing.dead_letter import DeadLetter, gap, rejected_message
 
-GAP_TEXT = "no record at these offsets: transaction markers, or records deleted before they were read"
+GAP_TEXT = "no record at these offsets: transaction markers, or records of an aborted transaction"
 EARLIER_TEXT = "another version of the consumer landed this range without the message; this one accepts it"
 
 
 def message_row(topic: str, messages: ConsecutiveMessages, index: int, error: InvalidQuoteError) -> DeadLetter:
-    """The row of a message that is not a quote."""
-    message = messages.messages[index]
-    key = message.key()
+    """The row of a message that is not a quote. What the client cannot return is left out; the error text says so."""
+    message, unreadable = messages.messages[index], list[str]()
+    key, headers = readable(message.key, "key", unreadable), readable(message.headers, "headers", unreadable)
     return rejected_message(
         topic=topic, partition=messages.partition, offset=messages.offset + index, timestamp=messages.timestamps[index],
-        error_class=error.error_class, error=str(error), key=key.encode() if isinstance(key, str) else key,
-        value=messages.values[index], headers=message.headers(),
+        error_class=error.error_class, error="; ".join([str(error), *unreadable]),
+        key=key.encode() if isinstance(key, str) else key, value=messages.values[index], headers=headers,
     )  # fmt: skip
 
 
@@ -44,6 +44,6 @@ def batch_rows(topic: str, partition: int, batch: Batch, codec: Codec) -> list[D
 
 
 def classes_of(batch: Batch) -> list[str]:
-    """The error classes of a batch's dead letters."""
-    rows = (row for _, row in rows_to_land(batch))
-    return ["gap" if isinstance(row, Gap) else row.error_class if row else "rejected_earlier" for row in rows]
+    """The error class of each rejected record of a batch. A hole is no record."""
+    rows = (row for _, row in rows_to_land(batch) if not isinstance(row, Gap))
+    return [row.error_class if row else "rejected_earlier" for row in rows]

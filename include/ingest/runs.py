@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, groupby
 from operator import itemgetter, sub
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Message
+
+Value = TypeVar("Value")
+
+
+def readable(read: Callable[[], Value], name: str, unreadable: list[str]) -> Value | None:
+    """A part of a message; None if the client cannot return it: then a text that says so is added to `unreadable`.
+
+    confluent-kafka 2.16 raises SystemError for headers of which a name is not UTF-8, and shows only the bytes of this
+    name. A second call returns a broken list that ends the process when it is used, so read once.
+    """
+    try:
+        return read()
+    except (SystemError, ValueError) as error:
+        cause = error.__cause__ or error
+        content = f" in {cause.object!r}" if isinstance(cause, UnicodeDecodeError) else ""
+        unreadable.append(f"{name} not readable, so not kept: {cause}{content}")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,15 @@ class ConsecutiveMessages:
     timestamps: list[int]
     values: list[bytes | None]
     messages: list[Message]
+
+    def unexpected(self, error: Exception) -> str:
+        """Why the partition stops at these messages after an error that no rule foresees, and how it goes on."""
+        last = self.offset + len(self.messages) - 1
+        return (
+            f"partition {self.partition}, offsets {self.offset} to {last}: unexpected {type(error).__name__}: {error}. "
+            "Report it with the log's traceback. A restart tries again; to go on without these records: "
+            f"python -m include.ingest adopt --partition {self.partition} --offset {last + 1}"
+        )
 
 
 def has_errors(messages: list[Message]) -> bool:

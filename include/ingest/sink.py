@@ -142,6 +142,7 @@ class Sink:
         metadata = ObjectMetadata(
             topic=contract.topic, topic_id=contract.topic_id, partition=put.partition, first_offset=batch.first,
             last_offset=batch.last, records=records, rejected=rejected, writer=destination.writer,
+            begin_offset=batch.begin if batch.begin < batch.first else None,
         )  # fmt: skip
         key = object_key(prefix, kind, put.partition, batch.first, batch.timestamp, contract.suffix)
         attributes = metadata.to_attributes() | {"Content-Type": destination.codec.content_type}

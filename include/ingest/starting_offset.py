@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import TypeAlias
 
@@ -12,9 +13,28 @@ OWNER = "crypto-lakehouse/1"
 """The metadata of every commit of this program begins with this text."""
 
 
-def commit_metadata(topic_id: str) -> str:
-    """The metadata of our commits: the program that made them, and the topic."""
-    return f"{OWNER} {topic_id}"
+def commit_metadata(topic_id: str, records_end: int | None = None) -> str:
+    """The metadata of our commits: the program that made them, and the topic.
+
+    A commit after a hole at the log's end also names the offset after the last record (`records_end`), so that the
+    next consumer knows the hole and a commit set by hand can be told from it.
+    """
+    return f"{OWNER} {topic_id}" + ("" if records_end is None else f" records-end={records_end}")
+
+
+def is_ours(metadata: str | None, topic_id: str) -> bool:
+    """Whether a commit was made by this program for this topic."""
+    return _parse(metadata, topic_id) is not None
+
+
+def records_end(metadata: str | None, topic_id: str) -> int | None:
+    """The offset after the last record before one of our commits, if the commit names it."""
+    match = _parse(metadata, topic_id)
+    return int(match[1]) if match and match[1] else None
+
+
+def _parse(metadata: str | None, topic_id: str) -> re.Match[str] | None:
+    return re.fullmatch(re.escape(commit_metadata(topic_id)) + r"(?: records-end=(\d{1,19}))?", metadata or "")
 
 
 class ForeignCommitError(ProtocolError):
@@ -38,13 +58,30 @@ def start_from_commit(partition: int, offset: int, metadata: str | None, topic_i
     """
     if offset < 0:
         return None
-    if metadata != commit_metadata(topic_id):
+    if not is_ours(metadata, topic_id) or (records_end(metadata, topic_id) or 0) > offset:
         raise ForeignCommitError(
             f"partition {partition}: the group's commit {offset} has metadata {metadata!r}, expected "
             f"{commit_metadata(topic_id)!r}: it was not made by this program, so records before it may never have been "
             "landed. Use another KAFKA_GROUP, or adopt it with: python -m include.ingest adopt"
         )
     return offset
+
+
+def require_landed(partition: int, commit: int, records_end: int | None, landed_end: int) -> None:
+    """Hold a commit against the end of what is landed or skipped in S3.
+
+    `records_end` is what the commit names as the end of its records, if it was made after a hole.
+
+    Raises:
+        ProtocolError: records before the commit were never landed.
+    """
+    if landed_end < (commit if records_end is None else records_end):
+        raise ProtocolError(
+            f"partition {partition}: the group's commit is {commit}, but what is landed ends before offset "
+            f"{landed_end}: offsets {landed_end} to {commit - 1} were never landed, so somebody set the commit by hand "
+            "(or moved landed objects away). See what is missing and go on at the landed end with: "
+            f"python -m include.ingest adopt --partition {partition}"
+        )
 
 
 def still_skipped(skipped: Collection[OffsetRange], landed: Collection[int]) -> list[OffsetRange]:

@@ -7,7 +7,8 @@ A body is a JSON array and can be read line by line:
     {"_topic":"selected_crypto_data","_partition":0,"_offset":4201,"_timestamp":1764028801127,"id":52,...}
     ]
 
-`_timestamp` is Kafka's, in milliseconds since 1970 (UTC). No message is decoded and encoded again: numbers keep
+`_timestamp` is Kafka's, in milliseconds since 1970 (UTC). `_hole` follows it if the offsets before the record have no
+record, and says how many. No message is decoded and encoded again: numbers keep
 their digits, fields their order.
 """
 
@@ -25,7 +26,7 @@ import msgspec
 BETWEEN = b",\n"
 """The bytes between two records. A string of valid JSON holds no line feed, so a record never contains them."""
 
-_COORDINATES = re.compile(rb'^\{"_topic":"[^"]*","_partition":\d+,"_offset":\d+,"_timestamp":-?\d+,')
+_COORDINATES = re.compile(rb'^\{"_topic":"[^"]*","_partition":\d+,"_offset":\d+,"_timestamp":-?\d+,(?:"_hole":\d+,)?')
 _LAST_DIGITS = [b"%03d" % number for number in range(1000)]
 _after_brace = itemgetter(slice(1, None))
 
@@ -43,13 +44,15 @@ class JsonArray:
         return b'{"_topic":%b,"_partition":%d,"_offset":' % (msgspec.json.encode(topic), partition)
 
     @staticmethod
-    def join(prefix: bytes, offset: int, timestamps: Sequence[int], messages: Sequence[bytes]) -> bytes:
-        """The lines of records at consecutive offsets, the first at `offset`."""
+    def join(prefix: bytes, offset: int, timestamps: Sequence[int], messages: Sequence[bytes], hole: int = 0) -> bytes:
+        """The lines of records at consecutive offsets, the first at `offset`, with a hole of `hole` offsets before."""
         times = {time: b',"_timestamp":%d,' % time for time in set(timestamps)}
         parts = [b""] * (4 * len(messages))
         parts[0::4], parts[1::4] = _offsets(BETWEEN + prefix, offset, len(messages))
         parts[0] = parts[0].removeprefix(BETWEEN)
         parts[2::4] = map(times.__getitem__, timestamps)
+        if hole:
+            parts[2] += b'"_hole":%d,' % hole
         parts[3::4] = map(_after_brace, messages)
         return b"".join(parts)
 

@@ -14,7 +14,7 @@ from include.landing import body
 Suffix = Literal[".json", ".json.gz"]
 """The end of each key of a prefix."""
 
-RESERVED_FIELDS = ("_topic", "_partition", "_offset", "_timestamp")
+RESERVED_FIELDS = ("_topic", "_partition", "_offset", "_timestamp", "_hole")
 """A codec adds these fields to a message, so a message must not have them."""
 COORDINATES_BYTES = 48
 """`join` adds at most this many bytes to a message, besides the prefix: digits of offset and timestamp, punctuation."""
@@ -30,8 +30,13 @@ class Codec(Protocol):
     def prefix(self, topic: str, partition: int) -> bytes:
         """The bytes that all records of a partition share, for `join`."""
 
-    def join(self, prefix: bytes, offset: int, timestamps: Sequence[int], messages: Sequence[bytes]) -> bytes:
-        """A part of a body: records at consecutive offsets from `offset` on, with their timestamps (ms)."""
+    def join(
+        self, prefix: bytes, offset: int, timestamps: Sequence[int], messages: Sequence[bytes], hole: int = 0
+    ) -> bytes:
+        """A part of a body: records at consecutive offsets from `offset` on, with their timestamps (ms).
+
+        The `hole` offsets before the first of them have no record.
+        """
 
     def cut(self, records: bytes, count: int) -> tuple[bytes, bytes]:
         """The first `count` records of a part, and the others; neither half is empty."""

@@ -16,9 +16,10 @@ class MetadataError(ValueError):
 class ObjectMetadata(msgspec.Struct, frozen=True, rename="kebab"):
     """The S3 headers `x-amz-meta-*` of a data or dead-letter object.
 
-    The object accounts for every offset from `first_offset` to `last_offset`, and for a hole in the offsets directly
-    before `first_offset`. `records` is the number of rows in the data object. `rejected` is the number of rows in the
-    dead-letter object, where a hole is a row too.
+    The object accounts for every offset from `first_offset` to `last_offset`. If the offsets directly before
+    `first_offset` have no record, it accounts for them too, from `begin_offset` on. `records` is the number of rows in
+    the data object. `rejected` is the number of rows in the dead-letter object; a hole before a rejected record is a
+    row too.
     """
 
     topic: str
@@ -29,10 +30,17 @@ class ObjectMetadata(msgspec.Struct, frozen=True, rename="kebab"):
     records: int
     rejected: int
     writer: str = ""
+    begin_offset: int | None = None
+
+    @property
+    def begin(self) -> int:
+        """The first offset that the object accounts for."""
+        return self.first_offset if self.begin_offset is None else self.begin_offset
 
     def to_attributes(self) -> dict[str, str]:
         """As user metadata (names without the `x-amz-meta-` prefix)."""
-        return {name: str(value) for name, value in msgspec.to_builtins(self).items()} | {"schema": SCHEMA}
+        fields = msgspec.to_builtins(self).items()
+        return {name: str(value) for name, value in fields if value is not None} | {"schema": SCHEMA}
 
     @classmethod
     def from_attributes(cls, key: str, attributes: Mapping[str, str]) -> ObjectMetadata:

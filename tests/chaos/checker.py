@@ -2,7 +2,9 @@
 
 It shares no code with the consumer, only the documented layout. It parses names and bodies by itself, so that it does
 not repeat a mistake of the consumer. It reports an acknowledged message that is lost, doubled, changed or in the wrong
-place, a gap between two ranges, a wrong day folder, a body that is not a JSON array, and a missing dead letter.
+place, a gap between two ranges, a wrong day folder, a body that is not a JSON array, and a missing dead letter. It
+also reports a record that no consumer may see (of an aborted transaction) and landed nevertheless, and a hole in the
+log that no landed record names.
 """
 
 from __future__ import annotations
@@ -16,20 +18,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+LAST_TIME = 253_402_300_799_999
+"""The end of the year 9999 in ms: the greatest time that a name can show."""
 _KEY = re.compile(r"^(crypto_data|dead_letter)/(\d{4}/\d\d/\d\d)/\1_(\d\d-\d\d-\d\d)_p(\d{5})_o(\d{20})\.json(\.gz)?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A message that Kafka acknowledged: its place, its time (ms), its content, and whether it is a valid quote."""
+    """A message that Kafka acknowledged: its place, its time (ms), its content, and whether it is a valid quote.
+
+    `valid` is None if the sender does not know. `headers` is None if the consumer's client cannot return them.
+    """
 
     partition: int
     offset: int
     timestamp: int
     value: bytes | None
-    valid: bool
+    valid: bool | None
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] | None = ()
 
 
 @dataclass(slots=True)
@@ -52,10 +59,19 @@ class _Object:
     last: int
     rejected: int
     rows: list[dict[str, Any]]
+    begin: int
 
 
-def check(s3: Any, bucket: str, acknowledged: list[Acknowledged]) -> Verdict:
-    """Read the whole bucket with a boto3 client and compare it with the acknowledged messages."""
+Place = tuple[int, int]
+"""Partition and offset."""
+_COORDINATES = frozenset({"_topic", "_partition", "_offset", "_timestamp", "_hole"})
+
+
+def check(s3: Any, bucket: str, acknowledged: list[Acknowledged], holes: frozenset[Place] = frozenset()) -> Verdict:
+    """Read the whole bucket with a boto3 client and compare it with the acknowledged messages.
+
+    `holes` are the offsets at which Kafka has no committed record: markers, and records of aborted transactions.
+    """
     verdict = Verdict(messages=len(acknowledged))
     objects: dict[tuple[str, int], list[_Object]] = defaultdict(list)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -66,19 +82,30 @@ def check(s3: Any, bucket: str, acknowledged: list[Acknowledged]) -> Verdict:
             if parsed is not None:
                 objects[parsed[0]].append(parsed[1])
                 verdict.objects += 1
-    seen: Counter[tuple[int, int]] = Counter()
-    values: dict[tuple[int, int], Any] = {}
-    for (kind, partition), chain in objects.items():
-        chain.sort(key=lambda item: item.first)
-        for item in chain:
-            for row in item.rows:
-                at = (partition, int(row["_offset"]))
-                seen[at] += 1
-                values[at] = (kind, row)
+    seen, values = _rows(objects, holes, verdict)
     for partition in sorted({number for _, number in objects}):
-        _contiguous(partition, objects[("crypto_data", partition)], objects[("dead_letter", partition)], verdict)
+        absent = frozenset(offset for number, offset in holes if number == partition)
+        chains = objects[("crypto_data", partition)], objects[("dead_letter", partition)]
+        _contiguous(partition, *chains, absent, verdict)
     _compare(acknowledged, seen, values, verdict)
     return verdict
+
+
+def _rows(
+    objects: dict[tuple[str, int], list[_Object]], holes: frozenset[Place], verdict: Verdict
+) -> tuple[Counter[Place], dict[Place, Any]]:
+    """How often each message is landed, and its kind and row."""
+    seen: Counter[Place] = Counter()
+    values: dict[Place, Any] = {}
+    for (kind, partition), chain in objects.items():
+        chain.sort(key=lambda item: item.first)
+        for row in (row for item in chain for row in item.rows if row.get("error_class") != "gap"):
+            at = (partition, int(row["_offset"]))
+            seen[at] += 1
+            values[at] = (kind, row)
+            if at in holes:
+                verdict.errors.append(f"{at}: landed, but Kafka has no committed record there")
+    return seen, values
 
 
 def _read(s3: Any, bucket: str, key: str, verdict: Verdict) -> tuple[tuple[str, int], _Object] | None:
@@ -99,8 +126,9 @@ def _read(s3: Any, bucket: str, key: str, verdict: Verdict) -> tuple[tuple[str, 
         return None
     meta = answer["Metadata"]
     parsed = _Object(
-        key, kind, f"{day} {time}", int(meta["first-offset"]), int(meta["last-offset"]), int(meta["rejected"]), rows
-    )
+        key, kind, f"{day} {time}", int(meta["first-offset"]), int(meta["last-offset"]), int(meta["rejected"]), rows,
+        int(meta.get("begin-offset", meta["first-offset"])),
+    )  # fmt: skip
     if parsed.first != first or int(meta["partition"]) != partition:
         verdict.errors.append(f"{key}: metadata {meta} contradict the name")
     if any(int(row["_partition"]) != partition for row in rows):
@@ -110,26 +138,42 @@ def _read(s3: Any, bucket: str, key: str, verdict: Verdict) -> tuple[tuple[str, 
     return (kind, partition), parsed
 
 
-def _contiguous(partition: int, chain: list[_Object], dead_letters: list[_Object], verdict: Verdict) -> None:
+def _contiguous(
+    partition: int, chain: list[_Object], dead_letters: list[_Object], holes: frozenset[int], verdict: Verdict
+) -> None:
     by_first = {item.first: item for item in dead_letters}
     expected = 0
     for item in chain:
-        if item.first != expected:
+        before = set(range(expected, item.first))
+        if item.first < expected or before - holes:
             verdict.errors.append(f"partition {partition}: {item.key} begins at {item.first}, expected {expected}")
+        elif item.begin != expected:
+            verdict.errors.append(f"partition {partition}: {item.key} counts from {item.begin}, expected {expected}")
         expected = item.last + 1
         letters = by_first.pop(item.first, None)
         rejected = 0 if letters is None else len(letters.rows)
         if rejected != item.rejected or (letters is not None and letters.last != item.last):
             verdict.errors.append(f"{item.key}: {item.rejected} rejected, its dead-letter object holds {rejected}")
         rows = [*item.rows, *(letters.rows if letters else [])]
-        times = {int(row["_offset"]): int(row["_timestamp"]) for row in rows}
-        if sorted(times) != list(range(item.first, item.last + 1)):
+        named = {offset for row in rows for offset in _hole_of(row)}
+        if named != {offset for offset in range(item.begin, item.last + 1) if offset in holes}:
+            verdict.errors.append(f"{item.key}: names the holes {sorted(named)[:20]}")
+        times = {int(row["_offset"]): int(row["_timestamp"]) for row in rows if row.get("error_class") != "gap"}
+        if sorted(times) != [offset for offset in range(item.first, item.last + 1) if offset not in holes]:
             verdict.errors.append(f"{item.key}: offsets of data and dead letters are not {item.first} to {item.last}")
-        at = datetime.fromtimestamp(times.get(item.first, 0) // 1000, UTC)
+        at = datetime.fromtimestamp(min(max(times.get(item.first, 0), 0), LAST_TIME) // 1000, UTC)
         for place in (item, letters):
             if place is not None and place.at != f"{at:%Y/%m/%d %H-%M-%S}":
                 verdict.errors.append(f"{place.key}: its first record is of {at}")
     verdict.errors += [f"{item.key}: a dead-letter object without a data object" for item in by_first.values()]
+
+
+def _hole_of(row: dict[str, Any]) -> range:
+    """The offsets without a record that a row names."""
+    offset = int(row["_offset"])
+    if row.get("error_class") == "gap":
+        return range(offset, int(row["last_offset"]) + 1)
+    return range(offset - int(row.get("_hole", 0)), offset)
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -142,7 +186,7 @@ def _changed(row: dict[str, Any], message: Acknowledged) -> list[str]:
     same = {
         "another payload": _bytes(row["payload"]) == message.value,
         "another key": _bytes(row["key"]) == message.key,
-        "other headers": headers == message.headers,
+        "other headers": message.headers is None or headers == message.headers,
     }
     return [fault for fault, is_same in same.items() if not is_same]
 
@@ -161,11 +205,11 @@ def _compare(
         kind, row = values[at]
         if int(row["_timestamp"]) != message.timestamp:
             verdict.errors.append(f"{at}: landed with time {row['_timestamp']}, Kafka has {message.timestamp}")
-        if (kind == "crypto_data") != message.valid:
+        if message.valid is not None and (kind == "crypto_data") != message.valid:
             verdict.errors.append(f"{at}: {'valid' if message.valid else 'not valid'}, landed under {kind}")
         elif kind == "crypto_data":
             verdict.landed += 1
-            own = {name: value for name, value in row.items() if not name.startswith("_")}
+            own = {name: value for name, value in row.items() if name not in _COORDINATES}
             if own != json.loads(message.value or b""):
                 verdict.errors.append(f"{at}: changed: {row}")
         else:

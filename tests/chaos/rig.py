@@ -151,7 +151,10 @@ def wait_until_committed(bootstrap: str, group: str, topic: str, partitions: int
 
     Returns the number of missing messages by partition; it is empty when nothing is missing.
     """
-    reader = KafkaConsumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    reader = KafkaConsumer({
+        "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False,
+        "isolation.level": "read_uncommitted",  # else the end is where the first open transaction begins
+    })  # fmt: skip
     places = [TopicPartition(topic, number) for number in range(partitions)]
     deadline = monotonic() + seconds
     try:

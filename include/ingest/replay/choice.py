@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 import obstore
 from obstore.store import ObjectStore
 
 from include.landing.codec import CODECS, Suffix
 from include.landing.dead_letter import DeadLetter
-from include.landing.layout import ObjectKey, parse_key
+from include.landing.layout import ObjectKey, instant, parse_key
 from include.settings import StorageSettings
 
 
@@ -89,6 +89,6 @@ def dead_letter_id(dead_letter: DeadLetter) -> str:
 
 def summary(dead_letter: DeadLetter, width: int = 80) -> tuple[str, str, str, str]:
     """A row of a listing: id, time, class, and the first `width` characters of error text and payload."""
-    time = datetime.fromtimestamp(dead_letter.timestamp / 1000, UTC).isoformat(timespec="seconds")
+    time = instant(dead_letter.timestamp).isoformat(timespec="seconds")
     payload = (dead_letter.payload or b"").decode(errors="backslashreplace")
     return dead_letter_id(dead_letter), time, dead_letter.error_class, f"{dead_letter.error} | {payload}"[:width]

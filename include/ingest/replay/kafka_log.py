@@ -16,6 +16,7 @@ from confluent_kafka import (
 
 from include.ingest.replay.choice import dead_letter_id
 from include.ingest.replay.replay import SEND_TIME, RefusedMessageError
+from include.ingest.runs import readable
 from include.landing.dead_letter import DeadLetter
 from include.settings import KafkaSettings
 
@@ -122,7 +123,8 @@ class KafkaTopic:
                 continue
             if message.error():
                 raise KafkaException(message.error())
-            if header in (message.headers() or []):
+            # Headers that cannot be read are not ours: their names are not UTF-8.
+            if header in (readable(message.headers, "headers", []) or []):
                 return True
             if (message.offset() or 0) >= end - 1:
                 return False

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import ConsumerGroupTopicPartitions as GroupPartitions
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
@@ -23,11 +23,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from include.ingest.topic import is_built_in
+from include.landing.layout import instant
 from include.monitoring.checks.lag import PartitionOffsets
 
 TIMEOUT_SECONDS = 10.0
 COORDINATOR_ATTEMPTS = 10
 COORDINATOR_PAUSE_SECONDS = 0.5
+AHEAD_PAUSE_SECONDS = 1.0
 _COORDINATOR_MOVES = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -66,11 +68,19 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
         partitions, built_in = _partitions(admin, topic)
         members, state = _from_coordinator(lambda: _members(admin, group))
         offsets = _from_coordinator(lambda: _offsets(admin, topic, group, partitions))
+        if any(partition.ahead for partition in offsets):  # a new leader may not know its log's end for a moment
+            time.sleep(AHEAD_PAUSE_SECONDS)
+            offsets = _from_coordinator(lambda: _offsets(admin, topic, group, partitions))
         unread = {partition.partition: partition.position for partition in offsets if partition.lag}
-        times = record_times(consumer, topic, unread)
+        times, ends = oldest_records(consumer, topic, unread)
         return TopicReading(
             partitions=tuple(
-                replace(partition, oldest_unread_at=times.get(partition.partition)) for partition in offsets
+                replace(
+                    partition,
+                    oldest_unread_at=times.get(partition.partition),
+                    read_to=ends.get(partition.partition),
+                )
+                for partition in offsets
             ),
             members=members,
             group_state=state,
@@ -134,13 +144,24 @@ def _offsets(admin: AdminClient, topic: str, group: str, partitions: Iterable[in
             raise KafkaException(commit.error)
         committed[commit.partition] = commit.offset if commit.offset >= 0 else None
     earliest = _list_offsets(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    # The last stable offset is read before the latest, so that it is never beyond it.
+    stable = _list_offsets(admin, places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
     latest = _list_offsets(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    numbers = [place.partition for place in places]
-    return [PartitionOffsets(number, earliest[number], latest[number], committed.get(number)) for number in numbers]
+    return [
+        PartitionOffsets(number, earliest[number], latest[number], committed.get(number), stable=stable[number])
+        for number in (place.partition for place in places)
+    ]
 
 
-def _list_offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
-    futures = admin.list_offsets(dict.fromkeys(places, spec), request_timeout=TIMEOUT_SECONDS)
+def _list_offsets(
+    admin: AdminClient,
+    places: list[TopicPartition],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[int, int]:
+    futures = admin.list_offsets(
+        dict.fromkeys(places, spec), isolation_level=isolation, request_timeout=TIMEOUT_SECONDS
+    )
     return {place.partition: future.result().offset for place, future in futures.items()}
 
 
@@ -158,15 +179,16 @@ def _retention(admin: AdminClient, topic: str) -> timedelta | None:
     return None if milliseconds < 0 else timedelta(milliseconds=milliseconds)
 
 
-def record_times(
+def oldest_records(
     consumer: Consumer, topic: str, positions: Mapping[int, int], seconds: float = TIMEOUT_SECONDS
-) -> dict[int, datetime]:
-    """Kafka timestamp of the first record at or after each position, by partition.
+) -> tuple[dict[int, datetime], dict[int, int]]:
+    """Kafka timestamp of the first record at or after each position; and where Kafka's log ends without a record.
 
-    A partition is left out when no record came in time (it has only transaction markers) or its
-    record has no timestamp. The function reads one record of each partition and closes the consumer.
+    Each partition is in one of the two, unless Kafka did not answer in time or the record has no timestamp. A log ends
+    for this consumer at the last stable offset. The function reads one record a partition and closes the consumer.
     """
     times: dict[int, datetime] = {}
+    ends: dict[int, int] = {}
     waiting = dict(positions)
     try:
         if waiting:
@@ -176,19 +198,21 @@ def record_times(
             message = consumer.poll(left)
             if message is None:
                 break
-            fault = message.error()
-            if fault is not None:
+            fault, partition = message.error(), message.partition()
+            if fault is not None and fault.code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(fault)
-            partition = message.partition()
             if partition is None or waiting.pop(partition, None) is None:
                 continue
             consumer.pause([TopicPartition(topic, partition)])
+            if fault is not None:
+                ends[partition] = message.offset() or 0
+                continue
             kind, milliseconds = message.timestamp()
             if kind:
-                times[partition] = datetime.fromtimestamp(milliseconds / 1000, UTC)
+                times[partition] = instant(milliseconds)
     finally:
         consumer.close()
-    return times
+    return times, ends
 
 
 def probe_config(group: str) -> dict[str, str | int | bool]:
@@ -200,6 +224,7 @@ def probe_config(group: str) -> dict[str, str | int | bool]:
     return {
         "group.id": group,
         "enable.auto.commit": False,
+        "enable.partition.eof": True,
         "auto.offset.reset": "earliest",  # if retention has deleted the position, the next record counts
         "fetch.max.bytes": 1_000_000,
         "max.partition.fetch.bytes": 65_536,

@@ -1,24 +1,28 @@
 """The lag of the consumer, and whether its commits advance. Pure: no Kafka, no clock.
 
-Three rules keep the numbers correct:
+Five rules keep the numbers correct:
 
 - A partition without a commit counts from its earliest offset.
 - A negative committed offset (librdkafka's -1001, "no commit") is never a number.
 - A commit before the earliest offset means that Kafka deleted unread records. Then lag counts from
   the earliest offset, and the deleted records are reported as lost.
+- Offsets without a record (transaction markers, aborted records) are not unread. If no record is at or after the
+  position, the position is where Kafka's end was seen.
+- Lag counts up to the high watermark, not to the last stable offset. Records of an open transaction are sent and not
+  landed. A lag to the last stable offset would be 0 while a transaction without an end holds back every later record.
 
 The statuses are Burrow's (linkedin/Burrow, core/internal/evaluator). Burrow evaluates every commit,
 this module one sample for each run of the monitor. A partition without commits is Burrow's STOP.
-Samples cannot show that, so STOP means here that the group has no members.
+Samples cannot show that, so STOP means here that the group has no members. AHEAD and OPEN_TRANSACTION are not Burrow's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import msgspec
 
@@ -35,36 +39,61 @@ SHORTEST_STALL = INTERVAL - JITTER
 
 
 class Status(StrEnum):
-    """A partition's status by its window, worst first."""
+    """A partition's status by its window, worst first.
 
+    AHEAD: the commit is beyond the log's end, so records will be passed over; somebody set it by hand.
+    OPEN_TRANSACTION: all that may be read is landed; a transaction that does not end holds back the rest.
+    """
+
+    AHEAD = "AHEAD"
     STOP = "STOP"
     STALL = "STALL"
+    OPEN_TRANSACTION = "OPEN_TRANSACTION"
     REWIND = "REWIND"
     WARN = "WARN"
     OK = "OK"
 
 
+_STANDING = frozenset({Status.AHEAD, Status.STOP, Status.STALL, Status.OPEN_TRANSACTION})
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """Offsets of one partition in Kafka, and the time of the record at the position (None: unknown)."""
+    """Offsets of one partition in Kafka, and the time of the record at the position (None: unknown).
+
+    `stable` is the last stable offset: a consumer that reads committed records cannot read further (None: unknown).
+    There is no record before `read_to` that the group has not committed (None: not looked, or there is one).
+    """
 
     partition: int
     earliest: int
     latest: int
     committed: int | None
     oldest_unread_at: datetime | None = None
+    stable: int | None = None
+    read_to: int | None = None
 
     @property
     def position(self) -> int:
         """Offset of the first record that is not landed."""
         if self.committed is None or self.committed < 0:
-            return self.earliest
-        return max(self.committed, self.earliest)
+            return max(self.earliest, self.read_to or 0)
+        return max(self.committed, self.earliest, self.read_to or 0)
 
     @property
     def lag(self) -> int:
-        """Records not landed; 0 for a commit beyond the end (a topic that was recreated)."""
+        """Records not landed; 0 for a commit beyond the end."""
         return max(self.latest - self.position, 0)
+
+    @property
+    def ahead(self) -> int:
+        """Offsets between the log's end and a commit beyond it."""
+        return max((self.committed or 0) - self.latest, 0)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether only an open transaction keeps the rest from being read."""
+        return self.stable is not None and self.stable < self.latest and self.position >= self.stable
 
     @property
     def lost(self) -> int:
@@ -142,7 +171,7 @@ class Lag(msgspec.Struct, frozen=True):
     @property
     def stalled(self) -> dict[int, Status]:
         """Status of each partition whose unread records no consumer commits."""
-        return {number: status for number, status in self.statuses.items() if status in {Status.STOP, Status.STALL}}
+        return {number: status for number, status in self.statuses.items() if status in _STANDING}
 
 
 def summary(
@@ -157,6 +186,7 @@ def summary(
 
     The headroom is zero when records were lost.
     """
+    offsets = [_with_age(partition, window[partition.partition]) for partition in offsets]
     seconds = _seconds_behind(offsets, now)
     headroom = None
     if retention is not None and seconds is not None:
@@ -168,11 +198,27 @@ def summary(
         seconds=seconds,
         headroom_seconds=0.0 if lost else headroom,
         statuses={
-            partition.partition: status(window[partition.partition], members, partition.oldest_unread_at, grace)
+            partition.partition: _status(partition, window[partition.partition], members, grace)
             for partition in offsets
         },
         lost=lost,
     )
+
+
+def _with_age(partition: PartitionOffsets, window: Sequence[Sample]) -> PartitionOffsets:
+    """Records of an open transaction cannot be read: their age counts from the first sample that saw them waiting."""
+    if not partition.held_back or partition.oldest_unread_at is not None:
+        return partition
+    waiting = takewhile(lambda sample: sample.lag and sample.position == partition.position, reversed(window))
+    return replace(partition, oldest_unread_at=min((sample.at for sample in waiting), default=None))
+
+
+def _status(partition: PartitionOffsets, window: Sequence[Sample], members: int | None, grace: timedelta) -> Status:
+    """Status of a partition, also of one that only its offsets show."""
+    if partition.ahead:
+        return Status.AHEAD
+    by_window = status(window, members, partition.oldest_unread_at, grace)
+    return Status.OPEN_TRANSACTION if partition.held_back and by_window in _STANDING else by_window
 
 
 def _seconds_behind(offsets: Sequence[PartitionOffsets], now: datetime) -> float | None:

@@ -1,10 +1,11 @@
 """A small model of the world around the real protocol code: a search for histories that lose or double a record.
 
 There are one partition and two writers. Every step is atomic: the log grows; a writer is assigned, reads one record,
-closes its batch or commits; S3 carries out one PUT, perhaps long after its writer ended. The faults are a crash, a
-stall (the group moves on, and the writer does not know), a graceful revocation, a lost answer, a commit of a former
-owner, and the expiry of all commits. `search` visits every history up to the given numbers of faults. `wander` follows
-a seeded random history through a larger world.
+closes its batch, learns that the log ends in a hole, or commits; S3 carries out one PUT, perhaps long after its writer
+ended. The faults are a crash, a stall (the group moves on, and the writer does not know), a graceful revocation, a lost
+answer, a commit of a former owner, a commit that somebody set by hand with our metadata, and the expiry of all commits.
+`search` visits every history up to the given numbers of faults. `wander` follows a seeded random history through a
+larger world.
 
 The writers are `include.ingest.partition_writer.PartitionWriter`. They start where `start_from_commit` or
 `start_without_commit` says, and agree on `include.landing.contract.Contract`. Only Kafka and S3 are modelled.
@@ -21,6 +22,7 @@ from typing import Any
 from include.ingest import adoption
 from include.ingest.partition_writer import (
     Batch,
+    Commit,
     Created,
     ExistingObject,
     Gap,
@@ -37,6 +39,9 @@ from include.ingest.starting_offset import (
     ForeignCommitError,
     commit_metadata,
     complete_to,
+    is_ours,
+    records_end,
+    require_landed,
     start_from_commit,
     start_without_commit,
 )
@@ -58,6 +63,7 @@ class Rules:
     create_only: bool = True
     content_decides: bool = True
     check_metadata: bool = True
+    hold_commits: bool = True
     reset_is_error: bool = True
     place: Callable[..., int] = start_without_commit
     resize_needs_stop: bool = True
@@ -85,6 +91,7 @@ class Setup:
     revokes: int = 0
     lost_answers: int = 0
     foreign_commits: int = 0
+    commits_by_hand: int = 0
     expiries: int = 0
     adoptions: int = 0
     retention: int = 0
@@ -104,6 +111,7 @@ class World:
         self.low = 0
         self.commit = -1
         self.metadata: str | None = None
+        self.by_hand = False
         self.promised_from = self.adopted_from = 0
         self.skipped: list[tuple[int, int]] = []
         self.skipped_dead_letters: list[tuple[int, int]] = []
@@ -120,6 +128,7 @@ class World:
             "revoke": setup.revokes,
             "lose": setup.lost_answers,
             "foreign": setup.foreign_commits,
+            "by_hand": setup.commits_by_hand,
             "expire": setup.expiries,
             "adopt": setup.adoptions,
             "retain": setup.retention,
@@ -143,7 +152,7 @@ class World:
                 if self.faults["lose"]:
                     yield ("lose", index)
         yield from self._commit_steps(setup)
-        if self.faults["retain"] and self.low + 1 < self.high:
+        if self.faults["retain"] and self.low < self.high:
             yield ("retain", self.low + 1)
         if self.faults["resize"] and self.contract and (self.owner is None or not setup.rules.resize_needs_stop):
             stopped = all(writer is None for writer in self.writers)
@@ -155,6 +164,8 @@ class World:
             return
         if self.faults["foreign"]:
             yield from (("foreign", offset) for offset in range(1, self.high))
+        if self.faults["by_hand"] and self.data and not self.net and self.writers == [None, None]:
+            yield from (("by_hand", offset) for offset in range(self._landed_end() + 1, setup.log + 1))
         if self.faults["expire"] and self.commit >= 0 and self._may_expire(setup):
             yield ("expire",)
         if self.faults["adopt"] and self.contract and not self.net and self.writers == [None, None]:
@@ -171,6 +182,8 @@ class World:
             return
         if not writer.sealed and self._next(setup, writer) is not None:
             yield ("read", number)
+        if not writer.sealed and self._ends_in_a_hole(setup, writer):
+            yield ("reach", number)
         if writer.open is not None and writer.open.existing is None:
             yield ("age", number)
         if self.faults["crash"]:
@@ -179,11 +192,11 @@ class World:
             yield from self._owner_steps(number, writer)
         else:
             yield ("wake", number)
-            if self.faults["late_commit"] and writer.durable != self.commit:
+            if self.faults["late_commit"] and writer._possible_commit().offset != self.commit:
                 yield ("late_commit", number)
 
     def _owner_steps(self, number: int, writer: PartitionWriter) -> Iterator[tuple[Any, ...]]:
-        if writer.durable > max(self.commit, 0):
+        if writer._possible_commit().offset > max(self.commit, 0):
             yield ("commit", number)
         if self.faults["stall"]:
             yield ("stall", number)
@@ -193,10 +206,17 @@ class World:
             yield ("release", number)
 
     def _next(self, setup: Setup, writer: PartitionWriter) -> int | None:
-        offset = writer.position
+        offset = writer.next_offset
         while offset in setup.holes:
             offset += 1
         return offset if self.low <= offset < self.high else None
+
+    def _ends_in_a_hole(self, setup: Setup, writer: PartitionWriter) -> bool:
+        rest = range(writer.next_offset, self.high)
+        return bool(rest) and rest[0] >= self.low and setup.holes.issuperset(rest)
+
+    def _landed_end(self) -> int:
+        return max([*(last + 1 for last, _, _ in self.data.values()), *(last + 1 for _, last in self.skipped)])
 
     # --- effects of the steps -------------------------------------------------
 
@@ -225,6 +245,10 @@ class World:
             )
         except ForeignCommitError:
             return
+        end = records_end(self.metadata, TOPIC_ID)
+        if start is not None and self.data and setup.rules.hold_commits:
+            require_landed(0, start, end, self._landed_end())
+        self.by_hand = False
         if start is None:
             landed = [first for first, _ in self.data]
             start = setup.rules.place(0, landed, self.skipped, contract.cells_of(0), self.low, setup.window)
@@ -239,7 +263,7 @@ class World:
         self.owner = number
         self.assignments += 1
         limits = Limits(setup.batch, 10**9, 60.0, setup.window)
-        writer = setup.rules.writer(TOPIC_ID, 0, self.assignments, start, contract.cells_of(0), limits, PLAIN, b"")
+        writer = setup.rules.writer(TOPIC_ID, 0, self.assignments, start, contract.cells_of(0), limits, PLAIN, b"", end)
         writer.suffix = contract.suffix  # type: ignore[attr-defined]
         self.writers[number] = writer
 
@@ -253,6 +277,11 @@ class World:
         else:
             writer.feed(offset, [0], [b"{}"], None, 0.0)
         self._send(number)
+
+    def _do_reach(self, setup: Setup, number: int) -> None:
+        writer = self.writers[number]
+        assert writer is not None
+        writer.reach(self.high, None)
 
     def _do_age(self, setup: Setup, number: int) -> None:
         writer = self.writers[number]
@@ -268,14 +297,19 @@ class World:
     def _do_commit(self, setup: Setup, number: int) -> None:
         writer = self.writers[number]
         assert writer is not None
-        self.commit, self.metadata = max(self.commit, writer.durable), commit_metadata(TOPIC_ID)
+        commit = writer._possible_commit()
+        if commit.offset > self.commit:
+            self._commit(commit)
+
+    def _commit(self, commit: Commit) -> None:
+        self.commit, self.metadata = commit.offset, commit_metadata(TOPIC_ID, commit.records_end)
 
     def _do_late_commit(self, setup: Setup, number: int) -> None:
         """A writer that is no longer the owner commits nevertheless. The commit may go backwards."""
         self.faults["late_commit"] -= 1
         writer = self.writers[number]
         assert writer is not None
-        self.commit, self.metadata = writer.durable, commit_metadata(TOPIC_ID)
+        self._commit(writer._possible_commit())
 
     def _do_stall(self, setup: Setup, number: int) -> None:
         self.faults["stall"] -= 1
@@ -306,6 +340,10 @@ class World:
         self.faults["foreign"] -= 1
         self.commit, self.metadata = offset, "somebody else"
 
+    def _do_by_hand(self, setup: Setup, offset: int) -> None:
+        self.faults["by_hand"] -= 1
+        self.commit, self.metadata, self.by_hand = offset, commit_metadata(TOPIC_ID), True
+
     def _do_expire(self, setup: Setup) -> None:
         self.faults["expire"] -= 1
         self.commit, self.metadata = -1, None
@@ -315,7 +353,10 @@ class World:
         assert self.contract is not None
         cells = self.contract.cells_of(0)
         firsts = [first for first, _ in self.data]
-        begin = self.commit if self.metadata == commit_metadata(TOPIC_ID) else None
+        ours = is_ours(self.metadata, TOPIC_ID)
+        if ours and (self.data or self.skipped):
+            ours = (records_end(self.metadata, TOPIC_ID) or self.commit) <= self._landed_end()
+        begin = self.commit if ours else None
         if begin is None and (firsts or self.skipped):
             begin = complete_to(firsts, self.skipped, cells, self.low, setup.window)
         ranges = [
@@ -327,7 +368,7 @@ class World:
         ] + [adoption.LandedRange(first, first, last, skipped=True) for first, last in self.skipped]  # fmt: skip
         try:
             plan = adoption.decide(
-                0, committed=self.commit, is_ours=self.metadata == commit_metadata(TOPIC_ID), log=(self.low, self.high),
+                0, committed=self.commit, is_ours=ours, log=(self.low, self.high),
                 begin=begin, landed=sorted(ranges, key=lambda part: part.first), cells=cells, offset=offset,
             )  # fmt: skip
         except adoption.OperationError as error:
@@ -336,7 +377,9 @@ class World:
         for incomplete in plan.incomplete:
             self.dead_letters[incomplete.first] = frozenset()
             self.skipped_dead_letters += incomplete.missing
-        self.commit, self.metadata = plan.target, commit_metadata(TOPIC_ID)
+        if plan.target != self.commit or not ours:
+            self.commit, self.metadata = plan.target, commit_metadata(TOPIC_ID)
+        self.by_hand = False
         if plan.landed_to is None:
             self.promised_from = self.adopted_from = plan.target  # nothing landed: the lake begins there
 
@@ -408,8 +451,8 @@ class World:
                     f"record {offset} is there {count} times: data {self.data}, "
                     f"dead letters {self.dead_letters}, skipped {skipped}"
                 )
-        if self.metadata != commit_metadata(TOPIC_ID) and setup.rules.check_metadata:
-            return  # a foreign commit is refused: no writer goes on after it
+        if self.by_hand or (not is_ours(self.metadata, TOPIC_ID) and setup.rules.check_metadata):
+            return  # such a commit is refused: no writer goes on after it
         for offset in range(self.promised_from, self.commit):
             if offset in setup.holes:
                 continue
@@ -433,8 +476,8 @@ class World:
 
     def shape(self) -> tuple[Any, ...]:
         return (
-            self.high, self.low, self.commit, self.metadata, self.promised_from, self.adopted_from, self.owner,
-            tuple(sorted((key, value[0], value[1], value[2]) for key, value in self.data.items())),
+            self.high, self.low, self.commit, self.metadata, self.by_hand, self.promised_from, self.adopted_from,
+            self.owner, tuple(sorted((key, value[0], value[1], value[2]) for key, value in self.data.items())),
             tuple(sorted(self.dead_letters.items())),
             tuple(None if writer is None else _writer_shape(writer) for writer in self.writers),
             tuple(sorted((number, self._put_shape(number, put)) for number, put in self.net)),
@@ -454,7 +497,7 @@ def _writer_shape(writer: PartitionWriter) -> tuple[Any, ...]:
         for rank, cell in writer._queue.items()
     )
     opened, finished = writer.open and _batch_shape(writer.open), tuple(sorted(writer._finished))
-    return (writer.start, writer.position, writer.durable, writer.sealed, opened, queue, finished)
+    return (writer.start, writer.position, writer.end, writer.durable, writer.sealed, opened, queue, finished)
 
 
 _VALUES = {type(None), bool, int, float, str, bytes, frozenset, Cells, ExistingObject, Gap, JsonArray, Limits, Step}
@@ -468,7 +511,7 @@ def _copy(world: World, step: tuple[Any, ...]) -> World:
     copied.__dict__ = {
         name: value.copy() if type(value) in {list, dict} else value for name, value in vars(world).items()
     }
-    if step[0] in {"read", "age", "seal", "put"}:  # every other step at most replaces a writer
+    if step[0] in {"read", "reach", "age", "seal", "put"}:  # every other step at most replaces a writer
         changed = world.net[step[1]][0] if step[0] == "put" else step[1]
         copies: dict[int, Any] = {}
         copied.writers[changed] = _deep_copy(world.writers[changed], copies)

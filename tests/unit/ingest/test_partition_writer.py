@@ -193,18 +193,106 @@ def test_dead_letters_follow_the_data_and_hold_exactly_its_rejects() -> None:
     assert writer.commit() is not None
 
 
-def test_a_hole_becomes_a_gap_row_of_the_record_after_it() -> None:
-    writer = new_writer(start=3)
-    feed(writer, 3, 4, 17, 18)
+def test_a_hole_is_named_by_the_record_after_it_and_needs_no_dead_letter() -> None:
+    writer = PartitionWriter("id", 0, 1, 3, Cells.of_size(10), Limits(10, 10**9, 60.0, 4), PLAIN, PLAIN.prefix("t", 0))
+    writer.feed(3, [0, 0], [b"{}", b"{}"], 7, 0.0)
+    writer.feed(17, [0, 0], [b'{"a":1}', b'{"a":2}'], 7, 0.0)
     writer.close_open("age")
     puts = writer.puts()
-    assert ranges(puts) == [(3, 4), (17, 18)]
-    assert rows_to_land(puts[1].batch) == [(17, Gap(5, 16))]
-    following = writer.answer(puts[1], Created())
-    assert following is not None
-    writer.answer(following, Created())
-    writer.answer(puts[0], Created())
+    assert [(put.batch.begin, put.batch.first, put.batch.last) for put in puts] == [(3, 3, 4), (5, 17, 18)]
+    (content,) = puts[1].batch.contents()
+    assert [row.get("_hole") for row in PLAIN.decode(PLAIN.encode([content]))] == [12, None]
+    assert [PLAIN.message(content, index) for index in (0, 1)] == [b'{"a":1}', b'{"a":2}']
+    assert b"_hole" not in b"".join(puts[0].batch.contents())
+    assert [writer.answer(put, Created()) for put in reversed(puts)] == [None, None]
     assert writer.commit() == Commit(19, 7)
+
+
+def test_a_hole_before_a_rejected_record_is_a_row_beside_it() -> None:
+    writer = new_writer(start=3)
+    feed(writer, 5, 8, bad=(8,))
+    writer.close_open("age")
+    (put,) = writer.puts()
+    assert rows_to_land(put.batch) == [(8, Gap(6, 7)), (8, "row")]
+
+
+@pytest.mark.parametrize(
+    ("landed", "rejected", "rows"),
+    [
+        pytest.param({3, 6, 10}, 2, [(8, Gap(7, 7)), (8, None)], id="the hole before a record that it rejected"),
+        pytest.param({3, 8, 10}, 2, [(6, Gap(4, 5)), (6, "row")], id="the same record as ours"),
+        pytest.param(
+            {3, 6, 8, 10}, 3, [(6, Gap(4, 5)), (8, Gap(7, 7)), (10, Gap(9, 9))], id="release 0.1.0: a row for each hole"
+        ),
+    ],
+)
+def test_the_dead_letters_of_a_found_object_have_the_holes_that_it_counts(
+    landed: set[int], rejected: int, rows: list[tuple[int, object]]
+) -> None:
+    writer = new_writer(start=3, cell=20)
+    feed(writer, 3, 6, 8, 10, bad=(6,))
+    writer.close_open("age")
+    (put,) = writer.puts()
+    assert writer.answer(put, ExistingObject("id", 0, 3, 10, rejected, frozenset(landed))) is not None
+    assert rows_to_land(put.batch) == rows
+
+
+def test_a_hole_at_the_logs_end_is_committed_when_all_before_it_is_durable() -> None:
+    writer = new_writer()
+    feed(writer, 0, 1)
+    writer.reach(4, 9)
+    assert (writer.commit(), writer.next_offset) == (None, 4)
+    writer.close_open("age")
+    (put,) = writer.puts()
+    writer.answer(put, Created())
+    assert writer.commit() == Commit(4, 9, records_end=2)
+    assert writer.commit() is None
+    feed(writer, 6)
+    assert writer.commit() is None
+    writer.close_open("age")
+    (put,) = writer.puts()
+    assert (put.batch.begin, put.batch.first) == (2, 6)
+    writer.answer(put, Created())
+    assert writer.commit() == Commit(7, 7)
+
+
+def test_a_log_of_holes_only_is_committed_to_its_end() -> None:
+    writer = new_writer(start=5)
+    writer.reach(9, None)
+    assert writer.commit() == Commit(9, None, records_end=5)
+    assert writer.flushed
+
+
+def test_the_next_writer_knows_a_committed_hole_as_the_first_one_does() -> None:
+    writer = PartitionWriter("id", 0, 2, 9, Cells.of_size(10), Limits(10, 10**9, 60.0, 4), PLAIN, b"", records_end=5)
+    assert (writer.commit(), writer.next_offset) == (None, 9)
+    feed(writer, 9)
+    writer.close_open("age")
+    (put,) = writer.puts()
+    assert (put.batch.begin, put.batch.first) == (5, 9)
+    writer.answer(put, Created())
+    assert writer.commit() == Commit(10, 7)
+
+
+def test_a_sealed_writer_does_not_take_unread_records_for_a_hole() -> None:
+    writer = new_writer()
+    feed(writer, 0)
+    writer.seal("revoked")
+    feed(writer, 1)
+    writer.reach(2, 7)
+    (put,) = writer.puts()
+    writer.answer(put, Created())
+    assert writer.commit() == Commit(1, 7)
+
+
+def test_an_object_with_a_record_beyond_the_logs_end_stops_the_partition() -> None:
+    writer = new_writer()
+    feed(writer, 0, 1)
+    writer.close_open("age")
+    (put,) = writer.puts()
+    writer.answer(put, ExistingObject("id", 0, 0, 4, 0))
+    with pytest.raises(ProtocolError, match="truncated"):
+        writer.reach(6, 7)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.ingest.partition_writer import Batch, ExistingObject, PartitionWriter, ProtocolError, Put, Step, _Cell
+from include.ingest.partition_writer import (
+    Batch,
+    Commit,
+    ExistingObject,
+    PartitionWriter,
+    ProtocolError,
+    Put,
+    Step,
+    _Cell,
+)
 from include.ingest.starting_offset import OffsetRange, complete_to, start_without_commit
 from include.landing.cells import Cells
-from tests.unit.ingest.landing_model import Rules, Setup, search, wander, wander_until
+from tests.unit.ingest.landing_model import Rules, Setup, World, search, wander, wander_until
 
 BAD = frozenset({1})
 
@@ -39,6 +48,10 @@ MANY = max(150, settings().max_examples)  # or the number of the profile, see te
         pytest.param(Setup(log=3, log_at_start=1, crashes=1, resizes=1, cell=1), id="cells resized"),
         pytest.param(Setup(log=3, log_at_start=3, crashes=1, expiries=1), id="commits gone"),
         pytest.param(Setup(log=4, log_at_start=4, crashes=1, expiries=1, cell=1, holes=BAD), id="commits gone, a hole"),
+        pytest.param(Setup(log=4, log_at_start=4, crashes=1, holes=frozenset({2, 3})), id="crash, a hole at the end"),
+        pytest.param(Setup(log=4, log_at_start=2, stalls=1, holes=BAD, cell=4), id="stall, a hole while it is the end"),
+        pytest.param(Setup(log=3, log_at_start=2, revokes=1, holes=BAD, rejects=frozenset({2})), id="hole, hand-over"),
+        pytest.param(Setup(log=4, log_at_start=2, crashes=1, holes=frozenset({0, 1, 3})), id="a hole first and last"),
     ],
 )  # fmt: skip
 def test_every_small_history_lands_every_record_once_and_can_finish(setup: Setup) -> None:
@@ -131,6 +144,13 @@ class CommitBeforeDeadLetters(PartitionWriter):
         return following
 
 
+class CommitAHoleTooEarly(PartitionWriter):
+    """Rule 8 off: a hole at the log's end is committed although records before it are not durable."""
+
+    def _possible_commit(self) -> Commit:
+        return Commit(max(self.end, self.durable), None, self.position)
+
+
 class UntaggedAnswers(PartitionWriter):
     """Rule 11 off: an answer of an earlier assignment is taken for an answer of the present one."""
 
@@ -206,7 +226,13 @@ SWITCHED_OFF = [
     ),
     pytest.param(Setup(rules=Rules(CommitBeyondHoles), crashes=1), id="8 contiguous commits"),
     pytest.param(Setup(rules=Rules(CommitBeforeDeadLetters), rejects=BAD, crashes=1), id="8 commit after dead letters"),
+    pytest.param(
+        Setup(rules=Rules(CommitAHoleTooEarly), crashes=1, holes=frozenset({3})), id="8 a hole after durable records"
+    ),
     pytest.param(Setup(rules=Rules(check_metadata=False), foreign_commits=1), id="9 our commits only"),
+    pytest.param(
+        Setup(rules=Rules(hold_commits=False), crashes=1, commits_by_hand=1), id="9 commits held against what is landed"
+    ),
     pytest.param(Setup(rules=Rules(place=first_of_the_last_cells), crashes=1, expiries=1), id="9 start without commit"),
     pytest.param(
         Setup(rules=Rules(place=with_too_small_a_window), crashes=1, expiries=1, cell=1), id="9 the window's reach"
@@ -257,12 +283,22 @@ def test_larger_histories(data: st.DataObject) -> None:
     setup = Setup(
         log=12, log_at_start=data.draw(st.integers(3, 12)),
         rejects=data.draw(st.frozensets(st.integers(0, 11), max_size=5)),
-        holes=data.draw(st.frozensets(st.integers(0, 10), max_size=2)),
+        holes=data.draw(st.frozensets(st.integers(0, 11), max_size=4)),
         cell=data.draw(st.integers(1, 6)), batch=data.draw(st.integers(1, 6)), window=data.draw(st.integers(1, 3)),
-        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1, expiries=2, late_commits=2,
+        crashes=3, stalls=3, revokes=2, lost_answers=3, resizes=1, expiries=2, late_commits=2, commits_by_hand=1,
     )  # fmt: skip
     setup = Setup(**{**vars(setup), "rejects": setup.rejects - setup.holes})
     wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)
+
+
+def test_retention_up_to_a_hole_at_the_logs_end_stops_nothing() -> None:
+    setup = Setup(log=4, log_at_start=4, holes=frozenset({2, 3}), crashes=1, retention=4)
+    world = World(setup)
+    steps: list[tuple[object, ...]] = [("assign", 0), ("read", 0), ("read", 0), ("put", 0), ("reach", 0), ("commit", 0)]
+    for step in [*steps, ("crash", 0), *(("retain", low) for low in (1, 2, 3, 4)), ("assign", 1)]:
+        world.do(setup, step)
+        world.check(setup)
+    assert (world.commit, world.owner) == (4, 1)
 
 
 @settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
@@ -270,7 +306,9 @@ def test_larger_histories(data: st.DataObject) -> None:
 def test_larger_histories_with_an_operator(data: st.DataObject) -> None:
     setup = Setup(
         log=12, log_at_start=data.draw(st.integers(3, 12)), rejects=data.draw(st.frozensets(st.integers(0, 11))),
+        holes=data.draw(st.frozensets(st.integers(0, 11), max_size=3)), commits_by_hand=1,
         cell=data.draw(st.integers(1, 4)), batch=data.draw(st.integers(1, 4)), window=data.draw(st.integers(1, 3)),
         crashes=4, stalls=1, expiries=2, adoptions=2, foreign_commits=1, retention=data.draw(st.sampled_from([0, 3])),
     )  # fmt: skip
+    setup = Setup(**{**vars(setup), "rejects": setup.rejects - setup.holes})
     wander(setup, lambda count: data.draw(st.integers(0, count - 1)), 80)

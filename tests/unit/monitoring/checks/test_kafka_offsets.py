@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from include.monitoring.checks import kafka_offsets
 from include.monitoring.checks.kafka_offsets import KafkaUnreadableError, TopicReading, probe_config
+from tests.chaos import wire
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
@@ -112,6 +114,62 @@ def test_records_that_were_deleted_unread_are_lost_and_not_lag(
     partition = read(kafka_bootstrap, three_partitions, group).partitions[0]
     assert (partition.position, partition.lag, partition.lost) == (6, 4, 4)
     assert partition.oldest_unread_at is not None
+
+
+def transactional(bootstrap: str) -> Producer:
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": uuid.uuid4().hex})
+    producer.init_transactions(60)
+    return producer
+
+
+def send(producer: Producer, topic: str, count: int) -> None:
+    producer.begin_transaction()
+    for number in range(count):
+        producer.produce(topic, str(number).encode(), partition=0)
+    assert producer.flush(20) == 0
+
+
+def test_markers_and_aborted_records_are_not_unread(kafka_bootstrap: str, three_partitions: str, group: str) -> None:
+    producer = transactional(kafka_bootstrap)
+    send(producer, three_partitions, 3)
+    producer.commit_transaction()
+    send(producer, three_partitions, 2)
+    producer.abort_transaction()
+    with member(kafka_bootstrap, three_partitions, group) as consumer:
+        consumer.commit(offsets=[TopicPartition(three_partitions, 0, 3)], asynchronous=False)
+    begin = time.monotonic()
+    partition = read(kafka_bootstrap, three_partitions, group).partitions[0]
+    assert (partition.latest, partition.lag, partition.oldest_unread_at) == (7, 0, None)
+    assert time.monotonic() - begin < kafka_offsets.TIMEOUT_SECONDS
+
+
+def test_an_open_transaction_holds_its_records_back(kafka_bootstrap: str, three_partitions: str, group: str) -> None:
+    producer = transactional(kafka_bootstrap)
+    send(producer, three_partitions, 2)
+    partition = read(kafka_bootstrap, three_partitions, group).partitions[0]
+    assert (partition.stable, partition.latest, partition.lag, partition.held_back) == (0, 2, 2, True)
+    producer.abort_transaction()
+    partition = read(kafka_bootstrap, three_partitions, group).partitions[0]
+    assert (partition.lag, partition.held_back) == (0, False)
+
+
+def test_a_commit_beyond_the_logs_end_is_seen(kafka_bootstrap: str, three_partitions: str, group: str) -> None:
+    produce(kafka_bootstrap, three_partitions, {0: 5})
+    with member(kafka_bootstrap, three_partitions, group) as consumer:
+        consumer.commit(offsets=[TopicPartition(three_partitions, 0, 9)], asynchronous=False)
+    assert read(kafka_bootstrap, three_partitions, group).partitions[0].ahead == 4
+
+
+@pytest.mark.parametrize("milliseconds", [-(10**15), -1, 0, 253_402_300_800_000, 2**63 - 1])
+def test_a_record_may_have_any_timestamp(kafka_bootstrap: str, topic: str, group: str, milliseconds: int) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    settings = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(2**63 - 1)}
+    admin.create_topics([NewTopic(topic, num_partitions=1, config=settings)])[topic].result()
+    wire.produce(kafka_bootstrap, topic, 0, [wire.RawRecord(b"value")], milliseconds)
+    (partition,) = read(kafka_bootstrap, topic, group).partitions
+    moment = partition.oldest_unread_at
+    assert partition.lag == 1
+    assert moment is None or moment.year in {1970, 2026, 9999}
 
 
 def test_a_missing_topic_is_an_error_that_names_it(kafka_bootstrap: str, kafka_server: KafkaServer, group: str) -> None:

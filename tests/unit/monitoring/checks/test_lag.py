@@ -30,7 +30,7 @@ def window(*points: tuple[int, int], step: timedelta = timedelta(minutes=5)) -> 
         pytest.param(None, 20, 100, 20, 80, 0, id="no commit: every record is unread"),
         pytest.param(-1001, 20, 100, 20, 80, 0, id="librdkafka's value for no commit is not a number"),
         pytest.param(10, 20, 100, 20, 80, 10, id="retention was faster than the consumer"),
-        pytest.param(120, 0, 100, 120, 0, 0, id="the topic was recreated"),
+        pytest.param(120, 0, 100, 120, 0, 0, id="beyond the log's end"),
         pytest.param(0, 0, 0, 0, 0, 0, id="empty"),
     ],
 )
@@ -93,6 +93,40 @@ def summary(*offsets: PartitionOffsets, members: int | None = 1, retention: time
     return lag.summary(offsets, lag.extend({}, offsets, NOW, GRACE), members, retention, NOW, GRACE)
 
 
+def test_a_commit_beyond_the_logs_end_is_a_status_of_its_own() -> None:
+    whole = summary(PartitionOffsets(0, 0, 100, 200), PartitionOffsets(1, 0, 100, 100))
+    assert (whole.total, whole.stalled) == (0, {0: Status.AHEAD})
+
+
+def test_offsets_without_a_record_are_not_unread() -> None:
+    whole = summary(PartitionOffsets(0, 0, 103, 100, stable=103, read_to=103))
+    assert (whole.total, whole.seconds, whole.stalled) == (0, 0.0, {})
+
+
+@pytest.mark.parametrize(
+    ("stable", "read_to", "expected"),
+    [
+        pytest.param(100, 100, Status.OPEN_TRANSACTION, id="all that may be read is landed"),
+        pytest.param(102, 102, Status.OPEN_TRANSACTION, id="a hole is before the open transaction"),
+        pytest.param(102, None, Status.STALL, id="a record may be read"),
+        pytest.param(105, None, Status.STALL, id="no transaction is open"),
+        pytest.param(None, None, Status.STALL, id="the broker does not say"),
+    ],
+)
+def test_a_transaction_without_an_end_shows_as_what_it_is(
+    stable: int | None, read_to: int | None, expected: Status
+) -> None:
+    samples: dict[int, list[Sample]] = {}
+    for minutes in (15, 10, 5, 0):
+        partition = PartitionOffsets(0, 0, 105, 100, stable=stable, read_to=read_to)
+        now = NOW - timedelta(minutes=minutes)
+        samples = lag.extend(samples, [partition], now, GRACE)
+        whole = lag.summary([partition], samples, 1, timedelta(hours=1), now, GRACE)
+    assert whole.stalled == {0: expected}
+    assert whole.total == 105 - max(100, read_to or 0)
+    assert whole.seconds == (600.0 if expected is Status.OPEN_TRANSACTION else None)  # as far as the window shows
+
+
 def test_without_unread_records_the_age_is_zero() -> None:
     whole = summary(PartitionOffsets(0, 0, 10, 10), retention=timedelta(days=7))
     assert (whole.total, whole.worst, whole.seconds, whole.stalled) == (0, 0, 0.0, {})
@@ -140,7 +174,9 @@ def test_no_number_is_negative_and_totals_add_up(partitions: list[PartitionOffse
     assert whole.total == sum(partition.lag for partition in partitions) >= whole.worst >= 0
     assert whole.seconds is None or whole.seconds >= 0
     assert whole.headroom_seconds is None or whole.headroom_seconds >= 0
-    assert set(whole.stalled) <= {partition.partition for partition in partitions if partition.lag}
+    assert set(whole.stalled) <= {partition.partition for partition in partitions if partition.lag or partition.ahead}
+    ahead = {partition.partition for partition in partitions if (partition.committed or 0) > partition.latest}
+    assert {number for number, status in whole.statuses.items() if status is Status.AHEAD} == ahead
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=6), st.integers(0, 2))

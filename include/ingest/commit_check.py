@@ -1,0 +1,185 @@
+"""Holds the group's commits against what is landed, in a thread of its own (rule 9 of docs/exactly-once.md).
+
+A commit that somebody set by hand, with our metadata, may be after records that were never landed. Until the newest
+landed object of a partition is known, nothing of the partition is landed or committed. This costs one LIST request if
+the partition landed something within the last hour. Only a commit that no recent object explains lists everything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from include.ingest.listing import Listing, read_metadata
+from include.ingest.logs import logger
+from include.ingest.partition_writer import ProtocolError
+from include.ingest.starting_offset import OffsetRange, require_landed
+from include.landing.layout import ObjectKey, parse_key, start_after
+from include.settings import StorageSettings
+
+LOOKS = (timedelta(hours=1), timedelta(days=1), None)
+"""How far back the newest object of a partition is looked for; None: everything."""
+RETRY_SECONDS = 2.0
+READERS = 16
+"""Objects whose metadata are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCommit:
+    """The commit at which a partition starts, as `start_from_commit` and `records_end` give it."""
+
+    partition: int
+    offset: int
+    records_end: int | None
+
+
+class CommitCheck:
+    """Checks each partition once in a process: while the group has members, nobody else can set a commit."""
+
+    def __init__(self, store: S3Store, storage: StorageSettings, topic_id: str) -> None:
+        self._store = store
+        self._storage = storage
+        self._topic_id = topic_id
+        self._log = logger("commits")
+        self._held: dict[int, HeldCommit] = {}
+        self._landed: set[int] = set()
+        self._inbox: SimpleQueue[list[HeldCommit] | None] = SimpleQueue()
+        self._outbox: SimpleQueue[tuple[HeldCommit, str]] = SimpleQueue()
+        self._closing = threading.Event()
+        threading.Thread(target=self._run, name="commits", daemon=True).start()
+
+    # --- for the loop -----------------------------------------------------------
+
+    def begin(self, commits: Iterable[HeldCommit]) -> None:
+        """Check the commits of partitions that were not checked yet."""
+        new = [commit for commit in commits if commit.partition not in self._landed and commit.offset > 0]
+        if new:
+            self._held |= {commit.partition: commit for commit in new}
+            self._inbox.put(new)
+
+    def is_held(self, partition: int) -> bool:
+        """Whether the partition's commit is not checked yet, so that nothing may be landed."""
+        return partition in self._held
+
+    def forget(self, partition: int) -> None:
+        """Drop a partition that is not assigned any more."""
+        self._held.pop(partition, None)
+
+    def holes(self) -> dict[int, str]:
+        """Take the results: why partitions must stop. The others are not held any more."""
+        stopped = {}
+        while not self._outbox.empty():
+            commit, reason = self._outbox.get()
+            if self._held.get(commit.partition) is not commit:
+                continue  # the partition was revoked meanwhile
+            if reason:
+                stopped[commit.partition] = reason
+            else:
+                self._landed.add(commit.partition)
+            del self._held[commit.partition]
+        return stopped
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._inbox.put(None)
+
+    # --- the thread -------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (commits := self._inbox.get()) is not None:
+            while not self._closing.is_set():
+                try:
+                    self._check(commits)
+                except (BaseError, OSError) as error:
+                    self._log.warning("landing waits: S3 does not list", error=str(error).partition("\n")[0])
+                    self._closing.wait(RETRY_SECONDS)
+                else:
+                    break
+
+    def _check(self, commits: list[HeldCommit]) -> None:
+        """Check commits; the results go to the loop. Only what recent objects do not explain is looked for further."""
+        waiting, reasons = commits, dict[int, str]()
+        for look in LOOKS:
+            newest = self._newest({commit.partition for commit in waiting}, look)
+            with ThreadPoolExecutor(READERS) as readers:
+                ends = list(readers.map(self._end, [newest.get(commit.partition) for commit in waiting]))
+            reasons = {commit.partition: _hole(commit, end) for commit, end in zip(waiting, ends, strict=True)}
+            waiting = self._report(waiting, reasons, explained=True)
+            if not waiting:
+                return
+        unknown = [commit for commit in waiting if commit.partition not in newest]
+        skipped = self._skipped(waiting)
+        for commit in waiting:
+            ranges = skipped[commit.partition]
+            if isinstance(ranges, ProtocolError):
+                reasons[commit.partition] = str(ranges)
+            elif ranges:
+                reasons[commit.partition] = _hole(commit, max(last for _, last in ranges) + 1)
+            elif commit in unknown:
+                reasons[commit.partition] = ""  # nothing was ever landed that the commit could be held against
+        self._report(waiting, reasons, explained=False)
+
+    def _report(self, commits: list[HeldCommit], reasons: dict[int, str], *, explained: bool) -> list[HeldCommit]:
+        """Give the loop the reasons, or with `explained` only the empty ones; returns the commits left out."""
+        done = [commit for commit in commits if not (explained and reasons[commit.partition])]
+        for commit in done:
+            self._outbox.put((commit, reasons[commit.partition]))
+        return [commit for commit in commits if commit not in done]
+
+    def _end(self, path: str | None) -> int | ProtocolError:
+        """The offset after the object at `path`; 0 without one."""
+        try:
+            return 0 if path is None else read_metadata(self._store, path).last_offset + 1
+        except ProtocolError as error:
+            return error
+
+    def _newest(self, partitions: Iterable[int], look: timedelta | None) -> dict[int, str]:
+        """Path of the data object with the greatest first offset of each partition."""
+        prefix, wanted = self._storage.data_prefix, set(partitions)
+        since = None if look is None else start_after(prefix, "crypto_data", datetime.now(UTC) - look)
+        newest: dict[int, tuple[ObjectKey, str]] = {}
+        for chunk in obstore.list(self._store, prefix=prefix, offset=since):
+            if self._closing.is_set():
+                raise InterruptedError("the check was ended")
+            for path in (entry["path"] for entry in chunk):
+                key = parse_key(path)
+                if key is not None and key.kind == "crypto_data" and key.partition in wanted:
+                    before = newest.get(key.partition)
+                    if before is None or before[0].first_offset < key.first_offset:
+                        newest[key.partition] = (key, path)
+        return {partition: path for partition, (_, path) in newest.items()}
+
+    def _skipped(self, commits: list[HeldCommit]) -> dict[int, list[OffsetRange] | ProtocolError]:
+        """The ranges of each partition that `adopt` skipped."""
+        listing = Listing(self._store, self._storage, self._topic_id, {commit.partition: 0 for commit in commits})
+        while not listing.wait(RETRY_SECONDS):
+            if self._closing.is_set():
+                listing.cancel()
+        listing.check()
+        ranges: dict[int, list[OffsetRange] | ProtocolError] = {}
+        for commit in commits:
+            try:
+                ranges[commit.partition] = listing.skipped(commit.partition)
+            except ProtocolError as error:
+                ranges[commit.partition] = error
+        return ranges
+
+
+def _hole(commit: HeldCommit, end: int | ProtocolError) -> str:
+    """Why a partition must stop whose landed objects end before offset `end`; empty if nothing is missing."""
+    try:
+        if isinstance(end, ProtocolError):
+            raise end
+        require_landed(commit.partition, commit.offset, commit.records_end, end)
+    except ProtocolError as error:
+        return str(error)
+    return ""
