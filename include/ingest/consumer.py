@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection
+from math import inf
 from queue import Empty
 from threading import Event
 from time import monotonic, sleep
@@ -27,6 +28,7 @@ from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
+from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Outcome, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT
 from include.ingest.topic import TopicError
@@ -56,7 +58,8 @@ ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining 
 
 EXIT_CLEAN = 0
 EXIT_REFUSED = 2
-EXIT_UNLANDED = 3
+LEAVE_SECONDS = 3.0
+"""Part of the shutdown's time that is kept for the last commit and for leaving the group (at most a quarter of it)."""
 
 
 class RefusedError(RuntimeError):
@@ -69,9 +72,12 @@ class Consumer:
     def __init__(
         self, kafka: KafkaSettings, settings: ConsumerSettings, connect: Callable[[dict[str, Any]], KafkaConsumer],
         placement: Placement, sink: Sink, codec: Codec, metrics: ConsumerMetrics, watchdog: Watchdog,
-        clock: Callable[[], float] = monotonic,
+        deadline: Deadline, clock: Callable[[], float] = monotonic,
     ) -> None:  # fmt: skip
-        """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds."""
+        """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds.
+
+        `deadline` bounds the shutdown.
+        """
         self._topic, self._group = kafka.topic, kafka.group
         self._settings = settings
         self._connect = connect
@@ -81,6 +87,7 @@ class Consumer:
         self._metrics = metrics
         self._clock = clock
         self._watchdog = watchdog
+        self._deadline = deadline
         self._log = logger("consumer")
         self._limits = Limits(
             records=settings.batch_records, size_bytes=settings.batch_bytes, age_seconds=settings.batch_age_seconds,
@@ -90,6 +97,7 @@ class Consumer:
         self._pressure = Pressure(settings.max_buffer_bytes)
         self._writers: dict[int, PartitionWriter] = {}
         self._stopped: dict[int, str] = {}
+        self._left: dict[int, str] = {}
         self._assignment = 0
         self._refused: Exception | None = None
         self._terminating = Event()
@@ -121,17 +129,36 @@ class Consumer:
         try:
             while not self._terminating.is_set():
                 self._turn()
-            all_landed = self._flush(self._writers.values(), "shutdown", self._settings.shutdown_grace_seconds)
+            self._deadline.begin()
+            all_landed = self._flush(self._writers.values(), "shutdown", inf)
             self._commit(self._writers.values(), wait=True)
             self._raise_refusal()
         finally:
+            self._deadline.begin()
             stopped = dict(self._stopped)  # `_forget` clears them when the client leaves the group
+            self._left = self.not_landed
             self._forget(list(self._writers))
             self._placement.close()
             self._kafka.close()
             self._sink.close()
             self._log_statistics(all_landed, stopped)
         return EXIT_CLEAN if all_landed and not stopped else EXIT_UNLANDED
+
+    @property
+    def not_landed(self) -> dict[int, str]:
+        """The offsets that were read and are not durable, by partition. The next consumer reads them again."""
+        reading = sorted(self._writers.items())
+        held = {number: (writer.durable, writer.position) for number, writer in reading}
+        return self._left | {number: f"{low} to {high - 1}" for number, (low, high) in held.items() if low < high}
+
+    def report_held(self, place: str) -> None:
+        """Log what is not done when the shutdown's time is over; another thread calls it. `place` holds the loop."""
+        landed = {number: writer.durable for number, writer in sorted(self._writers.items())}
+        self._log.error(
+            "not ended in time, ends now", grace_seconds=self._settings.shutdown_grace_seconds, held_at=place,
+            not_landed=self.not_landed, landed_up_to=landed, partitions_waiting=sorted(self._placement.waiting),
+            stopped_partitions=dict(self._stopped),
+        )  # fmt: skip
 
     def _join(self) -> None:
         """Join the group with a new client."""
@@ -416,8 +443,12 @@ class Consumer:
         self._metrics.stopped.set(len(self._stopped))
 
     def _flush(self, writers: Collection[PartitionWriter], reason: Reason, seconds: float) -> bool:
-        """Seal writers and wait at most `seconds` until all are flushed. Returns whether all are flushed."""
-        deadline = self._clock() + seconds
+        """Seal writers and wait at most `seconds` until all are flushed. Returns whether all are flushed.
+
+        A shutdown, which may begin meanwhile, shortens the wait.
+        """
+        end = self._clock() + seconds
+        reserve = min(LEAVE_SECONDS, self._settings.shutdown_grace_seconds / 4)
         for writer in writers:
             writer.seal(reason)
         while True:
@@ -425,10 +456,10 @@ class Consumer:
             writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
             if all(writer.flushed for writer in writers):
                 return True
-            remaining = deadline - self._clock()
+            remaining = min(end - self._clock(), self._deadline.remaining - reserve)
             if remaining <= 0 or self._refused is not None:
                 return False
-            if not self._placement.contract_is_fresh and remaining > seconds / 2:  # Kafka may take long to answer
+            if not self._placement.contract_is_fresh:
                 self._place(contract_only=True)
             self._dispatch()
             self._collect(min(remaining, THROTTLE_SECONDS))
@@ -489,6 +520,7 @@ class Consumer:
             "stopped", everything_landed=all_landed, messages=total.messages, rejected=dict(self._rejects),
             batches=total.batches, upload_errors=total.errors, seconds=round(total.seconds, 1),
             messages_per_second=round(total.messages / max(total.seconds, 0.001), 1), stopped_partitions=stopped,
+            not_landed=self._left,
         )  # fmt: skip
 
     def _log_progress(self, now: float) -> None:

@@ -14,6 +14,7 @@ from include.ingest.consumer import Consumer
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import Placement
+from include.ingest.shutdown import Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import CODECS
@@ -53,8 +54,12 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> Consumer:
+def build_consumer(
+    settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics, deadline: Deadline
+) -> Consumer:
     """A consumer for the prefix's contract. `control` is the bucket with a short timeout, for the consumer's loop.
+
+    `deadline` bounds its shutdown.
 
     Raises:
         ContractError, TopicError, obstore.exceptions.BaseError: see `Placement.open`.
@@ -70,5 +75,5 @@ def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics
     sink = Sink(store, destination, metrics, consumer.parallel_puts)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
-        codec, metrics, watchdog,
+        codec, metrics, watchdog, deadline,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import RETRY_SECONDS, Placement
+from include.ingest.shutdown import Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.body import PLAIN
@@ -29,6 +30,7 @@ from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, offse
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 SESSION_SECONDS = 30.0
+GRACE_SECONDS = 20.0
 CELL = 100
 BATCH_AGE = 60.0
 """The age at which a batch is landed, s."""
@@ -44,6 +46,7 @@ class Stage:
         self.store = cast("Any", Bucket())
         self.boot = 0.0
         self.poll_seconds = RETRY_SECONDS
+        self.deadline = Deadline(GRACE_SECONDS, lambda _: None, lambda _: None, self.time)
         kafka, settings = KafkaSettings(topic=TOPIC), ConsumerSettings(batch_records=CELL, batch_age_seconds=BATCH_AGE)
         admin = cast("Any", self.admin)
         watchdog = Watchdog(SESSION_SECONDS, lambda: self.boot)
@@ -53,8 +56,9 @@ class Stage:
         destination = Destination("crypto_data/", "dead_letter/", placement.open(), PLAIN, "test")
         sink = Sink(self.store, destination, self.metrics, 4)
         self.consumer = Consumer(
-            kafka, settings, self.group.connect, placement, sink, PLAIN, self.metrics, watchdog, self.time
-        )
+            kafka, settings, self.group.connect, placement, sink, PLAIN, self.metrics, watchdog, self.deadline,
+            self.time,
+        )  # fmt: skip
 
     def play(self, script: Script) -> int:
         """Run the consumer; returns its exit status."""
