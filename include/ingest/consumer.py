@@ -19,6 +19,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from include.ingest import quote, runs
+from include.ingest.background import Task
 from include.ingest.commits import commit_now, position
 from include.ingest.health import Pending, ProcessHealth
 from include.ingest.logs import logger
@@ -51,6 +52,8 @@ ANSWERS_SECONDS = 0.005
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 THROTTLE_SECONDS = 0.05
+LEAVE_PROMPT_SECONDS = 0.5
+"""How long the loop waits for an old client to leave. The new client may join before that."""
 LIVE_SECONDS = 300
 """After this silence of the loop /healthz/live fails: it is librdkafka's max.poll.interval.ms."""
 
@@ -138,8 +141,7 @@ class Consumer:
             stopped = dict(self._stopped)  # `_forget` clears them when the client leaves the group
             self._left = self.not_landed
             self._forget(list(self._writers))
-            self._placement.close()
-            self._kafka.close()
+            self._leave().done(None)
             self._sink.close()
             self._log_statistics(all_landed, stopped)
         return EXIT_CLEAN if all_landed and not stopped else EXIT_UNLANDED
@@ -162,10 +164,22 @@ class Consumer:
 
     def _join(self) -> None:
         """Join the group with a new client."""
+        self._session = session = object()
+
+        def heard(callback: Callable[..., None]) -> Callable[..., None]:
+            """The callback, for this client only: one that leaves in the background must not change the new state."""
+            return lambda *arguments: callback(*arguments) if self._session is session else None
+
         callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error, "stats_cb": self._on_statistics}
-        self._kafka = self._connect(callbacks)
-        self._kafka.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._kafka = self._connect({name: heard(callback) for name, callback in callbacks.items()})
+        rebalance = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
+        self._kafka.subscribe([self._topic], **{name: heard(callback) for name, callback in rebalance.items()})
         self._watchdog.restart()
+
+    def _leave(self) -> Task[None]:
+        """Leave the group and close the client. A Kafka that is silent makes this hang."""
+        self._placement.close()
+        return Task("leave", self._kafka.close)
 
     def _turn(self) -> None:
         """One round: answers, PUTs, commits, then records."""
@@ -204,7 +218,8 @@ class Consumer:
         """
         self._forget([*self._writers, *self._placement.waiting, *self._stopped])
         self._unassigned.begin("no assignment from the group since joining again")
-        self._kafka.close()
+        self._session = object()  # what the old client says from now on is not heard
+        self._leave().done(LEAVE_PROMPT_SECONDS)
         self._join()
 
     def _check_assignment(self) -> None:
@@ -356,6 +371,7 @@ class Consumer:
         failed = False
         for partition in partitions:
             failure = error or partition.error
+            self._placement.committed(partition, failure)
             if failure is not None:
                 failed = True
                 self._uncommitted.begin(f"Kafka does not take commits: {failure}")
@@ -399,8 +415,8 @@ class Consumer:
             return
         for start in starts:
             self._open_writer(start)
-            if not self._pressure.paused:
-                self._kafka.resume([TopicPartition(start.topic, start.partition)])
+        if starts and not self._pressure.paused:
+            self._kafka.resume([TopicPartition(start.topic, start.partition) for start in starts])
         for partition, reason in stopped.items():
             self._stop_partition(partition, reason)
         self._metrics.partitions.set(len(self._writers))
@@ -417,7 +433,8 @@ class Consumer:
         numbers = [place.partition for place in partitions]
         writers = [self._writers[number] for number in numbers if number in self._writers]
         flushed = self._flush(writers, "revoked", self._settings.revoke_flush_seconds)
-        self._commit(writers, wait=True)
+        # librdkafka sends this commit before it joins again, so it arrives before the partitions move.
+        self._commit(writers, wait=False)
         self._forget(numbers)
         if not (self._writers or self._placement.waiting or self._stopped):
             self._unassigned.begin("no assignment from the group since all partitions were revoked")

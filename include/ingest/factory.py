@@ -25,6 +25,9 @@ STATISTICS_MS = 5000
 """How often librdkafka reports its connection to the group's coordinator. Only this report is reliable: an error event
 says that something failed, but no event says that it works again."""
 
+MEMBERS_ONLY = ("group.instance.id", "statistics.interval.ms")
+"""Settings that a client without membership does not have."""
+
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
     """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that the protocol needs."""
@@ -68,7 +71,11 @@ def build_consumer(
     kafka, consumer, storage = settings.kafka, settings.consumer, settings.storage
     watchdog = Watchdog(float(config["session.timeout.ms"]) / 1000)
     admin, isolation = topic.Admin(kafka.client_config()), str(config["isolation.level"])
-    placement = Placement(kafka, consumer, storage, isolation, admin, control, metrics, watchdog)
+    probe = {name: value for name, value in config.items() if name not in MEMBERS_ONLY}
+    placement = Placement(
+        kafka, consumer, storage, isolation, admin, lambda: KafkaConsumer(probe | {"logger": LIBRDKAFKA}), control,
+        metrics, watchdog,
+    )  # fmt: skip
     contract = placement.open()
     codec, writer = CODECS[contract.suffix], f"{socket.gethostname()}:{os.getpid()}"
     destination = Destination(storage.data_prefix, storage.dead_letter_prefix, contract, codec, writer)

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from include.ingest.topic import ensure_topic
 from include.local import broker
@@ -166,3 +167,42 @@ def test_an_s3_that_hangs_during_the_listing_does_not_hold_the_end(stage: Stage,
     proxy.weather = Weather(hang=1.0)
     until(lambda: not health(http)["ready"], "the process serves")
     assert ends_in_time(consumer) in (0, 3)
+
+
+MANY = 240
+
+
+@pytest.fixture
+def many(stage: Stage) -> Stage:
+    """A group with commits for the first partitions only; the others were added after them."""
+    first = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    stage.load(40)
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
+    assert first.terminate() == 0
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    admin.create_partitions([NewPartitions(stage.topic, MANY)])[stage.topic].result(60)
+    return stage
+
+
+def test_many_new_partitions_hold_neither_the_others_nor_the_loop(many: Stage, http: int) -> None:
+    load = many.load(400)
+    consumer = many.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5")
+    silences: list[float] = []
+
+    def all_placed() -> bool:
+        state = health(http)
+        silences.append(state.get("seconds_since_poll", 0.0))
+        return len(state.get("partitions", [])) == MANY
+
+    until(all_placed, "all partitions placed")
+    assert max(silences) < 2  # a step takes less than a second, and this machine may be slow
+    assert wait_until_committed(many.bootstrap, many.group, many.topic, MANY, 120) == {}
+    assert ends_in_time(consumer) == 0, consumer.log.read_text()[-3000:]
+    assert last_line(consumer, "stopped")["messages"] == len(load.acknowledged)
+
+
+def test_sigterm_is_heard_while_many_partitions_are_placed(many: Stage, http: int) -> None:
+    many.load(400)
+    consumer = many.consumer()
+    until(lambda: bool(health(http).get("partitions_waiting")), "placing")
+    assert ends_in_time(consumer) == 0, consumer.log.read_text()[-3000:]
