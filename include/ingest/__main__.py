@@ -11,7 +11,6 @@ import contextlib
 import gc
 import os
 import random
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,7 @@ from include.ingest.factory import kafka_config as consumer_config
 from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.partition_writer import ProtocolError
+from include.ingest.shutdown import Deadline, on_signals
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
@@ -44,14 +44,6 @@ REFUSALS = (
 
 CONTROL_SECONDS = 5.0
 """Time-out of the reads from S3 in the consumer's own loop, which must go on polling Kafka."""
-
-
-def _on_signals(stop: Callable[[], None]) -> None:
-    def handle(_number: int, _frame: object) -> None:
-        stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
 
 
 @contextlib.contextmanager
@@ -96,12 +88,12 @@ def _name_ignored_options(options: Mapping[str, str | int | float | bool], confi
 def consume(settings: Settings, _options: argparse.Namespace) -> int:
     """Land the topic until SIGTERM."""
     _name_ignored_options(settings.kafka.options, consumer_config(settings))
-    metrics, starting = ConsumerMetrics(), Starting()
-    _on_signals(starting.stop)
+    metrics, starting = ConsumerMetrics(), Starting(settings.consumer.shutdown_grace_seconds)
+    on_signals(starting.stop)
     stores = _stores(settings)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_healthz(settings.consumer, metrics.registry, starting.health))
-        consumer = starting.until_ready(lambda: build_consumer(settings, *stores, metrics))
+        consumer = starting.until_ready(lambda: build_consumer(settings, *stores, metrics, starting.deadline))
         if consumer is None:
             return 0
         if settings.consumer.cloudwatch:
@@ -109,7 +101,7 @@ def consume(settings: Settings, _options: argparse.Namespace) -> int:
 
             publisher = Publisher(metrics, settings.aws, settings.monitor, settings.consumer.cloudwatch_seconds)
             publisher.start()
-            stack.callback(publisher.stop)
+            stack.callback(lambda: publisher.stop(min(PUBLISH_SECONDS, starting.deadline.remaining / 2)))
         _look_for_cycles_rarely()
         return consumer.run()
 
@@ -143,16 +135,39 @@ def _stores(settings: Settings) -> tuple[S3Store, S3Store]:
         ) from error
 
 
+PRODUCER_MARGIN_SECONDS = 8.0
+"""What a producer's shutdown may take besides its flush. Together this is less than the containers' 40 s."""
+
+
+def _held(**facts: object) -> None:
+    """Log that the shutdown hangs."""
+    logs.logger("ingest").error("not ended in time, ends now", **facts)
+
+
+LEAST_GRACE_SECONDS = 1.0
+"""Time to leave the group even if the setting allows none."""
+PUBLISH_SECONDS = 5.0
+"""Time of the last publication to CloudWatch."""
+
+
 class Starting:
     """Makes the consumer. It retries while S3 or Kafka do not answer, since an outage ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float) -> None:
+        self.deadline = Deadline(max(grace_seconds, LEAST_GRACE_SECONDS), self._report_held)
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._problem = "starting"
 
+    def _report_held(self, place: str) -> None:
+        if self._consumer is None:
+            _held(held_at=place, reason=self._problem)
+        else:
+            self._consumer.report_held(place)
+
     def stop(self) -> None:
-        """End soon, with or without a consumer."""
+        """End soon, with or without a consumer; any thread may call this."""
+        self.deadline.begin()
         self._stop.set()
         if self._consumer is not None:
             self._consumer.stop()
@@ -181,13 +196,20 @@ class Starting:
 
 def produce(settings: Settings, _options: argparse.Namespace) -> int:
     """Send quotes until SIGTERM."""
-    from include.ingest.producer import Producer  # it imports an HTTP client, which the consumer does not need
+    # It imports an HTTP client, which the consumer does not need.
+    from include.ingest.producer import FLUSH_SECONDS, Producer
     from include.ingest.producer import kafka_config as producer_config
 
     _name_ignored_options(settings.kafka.options, producer_config(settings))
     metrics = ProducerMetrics()
     producer = Producer(settings, metrics)
-    _on_signals(producer.stop)
+    deadline = Deadline(FLUSH_SECONDS + PRODUCER_MARGIN_SECONDS, lambda place: _held(held_at=place))
+
+    def stop() -> None:
+        deadline.begin()
+        producer.stop()
+
+    on_signals(stop)
     with _healthz(settings.producer, metrics.registry, producer.health):
         return producer.run()
 

@@ -54,7 +54,7 @@ def read_commits(
 
 
 def commit_now(kafka: KafkaConsumer, offsets: list[TopicPartition]) -> None:
-    """Commit and wait for Kafka's answer.
+    """Commit and wait for Kafka's answer, without a time limit.
 
     Raises:
         KafkaException: the offsets are not committed, or it is unknown whether they are.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection
+from math import inf
 from queue import Empty
 from threading import Event
 from time import monotonic, sleep
@@ -18,6 +19,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from include.ingest import quote, runs
+from include.ingest.background import Task
 from include.ingest.commit_check import CommitCheck, HeldCommit
 from include.ingest.commits import commit_now, position
 from include.ingest.health import Pending, ProcessHealth
@@ -28,6 +30,7 @@ from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
+from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Outcome, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, records_end
 from include.ingest.topic import TopicError
@@ -50,6 +53,8 @@ ANSWERS_SECONDS = 0.005
 COMMIT_SECONDS = 1.0
 PROGRESS_SECONDS = 10.0
 THROTTLE_SECONDS = 0.05
+LEAVE_PROMPT_SECONDS = 0.5
+"""How long the loop waits for an old client to leave. The new client may join before that."""
 LIVE_SECONDS = 300
 """After this silence of the loop /healthz/live fails: it is librdkafka's max.poll.interval.ms."""
 
@@ -63,7 +68,8 @@ ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining 
 
 EXIT_CLEAN = 0
 EXIT_REFUSED = 2
-EXIT_UNLANDED = 3
+LEAVE_SECONDS = 3.0
+"""Part of the shutdown's time that is kept for the last commit and for leaving the group (at most a quarter of it)."""
 
 
 class RefusedError(RuntimeError):
@@ -76,11 +82,11 @@ class Consumer:
     def __init__(
         self, kafka: KafkaSettings, settings: ConsumerSettings, connect: Callable[[dict[str, Any]], KafkaConsumer],
         placement: Placement, sink: Sink, codec: Codec, metrics: ConsumerMetrics, watchdog: Watchdog,
-        clock: Callable[[], float] = monotonic, commit_check: CommitCheck | None = None,
+        deadline: Deadline, clock: Callable[[], float] = monotonic, commit_check: CommitCheck | None = None,
     ) -> None:  # fmt: skip
         """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds.
 
-        `commit_check` holds commits against what is landed; None: they are trusted.
+        `deadline` bounds the shutdown. `commit_check` holds commits against what is landed; None: they are trusted.
         """
         self._topic, self._group = kafka.topic, kafka.group
         self._settings = settings
@@ -92,6 +98,7 @@ class Consumer:
         self._metrics = metrics
         self._clock = clock
         self._watchdog = watchdog
+        self._deadline = deadline
         self._log = logger("consumer")
         self._limits = Limits(
             records=settings.batch_records, size_bytes=settings.batch_bytes, age_seconds=settings.batch_age_seconds,
@@ -101,6 +108,7 @@ class Consumer:
         self._pressure = Pressure(settings.max_buffer_bytes)
         self._writers: dict[int, PartitionWriter] = {}
         self._stopped: dict[int, str] = {}
+        self._left: dict[int, str] = {}
         self._assignment = 0
         self._refused: Exception | None = None
         self._terminating = Event()
@@ -132,26 +140,56 @@ class Consumer:
         try:
             while not self._terminating.is_set():
                 self._turn()
-            all_landed = self._flush(self._writers.values(), "shutdown", self._settings.shutdown_grace_seconds)
+            self._deadline.begin()
+            all_landed = self._flush(self._writers.values(), "shutdown", inf)
             self._commit(self._writers.values(), wait=True)
             self._raise_refusal()
         finally:
+            self._deadline.begin()
             stopped = dict(self._stopped)  # `_forget` clears them when the client leaves the group
+            self._left = self.not_landed
             self._forget(list(self._writers))
-            self._placement.close()
             if self._commit_check is not None:
                 self._commit_check.close()
-            self._kafka.close()
+            self._leave().done(None)
             self._sink.close()
             self._log_statistics(all_landed, stopped)
         return EXIT_CLEAN if all_landed and not stopped else EXIT_UNLANDED
 
+    @property
+    def not_landed(self) -> dict[int, str]:
+        """The offsets that were read and are not durable, by partition. The next consumer reads them again."""
+        reading = sorted(self._writers.items())
+        held = {number: (writer.durable, writer.position) for number, writer in reading}
+        return self._left | {number: f"{low} to {high - 1}" for number, (low, high) in held.items() if low < high}
+
+    def report_held(self, place: str) -> None:
+        """Log what is not done when the shutdown's time is over; another thread calls it. `place` holds the loop."""
+        landed = {number: writer.durable for number, writer in sorted(self._writers.items())}
+        self._log.error(
+            "not ended in time, ends now", grace_seconds=self._settings.shutdown_grace_seconds, held_at=place,
+            not_landed=self.not_landed, landed_up_to=landed, partitions_waiting=sorted(self._placement.waiting),
+            stopped_partitions=dict(self._stopped),
+        )  # fmt: skip
+
     def _join(self) -> None:
         """Join the group with a new client."""
+        self._session = session = object()
+
+        def heard(callback: Callable[..., None]) -> Callable[..., None]:
+            """The callback, for this client only: one that leaves in the background must not change the new state."""
+            return lambda *arguments: callback(*arguments) if self._session is session else None
+
         callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error, "stats_cb": self._on_statistics}
-        self._kafka = self._connect(callbacks)
-        self._kafka.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._kafka = self._connect({name: heard(callback) for name, callback in callbacks.items()})
+        rebalance = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
+        self._kafka.subscribe([self._topic], **{name: heard(callback) for name, callback in rebalance.items()})
         self._watchdog.restart()
+
+    def _leave(self) -> Task[None]:
+        """Leave the group and close the client. A Kafka that is silent makes this hang."""
+        self._placement.close()
+        return Task("leave", self._kafka.close)
 
     def _turn(self) -> None:
         """One round: answers, PUTs, commits, then records."""
@@ -191,7 +229,8 @@ class Consumer:
         """
         self._forget([*self._writers, *self._placement.waiting, *self._stopped])
         self._unassigned.begin("no assignment from the group since joining again")
-        self._kafka.close()
+        self._session = object()  # what the old client says from now on is not heard
+        self._leave().done(LEAVE_PROMPT_SECONDS)
         self._join()
 
     def _check_assignment(self) -> None:
@@ -395,6 +434,7 @@ class Consumer:
         failed = False
         for partition in partitions:
             failure = error or partition.error
+            self._placement.committed(partition, failure)
             if failure is not None:
                 failed = True
                 self._uncommitted.begin(f"Kafka does not take commits: {failure}")
@@ -438,8 +478,8 @@ class Consumer:
             return
         for start in starts:
             self._open_writer(start)
-            if not self._pressure.paused:
-                self._kafka.resume([TopicPartition(start.topic, start.partition)])
+        if starts and not self._pressure.paused:
+            self._kafka.resume([TopicPartition(start.topic, start.partition) for start in starts])
         for partition, reason in stopped.items():
             self._stop_partition(partition, reason)
         self._metrics.partitions.set(len(self._writers))
@@ -459,7 +499,8 @@ class Consumer:
         numbers = [place.partition for place in partitions]
         writers = [self._writers[number] for number in numbers if number in self._writers]
         flushed = self._flush(writers, "revoked", self._settings.revoke_flush_seconds)
-        self._commit(writers, wait=True)
+        # librdkafka sends this commit before it joins again, so it arrives before the partitions move.
+        self._commit(writers, wait=False)
         self._forget(numbers)
         if not (self._writers or self._placement.waiting or self._stopped):
             self._unassigned.begin("no assignment from the group since all partitions were revoked")
@@ -487,8 +528,12 @@ class Consumer:
         self._metrics.stopped.set(len(self._stopped))
 
     def _flush(self, writers: Collection[PartitionWriter], reason: Reason, seconds: float) -> bool:
-        """Seal writers and wait at most `seconds` until all are flushed. Returns whether all are flushed."""
-        deadline = self._clock() + seconds
+        """Seal writers and wait at most `seconds` until all are flushed. Returns whether all are flushed.
+
+        A shutdown, which may begin meanwhile, shortens the wait.
+        """
+        end = self._clock() + seconds
+        reserve = min(LEAVE_SECONDS, self._settings.shutdown_grace_seconds / 4)
         for writer in writers:
             writer.seal(reason)
         while True:
@@ -496,10 +541,10 @@ class Consumer:
             writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
             if all(writer.flushed for writer in writers):
                 return True
-            remaining = deadline - self._clock()
+            remaining = min(end - self._clock(), self._deadline.remaining - reserve)
             if remaining <= 0 or self._refused is not None:
                 return False
-            if not self._placement.contract_is_fresh and remaining > seconds / 2:  # Kafka may take long to answer
+            if not self._placement.contract_is_fresh:
                 self._place(contract_only=True)
             self._dispatch()
             self._collect(min(remaining, THROTTLE_SECONDS))
@@ -560,6 +605,7 @@ class Consumer:
             "stopped", everything_landed=all_landed, messages=total.messages, rejected=dict(self._rejects),
             batches=total.batches, upload_errors=total.errors, seconds=round(total.seconds, 1),
             messages_per_second=round(total.messages / max(total.seconds, 0.001), 1), stopped_partitions=stopped,
+            not_landed=self._left,
         )  # fmt: skip
 
     def _log_progress(self, now: float) -> None:

@@ -15,6 +15,7 @@ from include.ingest.consumer import Consumer
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import Placement
+from include.ingest.shutdown import Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import CODECS
@@ -24,6 +25,9 @@ SESSION_TIMEOUT_MS = 30_000
 STATISTICS_MS = 5000
 """How often librdkafka reports its connection to the group's coordinator. Only this report is reliable: an error event
 says that something failed, but no event says that it works again."""
+
+MEMBERS_ONLY = ("group.instance.id", "statistics.interval.ms")
+"""Settings that a client without membership does not have."""
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
@@ -55,8 +59,12 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> Consumer:
+def build_consumer(
+    settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics, deadline: Deadline
+) -> Consumer:
     """A consumer for the prefix's contract. `control` is the bucket with a short timeout, for the consumer's loop.
+
+    `deadline` bounds its shutdown.
 
     Raises:
         ContractError, TopicError, obstore.exceptions.BaseError: see `Placement.open`.
@@ -65,12 +73,16 @@ def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics
     kafka, consumer, storage = settings.kafka, settings.consumer, settings.storage
     watchdog = Watchdog(float(config["session.timeout.ms"]) / 1000)
     admin, isolation = topic.Admin(kafka.client_config()), str(config["isolation.level"])
-    placement = Placement(kafka, consumer, storage, isolation, admin, control, metrics, watchdog)
+    probe = {name: value for name, value in config.items() if name not in MEMBERS_ONLY}
+    placement = Placement(
+        kafka, consumer, storage, isolation, admin, lambda: KafkaConsumer(probe | {"logger": LIBRDKAFKA}), control,
+        metrics, watchdog,
+    )  # fmt: skip
     contract = placement.open()
     codec, writer = CODECS[contract.suffix], f"{socket.gethostname()}:{os.getpid()}"
     destination = Destination(storage.data_prefix, storage.dead_letter_prefix, contract, codec, writer)
     sink = Sink(store, destination, metrics, consumer.parallel_puts)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
-        codec, metrics, watchdog, commit_check=CommitCheck(store, storage, contract.topic_id),
+        codec, metrics, watchdog, deadline, commit_check=CommitCheck(store, storage, contract.topic_id),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from include.ingest import consumer
 from include.ingest.factory import build_consumer
 from include.ingest.metrics import ConsumerMetrics
+from include.ingest.shutdown import Deadline
 from include.ingest.store import open_store
 from include.settings import load as load_settings
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
@@ -145,7 +146,7 @@ def test_a_consumer_without_a_writer_for_an_assigned_partition_joins_again(
     monkeypatch.setattr(consumer, "PROGRESS_SECONDS", 1.0)
     settings = load_settings()
     store = open_store(settings.storage, settings.aws)
-    member = build_consumer(settings, store, store, ConsumerMetrics())
+    member = build_consumer(settings, store, store, ConsumerMetrics(), Deadline(20, print, print))
     thread = Thread(target=member.run, daemon=True)
     thread.start()
     loads = [stage.load(400)]

@@ -86,6 +86,8 @@ class Group:
         self.poll: Callable[[], list[Message]] = list
         self.clients: list[MagicMock] = []
         self.callbacks: dict[str, Any] = {}
+        self.commit_errors: list[KafkaError] = []  # of the next asynchronous commits
+        self._answers: list[tuple[KafkaError | None, list[TopicPartition]]] = []
         self._assigned: dict[int, TopicPartition] = {}
 
     @property
@@ -106,7 +108,7 @@ class Group:
         client = MagicMock()
         client.committed.side_effect = self._committed
         client.commit.side_effect = self._commit
-        client.consume.side_effect = lambda *_: self.poll()
+        client.consume.side_effect = self._consume
         client.get_watermark_offsets.return_value = (0, 1000)
         client.incremental_assign.side_effect = self._take
         client.assignment.side_effect = lambda: list(self._assigned.values())
@@ -141,6 +143,20 @@ class Group:
             raise self.failures.pop(0)
         return [self.commits.get(at.partition, at) for at in partitions]
 
-    def _commit(self, offsets: list[TopicPartition], **_: object) -> list[TopicPartition]:
-        self.commits |= {at.partition: at for at in offsets}
+    def _commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        error = self.commit_errors.pop(0) if asynchronous and self.commit_errors else None
+        if error is None:
+            self.commits |= {at.partition: at for at in offsets}
+        if asynchronous:
+            self._answers.append((error, offsets))
         return offsets
+
+    def _consume(self, *_: object) -> list[Message]:
+        self.answer_commits()
+        return self.poll()
+
+    def answer_commits(self) -> None:
+        """As librdkafka does inside a poll."""
+        answers, self._answers = self._answers, []
+        for error, offsets in answers:
+            self.callbacks["on_commit"](error, offsets)

@@ -6,7 +6,7 @@ A test plays a script: each `yield` is what one poll returns, and the script's e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, cast
 from unittest.mock import MagicMock
 
@@ -16,9 +16,11 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, Message, TopicPartition
 from structlog.testing import capture_logs
 
+from include.ingest import placement as placement_module
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import RETRY_SECONDS, Placement
+from include.ingest.shutdown import Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.body import PLAIN
@@ -29,6 +31,7 @@ from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, offse
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 SESSION_SECONDS = 30.0
+GRACE_SECONDS = 20.0
 CELL = 100
 BATCH_AGE = 60.0
 """The age at which a batch is landed, s."""
@@ -44,17 +47,20 @@ class Stage:
         self.store = cast("Any", Bucket())
         self.boot = 0.0
         self.poll_seconds = RETRY_SECONDS
+        self.deadline = Deadline(GRACE_SECONDS, lambda _: None, lambda _: None, self.time)
         kafka, settings = KafkaSettings(topic=TOPIC), ConsumerSettings(batch_records=CELL, batch_age_seconds=BATCH_AGE)
         admin = cast("Any", self.admin)
         watchdog = Watchdog(SESSION_SECONDS, lambda: self.boot)
         placement = Placement(
-            kafka, settings, StorageSettings(), "read_committed", admin, self.store, self.metrics, watchdog, self.time
-        )
+            kafka, settings, StorageSettings(), "read_committed", admin, lambda: self.group.kafka, self.store,
+            self.metrics, watchdog, self.time,
+        )  # fmt: skip
         destination = Destination("crypto_data/", "dead_letter/", placement.open(), PLAIN, "test")
         sink = Sink(self.store, destination, self.metrics, 4)
         self.consumer = Consumer(
-            kafka, settings, self.group.connect, placement, sink, PLAIN, self.metrics, watchdog, self.time
-        )
+            kafka, settings, self.group.connect, placement, sink, PLAIN, self.metrics, watchdog, self.deadline,
+            self.time,
+        )  # fmt: skip
 
     def play(self, script: Script) -> int:
         """Run the consumer; returns its exit status."""
@@ -98,7 +104,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Stage:
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(placement_module, "PROMPT_SECONDS", 60)  # the fakes answer at once, however slow the machine is
     return Stage()
 
 
@@ -524,3 +531,46 @@ def test_a_dead_letter_object_without_metadata_stops_its_partition_only(stage: S
 
     obstore.put(stage.store, object_key("dead_letter/", "dead_letter", 0, 5, 0), b"[]")
     assert stage.play(script()) == EXIT_UNLANDED
+
+
+# --- many partitions -------------------------------------------------------------
+
+
+def test_landing_goes_on_while_a_thousand_partitions_are_placed(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question to this Kafka takes 20 ms, so one after another they would take 20 s and more."""
+    monkeypatch.setattr(placement_module, "PROMPT_SECONDS", 0.1)
+    turns: list[float] = []
+
+    def slow_log_start(_: TopicPartition, **__: object) -> tuple[int, int]:
+        sleep(0.02 if not stage.landed else 0)
+        return (0, 1000)
+
+    def slow_commit(offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        sleep(0 if asynchronous else 0.2)
+        return group._commit(offsets, asynchronous)
+
+    def script() -> Script:
+        stage.poll_seconds = 0
+        group.kafka.get_watermark_offsets.side_effect = slow_log_start
+        group.kafka.commit.side_effect = slow_commit
+        yield group.assign(0)
+        yield quotes(0, 7)
+        yield group.assign(*range(1, 1001))
+        yield quotes(0, *range(8, 107))  # a full batch
+        begin = monotonic()
+        while len(stage.partitions()) < 1001:
+            assert begin + 100 > monotonic()
+            turn = monotonic()
+            yield []
+            turns.append(monotonic() - turn)
+            if len(turns) == 20:
+                yield from stage.until(lambda: len(stage.landed) == 1)  # while the others wait
+                assert len(stage.partitions("_waiting")) > 0
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+    assert max(turns) < 1
+    assert group.offsets[0] == 107
+    assert len(group.offsets) == 1001

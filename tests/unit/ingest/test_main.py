@@ -31,7 +31,7 @@ def test_a_misspelt_variable_is_named_beside_a_refused_one(monkeypatch: pytest.M
 def test_a_setting_that_obstore_refuses_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CHECKSUM_ALGORITHM", "nonsense")
     monkeypatch.setenv("CONSUMER_HTTP_PORT", "0")
-    monkeypatch.setattr(program, "_on_signals", lambda _stop: None)
+    monkeypatch.setattr(program, "on_signals", lambda _stop: None)
     monkeypatch.setattr(program.Starting, "until_ready", lambda *_: pytest.fail("started"))
     with capture_logs() as lines:
         assert program.main(["consume"]) == EXIT_REFUSED
@@ -41,7 +41,7 @@ def test_a_setting_that_obstore_refuses_is_not_retried(monkeypatch: pytest.Monke
 
 @pytest.fixture
 def _no_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "_on_signals", lambda _stop: None)
+    monkeypatch.setattr(program, "on_signals", lambda _stop: None)
     monkeypatch.setattr(program.Starting, "until_ready", lambda *_: None)
     monkeypatch.setattr(producer.Producer, "run", lambda _: 0)
 
