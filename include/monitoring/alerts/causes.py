@@ -26,7 +26,7 @@ EVIDENCE_SLACK = timedelta(minutes=2)
 """The consumer publishes its numbers each minute, and CloudWatch dates them by the minute."""
 HEAD_START = timedelta(minutes=30)
 """A consequence may have begun this much before its cause by the evidence: the newest quote of a layer is some minutes
-old when the cause begins. What is older has another reason."""
+old when the cause begins. An older one has another reason."""
 
 
 def explains(cause: str, task: str, alert: OpenAlert) -> bool:
@@ -69,7 +69,7 @@ def is_cause(other: OpenAlert, alert: OpenAlert) -> bool:
 
 
 def _first(alerts: Sequence[OpenAlert]) -> OpenAlert:
-    """The first alert that no other one of another condition explains; the first of all if there is none."""
+    """The first alert that no other one of another condition explains; the first of all without such a one."""
     for alert in alerts:
         if not any(is_cause(other, alert) for other in alerts if other.condition != alert.condition):
             return alert

@@ -28,7 +28,7 @@ from include.monitoring.checks.judge import Verdict
 
 @dataclass(slots=True)
 class _Transition:
-    """A state that is being changed, the new alerts that nobody was told about yet, and the new notices."""
+    """A state that is being changed, the new alerts without a notice, and the new notices."""
 
     now: datetime
     open: dict[str, OpenAlert]
@@ -82,7 +82,7 @@ class _Transition:
         self.over.append(self.open.pop(key))
 
     def result(self) -> tuple[AlertState, list[Notice]]:
-        """Decide which of the new alerts are told and which are listed under their cause, then tell."""
+        """Make a notice about each new alert that no other one explains; the others are listed under their cause."""
         for key, alert in self.open.items():
             if alert.cause is not UNSET and key not in self.untold and not self._explained_by(alert.cause):
                 self.open[key] = replace(alert, cause=UNSET)  # it outlives its cause

@@ -73,7 +73,7 @@ def key(storage: StorageSettings) -> str:
 
 
 def known(s3: S3Client, storage: StorageSettings) -> dict[str, Watched]:
-    """What is known about each coin; empty before the first look, and when it is broken.
+    """The knowledge about each coin; empty before the first look, and when it is broken.
 
     Raises:
         ClientError, BotoCoreError: S3 refused or could not be reached.

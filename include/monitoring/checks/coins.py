@@ -28,7 +28,7 @@ FEWEST_GAPS = 2
 FEWEST_FOR_SHARE = 5
 """With fewer distances the longest one counts, so that a slow source is not taken for a fast one."""
 FRESH_LOOKS = 3
-"""So many looks in a row that find a quote of the last interval show its pace, too. Few objects of a fast topic are
+"""Three looks in a row that find a quote of the last interval show its pace, too. Few objects of a fast topic are
 read, and they span only seconds."""
 NOT_LEARNED = timedelta(seconds=2 * MONITOR_SECONDS)
 """A coin whose interval is not known yet is silent after this time. A source that is slower needs the setting."""
@@ -45,7 +45,7 @@ class Pace:
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """What is known about one coin: since when it is watched, its newest quote, and the usual seconds between two."""
+    """The knowledge about one coin: since when it is watched, its newest quote, and the usual seconds between two."""
 
     since: Instant
     looked_at: Instant
@@ -103,7 +103,7 @@ def watch(
     now: datetime,
     pace: Pace,
 ) -> dict[str, Watched]:
-    """What is known about each of the `coins` after a look that found `quotes` (arrival times by coin)."""
+    """The knowledge about each of the `coins` after a look that found `quotes` (arrival times by coin)."""
     return {coin: _looked_at(before.get(coin), quotes.get(coin, ()), now, pace) for coin in coins}
 
 
