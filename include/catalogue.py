@@ -52,6 +52,8 @@ class Metric:
     statistic: Statistic
     publisher: Publisher
     meaning: str
+    counts: str = ""
+    """What the number counts, in the plural, for texts; empty where the unit says it."""
     period_seconds: int = MONITOR_SECONDS
     publish_seconds: int = MONITOR_SECONDS
     dimensions: tuple[str, ...] = (ENVIRONMENT,)
@@ -133,6 +135,7 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         "consumer",
         "Records taken from Kafka and landed in S3, rejected ones included. Sent as 0 when there were none.",
         publish_seconds=60,
+        counts="messages",
     ),
     Metric(
         "BatchesUploaded",
@@ -151,6 +154,7 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         "consumer",
         "PUTs that failed, each retry counted. No data is lost: the PUT is repeated. Sent as 0 when there were none.",
         publish_seconds=60,
+        counts="failed PUTs",
     ),
     Metric(
         "Throughput",
@@ -204,6 +208,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "monitor",
         "Messages on the topic that are not landed and committed yet, over all partitions. A partition "
         "without a commit counts from its earliest offset.",
+        counts="messages",
     ),
     Metric(
         "MaxOffsetLag",
@@ -229,6 +234,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "monitor",
         "Partitions with unread records whose commit does not advance (Burrow's STALL and STOP). When the group has "
         "no members, all partitions with unread records.",
+        counts="partitions",
     ),
     Metric(
         "RetentionHeadroom",
@@ -270,6 +276,17 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Maximum",
         "monitor",
         "Dead-letter objects that arrived during the last 60 minutes.",
+        counts="objects",
+    ),
+    Metric(
+        "SilentCoins",
+        "Silent Coins",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Coins of the seed without a quote for three times their usual interval. Absent in the monitor's first run "
+        "after a start.",
+        counts="coins",
     ),
     Metric(
         "DataAge",
@@ -299,6 +316,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "monitor",
         "dbt tests that failed or warned in the last build of each layer, or in the last run of the tests outside "
         "them (across layers, of seeds and of the test history). Failed tests of the daily run over every row count.",
+        counts="tests",
     ),
     Metric(
         "BlindSources",
@@ -308,6 +326,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "monitor",
         "The number of sources (Kafka, S3, the layer states, CloudWatch, the Variable monitor_thresholds) that could "
         "not be read in this run. If CloudWatch refuses the numbers, MonitorHeartbeat is missing instead.",
+        counts="sources",
     ),
     Metric(
         "UndeliveredNotices",
@@ -316,6 +335,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Maximum",
         "monitor",
         "Notices that no mail server has accepted yet. Each run of the monitor tries them again.",
+        counts="notices",
     ),
     Metric(
         "UnhealthyDags",
@@ -325,6 +345,7 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "monitor",
         "DAGs whose last run failed, that are paused although they have a schedule, whose runs wait in the queue, or "
         "that have not succeeded as their schedule promises. The monitor's own DAG does not count.",
+        counts="DAGs",
     ),
     Metric(
         "MonitorHeartbeat",
@@ -393,7 +414,24 @@ CONDITIONS: dict[str, Condition] = {
             f"consumer has a fault. The threshold is messages in {MONITOR_MINUTES} minutes; 3 is one quote of each "
             "asset.",
             periods=3,
-            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
+            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3", "quotes_missing:*"),
+        ),
+        Condition(
+            "quotes_missing",
+            "A coin sends no quotes",
+            "SilentCoins",
+            ">",
+            0,
+            "missing",
+            "No quote of a coin has reached the lake for three times its usual interval: its prices stand still.",
+            explained_by=(
+                "upload_errors",
+                "consumer_stalled",
+                "monitor_blind:*S3",
+                "monitor_blind:Kafka",
+                "low_throughput",
+                "quotes_missing:*",
+            ),
         ),
         Condition(
             "slow_uploads",

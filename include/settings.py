@@ -341,6 +341,12 @@ class MonitorSettings(BaseSettings):
     throughput_baseline: Literal["set", "learned"] = Field(
         "set", description="Baseline of low_throughput: the set threshold, or the same hours of past days."
     )
+    quote_interval_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds in which each coin sends at least one quote; a coin is silent after three times as long. "
+        "Unset: learned from the last quotes, and at least PRODUCER_POLL_SECONDS.",
+    )
     baseline_share: float = Field(
         0.5, gt=0, le=1, description="Share of the learned throughput below which throughput is low."
     )

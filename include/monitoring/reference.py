@@ -13,15 +13,23 @@ _EVENTS = {"task_failed": "a task fails", "run_late": "a run misses its deadline
 
 def conditions() -> Iterator[str]:
     """One row for each condition."""
-    yield "| condition | breached when | for | severity | metric | runbook |"
-    yield "|---|---|---|---|---|---|"
+    yield "| condition | breached when | for | severity | metric | runbook | explained by |"
+    yield "|---|---|---|---|---|---|---|"
     for condition in CONDITIONS.values():
         limit = _EVENTS.get(condition.name) or f"{condition.comparison} {quantity(condition, condition.threshold)}"
         layer = f" ({condition.layer})" if condition.layer else ""
         metric = f"`{condition.metric}`{layer}" if condition.metric else ""
         periods = "1 period" if condition.periods == 1 else f"{condition.periods} periods"
         link = f"[{condition.title}](runbooks/{condition.runbook})"
-        yield f"| `{condition.name}` | {limit} | {periods} | {condition.severity} | {metric} | {link} |"
+        causes = ", ".join(dict.fromkeys(f"`{_named(pattern)}`" for pattern in condition.explained_by))
+        yield f"| `{condition.name}` | {limit} | {periods} | {condition.severity} | {metric} | {link} | {causes} |"
+
+
+def _named(pattern: str) -> str:
+    """A pattern of alert keys as its reader knows them: the condition, with the service if there is one."""
+    condition, _, subject = pattern.partition(":")
+    service = subject.removeprefix("*")
+    return f"{condition} {service}" if service.isalnum() else condition
 
 
 def metrics() -> Iterator[str]:

@@ -42,7 +42,7 @@ _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standar
 
 PATIENCE_SECONDS = 180.0
 """The mail server's answer may take this long; the connection's own `timeout` is for the connecting. Servers filter the
-content before they answer (RFC 5321 asks clients to wait ten minutes). Who gives up too early sends the mail twice."""
+content before they answer (RFC 5321 asks clients to wait ten minutes). After an early end the mail is sent twice."""
 
 _PAGE_PATIENCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
 """A person waits for the page, and the page renews itself, so there is no second attempt."""

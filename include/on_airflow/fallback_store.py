@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 from airflow.sdk import Variable
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec.structs import replace
 
 from include.monitoring.alerts.model import NO_ALERTS, AlertState
 from include.monitoring.alerts.store import AlertStore, S3AlertStore, update
@@ -55,7 +56,7 @@ def move_back(primary: S3AlertStore, now: datetime) -> None:
 
     def merge(state: AlertState) -> tuple[AlertState, None]:
         # An alert that is open in S3 began earlier than the alert of the same key in the Variable.
-        return AlertState({**kept.open, **state.open}, (*state.outbox, *kept.outbox)), None
+        return replace(state, open={**kept.open, **state.open}, outbox=(*state.outbox, *kept.outbox)), None
 
     update(primary, merge)
     Variable.delete(VARIABLE)

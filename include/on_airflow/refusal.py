@@ -2,7 +2,7 @@
 
 Airflow checks each declared parameter against its JSON schema when the run is triggered. Two things a schema of single
 parameters cannot say: that a name is unknown, and that values exclude each other. A run with such parameters fails at
-its first task with the reason. Only its author waits for it, so nobody else is told.
+its first task with the reason. Only its author waits for it, so no mail is sent.
 """
 
 from __future__ import annotations

@@ -19,10 +19,14 @@ from airflow.sdk import DAG
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
+from include.assets import coins
 from include.aws.permissions import POLICIES
 from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer
-from include.monitoring.checks import cloudwatch
+from include.landing.body import PLAIN
+from include.landing.layout import object_key
+from include.monitoring.checks import cloudwatch, coin_quotes
 from include.monitoring.checks.cloudwatch import Datum
+from include.monitoring.checks.coins import Watched
 from include.on_airflow import callbacks
 from include.settings import StorageSettings
 from include.state import layer_state
@@ -35,6 +39,7 @@ from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
 
+SYMBOLS = tuple(coin.symbol for coin in coins())
 CHECKS = [condition.task_id for condition in CONDITIONS.values() if condition.checked]
 MINUTE = timedelta(minutes=1)
 
@@ -82,6 +87,20 @@ class Pipeline:
         """Publish one number, as the consumer or the monitor does."""
         at = datetime.now(UTC) - ago
         cloudwatch.publish(boto3.client("cloudwatch"), "CryptoLakehouse", self.environment, [Datum(metric, value)], at)
+
+    def land(self, symbols: tuple[str, ...] = SYMBOLS, age: timedelta = timedelta()) -> None:
+        """Land a quote of each coin, as the consumer does."""
+        at = int((datetime.now(UTC) - age).timestamp() * 1000)
+        messages = [b'{"symbol": "%s"}' % symbol.encode() for symbol in symbols]
+        body = PLAIN.encode([PLAIN.join(PLAIN.prefix(self.topic, 0), 0, [at] * len(symbols), messages)])
+        key = object_key("crypto_data/", "crypto_data", 0, 0, at)
+        boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=bytes(body))
+
+    def forget_the_start(self) -> None:
+        """Let the monitor believe that it looked at the coins before, as it does after its first run."""
+        begin = datetime.now(UTC) - 6 * MINUTE
+        known = {symbol: Watched(begin, begin + MINUTE, None, 60.0) for symbol in SYMBOLS}
+        coin_quotes.keep(boto3.client("s3"), StorageSettings(bucket=self.bucket), known)
 
     def produce(self, count: int, age: timedelta = timedelta()) -> None:
         """Send messages whose Kafka timestamp is `age` ago."""
@@ -150,6 +169,8 @@ def pipeline(
         running.publish("MonitorHeartbeat", 1, minutes * MINUTE)
         for metric in CONSUMER_METRICS:
             running.publish(metric.name, 0 if metric.name == "UploadErrors" else 10, minutes * MINUTE)
+    running.land()
+    running.forget_the_start()
     with running.members:
         yield running
 
@@ -163,6 +184,26 @@ def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None
     pipeline.produce(3)  # younger than a batch's age
     assert pipeline.red() == set()
     assert pipeline.mailbox.take() == []
+
+
+def test_a_coin_without_quotes_is_mailed_and_the_others_are_listed_under_it(pipeline: Pipeline) -> None:
+    pipeline.create_topic()
+    pipeline.join()
+    s3, storage = boto3.client("s3"), StorageSettings(bucket=pipeline.bucket)
+    for item in s3.list_objects_v2(Bucket=storage.bucket, Prefix=storage.data_prefix)["Contents"]:
+        s3.delete_object(Bucket=storage.bucket, Key=item["Key"])
+    pipeline.land(SYMBOLS[:1])
+    assert pipeline.red() == {"check_quotes_missing", "notify"}
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith(f"A coin sends no quotes: {SYMBOLS[1]}")
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert f"Consequence: error: A coin sends no quotes: {SYMBOLS[2]}" in body.get_content()
+    assert "no quote for 6 min (allowed: 4 min)" in body.get_content()
+    pipeline.land()
+    assert pipeline.red() == set()
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith(f"over: A coin sends no quotes: {SYMBOLS[1]}")
 
 
 def replay(**params: object) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
@@ -152,6 +155,11 @@ class WatchedStack:
         assert len(matches) == 1, f"{kind} of {title!r}: {len(matches)} of {titles}"
         return matches[0]
 
+    def explained(self, condition: str) -> dict[str, Any] | None:
+        """The open alert of the condition while another one explains it; None when it is mailed by itself."""
+        alert = self.alert_state()["open"].get(condition)
+        return alert if alert and alert.get("cause") else None
+
     # --- Kafka
 
     def send(self, payloads: list[bytes]) -> None:
@@ -283,6 +291,34 @@ class WatchedStack:
             self.stack.api.call("PATCH", f"/variables/{VARIABLE}", content)
         else:
             self.stack.api.call("POST", "/variables", content)
+
+    def pause(self, dag_id: str) -> None:
+        """Pause a DAG, as a person does in the UI."""
+        self.stack.api.call("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+
+    def kill(self, dag_id: str, run_id: str) -> None:
+        """Kill the process of the run's only task as the kernel does; returns when it is dead."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        (task,) = self.stack.api.call("GET", path).json()["task_instances"]
+        killed: list[psutil.Process] = []
+
+        def found() -> bool:
+            for process in psutil.process_iter(["cmdline"]):
+                if f"airflow worker -- {task['id']}" in " ".join(process.info["cmdline"] or ()):
+                    process.kill()
+                    killed.append(process)
+            return bool(killed)
+
+        eventually(found, 60, pause=0.02)
+        psutil.wait_procs(killed, timeout=30)
+
+    def let_time_pass(self, dag_id: str, run_id: str, duration: timedelta) -> None:
+        """Make Airflow believe that the run began this much earlier."""
+        path = Path(self.stack.values["AIRFLOW_HOME"]) / "airflow.db"
+        change = "update dag_run set start_date = ? where dag_id = ? and run_id = ?"
+        begin = f"{datetime.now(UTC) - duration:%Y-%m-%d %H:%M:%S.%f}"
+        with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
+            assert database.execute(change, (begin, dag_id, run_id)).rowcount == 1
 
     def set_pool(self, pool: str, slots: int) -> None:
         """Set how many tasks of a pool may run at a time."""

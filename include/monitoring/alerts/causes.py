@@ -24,6 +24,9 @@ MOST_EFFECTS = 40
 """Consequences that an alert keeps at most, for example of many failing tests."""
 EVIDENCE_SLACK = timedelta(minutes=2)
 """The consumer publishes its numbers each minute, and CloudWatch dates them by the minute."""
+HEAD_START = timedelta(minutes=30)
+"""A consequence may have begun this much before its cause by the evidence: the newest quote of a layer is some minutes
+old when the cause begins. An older one has another reason."""
 
 
 def explains(cause: str, task: str, alert: OpenAlert) -> bool:
@@ -51,25 +54,26 @@ def assign(
     while waiting:
         alert = _first(waiting)
         waiting.remove(alert)
-        lately = {key: key for key, at in ended.items() if alert.begin_at <= at + EVIDENCE_SLACK}
-        known = roots | {key: root for key, root in lately.items() if key not in roots}
-        cause = next((root for key, root in known.items() if explains(key, _task(key, open_alerts), alert)), None)
+        known = [open_alerts[key] for key in roots]
+        cause = next((roots[other.key] for other in known if is_cause(other, alert)), None)
+        if cause is None:
+            lately = (key for key, at in ended.items() if key not in roots and alert.begin_at <= at + EVIDENCE_SLACK)
+            cause = next((key for key in lately if explains(key, "", alert)), None)
         roots[alert.key] = cause or alert.key
         yield alert.key, cause
 
 
+def is_cause(other: OpenAlert, alert: OpenAlert) -> bool:
+    """Whether an open alert explains `alert`, by the catalogue and by the times of the evidence."""
+    return explains(other.key, other.task, alert) and alert.begin_at >= other.begin_at - HEAD_START
+
+
 def _first(alerts: Sequence[OpenAlert]) -> OpenAlert:
-    """The first alert that no other one of another condition explains; the first of all if there is none."""
+    """The first alert that no other one of another condition explains; the first of all without such a one."""
     for alert in alerts:
-        others = (other for other in alerts if other.condition != alert.condition)
-        if not any(explains(other.key, other.task, alert) for other in others):
+        if not any(is_cause(other, alert) for other in alerts if other.condition != alert.condition):
             return alert
     return alerts[0]
-
-
-def _task(key: str, open_alerts: Mapping[str, OpenAlert]) -> str:
-    alert = open_alerts.get(key)
-    return alert.task if alert else ""
 
 
 def with_effects(

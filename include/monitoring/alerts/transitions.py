@@ -10,6 +10,7 @@ An alert that another one explains (`causes`) is listed in the notices about its
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from include.monitoring.checks.judge import Verdict
 
 @dataclass(slots=True)
 class _Transition:
-    """A state that is being changed, the new alerts that nobody was told about yet, and the new notices."""
+    """A state that is being changed, the new alerts without a notice, and the new notices."""
 
     now: datetime
     open: dict[str, OpenAlert]
@@ -81,7 +82,7 @@ class _Transition:
         self.over.append(self.open.pop(key))
 
     def result(self) -> tuple[AlertState, list[Notice]]:
-        """Decide which of the new alerts are told and which are listed under their cause, then tell."""
+        """Make a notice about each new alert that no other one explains; the others are listed under their cause."""
         for key, alert in self.open.items():
             if alert.cause is not UNSET and key not in self.untold and not self._explained_by(alert.cause):
                 self.open[key] = replace(alert, cause=UNSET)  # it outlives its cause
@@ -175,8 +176,22 @@ def raise_alerts(
     """The state after a failure callback raised `alerts`; an alert that is open already makes no new notice."""
     transition = _Transition.of(state, now)
     for alert in alerts:
-        transition.start_or_continue(alert, reminder_after)
+        transition.start_or_continue(_apart(alert, transition.open), reminder_after)
     return transition.result()
+
+
+def _apart(alert: OpenAlert, open_alerts: Mapping[str, OpenAlert]) -> OpenAlert:
+    """The alert, with a key of its own when its task has an open alert for another reason."""
+    before = open_alerts.get(alert.key)
+    if before is None or alert.condition != "task_failed" or _reason(before) == _reason(alert):
+        return alert
+    return replace(alert, key=f"{alert.key}#{hashlib.sha256(_reason(alert).encode()).hexdigest()[:8]}")
+
+
+def _reason(alert: OpenAlert) -> str:
+    """Why a task failed: the first line of its error, without numbers, ids and quoted values, which differ by run."""
+    first = alert.details[0].partition("\n")[0] if alert.details else ""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f-]{8,}\b|\d+", "#", first.lower())
 
 
 def remind(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:

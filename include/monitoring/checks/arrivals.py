@@ -7,6 +7,7 @@ greater, also while the consumer reads last week's records. LastModified selects
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HOUR = timedelta(hours=1)
+MOST_KEPT = 200
+"""Objects of a partition that are kept for a closer look: some hours of a slow topic, minutes of a fast one."""
 CLOCK_SLACK = timedelta(minutes=2)
 """The clocks of the broker and of this machine may differ, and a key's time is cut to the second."""
 
@@ -34,14 +37,35 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One object that arrived at `at`; `size` in bytes."""
+
+    key: str
+    at: datetime
+    size: int
+    partition: int
+    first_offset: int
+
+
 @dataclass(slots=True)
 class Arrivals:
-    """Objects that arrived in a period: their number and stored bytes, and a span by partition."""
+    """Objects that arrived in a period: their number and stored bytes, a span by partition, and the newest ones.
+
+    `kept` has each partition's last objects by offset, at most `MOST_KEPT`. `newest_at` is the last arrival of all.
+    """
 
     objects: int = 0
     bytes: int = 0
     listed: int = 0
     spans: dict[int, Span] = field(default_factory=dict)
+    newest_at: datetime | None = None
+    kept: dict[int, deque[Arrived]] = field(default_factory=dict)
+
+    def keep(self, item: Arrived) -> None:
+        """Remember the object; a listing is in the order of time, so in the order of a partition's offsets."""
+        self.newest_at = max(self.newest_at or item.at, item.at)
+        self.kept.setdefault(item.partition, deque(maxlen=MOST_KEPT)).append(item)
 
 
 def check_prefixes(s3: S3Client, storage: StorageSettings) -> None:
@@ -86,6 +110,7 @@ def count(s3: S3Client, bucket: str, prefix: str, kind: Kind, begin: datetime, s
             offset = parts.first_offset
             span = arrivals.spans.get(parts.partition, Span(0, offset, offset))
             arrivals.spans[parts.partition] = Span(span.objects + 1, min(span.first, offset), max(span.last, offset))
+            arrivals.keep(Arrived(item["Key"], item["LastModified"], item["Size"], parts.partition, offset))
     return arrivals
 
 

@@ -126,7 +126,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def remember(before: Memory | None, look: Look, promise: Promise) -> Memory:
-    """What is known after this look."""
+    """The memory after this look."""
     now = look.at
     last = before or Memory(now, now, look.failed, look.successes)
     if now - last.last_seen > WAITS_TOO_LONG:  # the monitor did not run, so nothing is known about the time between
@@ -208,7 +208,7 @@ def _no_success(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
 
 
 def _paused(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
-    """A paused DAG is told when its schedule promises runs, or when runs wait for it."""
+    """A paused DAG is a problem when its schedule promises runs, or when runs wait for it."""
     since = memory.paused_since or look.at
     unused = look.newest is None and not look.successes and not look.failed
     if look.waiting:

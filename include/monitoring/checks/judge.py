@@ -40,7 +40,8 @@ class Evidence:
     are empty when the source was read and has no number (`note` has the reason). `blind` is the
     reason why the source could not be read. `subjects` has each fault (for example a failing test)
     by its name. `as_of` is the time of the oldest of these facts. `began_at` is the time of the first
-    evidence that the condition is breached, None when it is not known.
+    evidence that the condition is breached, None when it is not known. `text` says the newest value in
+    better words than the number alone.
     """
 
     values: tuple[float | None, ...] = ()
@@ -50,6 +51,7 @@ class Evidence:
     subjects: Mapping[str, Subject] | None = None
     as_of: datetime | None = None
     began_at: datetime | None = None
+    text: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -95,7 +97,7 @@ def _outcome(condition: Condition, evidence: Evidence, threshold: float) -> tupl
         return "unknown", evidence.note or f"only {len(evidence.values)} of {condition.periods} periods are known"
     periods = evidence.values[-condition.periods :]
     newest = periods[-1]
-    text = "no data" if newest is None else quantity(condition, newest)
+    text = "no data" if newest is None else evidence.text or counted(condition, newest)
     if newest is None and condition.missing != "breaching":
         return ("ok" if condition.missing == "notBreaching" else "unknown"), evidence.note or "no data"
     breached = all(_counts(condition, value, threshold) for value in periods)
@@ -127,6 +129,15 @@ def quantity(condition: Condition, value: float) -> str:
         return f"{value:g}"
     text = with_unit(value, metric.unit)
     return f"{text} in {span(metric.period_seconds)}" if metric.statistic == "Sum" else text
+
+
+def counted(condition: Condition, value: float) -> str:
+    """A number of the condition's metric with what it counts, like 1 message or 6 failed PUTs in 5 min."""
+    metric, text = metric_of(condition), quantity(condition, value)
+    if metric is None or not metric.counts:
+        return text
+    number, space, rest = text.partition(" ")
+    return f"{number} {metric.counts.removesuffix('s') if number == '1' else metric.counts}{space}{rest}"
 
 
 def with_unit(value: float, unit: Unit) -> str:

@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include import assets
 from include.catalogue import CONDITIONS, CONSUMER_METRICS, METRICS, alarm_name
-from include.monitoring.checks import arrivals, baseline, cloudwatch, freshness, kafka_offsets, lag, lag_window
+from include.monitoring.checks import (
+    arrivals,
+    baseline,
+    cloudwatch,
+    coin_quotes,
+    coins,
+    dead_letters,
+    freshness,
+    kafka_offsets,
+    lag,
+    lag_window,
+)
+from include.monitoring.checks.arrivals import Arrivals
+from include.monitoring.checks.coins import CoinArrival, Pace
 from include.monitoring.checks.lag import INTERVAL, JITTER
 from include.monitoring.checks.lag_window import LagWindow
 from include.monitoring.checks.measurements import (
@@ -77,6 +91,7 @@ def kafka(admin: AdminClient, probe: Consumer, s3: S3Client, settings: Settings,
         retention_seconds=reading.retention.total_seconds() if reading.retention else None,
         committed={partition.partition: partition.committed for partition in reading.partitions},
         window_fault=fault,
+        oldest_unread_at=None if not summary.total or summary.seconds is None else oldest,
     )
 
 
@@ -109,6 +124,7 @@ def landed(s3: S3Client, settings: Settings, now: datetime) -> ArrivalsMeasureme
     begin = arrivals.listing_start([oldest for _, oldest in window.unread] if window else [], now)
     data = arrivals.count(s3, storage.bucket, storage.data_prefix, "crypto_data", begin, since)
     dead = arrivals.count(s3, storage.bucket, storage.dead_letter_prefix, "dead_letter", begin, since)
+    dead_objects = [item for items in dead.kept.values() for item in items]
     return ArrivalsMeasurement(
         objects=data.objects,
         bytes=data.bytes,
@@ -116,7 +132,21 @@ def landed(s3: S3Client, settings: Settings, now: datetime) -> ArrivalsMeasureme
         spans=data.spans,
         listed=data.listed + dead.listed,
         listed_from=begin,
+        measured_at=now,
+        newest_at=data.newest_at,
+        dead_letters=dead_letters.read(s3, storage.bucket, dead_objects),
+        coins=_coins(s3, settings, data, now),
     )
+
+
+def _coins(s3: S3Client, settings: Settings, data: Arrivals, now: datetime) -> dict[str, CoinArrival]:
+    """The silence of each coin; adds this look to what is known about them."""
+    quotes = coin_quotes.read(s3, settings.storage.bucket, data.kept)
+    symbols = [coin.symbol.upper() for coin in assets.coins()]
+    pace = Pace(settings.producer.poll_seconds, settings.consumer.batch_age_seconds)
+    watched = coins.watch(coin_quotes.known(s3, settings.storage), quotes, symbols, now, pace)
+    coin_quotes.keep(s3, settings.storage, watched)
+    return coins.arrivals(watched, settings.monitor.quote_interval_seconds, pace)
 
 
 def layers(
@@ -158,4 +188,5 @@ def consumer(client: CloudWatchClient, settings: Settings, now: datetime) -> Con
         watched=min(silent, default=len(heartbeats)),
         alarms={condition: alarms[name] for condition, name in names.items() if name in alarms},
         baseline=baseline.read(client, settings.monitor, now) if learned else None,
+        minutes={metric.name: series[metric.name] for metric in CONSUMER_METRICS},
     )

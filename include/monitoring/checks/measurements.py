@@ -11,7 +11,9 @@ from include.catalogue import Layer
 from include.instants import Instant
 from include.monitoring.checks.arrivals import Span
 from include.monitoring.checks.baseline import Baseline
+from include.monitoring.checks.coins import CoinArrival
 from include.monitoring.checks.dag_runs import Problem
+from include.monitoring.checks.dead_letters import NONE, DeadLetters
 from include.monitoring.checks.lag import Lag
 from include.state.layer_state import LayerState
 from include.state.task_tests import TaskTests
@@ -32,6 +34,8 @@ class KafkaMeasurement(msgspec.Struct, frozen=True):
     retention_seconds: float | None
     committed: Mapping[int, int | None]
     window_fault: str
+    oldest_unread_at: Instant | None = None
+    """Time of the oldest unread record; None when all are read, or the time is not known."""
 
     @property
     def stalled_partitions(self) -> int | None:
@@ -40,7 +44,10 @@ class KafkaMeasurement(msgspec.Struct, frozen=True):
 
 
 class ArrivalsMeasurement(msgspec.Struct, frozen=True):
-    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for it."""
+    """Objects that arrived in S3 during the last hour; `listed` is the number of keys that S3 listed for it.
+
+    `measured_at` is the time of the listing, `newest_at` the arrival of the newest data object of that hour.
+    """
 
     objects: int
     bytes: int
@@ -48,6 +55,16 @@ class ArrivalsMeasurement(msgspec.Struct, frozen=True):
     spans: Mapping[int, Span]
     listed: int
     listed_from: Instant
+    measured_at: Instant | None = None
+    newest_at: Instant | None = None
+    dead_letters: DeadLetters = NONE
+    coins: Mapping[str, CoinArrival] = {}
+    """Each coin of the seed, by its symbol."""
+
+    @property
+    def silent_coins(self) -> int | None:
+        """Number of silent coins; None when that is not known yet."""
+        return sum(coin.silent for coin in self.coins.values()) if any(c.known for c in self.coins.values()) else None
 
 
 class LayersMeasurement(msgspec.Struct, frozen=True):
@@ -71,6 +88,8 @@ class ConsumerMeasurement(msgspec.Struct, frozen=True):
     watched: int
     alarms: Mapping[str, float]
     baseline: Baseline | None
+    minutes: Mapping[str, Sequence[tuple[Instant, float]]] = {}
+    """The values of each metric by minute, oldest first, over the same windows."""
 
 
 class DagsMeasurement(msgspec.Struct, frozen=True):

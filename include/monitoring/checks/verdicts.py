@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from include.catalogue import CONDITIONS, Condition, Layer, Severity
+from msgspec.structs import replace
+
+from include.catalogue import CONDITIONS, METRICS, Condition, Layer, Severity
 from include.instants import span, to_second
 from include.monitoring.checks.arrivals import mean_batch
 from include.monitoring.checks.cloudwatch import Datum
+from include.monitoring.checks.dead_letters import NONE
 from include.monitoring.checks.judge import Evidence, Subject, Verdict, judge
 from include.monitoring.checks.measurements import (
     ArrivalsMeasurement,
@@ -32,6 +36,11 @@ SOURCE_NAMES: dict[str, str] = {
     "thresholds": "thresholds",
 }
 """Everything that can fail to be read or used, with its name in alerts."""
+ABOUT_LANDING = {
+    "kafka_lag", "consumer_stalled", "retention_headroom", "upload_errors", "slow_uploads", "low_throughput",
+    "quotes_missing", "stale_gold", "stale_silver", "stale_bronze",
+}  # fmt: skip
+"""Conditions whose reader needs to know how late landing is."""
 MOST_PARTITIONS = 20
 """Maximum of stalled partitions that the details name."""
 
@@ -58,6 +67,7 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
             "BytesLastHour": objects.bytes,
             "BatchSizeLastHour": mean_batch(objects.spans, kafka.committed if kafka else {}),
             "DeadLetterObjects": objects.dead_letter_objects,
+            "SilentCoins": objects.silent_coins,
         }
     if layers:
         table |= {"FailingTests": len(failing_tests(layers)), "UndeliveredNotices": layers.undelivered}
@@ -110,8 +120,25 @@ def verdicts(measured: Measurements, blind: Mapping[str, str], thresholds: Mappi
                 evidence = Evidence((number,), subjects=sources)
             else:
                 evidence = _evidence(condition, measured, number)
-            judged.append(judge(condition, evidence, limits[condition.name], differing.get(condition.name, "")))
+            verdict = judge(condition, evidence, limits[condition.name], differing.get(condition.name, ""))
+            if verdict.outcome == "breached" and condition.name in ABOUT_LANDING:
+                verdict = replace(verdict, details=(*verdict.details, *_landing(measured)))
+            judged.append(verdict)
     return judged
+
+
+def _landing(measured: Measurements) -> list[str]:
+    """How late landing is: the lag, and the age of the newest object; one line for each that is known."""
+    kafka, objects = measured.kafka, measured.objects
+    lines = []
+    if kafka:
+        oldest = f", the oldest since {to_second(kafka.oldest_unread_at)}" if kafka.oldest_unread_at else ""
+        lines.append(f"not landed: {kafka.lag.total:,} messages{oldest}")
+    if objects and objects.measured_at:
+        age = f"{span(objects.measured_at - objects.newest_at)} ago" if objects.newest_at else "none in the last hour"
+        at = f" at {to_second(objects.newest_at)}" if objects.newest_at else ""
+        lines.append(f"newest object landed{at}: {age}")
+    return lines
 
 
 def _throughput_limit(threshold: Threshold, consumer: ConsumerMeasurement | None) -> Threshold:
@@ -132,7 +159,8 @@ def _evidence(condition: Condition, measured: Measurements, number: float | None
 def _lag(kafka: KafkaMeasurement, _: Condition, total: float | None) -> Evidence:
     seconds = kafka.lag.seconds
     age = "of unknown age" if seconds is None else f"the oldest is {span(seconds)} old"
-    return Evidence((total,), details=(f"slowest partition {kafka.lag.worst:,} messages, {age}",) if total else ())
+    details = (f"slowest partition {kafka.lag.worst:,} messages, {age}",) if total else ()
+    return Evidence((total,), details=details, began_at=kafka.oldest_unread_at)
 
 
 def _stalled(kafka: KafkaMeasurement, _: Condition, partitions: float | None) -> Evidence:
@@ -142,18 +170,38 @@ def _stalled(kafka: KafkaMeasurement, _: Condition, partitions: float | None) ->
     details = (f"group {kafka.group_state}, members {members}", *stalled[:MOST_PARTITIONS], *fault)
     if partitions is None:
         return Evidence(blind=f"one sample alone shows no stall: {kafka.window_fault}", details=details)
-    return Evidence((partitions,), details=details)
+    return Evidence((partitions,), details=details, began_at=kafka.oldest_unread_at)
 
 
 def _headroom(kafka: KafkaMeasurement, _: Condition, seconds: float | None) -> Evidence:
     if seconds is None and kafka.retention_seconds is not None:
         return Evidence(blind="the age of the oldest unread record is not known")
     lost = (f"{kafka.lag.lost:,} messages were deleted before they were landed",) if kafka.lag.lost else ()
-    return Evidence((seconds,), note="the topic sets no time limit", details=lost)
+    began_at = kafka.oldest_unread_at
+    return Evidence((seconds,), note="the topic sets no time limit", details=lost, began_at=began_at)
 
 
-def _dead_letters(_: ArrivalsMeasurement, __: Condition, objects: float | None) -> Evidence:
-    return Evidence((objects,))
+def _dead_letters(measured: ArrivalsMeasurement, _: Condition, objects: float | None) -> Evidence:
+    letters = measured.dead_letters
+    if not objects or letters == NONE:
+        return Evidence((objects,))
+    classes = ", ".join(f"{name} {number:,}" for name, number in letters.rows.items())
+    details = [f"rows by class: {classes}"] if classes else []
+    if letters.example:
+        details.append(f"newest: {letters.example}")
+    details.append("list them: python -m include.ingest replay (or the DAG dead_letter_replay); --yes sends them again")
+    at_least = "at least " if letters.unread else ""
+    text = f"{at_least}{letters.messages:,} messages in {objects:,.0f} objects of the last hour"
+    return Evidence((objects,), details=tuple(details), began_at=letters.first_at, text=text)
+
+
+def _silent(measured: ArrivalsMeasurement, _: Condition, coins: float | None) -> Evidence:
+    if coins is None:
+        return Evidence(note="the monitor has looked once since its start")
+    subjects = {
+        name: Subject(coin.report(), None, coin.newest_at) for name, coin in measured.coins.items() if coin.silent
+    }
+    return Evidence((coins,), subjects=subjects)
 
 
 def _age(layers: LayersMeasurement, condition: Condition, seconds: float | None) -> Evidence:
@@ -162,7 +210,9 @@ def _age(layers: LayersMeasurement, condition: Condition, seconds: float | None)
     state = layers.states[cast("Layer", condition.layer)]
     if state is None:
         return Evidence((seconds,), details=("the layer was never built; the oldest landed object is this old",))
-    return Evidence((seconds,), details=(f"{state.rows:,} rows, last built {to_second(state.finished_at)}",))
+    newest = f", newest quote {to_second(state.newest_quote_at)}" if state.newest_quote_at else ""
+    details = (f"{state.rows:,} rows{newest}, last built {to_second(state.finished_at)}",)
+    return Evidence((seconds,), details=details, began_at=state.newest_quote_at)
 
 
 def _tests(layers: LayersMeasurement, _: Condition, failing: float | None) -> Evidence:
@@ -183,8 +233,27 @@ def _windows(consumer: ConsumerMeasurement, condition: Condition, _: float | Non
     if condition.missing == "breaching":
         watched, learned = consumer.watched, consumer.baseline
         note = f"the monitor has watched for {watched} of {condition.periods} periods"
-        return Evidence(values[len(values) - watched :], note=note, details=(learned.note,) if learned else ())
-    return Evidence(values, note="the consumer published no value")
+        details = (learned.note,) if learned else ()
+        began_at = None if values[-1] else _last_landed(consumer)
+        return Evidence(values[len(values) - watched :], note=note, details=details, began_at=began_at)
+    return Evidence(values, note="the consumer published no value", began_at=_first_breach(consumer, condition))
+
+
+def _first_breach(consumer: ConsumerMeasurement, condition: Condition) -> datetime | None:
+    """The first minute of the windows in which something failed, or, of a duration, its begin; None without any."""
+    metric = METRICS[str(condition.metric)]
+    for at, value in consumer.minutes.get(metric.name, ()):
+        if metric.unit != "Seconds" and value:
+            return at
+        if metric.unit == "Seconds" and condition.breached_by(value):
+            return at - timedelta(seconds=value)
+    return None
+
+
+def _last_landed(consumer: ConsumerMeasurement) -> datetime | None:
+    """The last minute in which the consumer landed a message, within the windows."""
+    consumed = consumer.minutes.get(METRICS["MessagesConsumed"].name, ())
+    return max((at for at, value in consumed if value), default=None)
 
 
 def _dags(dags: DagsMeasurement, _: Condition, number: float | None) -> Evidence:
@@ -209,6 +278,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "consumer_stalled": ("kafka", _stalled),
     "retention_headroom": ("kafka", _headroom),
     "dead_letters": ("objects", _dead_letters),
+    "quotes_missing": ("objects", _silent),
     "dbt_tests": ("layers", _tests),
     "notices_undelivered": ("layers", _undelivered),
     "stale_gold": ("layers", _age),

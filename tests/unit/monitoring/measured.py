@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from include.catalogue import CONSUMER_METRICS, Layer
 from include.monitoring.checks.arrivals import Span
+from include.monitoring.checks.coins import CoinArrival
 from include.monitoring.checks.lag import Lag, Status
 from include.monitoring.checks.measurements import (
     ArrivalsMeasurement,
@@ -36,7 +37,15 @@ KAFKA = KafkaMeasurement(
     window_fault="",
 )
 OBJECTS = ArrivalsMeasurement(
-    objects=3, bytes=900, dead_letter_objects=0, spans={0: Span(3, 0, 200)}, listed=4, listed_from=NOW
+    objects=3,
+    bytes=900,
+    dead_letter_objects=0,
+    spans={0: Span(3, 0, 200)},
+    listed=4,
+    listed_from=NOW,
+    measured_at=NOW,
+    newest_at=NOW - timedelta(minutes=1),
+    coins={"BTC": CoinArrival(True, NOW - timedelta(minutes=1), 60.0, 240.0, 60.0)},
 )
 LAYERS = LayersMeasurement(
     states={

@@ -44,7 +44,8 @@ def test_published_and_checked_number_of_blind_sources_are_equal(
     (verdict,) = (verdict for verdict in verdicts if verdict.condition == "monitor_blind")
     assert not refusal
     assert {datum.metric: datum.value for datum in published}["BlindSources"] == count
-    assert (verdict.value, verdict.outcome) == (str(count), "breached" if count else "ok")
+    sources = f"{count} source" if count == 1 else f"{count} sources"
+    assert (verdict.value, verdict.outcome) == (sources, "breached" if count else "ok")
 
 
 @pytest.mark.servers

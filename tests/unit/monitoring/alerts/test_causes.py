@@ -113,6 +113,13 @@ def test_a_second_cause_is_told_when_it_begins() -> None:
     assert told(notices) == [["start upload_errors"], ["start dead_letters", "start retention_headroom"]]
 
 
+def test_what_began_long_before_a_cause_has_another_reason() -> None:
+    began = {"upload_errors": NOW - INTERVAL, "stale_bronze": NOW - timedelta(days=8), "stale_gold": NOW - 4 * INTERVAL}
+    judged = [verdict(name, "", at) for name, at in began.items()]
+    _, new = transitions.advance(NO_ALERTS, judged, NOW, REMINDER)
+    assert told([new]) == [["start upload_errors", "start stale_bronze"]]
+
+
 def test_an_alert_that_was_told_before_its_cause_keeps_its_end() -> None:
     _, notices = watch(
         {"kafka_lag": ""}, {"kafka_lag": "", "upload_errors": ""}, {"kafka_lag": "ok", "upload_errors": "ok"}

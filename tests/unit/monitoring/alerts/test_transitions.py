@@ -159,6 +159,43 @@ def test_a_count_that_is_new_or_smaller_is_noted_and_ends_no_alert(known: int | 
     assert transitions.count_successes(state, {("d/t", ""): 6})[1] == ["task_failed:d/t"]
 
 
+def failed(detail: str, run_url: str = "") -> OpenAlert:
+    return replace(alert("task_failed:d/t", "task_failed", "d/t"), details=(detail,), run_url=run_url)
+
+
+def test_another_reason_of_the_same_task_is_told_and_the_same_reason_is_not() -> None:
+    state = raised(failed("TimeoutError: query 7f3a9c21e8 took 61 s", "r1"))
+    state, again = transitions.raise_alerts(
+        state, [failed("TimeoutError: query 11aa9c21e8 took 75 s", "r2")], NOW, REMINDER
+    )
+    state, other = transitions.raise_alerts(state, [failed("PermissionError: no access", "r3")], NOW, REMINDER)
+    assert again == []
+    assert [(notice.kind, notice.alert.details) for notice in other] == [("start", ("PermissionError: no access",))]
+    assert transitions.raise_alerts(state, [failed("PermissionError: no access", "r4")], NOW, REMINDER)[1] == []
+    state, _ = transitions.count_successes(state, {("d/t", ""): 1})
+    assert len(transitions.count_successes(state, {("d/t", ""): 2})[1]) == 2
+
+
+def test_the_end_of_a_task_failure_has_link_and_detail_of_the_same_run() -> None:
+    state = raised(failed("Error: 1", "r1"))
+    for number in (2, 3):
+        state = raised(failed(f"Error: {number}", f"r{number}"), state=state)
+    _, (end,) = transitions.end_alerts(state, ["task_failed:d/t"], NOW)
+    assert (end.alert.details, end.alert.run_url) == (("Error: 3",), "r3")
+
+
+def test_the_monitors_run_does_not_replace_the_link_of_the_failed_task() -> None:
+    of_task = replace(alert("dbt_tests:t1", "dbt_tests", "d/t"), run_url="task")
+    state, _ = transitions.advance(raised(of_task), [verdict_on_tests("t1", as_of=NOW)], NOW, REMINDER, "monitor")
+    assert state.open["dbt_tests:t1"].run_url == "task"
+
+
+def test_a_test_that_warns_is_an_alert_of_severity_warning() -> None:
+    subjects = {"t1": Subject("line", "warning")}
+    _, (start,) = transitions.advance(NO_ALERTS, [verdict("breached", "dbt_tests", subjects=subjects)], NOW, REMINDER)
+    assert start.alert.severity == "warning"
+
+
 def test_an_alert_that_only_a_callback_raised_gets_reminders() -> None:
     """No verdict repeats such an alert: without the reminder there would be no notice between its start and its end."""
     of_task, of_monitor = alert("task_failed:d/t", "task_failed", "d/t"), alert("kafka_lag", "kafka_lag")

@@ -12,7 +12,9 @@ from include.catalogue import CONDITIONS, MONITOR_METRICS
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, OpenAlert
 from include.monitoring.checks.baseline import Baseline
+from include.monitoring.checks.coins import CoinArrival
 from include.monitoring.checks.dag_runs import Problem
+from include.monitoring.checks.dead_letters import DeadLetters
 from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.lag import Status
 from include.monitoring.checks.measurements import SOURCES, DagsMeasurement, LayersMeasurement, Measurements
@@ -20,7 +22,7 @@ from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, failing_tests, numbers, verdicts
 from include.state.dbt_tests import DbtTests, FailingTest, TestSeverity
 from include.state.task_tests import EVERY_ROW, TaskTests
-from tests.unit.monitoring.measured import CONSUMER, EVERYTHING, KAFKA, LAYERS, NOW, RUN, built
+from tests.unit.monitoring.measured import CONSUMER, EVERYTHING, KAFKA, LAYERS, NOW, OBJECTS, RUN, built
 
 DAY = timedelta(days=1)
 
@@ -118,6 +120,62 @@ def test_a_period_without_the_monitor_proves_nothing_about_the_consumer() -> Non
     measured = replace(EVERYTHING, consumer=replace(CONSUMER, watched=2, windows=windows))
     verdict = judged(measured)["low_throughput"]
     assert (verdict.outcome, verdict.value) == ("unknown", "the monitor has watched for 2 of 3 periods")
+
+
+def test_a_verdict_about_landing_has_lag_and_age_and_begins_with_the_evidence() -> None:
+    """The consumer stopped 14 minutes ago; the monitor sees it only now."""
+    stopped = NOW - timedelta(minutes=14)
+    lag = replace(KAFKA.lag, total=90, statuses={0: Status.STOP})
+    kafka = replace(KAFKA, lag=lag, members=0, oldest_unread_at=stopped)
+    objects = replace(OBJECTS, newest_at=stopped)
+    verdict = judged(replace(EVERYTHING, kafka=kafka, objects=objects))["consumer_stalled"]
+    assert verdict.began_at == stopped
+    assert verdict.details[-2:] == (
+        "not landed: 90 messages, the oldest since 2026-11-25T11:46:00Z",
+        "newest object landed at 2026-11-25T11:46:00Z: 14 min ago",
+    )
+
+
+def test_failed_uploads_begin_with_the_first_failed_one_and_slow_ones_with_their_attempt() -> None:
+    first, second = NOW - timedelta(minutes=4), NOW - timedelta(minutes=3)
+    windows = {**CONSUMER.windows, "UploadErrors": [0.0, 0.0, 9.0], "UploadDuration": [1.0, 1.0, 120.0]}
+    minutes = {"UploadErrors": [(first - DAY, 0.0), (first, 4.0), (second, 5.0)], "UploadDuration": [(second, 120.0)]}
+    found = judged(replace(EVERYTHING, consumer=replace(CONSUMER, windows=windows, minutes=minutes)))
+    assert found["upload_errors"].began_at == first
+    assert found["upload_errors"].value == "9 failed PUTs in 5 min"
+    assert found["slow_uploads"].began_at == second - timedelta(minutes=2)
+
+
+def test_low_throughput_begins_with_the_last_landed_message() -> None:
+    last = NOW - timedelta(minutes=16)
+    windows, minutes = {**CONSUMER.windows, "MessagesConsumed": [0.0, 0.0, 0.0]}, {"MessagesConsumed": [(last, 5.0)]}
+    measured = replace(EVERYTHING, consumer=replace(CONSUMER, windows=windows, minutes=minutes))
+    assert judged(measured)["low_throughput"].began_at == last
+
+
+def test_dead_letters_are_counted_in_messages_with_classes_and_an_example() -> None:
+    letters = DeadLetters({"not_json": 88, "missing_field": 2, "gap": 1}, 0, NOW - DAY, "quotes/0/7 at t, not_json: x")
+    objects = replace(OBJECTS, dead_letter_objects=5, dead_letters=letters)
+    verdict = judged(replace(EVERYTHING, objects=objects))["dead_letters"]
+    assert (verdict.value, verdict.began_at) == ("90 messages in 5 objects of the last hour", NOW - DAY)
+    assert verdict.details[:2] == (
+        "rows by class: not_json 88, missing_field 2, gap 1",
+        "newest: quotes/0/7 at t, not_json: x",
+    )
+    assert "python -m include.ingest replay" in verdict.details[2]
+    more = replace(objects, dead_letters=replace(letters, unread=3))
+    assert judged(replace(EVERYTHING, objects=more))["dead_letters"].value.startswith("at least 90 messages in 5")
+
+
+def test_each_silent_coin_is_a_subject() -> None:
+    silent = CoinArrival(True, NOW - DAY, 600.0, 240.0, 60.0)
+    measured = replace(EVERYTHING, objects=replace(OBJECTS, coins={"BTC": silent, "XRP": OBJECTS.coins["BTC"]}))
+    verdict = judged(measured)["quotes_missing"]
+    assert verdict.subjects == {"BTC": Subject(silent.report(), None, NOW - DAY)}
+    assert (published(measured)["SilentCoins"], verdict.value) == (1, "1 coin")
+    blind = replace(EVERYTHING, objects=replace(OBJECTS, coins={"BTC": replace(silent, known=False)}))
+    assert judged(blind)["quotes_missing"].outcome == "unknown"
+    assert "SilentCoins" not in published(blind)
 
 
 # --- the DAGs
