@@ -51,9 +51,10 @@ class Demo:
             DemoError: nothing runs in the state folder, or it has only begun to start.
         """
         if not self.control.running():
-            others = [f"LOCAL_STATE={state}" for state in running_elsewhere(self.local.state)]
-            remedy = f"one runs with {' or '.join(others)}" if others else "start it with make demo in another terminal"
-            raise DemoError(f"no demo runs in {self.local.state}: {remedy}")
+            if others := running_elsewhere(self.local.state):
+                states = " or ".join(f"LOCAL_STATE={state}" for state in others)
+                raise DemoError(f"no demo runs in {self.local.state}: one runs with {states}")
+            raise DemoError(f"no demo runs in {self.local.state}: start it with make demo in another terminal")
         if "KAFKA_BOOTSTRAP_SERVERS" not in environment.read(self.environment_file):
             raise DemoError("the demo is starting: wait until its terminal shows the status screen")
 
