@@ -60,11 +60,11 @@ lock: | $(UV) ## renew the hashed locks from requirements.txt and requirements/*
 
 # --- the demo ----------------------------------------------------------------
 
-.PHONY: demo demo-break demo-fix demo-mail demo-status demo-stop demo-clean
+.PHONY: demo demo-break demo-fix demo-mail demo-sql demo-status demo-stop demo-clean
 demo: env ## run the whole pipeline on this machine (DEMO_SECONDS=300: unattended, JSON status, then stop)
 	@exec $(PY) -m include.local.demo run $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
-demo-break: .venv/.made ## break the running demo: WHAT=consumer (default), data or s3
+demo-break: .venv/.made ## break the running demo: WHAT=consumer (default), data, producer, s3 or tests
 	@$(PY) -m include.local.demo break $(WHAT)
 
 demo-fix: .venv/.made ## end the fault that demo-break made
@@ -72,6 +72,9 @@ demo-fix: .venv/.made ## end the fault that demo-break made
 
 demo-mail: .venv/.made ## print the newest alert mails
 	@$(PY) -m include.local.demo mail
+
+demo-sql: .venv/.made ## open a read-only copy of the demo's warehouse (SQL="select ...": one statement)
+	@$(PY) -m include.local.demo sql $(if $(SQL),"$$SQL")
 
 demo-status: .venv/.made ## print the running demo's status as JSON
 	@$(PY) -m include.local.demo status

@@ -15,9 +15,23 @@ from pathlib import Path
 
 from include.local.emulator import CREDENTIALS
 from include.on_airflow import dbt_docs
-from include.settings import PROJECT_ROOT, LocalSettings, StorageSettings, load_group
+from include.settings import PROJECT_ROOT, AwsSettings, LocalSettings, StorageSettings, load_group
+from include.settings_reference import groups
 
 HOST = "127.0.0.1"
+WAREHOUSE = "warehouse.duckdb"
+"""The DuckDB file in the state folder."""
+DICTIONARY = "dbt_docs"
+"""The folder in the state folder with the page that Airflow shows under Browse, Data dictionary."""
+DOCS = "project-docs"
+"""Route below Airflow's address at which the plugin `project_docs` shows the clone's own pages."""
+OWN = frozenset(
+    f"{group.model_config['env_prefix']}{name.upper()}"
+    for group in groups()
+    if group is not AwsSettings
+    for name in group.model_fields
+)
+"""The variables of the project's settings, without those that every AWS client reads."""
 
 
 def airflow_url(local: LocalSettings) -> str:
@@ -60,7 +74,7 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
         "AIRFLOW__COSMOS__CACHE_DIR": str(local.state / "cosmos"),  # a shared folder makes stacks parse in turns
-        "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": dbt_docs.cosmos_projects(local.state / "dbt_docs"),
+        "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": dbt_docs.cosmos_projects(local.state / DICTIONARY),
         "NO_PROXY": f"{HOST},localhost",
     }
 
@@ -68,7 +82,8 @@ def airflow_environment(local: LocalSettings, jwt_secret: str) -> dict[str, str]
 def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previous: dict[str, str]) -> dict[str, str]:
     """All variables of the programs.
 
-    A variable of the caller's environment replaces the demo's value: `SIMULATOR_HISTORY_HOURS=6 make demo` works.
+    A variable of the caller's environment replaces the demo's value: `SIMULATOR_HISTORY_HOURS=6 make demo` works. All
+    settings of the caller are kept, so that a command in another terminal uses those of the running demo.
 
     Args:
         local: the state folder and the ports.
@@ -78,13 +93,13 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
     """
     jwt_secret = previous.get("AIRFLOW__API_AUTH__JWT_SECRET") or secrets.token_hex(64)
     demo = {
-        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "S3_BUCKET": load_group(StorageSettings).bucket,
         "WAREHOUSE_TARGET": "local",
-        "WAREHOUSE_DUCKDB_PATH": str(local.state / "warehouse.duckdb"),
+        "WAREHOUSE_DUCKDB_PATH": str(local.state / WAREHOUSE),
         "WAREHOUSE_TRANSFORM_SCHEDULE": local.transform_schedule,
         "MONITOR_ENVIRONMENT": "demo",
         "ALERT_AIRFLOW_URL": airflow_url(local),
+        "ALERT_RUNBOOK_URL": f"{airflow_url(local)}/{DOCS}/docs/runbooks/",
         "SIMULATOR_HISTORY_HOURS": "48",
         "CONSUMER_BATCH_AGE_SECONDS": "10",  # not a minute, so that the first live file comes soon
         "CONSUMER_CLOUDWATCH_SECONDS": "15",
@@ -93,11 +108,13 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
     }
     if built_in_broker:
         demo |= {"CONSUMER_ALLOW_CREATE_TIME": "true", "CONSUMER_ALLOW_MISSING_TOPIC_ID": "true"}
-    chosen = {name: os.environ[name] for name in demo if name in os.environ}
+    chosen = {name: value for name, value in os.environ.items() if name in demo or name in OWN}
     fixed = (
         CREDENTIALS
         | airflow_environment(local, jwt_secret)
+        | of_the_stack(local)
         | {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "AWS_ENDPOINT_URL": f"http://{HOST}:{local.aws_port}",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -106,6 +123,17 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
         }
     )
     return demo | chosen | fixed
+
+
+def of_the_stack(local: LocalSettings) -> dict[str, str]:
+    """The settings of the laptop stack as variables, which are kept with its data while it runs."""
+    return {f"LOCAL_{name.upper()}": str(value) for name, value in local.model_dump().items()}
+
+
+def running_stack(local: LocalSettings, values: dict[str, str]) -> LocalSettings:
+    """The settings of the running demo that left `values`; of the caller's settings only the state folder counts."""
+    kept = {name: values[variable] for name in local.model_dump() if (variable := f"LOCAL_{name.upper()}") in values}
+    return LocalSettings.model_validate(local.model_dump() | kept | {"state": local.state})
 
 
 def inherited() -> dict[str, str]:
@@ -118,9 +146,9 @@ def inherited() -> dict[str, str]:
 
 @contextmanager
 def applied(values: dict[str, str]) -> Iterator[None]:
-    """Inside the block the process has `inherited()` and `values` as its environment."""
+    """Inside the block the process has `inherited()` and `values` as its environment, and no other setting."""
     before = dict(os.environ)
-    inside = inherited() | values
+    inside = {name: value for name, value in inherited().items() if name not in OWN} | values
     os.environ.clear()
     os.environ.update(inside)
     try:

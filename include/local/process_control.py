@@ -28,6 +28,11 @@ from include.local.programs import Program
 
 ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
 """supervisord's names for the states of a program without a process."""
+FROZEN = "FROZEN"
+"""Our name for the state of a program whose process was suspended; supervisord says RUNNING."""
+
+KEPT_PATH = "socket"
+"""File in the state folder with the path of the running supervisord's socket."""
 
 WRAPPER = Path(__file__).parent / "with-environment.sh"
 
@@ -45,11 +50,27 @@ class EndingError(NotRunningError):
 
 
 def socket_path(state: Path) -> Path:
-    """Path of supervisord's socket. It is in the temporary folder, as such a path has at most 107 characters."""
+    """Path of supervisord's socket. It is in the temporary folder, as such a path has at most 107 characters.
+
+    While a stack runs its path is kept in `state`: another terminal may have another temporary folder.
+    """
+    kept = state / KEPT_PATH
+    if kept.exists():
+        return Path(kept.read_text())
     digest = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
+    return _folder() / f"{digest}.sock"
+
+
+def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"crypto-lakehouse-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{digest}.sock"
+    return folder
+
+
+def running_elsewhere(state: Path) -> list[Path]:
+    """State folders of other stacks that this user runs, as far as they have the same temporary folder."""
+    others = {Path(file.read_text()) for file in _folder().glob("*.state")} - {state.resolve()}
+    return sorted(other for other in others if ProcessControl(other).running())
 
 
 def configuration(state: Path, programs: Iterable[Program], environment_file: Path) -> str:
@@ -116,8 +137,9 @@ class ProcessControl:
     @contextlib.contextmanager
     def lock(self) -> Iterator[bool]:
         """Take the demo's lock for the block: True if no other process has it. The end of a process frees its lock."""
-        path = socket_path(self.state).with_suffix(".lock")
-        with path.open("w") as file:
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the folder: a start may empty the folder, and terminals may have different temporary folders.
+        with self.state.with_name(f"{self.state.name}.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -132,6 +154,10 @@ class ProcessControl:
             ProcessError: supervisord did not start.
         """
         (self.state / "logs").mkdir(parents=True, exist_ok=True)
+        (self.state / KEPT_PATH).unlink(missing_ok=True)  # of a stack that was killed
+        socket = socket_path(self.state)
+        (self.state / KEPT_PATH).write_text(str(socket))
+        socket.with_suffix(".state").write_text(str(self.state.resolve()))
         config = self.state / "supervisord.conf"
         config.write_text(configuration(self.state, programs, environment_file))
         result = subprocess.run(
@@ -156,7 +182,7 @@ class ProcessControl:
         Raises:
             ProcessError: the program ended at once; the text has the end of its log.
         """
-        if self.status().get(name) in {"RUNNING", "STARTING"}:
+        if self.status().get(name) in {"RUNNING", "STARTING", FROZEN}:
             return
         try:
             self._request("startProcess", name, wait)
@@ -167,12 +193,37 @@ class ProcessControl:
 
     def stop(self, name: str) -> None:
         """Stop one program and all its children."""
+        self.resume(name)
         with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING
             self._request("stopProcess", name)
 
+    def suspend(self, name: str) -> None:
+        """Freeze one program: it keeps its connections and does nothing.
+
+        Raises:
+            ProcessError: the program does not run.
+        """
+        if not (process_id := self.process_id(name)):
+            raise ProcessError(f"{name} does not run, so it cannot be frozen: make demo-fix starts it")
+        psutil.Process(process_id).suspend()
+
+    def resume(self, name: str) -> None:
+        """Let a frozen program go on; nothing happens to another one."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if (process_id := self.process_id(name)) and _is_frozen(process_id):
+                psutil.Process(process_id).resume()
+
     def status(self) -> dict[str, str]:
-        """State of each program by supervisord's names (RUNNING, STOPPED, BACKOFF, ...)."""
-        return {info["name"]: info["statename"] for info in self._request("getAllProcessInfo")}
+        """State of each program by supervisord's names (RUNNING, STOPPED, BACKOFF, ...), and FROZEN after `suspend`."""
+        return {
+            info["name"]: FROZEN if info["pid"] and _is_frozen(info["pid"]) else info["statename"]
+            for info in self._request("getAllProcessInfo")
+        }
+
+    def seconds_up(self) -> float:
+        """Time since supervisord started; 0 when it does not run."""
+        supervisor = self._supervisor()
+        return 0.0 if supervisor is None else time.time() - supervisor.create_time()
 
     def process_id(self, name: str) -> int:
         """Process id of one program; 0 when it is not running."""
@@ -223,6 +274,7 @@ class ProcessControl:
         look()
         first = [name for name, state in self.status().items() if name not in last and state not in ENDED]
         for name in first:
+            self.resume(name)
             with contextlib.suppress(xmlrpc.client.Fault):  # the program ended meanwhile
                 self._request("stopProcess", name, False)
         while any(state not in ENDED for name, state in self.status().items() if name in first):
@@ -230,6 +282,13 @@ class ProcessControl:
                 raise ProcessError(f"these programs do not end: {self.status()}")
             look()
             time.sleep(0.1)
+
+
+def _is_frozen(process_id: int) -> bool:
+    try:
+        return bool(psutil.Process(process_id).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def alive(process: psutil.Process) -> bool:

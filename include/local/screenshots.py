@@ -36,7 +36,7 @@ PAGES = {
 
 def draw_status(demo: Demo, api: AirflowApi) -> None:
     """Save the status screen as SVG."""
-    observer = make_observer(environment.read(demo.environment_file), demo, api)
+    observer = make_observer(demo.values, demo, api)
     status = observer.read_status(demo.control.status())
     console = Console(record=True, width=92, file=Path("/dev/null").open("w"))  # noqa: SIM115 (closed at exit)
     console.print(screen.render(status, Path(".local/demo"), elapsed=None))
@@ -53,12 +53,12 @@ def take_screenshot(browser: str, url: str, picture: Path) -> None:
 def main() -> int:
     """Save all pictures; returns 1 without a running demo or a browser."""
     local = load_group(LocalSettings)
-    demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
+    demo = Demo(local, ProcessControl(local.state), Console(stderr=True)).as_it_runs()
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if browser is None or not demo.control.running():
         demo.console.print("screenshots: needs Chromium (apt-get install chromium) and a running demo (make demo)")
         return 1
-    api = AirflowApi(environment.airflow_url(local))
+    api = AirflowApi(environment.airflow_url(demo.local))
     PICTURES.mkdir(parents=True, exist_ok=True)
     draw_status(demo, api)
     for name, path in PAGES.items():

@@ -92,10 +92,11 @@ def start_servers(demo: Demo) -> dict[str, str]:
     broker_name = "given" if outside else kind
     refuse_other_broker(demo.local.state, broker_name)
     previous = environment.read(demo.environment_file)
-    if built_in and previous:
+    if built_in and "S3_BUCKET" in previous:
         demo.console.print("  The built-in broker loses its messages when it ends: starting without the earlier data.")
         clean_state(demo.local.state)
-    environment.write(demo.environment_file, {})
+    environment.write(demo.environment_file, environment.of_the_stack(demo.local))
+    demo.environment_before_break.unlink(missing_ok=True)
     (demo.local.state / BROKER_FILE).write_text(broker_name)
     demo.control.start_supervisor(programs(demo.local), demo.environment_file)
 

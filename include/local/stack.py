@@ -6,12 +6,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from include.local.process_control import ProcessControl
+from include.local import environment
+from include.local.process_control import ProcessControl, running_elsewhere
 from include.settings import LocalSettings
 
 
@@ -31,6 +32,37 @@ class Demo:
     def environment_file(self) -> Path:
         """The variables of every program; a shell can source it."""
         return self.local.state / "environment"
+
+    @property
+    def environment_before_break(self) -> Path:
+        """The same variables as they were before a fault changed them; there is no such file without a fault."""
+        return self.local.state / "environment.before-break"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The variables of the running demo's programs; raises as `require_running`."""
+        self.require_running()
+        return environment.read(self.environment_file)
+
+    def require_running(self) -> None:
+        """Return if the demo runs.
+
+        Raises:
+            DemoError: nothing runs in the state folder, or it has only begun to start.
+        """
+        if not self.control.running():
+            if others := running_elsewhere(self.local.state):
+                states = " or ".join(f"LOCAL_STATE={state}" for state in others)
+                raise DemoError(f"no demo runs in {self.local.state}: one runs with {states}")
+            raise DemoError(f"no demo runs in {self.local.state}: start it with make demo in another terminal")
+        if "KAFKA_BOOTSTRAP_SERVERS" not in environment.read(self.environment_file):
+            raise DemoError("the demo is starting: wait until its terminal shows the status screen")
+
+    def as_it_runs(self) -> Demo:
+        """The same demo with the settings with which it runs, whatever the settings of this terminal are."""
+        if not self.control.present():
+            return self
+        return replace(self, local=environment.running_stack(self.local, environment.read(self.environment_file)))
 
     @contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:

@@ -13,7 +13,7 @@ from include.local.jobs import Job, start_job
 from include.local.servers import check_ports, start_servers
 from include.local.stack import Demo, DemoError
 from include.local.status import MONITOR, TRANSFORM, Observer
-from include.settings import KafkaSettings, StorageSettings, load_group
+from include.settings import load
 
 DAGS = (TRANSFORM, MONITOR)
 """The DAGs that the demo unpauses."""
@@ -46,6 +46,13 @@ def prepare(demo: Demo) -> list[Job]:
     ]
 
 
+def start_dictionary(demo: Demo) -> Job:
+    """Start to write the data dictionary's first page, which Airflow shows under Browse."""
+    state = demo.local.state
+    command = [sys.executable, "-m", "include.transform.data_dictionary", str(state / environment.DICTIONARY)]
+    return start_job(demo, "dbt docs", [*command, str(state / "dbt_target")], "dbt-docs.log")
+
+
 def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
     """Start Airflow's components; returns when Airflow has the DAGs, which are still paused."""
     with demo.step("dbt manifest, Airflow's metadata database, connections and pool"):
@@ -53,7 +60,7 @@ def start_airflow(demo: Demo, preparations: list[Job]) -> AirflowApi:
             job.finish()
     api = AirflowApi(environment.airflow_url(demo.local))
     with demo.step("Airflow: API server, scheduler, DAG processor"):
-        for name in ("airflow-api", "airflow-dag-processor", "airflow-scheduler"):
+        for name in ("airflow-api", "airflow-dag-processor", "airflow-scheduler", "airflow-triggerer"):
             demo.control.start(name, wait=False)
         api.wait_until_ready(seconds=300)
         for dag_id in DAGS:
@@ -74,9 +81,12 @@ def start(demo: Demo) -> AirflowApi:
         demo.control.start("producer", wait=False)
         demo.control.start("consumer", wait=False)
         api = start_airflow(demo, preparations)
-    with demo.step("quotes landing in S3") as note:
-        note(wait_until_landed(demo, make_observer(values, demo, api)))
-        note(f"quotes: {quote_source(demo)}")
+        dictionary = start_dictionary(demo)
+        interrupted.callback(dictionary.stop)
+        with demo.step("quotes landing in S3, data dictionary") as note:
+            note(wait_until_landed(demo, make_observer(values, demo, api)))
+            note(f"quotes: {quote_source(demo)}")
+            dictionary.finish()
     for dag_id in DAGS:
         api.unpause(dag_id)  # the scheduler then starts the newest due run at once
     return api
@@ -115,4 +125,4 @@ def quote_source(demo: Demo) -> str:
 def make_observer(values: dict[str, str], demo: Demo, api: AirflowApi) -> Observer:
     """An observer with the demo's environment instead of this process's."""
     with environment.applied(values):
-        return Observer(load_group(KafkaSettings), load_group(StorageSettings), api, demo.local.state / "mail")
+        return Observer(load(), api, demo.local.state / "mail")

@@ -1,13 +1,14 @@
 """The running demo's progress, read from Kafka, S3, Airflow and the mailbox.
 
-The warehouse is not read, since DuckDB allows no reader while a model is written. The rows of each layer come from the
-layer state that the transform DAG leaves in S3.
+The warehouse is not read, since DuckDB allows no reader while a model is written. Rows, tests, alerts and conditions
+come from the state that the DAGs leave in S3, by the same rules as on the page Pipeline Health.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from include.assets import coins
-from include.catalogue import LAYERS
+from include.catalogue import CONDITIONS, LAYERS
+from include.instants import to_text
 from include.landing.codec import CODECS
 from include.landing.layout import parse_key
 from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
-from include.settings import KafkaSettings, StorageSettings
-from include.state import layer_state
-from include.state.layer_state import LayerState
+from include.monitoring.page import PipelineHealth, collect
+from include.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,9 +33,28 @@ if TYPE_CHECKING:
 TRANSFORM, MONITOR = "crypto_transform", "pipeline_monitor"
 
 
+UNKNOWN = "unknown"
+NO_RUN = "no run yet"
+"""Status of a DAG that has no run; `UNKNOWN` when Airflow does not say."""
+TEST_RESULTS = ("passed", "warned", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An open alert; `since` is ISO 8601, UTC."""
+
+    condition: str
+    severity: str
+    title: str
+    since: str
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The pipeline at one time. Counts are totals since the topic was created; None means not known yet."""
+    """The pipeline at one time. Counts are totals since the topic was created; None means that nothing is known.
+
+    `transform` and `monitor` are the state of the last run. `conditions` has open, ok or unknown for each condition.
+    """
 
     airflow: str
     produced: int | None = None
@@ -43,11 +63,26 @@ class Status:
     lag: int | None = None
     rows: dict[str, int] = field(default_factory=dict)
     newest_quote: dict[str, str] = field(default_factory=dict)
-    tests: dict[str, int] = field(default_factory=dict)
-    transform: str | None = None
-    monitor: str | None = None
+    tests: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(TEST_RESULTS))
+    transform: str = UNKNOWN
+    monitor: str = UNKNOWN
+    alerts: list[Alert] | None = None
+    conditions: dict[str, str] = field(default_factory=lambda: dict.fromkeys(CONDITIONS, UNKNOWN))
     mails: int = 0
     programs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def health(self) -> str:
+        """`fault` if an alert or condition is open or a program does not run; `unknown` if any of these is unknown."""
+        if self.alerts or self.not_running or "open" in self.conditions.values():
+            return "fault"
+        known = self.alerts is not None and self.programs and UNKNOWN not in self.conditions.values()
+        return "ok" if known else UNKNOWN
+
+    @property
+    def not_running(self) -> dict[str, str]:
+        """Programs that do not run, with their state."""
+        return {name: state for name, state in sorted(self.programs.items()) if state != "RUNNING"}
 
     def empty_stages(self) -> list[str]:
         """Names of the stages without data."""
@@ -58,15 +93,17 @@ class Status:
 
     def as_json(self) -> str:
         """The status as one JSON object, with the names of the empty stages."""
-        return json.dumps(asdict(self) | {"empty_stages": self.empty_stages()}, indent=2)
+        return json.dumps(asdict(self) | {"health": self.health, "empty_stages": self.empty_stages()}, indent=2)
 
 
 class Observer:
     """Reads a `Status` whenever it is needed, always with the same connections."""
 
-    def __init__(self, kafka: KafkaSettings, storage: StorageSettings, airflow: AirflowApi, mail: Path) -> None:
+    def __init__(self, settings: Settings, airflow: AirflowApi, mail: Path) -> None:
+        kafka = settings.kafka
+        self._settings = settings
         self._topic = kafka.topic
-        self._storage = storage
+        self._storage = settings.storage
         self._airflow = airflow
         self._mail = mail
         # This client never subscribes, so it does not join the group; it only reads the group's commits.
@@ -81,7 +118,9 @@ class Observer:
     def read_status(self, programs: dict[str, str]) -> Status:
         """The state of every stage now. `programs`: state of each program, for the status."""
         produced, lag = self._kafka()
-        landed, states = self._bucket()
+        landed, health = self._landed_or_unknown(), self._health()
+        states = [layer.state for layer in health.layers if layer.state is not None]
+        tests = {name: sum(getattr(state.tests, name) for state in states) for name in TEST_RESULTS}
         return Status(
             airflow=self._airflow.base_url,
             produced=produced,
@@ -90,16 +129,18 @@ class Observer:
             lag=lag,
             rows={state.layer: state.rows for state in states},
             newest_quote={state.layer: state.newest_quote_at.isoformat() for state in states if state.newest_quote_at},
-            tests={
-                "passed": sum(state.tests.passed for state in states),
-                "warned": sum(state.tests.warned for state in states),
-                "failed": sum(state.tests.failed for state in states),
-            },
+            tests=dict(tests) if states else dict.fromkeys(TEST_RESULTS),
             transform=self._last_run(TRANSFORM),
             monitor=self._last_run(MONITOR),
+            alerts=_alerts(health),
+            conditions={row.condition.name: row.state for row in health.conditions},
             mails=mailbox.count(self._mail),
             programs=programs,
         )
+
+    def _health(self) -> PipelineHealth:
+        """What Pipeline Health shows, with the catalogue's thresholds instead of those of Airflow's Variable."""
+        return collect(lambda: self._s3, self._settings, lambda: None, datetime.now(UTC))
 
     def _kafka(self) -> tuple[int | None, int | None]:
         """Number of messages sent to the topic, and of uncommitted messages; None if Kafka does not answer."""
@@ -117,13 +158,12 @@ class Observer:
             return None, None
         return produced, lag
 
-    def _bucket(self) -> tuple[int | None, list[LayerState]]:
-        """Number of landed records and the layers' states; None and an empty list if S3 does not answer."""
+    def _landed_or_unknown(self) -> int | None:
+        """Number of landed records; None if S3 does not answer."""
         try:
-            states = layer_state.read_all(self._s3, self._storage).values()
-            return self._landed(), [state for state in states if state is not None]
+            return self._landed()
         except (BotoCoreError, ClientError):
-            return None, []
+            return None
 
     def _landed(self) -> int:
         """Records in S3: the sum of each partition's offset after its newest file, as files have no gaps."""
@@ -151,9 +191,16 @@ class Observer:
             self._prices[record["symbol"]] = record["price"]
         return int(landed["Metadata"]["last-offset"]) + 1
 
-    def _last_run(self, dag_id: str) -> str | None:
+    def _last_run(self, dag_id: str) -> str:
         try:
             runs = self._airflow.runs(dag_id)
         except AirflowApiError:
-            return None
-        return runs[0].state if runs else None
+            return UNKNOWN
+        return runs[0].state if runs else NO_RUN
+
+
+def _alerts(health: PipelineHealth) -> list[Alert] | None:
+    """The open alerts; None when they are not known: not readable, or the monitor never ran."""
+    if health.alerts is None or (health.judged is None and not health.alerts):
+        return None
+    return [Alert(alert.condition, alert.severity, alert.title, to_text(alert.since)) for alert in health.alerts]

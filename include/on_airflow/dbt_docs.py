@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import StorageSettings, load_group
+from include.transform.data_dictionary import PAGE
 
 log = logging.getLogger(__name__)
 
 PROJECT = "lakehouse"
 """Name of the project in `[cosmos] dbt_docs_projects`, and part of the page's address."""
-PAGE = "index.html"
 
 
 def cosmos_projects(folder: Path) -> str:

@@ -85,11 +85,16 @@ def test_the_demo_runs_without_java_and_another_terminal_stops_it(variables: dic
         supervisor = psutil.Process(int((tmp_path / "supervisord.pid").read_text()))
         processes = [supervisor, *supervisor.children(recursive=True)]
 
-        watching = run(variables, "run", "--seconds", "1")  # a second make demo watches, and then stops the demo
+        # A second make demo, in a shell with other settings, watches the first one and leaves it running.
+        other = variables | {name: str(free_port()) for name in variables if name.endswith("_PORT")}
+        watching = run(other | {"KAFKA_TOPIC": "another"}, "run", "--seconds", "1")
         assert "already running" in watching.stderr
         last = json.loads(watching.stdout)
         assert last["landed"] >= status["landed"], watching.stderr
         assert watching.returncode == bool(last["empty_stages"]), "exit status 1 means that a stage is still empty"
+        assert alive(supervisor)
+        assert child.poll() is None, log.read_text() + watching.stderr
+        assert run(other, "stop").returncode == 0
         assert child.wait(60) == 0, log.read_text() + watching.stderr
     output = log.read_text()
     assert "built-in: chosen by LOCAL_BROKER" in output

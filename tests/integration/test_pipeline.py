@@ -253,14 +253,14 @@ def test_after_a_broker_outage_the_lag_grows_and_falls_again(stack: WholeStack) 
 
 def test_bad_messages_become_dead_letters_and_block_no_other(stack: WholeStack) -> None:
     storage = load_group(StorageSettings)
-    faults.FAULTS["data"].apply(stack.demo.control, stack.demo.environment_file)
+    faults.cause(stack.demo, "data")
     s3 = boto3.client("s3")
 
     def dead_letters() -> int:
         return s3.list_objects_v2(Bucket=storage.bucket, Prefix=storage.dead_letter_prefix)["KeyCount"]
 
     eventually(lambda: dead_letters() > 0, 120)
-    faults.fix(stack.demo.control, stack.demo.environment_file)
+    faults.fix(stack.demo)
     landed = stack.observer.read_status({}).landed or 0
     eventually(lambda: (stack.observer.read_status({}).landed or 0) > landed, 120)
 
@@ -268,10 +268,10 @@ def test_bad_messages_become_dead_letters_and_block_no_other(stack: WholeStack) 
 def test_an_s3_outage_is_not_shown_as_zero_and_the_backlog_lands(stack: WholeStack) -> None:
     consumer = stack.demo.control.process_id("consumer")
     before = stack.observer.read_status({}).landed or 0
-    faults.FAULTS["s3"].apply(stack.demo.control, stack.demo.environment_file)
+    faults.cause(stack.demo, "s3")
     assert stack.observer.read_status({}).landed is None, "an unreadable bucket must not look empty"
     eventually(lambda: "PUT failed" in stack.demo.control.log_tail("consumer", 20_000), 120)
-    faults.fix(stack.demo.control, stack.demo.environment_file)
+    faults.fix(stack.demo)
     eventually(lambda: (stack.observer.read_status({}).landed or 0) > before, 180)
     assert stack.demo.control.process_id("consumer") == consumer, "the consumer was restarted instead of waiting"
 

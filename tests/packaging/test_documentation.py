@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from include.settings import PROJECT_ROOT
+from include.local import environment
+from include.settings import PROJECT_ROOT, LocalSettings
 
 PAGES = [
     *sorted(PROJECT_ROOT.glob("*.md")),
@@ -241,6 +242,33 @@ def test_a_cheap_block_runs(block: Block) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+# ---- run by a test of this module
+
+
+def test_the_dbt_commands_work_in_a_new_shell(tmp_path: Path) -> None:
+    """The first two blocks of the page and a command, as a newcomer types them beside a running demo."""
+    page = (PROJECT_ROOT / "docs" / "dbt-tests.md").read_text()
+    folders, settings, *_ = (block.text for block in SHELL_BLOCKS if block.text in page)
+    for name in ("include", ".venv"):
+        (tmp_path / name).symlink_to(PROJECT_ROOT / name)
+    local = LocalSettings(state=tmp_path / "state")
+    values = environment.build(local, "127.0.0.1:1", built_in_broker=True, previous={})
+    environment.write(tmp_path / ".local" / "demo" / "environment", values)
+    new_shell = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "DBT_TARGET_PATH": str(tmp_path / "target")}
+    command = "dbt --log-level-file none show $DBT --inline 'select 1 as one'"
+    result = subprocess.run(
+        ["bash", "-eu", "-c", f"{folders}\n{settings}\n{command}"],
+        cwd=tmp_path,
+        env=new_shell,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "state" / "warehouse.duckdb").exists(), "dbt used another warehouse than the demo's"
 
 
 # ---- links and messages

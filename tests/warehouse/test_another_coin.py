@@ -38,7 +38,7 @@ from include.local.airflow_api import AirflowApi
 from include.local.status import Observer
 from include.settings import load
 
-observer = Observer(load().kafka, load().storage, AirflowApi("http://127.0.0.1:1"), Path("mail"))
+observer = Observer(load(), AirflowApi("http://127.0.0.1:1"), Path("mail"))
 Console(width=120).print(screen.render(observer.read_status({}), Path("state"), None))
 """
 

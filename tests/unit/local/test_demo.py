@@ -14,7 +14,8 @@ import pytest
 
 from include.local import environment
 from include.local.process_control import ProcessControl, alive
-from include.settings import PROJECT_ROOT
+from include.local.programs import Program
+from include.settings import PROJECT_ROOT, LocalSettings
 from tests.laptop_stack import eventually
 
 WATCHED = """
@@ -79,3 +80,88 @@ def test_a_second_signal_does_not_interrupt_the_stop(
     finally:
         child.kill()
         ProcessControl(state).shutdown()
+
+
+def call(state: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A demo command in another terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "include.local.demo", *arguments],
+        env=environment.inherited() | {"LOCAL_STATE": str(state), **variables},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["status", "mail", "fix", "break"])
+def test_a_command_without_a_demo_fails_with_a_sentence(tmp_path: Path, command: str) -> None:
+    answer = call(tmp_path / "none", command, TMPDIR=str(tmp_path))  # other demos of this machine are not seen there
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == f"demo: no demo runs in {tmp_path / 'none'}: start it with make demo in another terminal\n"
+
+
+def test_a_second_demo_watches_the_first_and_leaves_it_running(tmp_path: Path) -> None:
+    """The first has begun with another port, so that its commands are those of the running demo, not of this shell."""
+    watched = """
+import sys, time
+from include.local import demo
+
+def watch(stack, api, seconds, at_end):
+    print(stack.local.airflow_port, api.base_url, at_end, flush=True)
+    time.sleep(600)
+
+demo.watch = watch
+sys.exit(demo.main())
+"""
+    state = tmp_path / "state"
+    state.mkdir()
+    local = LocalSettings(state=state, airflow_port=28123)
+    values = environment.of_the_stack(local) | {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    environment.write(state / "environment", values)
+    control = ProcessControl(state)
+    control.start_supervisor([Program("airflow-scheduler", ("sleep", "600"))], state / "environment")
+    try:
+        control.start("airflow-scheduler")
+        other_shell = environment.inherited() | {"LOCAL_STATE": str(state), "LOCAL_AIRFLOW_PORT": "29999"}
+        other_shell["TMPDIR"] = str(tmp_path)
+        command = [sys.executable, "-c", watched, "run"]
+        with subprocess.Popen(
+            command, env=other_shell, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as second:
+            assert second.stdout is not None
+            shown = second.stdout.readline()
+            second.send_signal(signal.SIGINT)
+            _, messages = second.communicate(timeout=120)
+        assert shown.startswith("28123 http://127.0.0.1:28123 Ctrl-C ends this view"), shown + messages
+        assert second.returncode == 0
+        assert "The demo goes on" in messages
+        assert control.status() == {"airflow-scheduler": "RUNNING"}
+    finally:
+        control.shutdown()
+
+
+def test_another_running_demo_is_named(tmp_path: Path) -> None:
+    elsewhere = ProcessControl(tmp_path / "elsewhere")
+    elsewhere.start_supervisor([Program("one", ("sleep", "600"))], tmp_path / "environment")
+    try:
+        answer = call(tmp_path / "here", "status")
+        assert answer.returncode == 1
+        assert f"LOCAL_STATE={tmp_path / 'elsewhere'}" in answer.stderr
+    finally:
+        elsewhere.shutdown()
+
+
+def test_a_demo_that_is_still_starting_is_not_asked(tmp_path: Path) -> None:
+    """Its environment is not complete: the status would be of whatever has the default ports."""
+    control = ProcessControl(tmp_path)
+    control.start_supervisor([Program("one", ("sleep", "600"))], tmp_path / "environment")
+    environment.write(tmp_path / "environment", environment.of_the_stack(LocalSettings(state=tmp_path)))
+    try:
+        for command in ("status", "fix", "break"):
+            answer = call(tmp_path, command)
+            assert answer.returncode == 1
+            assert "the demo is starting" in answer.stderr
+    finally:
+        control.shutdown()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.local import environment
-from include.settings import LocalSettings
+from include.settings import LocalSettings, load
 
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
@@ -48,3 +48,28 @@ def test_set_values_win_and_the_secret_is_kept(monkeypatch: pytest.MonkeyPatch, 
 def test_only_the_built_in_broker_relaxes_the_consumer(tmp_path: Path) -> None:
     built = environment.build(LocalSettings(state=tmp_path), "127.0.0.1:1", built_in_broker=True, previous={})
     assert built["CONSUMER_ALLOW_CREATE_TIME"] == built["CONSUMER_ALLOW_MISSING_TOPIC_ID"] == "true"
+
+
+def test_the_settings_of_the_running_demo_win_over_those_of_this_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_TOPIC", "quotes")
+    monkeypatch.setenv("SIMULATOR_SEED", "7")
+    local = LocalSettings(state=tmp_path, airflow_port=28123, broker="built-in")
+    values = environment.build(local, "127.0.0.1:1", built_in_broker=True, previous={})
+    monkeypatch.setenv("KAFKA_TOPIC", "another")
+    monkeypatch.setenv("S3_STATE_PREFIX", "another/")
+    other_terminal = LocalSettings(state=tmp_path, airflow_port=29999, aws_port=29998)
+    assert environment.running_stack(other_terminal, values) == local
+    with environment.applied(values):
+        settings = load()
+    assert (settings.kafka.topic, settings.simulator.seed, settings.storage.state_prefix) == ("quotes", 7, "state/")
+
+
+def test_an_address_of_kafka_in_the_shell_does_not_replace_the_demo_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default address is taken for the demo's own, also when the demo's broker has another port."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:19092")
+    values = environment.build(LocalSettings(state=tmp_path), "127.0.0.1:1", built_in_broker=False, previous={})
+    assert values["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:1"

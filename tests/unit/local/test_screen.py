@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from include.catalogue import CONDITIONS
 from include.local import screen
-from include.local.status import Status
+from include.local.status import Alert, Status
 
 COMPLETE = Status(
     airflow="http://127.0.0.1:8080",
@@ -22,8 +25,12 @@ COMPLETE = Status(
     transform="success",
     monitor="success",
     mails=2,
+    alerts=[],
+    conditions=dict.fromkeys(CONDITIONS, "ok"),
     programs={"broker": "RUNNING", "consumer": "STOPPED"},
 )
+WELL = replace(COMPLETE, programs={"broker": "RUNNING", "consumer": "RUNNING"})
+LAG = Alert("kafka_lag", "error", "Kafka lag is high", "2026-11-23T22:05:00.25Z")
 NOTHING_YET = Status(airflow="http://127.0.0.1:8080")
 
 
@@ -50,10 +57,59 @@ def test_the_screen_shows_address_counts_and_stopped_programs() -> None:
     assert "not running: consumer" in text
 
 
-def test_an_unknown_number_is_not_shown_as_zero() -> None:
+def test_what_is_not_known_is_shown_as_unknown_and_nothing_as_zero() -> None:
     text = shown(NOTHING_YET)
-    assert "rows in gold" in text
-    assert " 0 " not in text.split("mails received")[0].replace("0 passed  0 warned  0 failed", "")
+    for row in ("messages produced", "rows in gold", "consumer lag", "data tests", "last transform run"):
+        assert "unknown" in next(line for line in text.splitlines() if row in line), row
+    assert " 0 " not in text.split("mails received")[0]
+    assert "programs: unknown" in text
+    assert "alerts: unknown" in text
+    assert "all programs running" not in text
+
+
+def test_open_alerts_stand_on_the_screen_and_in_the_line() -> None:
+    status = replace(WELL, alerts=[LAG, *[replace(LAG, title=f"Alert {number}") for number in range(5)]])
+    text = shown(status)
+    assert "ALERT  Kafka lag is high, since 2026-11-23T22:05:00Z" in text
+    assert "and 1 more alerts" in text
+    assert "all programs running" not in text
+    assert "alerts 6 " in screen.line(status, 61)
+    assert "alerts unknown" in screen.line(NOTHING_YET, 61)
+
+
+def test_all_is_well_is_said_only_when_all_is_known() -> None:
+    assert "all programs running, no open alert" in shown(WELL)
+    unknown = replace(WELL, conditions=WELL.conditions | {"low_throughput": "unknown"})
+    assert "unknown conditions: low_throughput" in shown(unknown)
+    assert "no open alert" not in shown(unknown)
+
+
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        (WELL, "ok"),
+        (COMPLETE, "fault"),
+        (replace(WELL, alerts=[LAG]), "fault"),
+        (replace(WELL, conditions=WELL.conditions | {"notices_undelivered": "open"}), "fault"),
+        (replace(WELL, conditions=WELL.conditions | {"low_throughput": "unknown"}), "unknown"),
+        (replace(WELL, alerts=None), "unknown"),
+        (replace(WELL, programs={}), "unknown"),
+        (NOTHING_YET, "unknown"),
+    ],
+)
+def test_the_json_says_whether_all_is_well(status: Status, health: str) -> None:
+    assert json.loads(status.as_json())["health"] == health
+
+
+def test_the_json_tells_unknown_from_zero_and_names_the_alerts() -> None:
+    nothing = json.loads(NOTHING_YET.as_json())
+    assert nothing["tests"] == {"passed": None, "warned": None, "failed": None}
+    assert (nothing["alerts"], nothing["monitor"], nothing["transform"]) == (None, "unknown", "unknown")
+    assert set(nothing["conditions"].values()) == {"unknown"}
+    assert json.loads(replace(WELL, alerts=[LAG]).as_json())["alerts"] == [
+        {"condition": "kafka_lag", "severity": "error", "title": "Kafka lag is high", "since": LAG.since}
+    ]
+    assert json.loads(WELL.as_json())["alerts"] == []
 
 
 def test_the_json_status_names_empty_stages() -> None:
