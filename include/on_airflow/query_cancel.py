@@ -15,7 +15,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-def apply(context: Mapping[str, Any], operator: Any) -> None:
+def apply(_context: Mapping[str, Any], operator: Any) -> None:
     """Cosmos interceptor of every dbt task."""
     operator.on_kill = cancel_open_queries
 

@@ -93,9 +93,7 @@ def test_a_late_partition_is_complete_after_two_runs(
     assert athena_warehouse.query(ROWS) == [(146, 146)]
 
 
-def test_only_the_offered_hours_are_read(
-    athena_warehouse: AthenaWarehouse, topic: LandedTopic, store: S3Store
-) -> None:
+def test_only_the_offered_hours_are_read(athena_warehouse: AthenaWarehouse, topic: LandedTopic, store: S3Store) -> None:
     send(topic, BUSY, TODAY + timedelta(minutes=1), 4, timedelta(seconds=1))
     files = list(topic.files())
     for key, body in files:
@@ -169,5 +167,4 @@ def test_a_build_sends_as_many_queries_as_the_cost_estimate_says(
     since = Since(athena_warehouse)
     athena_warehouse.build()
     charged = [query for query in since if query.outcome and query.outcome.kind == "DML"]
-    print(len(charged), len(list(since)))
     assert QUERIES * 0.9 <= len(charged) + 3 <= QUERIES
