@@ -24,6 +24,10 @@ PUT_METRIC_DATA = 0.01 / 1000
 GET_METRIC_DATA = 0.01 / 1000
 
 
+QUERIES = 100
+"""Statements of one transform run that scan data; tests/athena/test_recovery.py counts them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """The load that the cost depends on.
@@ -38,7 +42,7 @@ class Load:
     batch_records: int = 100
     batch_age_seconds: float = 60.0
     transform_seconds: int = 900
-    queries: int = 100
+    queries: int = QUERIES
     scanned_bytes: float = 10e6
     months_kept: float = 12
     consumers: int = 1

@@ -46,7 +46,8 @@ stops the later layers. A run without a new file skips all later tasks.
 A run with a parameter goes on even without new files. Airflow checks the form of each value when the run is triggered.
 The task `new_data` refuses an unknown name or an impossible value with the reason, and nobody gets a mail about it.
 
-- `full_refresh`: build every table again from all landed files. Snapshots keep their history.
+- `full_refresh`: build every table again from all landed files; on Athena all but bronze
+  (`docs/data-quality.md#loading-bronze-again`). Snapshots keep their history.
 - `select`: run only these nodes, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`.
   The tests of a selected model run with it. A test across layers runs when everything that it reads is selected or
   upstream of the selection. The state of a layer is recorded only when the whole layer is selected; Pipeline Health
@@ -176,7 +177,8 @@ with DAG(
         "pre_execute": refuse_unknown_names,
     },
 ) as dag:
-    arguments = {**cosmos_settings.dbt_task_arguments(), "interceptors": [run_parameters.apply]}
+    arguments = cosmos_settings.dbt_task_arguments()
+    arguments["interceptors"] = [*arguments["interceptors"], run_parameters.apply]
 
     parsed_for = get_parsing_context().task_id
 
@@ -191,7 +193,7 @@ with DAG(
 
     def dbt_group(group_id: str, *select: str) -> DbtTaskGroup:
         """The dbt nodes of `select` as a task group."""
-        interceptors = [run_parameters.apply] + [landed_offer.apply] * (group_id == "bronze")
+        interceptors = arguments["interceptors"] + [landed_offer.apply] * (group_id == "bronze")
         return DbtTaskGroup(
             group_id=group_id,
             project_config=cosmos_settings.project_config(),

@@ -22,6 +22,7 @@ from cosmos import (
     settings,
 )
 
+from include.on_airflow import query_cancel
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group
 from include.transform import dbt_connection
 from include.transform.manifest import manifest
@@ -83,6 +84,7 @@ def dbt_task_arguments() -> dict[str, Any]:
             "none",
         ],  # a log file would be deleted with the task's copy of the project
         "cache_dir": settings.cache_dir / "crypto_lakehouse",
+        "interceptors": [query_cancel.apply],
         "execution_timeout": timedelta(minutes=30),
         **warehouse_pool(),
     }

@@ -5,8 +5,9 @@ hour grows with each new file, whatever its partition, its offset, the order of 
 offered to bronze while its number differs from the number at the last success. The numbers that are stored after a
 success were counted before bronze read anything. So a file that lands later is counted as new again.
 
-Each look counts the recent hours. It also counts every day in which a record can still land, if the recent hours have
-nothing new, or at the first look of an hour, or when a partition is new. docs/data-quality.md has the argument.
+A look counts every day in which a record can still land. If that is more than FEW objects, it counts the recent hours,
+and every day only if these have nothing new, if a partition is new, or at the first look of an hour.
+docs/data-quality.md has the argument.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 STATE = "transform.json"
 HOURS = "transform_hours.json"
 
+FEW = 50_000
+"""Landed objects that each look counts. S3 lists 1,000 with one request, so that is 50 requests."""
 MOST_RANGES = 50
 """Maximum number of ranges of hours in an offer. The SQL that names them stays small; more are joined into one."""
 REMEDY = "delete it, and the next run considers every file again"
@@ -51,7 +54,7 @@ class Offered(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is landed now. `hours` (`2026/11/23/20`) have unread files. Store `seen` and `offered` on success."""
+    """The result of a look. `hours` (`2026/11/23/20`) have unread files. Store `seen` and `offered` on success."""
 
     is_new: bool
     seen: Seen
@@ -105,14 +108,16 @@ def look(s3: S3Client, storage: StorageSettings, now: datetime) -> Look:
     earlier = stored or Offered()
     reach, this_hour = _reach(), f"{now:%Y/%m/%d/%H}"
     recent = min(f"{now - reach.recent:%Y/%m/%d/%H}", earlier.first or this_hour)
-    counts, newest = _count(s3, storage, recent, now, seen)
-    full = not _changed(counts, earlier.counts) or newest.keys() != seen.keys() or earlier.all_counted_in != this_hour
-    if full:
+    all_of_it = sum(earlier.counts.values()) <= FEW or earlier.all_counted_in != this_hour
+    if not all_of_it:
+        counts, newest = _count(s3, storage, recent, now, seen)
+        all_of_it = not _changed(counts, earlier.counts) or newest.keys() != seen.keys()
+    if all_of_it:
         counts, newest = _count(s3, storage, _first_day(seen, now, reach.all), now, seen)
     else:
         counts = {hour: number for hour, number in earlier.counts.items() if _time(hour) < recent} | counts
     hours = _changed(counts, earlier.counts)
-    offered = Offered(counts, min(hours, default=""), this_hour if full else earlier.all_counted_in)
+    offered = Offered(counts, min(hours, default=""), this_hour if all_of_it else earlier.all_counted_in)
     # Without counts (after an upgrade) only new offsets open the gate. The run behind them is offered every hour.
     return Look(bool(hours) if stored else newest != seen, newest, hours, offered)
 
@@ -150,7 +155,7 @@ def ranges(hours: list[str]) -> str:
 
 
 def _next(hour: str) -> str:
-    return f"{datetime.strptime(hour, '%Y/%m/%d/%H') + timedelta(hours=1):%Y/%m/%d/%H}"
+    return f"{datetime.strptime(hour + ' +0000', '%Y/%m/%d/%H %z') + timedelta(hours=1):%Y/%m/%d/%H}"
 
 
 @dataclass(frozen=True, slots=True)

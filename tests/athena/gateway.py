@@ -52,6 +52,7 @@ class Query:
     reason: str | None = None
     seconds: float = 0.0
     submitted: float = field(default_factory=time.time)
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 def text_of(value: Any, kind: str) -> str | None:
@@ -89,6 +90,9 @@ class AthenaApi:
     def __init__(self, athena: Athena, results: str) -> None:
         self.athena, self.results = athena, results
         self.queries: dict[str, Query] = {}
+        self.stopped: list[Query] = []
+        self.held_text: str | None = None
+        """A query with this text waits until it is stopped."""
 
     def call(self, operation: str, request: Json) -> Json:
         """Answer one operation.
@@ -109,11 +113,15 @@ class AthenaApi:
         self.queries[query.id] = query
         thread = threading.Thread(target=self._execute, args=(query,), daemon=True)
         thread.start()
-        thread.join(PATIENCE)
+        if not self._is_held(query):
+            thread.join(PATIENCE)
         return {"QueryExecutionId": query.id}
 
     def _execute(self, query: Query) -> None:
         started = time.monotonic()
+        if self._is_held(query):
+            query.ended.wait()
+            return
         try:
             query.outcome = self.athena.run(query.sql, query.database)
             state = "SUCCEEDED"
@@ -185,7 +193,15 @@ class AthenaApi:
             page["NextToken"] = str(first + size)
         return page
 
+    def _is_held(self, query: Query) -> bool:
+        return self.held_text is not None and self.held_text in query.sql
+
     def _StopQueryExecution(self, request: Json) -> Json:  # noqa: N802
+        query = self.queries[request["QueryExecutionId"]]
+        self.stopped.append(query)
+        if query.state == "RUNNING":
+            query.state = "CANCELLED"
+            query.ended.set()
         return {}
 
     def _GetWorkGroup(self, request: Json) -> Json:  # noqa: N802

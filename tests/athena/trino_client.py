@@ -30,13 +30,15 @@ class Answer:
 
     @property
     def splits(self) -> int:
-        """Splits of the stages that read tables. Each split opens a file, and a small file is one split."""
+        """Splits of the stages that read tables. Each split opens a file, and a small file is one split.
+
+        A stage that reads a table may have stages below it, for example the other side of a join or of NOT IN. Its
+        number then includes a few splits that receive their rows.
+        """
 
         def splits_of(stage: dict[str, Any]) -> int:
-            children = stage["subStages"]
-            if children:
-                return sum(map(splits_of, children))
-            return int(stage["totalSplits"]) if stage["physicalInputBytes"] > 0 else 0
+            own = int(stage["totalSplits"]) if stage["physicalInputBytes"] > 0 else 0
+            return own + sum(map(splits_of, stage["subStages"]))
 
         return splits_of(self.stats["rootStage"]) if self.stats.get("rootStage") else 0
 

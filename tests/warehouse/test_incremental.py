@@ -276,16 +276,13 @@ def test_dead_letters_of_a_partition_that_lags_are_loaded(
     ]
 
 
-def test_the_first_run_of_a_day_finds_a_new_partition(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+def test_the_next_run_finds_a_new_partition(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     topic = LandedTopic()
     quotes(topic, "ETH", today - timedelta(days=6), 6 * 24 + 1, timedelta(hours=1))
     quotes(topic, "XRP", today - timedelta(days=6), 10, timedelta(hours=1))
     topic.land(store, {1})
     warehouse.load()
     topic.land(store, {2})
-    warehouse.load()
-    assert loaded_offsets(warehouse, 2) == []
-    warehouse.execute("update lake_bronze.crypto_raw set loaded_at = loaded_at - interval 1 day")
     warehouse.load()
     assert loaded_offsets(warehouse, 2) == list(range(10))
 

@@ -13,6 +13,7 @@ from tests.warehouse.warehouse import Warehouse, reported
 
 pytestmark = pytest.mark.servers
 
+
 def hours_of(warehouse: Warehouse) -> list[tuple[object, ...]]:
     """Gold's quotes of each coin."""
     return warehouse.query("select id, sum(quote_count)::int from lake_gold.crypto_curated group by 1 order by 1")

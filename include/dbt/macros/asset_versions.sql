@@ -37,7 +37,6 @@
 
 
 {% macro recorded_versions(assets, history) -%}
-    {%- set columns = "id, symbol, min_price, max_price, first_traded, " -%}
     {%- if history.is_cte or (execute and load_relation(history) is not none) -%}
         select
             current_versions.id,
@@ -73,6 +72,13 @@
         inner join {{ assets }} as current_versions on versions.id = current_versions.id
         where versions.dbt_valid_to is not null
     {%- else -%}
-        select {{ columns }} timestamp '0001-01-01 00:00:00' as valid_from from {{ assets }}
+        select
+            id,
+            symbol,
+            min_price,
+            max_price,
+            first_traded,
+            timestamp '0001-01-01 00:00:00' as valid_from
+        from {{ assets }}
     {%- endif -%}
 {%- endmacro %}

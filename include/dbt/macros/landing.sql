@@ -60,7 +60,8 @@
         select line, source_file from {{ table }}
     {%- else -%}
         {%- set folder = landing_folder(prefix) -%}
-        {%- set spans = landing_spans(name_start, time_column, writer_column, paced_by) if is_incremental() else none -%}
+        {%- set bounded = is_incremental() or (name_start is not none and var('landing_until') is not none) -%}
+        {%- set spans = landing_spans(name_start, time_column, writer_column, paced_by) if bounded else none -%}
         {{- adapter.dispatch('landed_lines')(table, folder, name_start, spans) -}}
     {%- endif -%}
 {%- endmacro %}
@@ -77,7 +78,9 @@
             {%- do conditions.append(days_of(spans)) -%}
             {%- do conditions.append(paths_of(spans, '"$path"', folder, name_start)) -%}
         {%- endif -%}
-        {%- do conditions.append(not_loaded(table, folder, name_start, spans, conditions | join(" and "))) -%}
+        {%- if is_incremental() -%}
+            {%- do conditions.append(not_loaded(table, folder, name_start, spans, conditions | join(" and "))) -%}
+        {%- endif -%}
     {%- endif -%}
     select
         line,
@@ -191,7 +194,7 @@
         from glob({{ day_patterns(folder, name_start, spans) }})
         {%- if spans is not none %}
         where
-            file not in ({{ known_files(folder, name_start, spans) }})
+            {{ "file not in (" ~ known_files(folder, name_start, spans) ~ ")" if is_incremental() else "1 = 1" }}
             {%- if spans[0].start is not none %}
             and {{ paths_of(spans, 'file', folder, name_start) }}
             {%- endif %}
@@ -223,7 +226,8 @@
 {#
     The spans of Kafka's time that an incremental run looks at: `start` and `end` (after the last instant), UTC; none is
     open. They are the hours that the gate offers (include/transform/gate.py), or without a gate one span from
-    `landing_start` on. With `landing_since`, everything from that day on, and what was offered before it.
+    `landing_start` on. With `landing_since`, everything from that day on, and what was offered before it; with
+    `landing_until`, only what is before that day.
 #}
 {% macro landing_spans(name_start, time_column, writer_column, paced_by) -%}
     {%- set datetime, timedelta = modules.datetime.datetime, modules.datetime.timedelta -%}
@@ -239,7 +243,8 @@
     {%- endif -%}
     {%- if var('landing_since') is not none -%}
         {%- set since = datetime.strptime(var('landing_since') | string, "%Y-%m-%d") -%}
-        {{- return([{'start': [since, spans[0].start if spans else since] | min, 'end': none}]) -}}
+        {%- set until = datetime.strptime(var('landing_until') | string, "%Y-%m-%d") if var('landing_until') else none -%}
+        {{- return([{'start': [since, spans[0].start if spans else since] | min, 'end': until}]) -}}
     {%- endif -%}
     {{- return(spans or [{'start': landing_start(time_column, writer_column, paced_by), 'end': none}]) -}}
 {%- endmacro %}
@@ -372,4 +377,13 @@
         {%- endif -%}
     {%- endfor -%}
     ['{{ patterns | join("', '") }}']
+{%- endmacro %}
+
+
+{#
+    A condition on the time of loading: rows that an attempt of the present run can have written (Athena ends a query
+    after 30 minutes, Airflow a run after two hours). Iceberg can skip older data files.
+#}
+{% macro loaded_lately(column) -%}
+    {{- return(column ~ " >= cast(current_timestamp at time zone 'UTC' as timestamp(6)) - interval '1' day") -}}
 {%- endmacro %}

@@ -4,7 +4,11 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='append',
+        incremental_strategy='merge' if target.type == 'athena' else 'append',
+        unique_key=on_athena(['kafka_partition', 'kafka_offset', 'source_file']),
+        update_condition=on_athena('1 = 0'),
+        incremental_predicates=on_athena([loaded_lately('target.loaded_at')]),
+        full_refresh=on_athena(false),
         partitioned_by=on_athena(['day(kafka_timestamp)']),
     )
 }}
