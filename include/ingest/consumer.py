@@ -277,10 +277,10 @@ class Consumer:
         writer, offset = self._writers.get(place.partition), end.offset()
         if writer is None or offset is None or offset <= writer.next_offset:
             return
-        (now,) = self._kafka.position([place])
         try:
-            writer.reach(offset, now.leader_epoch if now.offset == offset else None)
-        except ProtocolError as error:
+            epochs = [now.leader_epoch for now in self._kafka.position([place]) if now.offset == offset]
+            writer.reach(offset, epochs[0] if epochs else None)
+        except (ProtocolError, KafkaException) as error:
             self._stop_partition(writer.partition, str(error))
 
     def _feed(self, writer: PartitionWriter, consecutive: ConsecutiveMessages, now: float) -> None:

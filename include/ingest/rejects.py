@@ -13,7 +13,7 @@ EARLIER_TEXT = "another version of the consumer landed this range without the me
 
 
 def message_row(topic: str, messages: ConsecutiveMessages, index: int, error: InvalidQuoteError) -> DeadLetter:
-    """The row of a message that is not a quote. What the client cannot return is left out; the error text says so."""
+    """The row of a message that is not a quote. Parts that the client cannot return are named in `error`."""
     message, unreadable = messages.messages[index], list[str]()
     key, headers = readable(message.key, "key", unreadable), readable(message.headers, "headers", unreadable)
     return rejected_message(

@@ -16,8 +16,8 @@ OWNER = "crypto-lakehouse/1"
 def commit_metadata(topic_id: str, records_end: int | None = None) -> str:
     """The metadata of our commits: the program that made them, and the topic.
 
-    A commit after a hole at the log's end also names the offset after the last record (`records_end`), so that the
-    next consumer knows the hole and a commit set by hand can be told from it.
+    A commit after a hole at the log's end also names the offset after the last record (`records_end`). So the next
+    consumer knows the hole, and a commit that somebody set by hand looks different.
     """
     return f"{OWNER} {topic_id}" + ("" if records_end is None else f" records-end={records_end}")
 

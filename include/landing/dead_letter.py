@@ -17,7 +17,7 @@ ErrorClass = Literal[
     "rejected_earlier", "gap",
 ]  # fmt: skip
 """`rejected_earlier`: another version of the consumer landed the range without this message.
-`gap`: offsets without a message, because retention deleted it or because they are transaction markers."""
+`gap`: offsets that `adopt` skipped, or that have no record (a hole) and are directly before a rejected message."""
 MESSAGE_CLASSES: tuple[ErrorClass, ...] = tuple(name for name in get_args(ErrorClass) if name != "gap")
 """The classes of rows that hold a message and can be replayed."""
 

@@ -1,18 +1,22 @@
 """Messages of every kind for the real consumer: values, keys, headers, timestamps, sizes, compressions, transactions.
 
 A seed decides them. `Fuzz.send` sends them to real Kafka; afterwards `visible` says which of them a consumer may see.
+A `FuzzLoad` sends them in a thread while Kafka fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import struct
+import threading
 import uuid
 from collections.abc import Iterator
 from time import monotonic
 
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from tests.chaos import wire
 from tests.chaos.checker import Acknowledged, Place
@@ -49,6 +53,12 @@ class Fuzz:
         self._open: list[Producer] = []  # transactions whose producer never ends them
         self.sent = 0
         self.acknowledged: list[Acknowledged] = []
+        self.uncertain: list[Acknowledged] = []
+        """Messages of transactions of which Kafka did not say that they were committed."""
+
+    def committed(self, seen: set[Place]) -> list[Acknowledged]:
+        """All messages that Kafka has committed; `seen` are the places of all records that a consumer may see."""
+        return self.acknowledged + [each for each in self.uncertain if (each.partition, each.offset) in seen]
 
     def _producer(self, compression: str) -> Producer:
         return Producer(self._config(compression) | {"enable.idempotence": True})
@@ -98,10 +108,26 @@ class Fuzz:
             self._produce(producer, sent)
         producer.flush(60)
         if commit:
+            self.uncertain += sent
             producer.commit_transaction(60)
+            del self.uncertain[len(self.uncertain) - len(sent) :]
             self.acknowledged += sent
         else:
             producer.abort_transaction(60)
+
+    def end_in_markers(self) -> None:
+        """Abort a transaction on each partition, so that each log ends in offsets without a record."""
+        producer = self._transactional("none", HANGING_MS)
+        producer.begin_transaction()
+        for partition in range(self._partitions):
+            producer.produce(self._topic, b"aborted", partition=partition)
+        producer.flush(60)
+        producer.abort_transaction(60)
+
+    def begin_again(self) -> None:
+        """Replace the transactional producers after an error. The broker aborts what they left open."""
+        self._open += self._transactions
+        self._transactions = [self._transactional(compression, HANGING_MS) for compression in ("none", "zstd")]
 
     def _produce(self, producer: Producer, acknowledged: list[Acknowledged]) -> None:
         value, valid = self._value()
@@ -172,6 +198,37 @@ class Fuzz:
         for _ in range(self._random.randint(1, 3)):
             content[self._random.randrange(len(content))] = self._random.randrange(256)
         return bytes(content), None
+
+
+class FuzzLoad:
+    """A thread that sends the messages of a `Fuzz` until it is stopped, also while Kafka fails."""
+
+    def __init__(self, fuzz: Fuzz, pause_seconds: float) -> None:
+        self.fuzz = fuzz
+        self.errors = 0
+        self._pause = pause_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause):
+            try:
+                self.fuzz.send(10)
+            except (KafkaException, OSError, AssertionError, struct.error):  # Kafka restarts or refuses
+                self.errors += 1
+                with contextlib.suppress(KafkaException):
+                    self.fuzz.begin_again()
+
+    def finish(self) -> None:
+        """Stop, leave a transaction open, and let each log end in markers."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(120)
+        self.fuzz.hang(5)
+        self.fuzz.end_in_markers()
 
 
 def _names(headers: tuple[tuple[bytes, bytes | None], ...]) -> tuple[tuple[str, bytes | None], ...] | None:

@@ -11,9 +11,15 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka import Consumer as KafkaConsumer
 
 from include.ingest.commits import read_commits
@@ -23,6 +29,7 @@ BAD = (
     b"{", b'{"id": 1}', b"[]", b"\xff\xfe", b'{"id":1,"symbol":"BTC","name":"Bitcoin","price":-1}', None, b"",
     b"x" * 300_000,  # more than CONSUMER_MAX_MESSAGE_BYTES
 )  # fmt: skip
+DAY_MS = 86_400_000
 KEYS = (None, b"BTC", b"\xff\x00")
 HEADERS: tuple[tuple[tuple[str, bytes | None], ...], ...] = (
     (), (("trace", b"\x00\xff"), ("trace", b"again"), ("nothing", None)),
@@ -67,6 +74,10 @@ class ConsumerProcess:
             assert self.process is not None
             self.process.send_signal(number)
 
+    def ended(self) -> int | None:
+        """The exit status, None while the process runs."""
+        return None if self.process is None else self.process.poll()
+
     def kill(self) -> None:
         """Send SIGKILL and wait for the end."""
         self.signal(signal.SIGKILL)
@@ -91,8 +102,10 @@ class Load:
     """Sends numbered messages to all partitions and keeps those that were acknowledged."""
 
     def __init__(
-        self, bootstrap: str, topic: str, partitions: int, seed: int, rate: float, bad_share: float = 0.03
-    ) -> None:
+        self, bootstrap: str, topic: str, partitions: int, seed: int, rate: float, bad_share: float = 0.03,
+        *, clock_jumps: bool = False,
+    ) -> None:  # fmt: skip
+        """`clock_jumps`: the topic has CreateTime, and the clock jumps up to a day forth and back."""
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "linger.ms": 5,
              "message.timeout.ms": 120_000, "log_level": 2}
@@ -102,6 +115,7 @@ class Load:
         self._random = random.Random(seed)
         self._rate = rate
         self._bad_share = bad_share
+        self._clock_jumps = clock_jumps
         self._stop = threading.Event()
         self.acknowledged: list[Acknowledged] = []
         self.sent = 0
@@ -127,15 +141,18 @@ class Load:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                kind, time = message.timestamp()
-                assert kind == TIMESTAMP_LOG_APPEND_TIME
+                kind, milliseconds = message.timestamp()
+                assert kind == TIMESTAMP_LOG_APPEND_TIME or self._clock_jumps
                 self.acknowledged.append(
-                    Acknowledged(message.partition() or 0, message.offset() or 0, time, value, valid, key, headers)
+                    Acknowledged(
+                        message.partition() or 0, message.offset() or 0, milliseconds, value, valid, key, headers
+                    )
                 )
 
+        jump = self._random.choice((0, 0, 0, -1, 1)) * self._random.randrange(DAY_MS) if self._clock_jumps else 0
         self._producer.produce(
             self._topic, value, key, partition=self.sent % self._partitions, headers=list(headers),
-            on_delivery=delivered,
+            on_delivery=delivered, timestamp=int(time() * 1000) + jump,
         )  # fmt: skip
 
     def finish(self) -> None:

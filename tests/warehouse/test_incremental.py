@@ -9,7 +9,9 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from tests.warehouse.landed_topic import LandedTopic, market_day, quote
+from include.landing.body import PLAIN
+from include.landing.layout import object_key
+from tests.warehouse.landed_topic import TOPIC, LandedTopic, market_day, milliseconds, quote
 from tests.warehouse.warehouse import DbtError, Warehouse, reported
 
 pytestmark = pytest.mark.servers
@@ -145,6 +147,34 @@ def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
     obstore.put(store, *letters)
     warehouse.load()
     assert reported(warehouse.dbt(*HOLES)) == set()
+
+
+def test_offsets_without_a_record_are_no_hole_if_the_next_record_names_them(
+    warehouse: Warehouse, store: S3Store, today: datetime
+) -> None:
+    """Transaction markers, between the records of a file and between two files."""
+    five_loaded_quotes(warehouse, store, today)
+    prefix = PLAIN.prefix(TOPIC, 0)
+
+    def land(minutes: int, *places: tuple[int, int]) -> None:
+        """Land a file with a record at each offset, after a hole of so many offsets, and load it."""
+        time = milliseconds(today - timedelta(minutes=minutes))
+        message = json.dumps(quote("BTC", 95_000.0, today - timedelta(minutes=minutes))).encode()
+        records = [PLAIN.join(prefix, offset, [time], [message], hole) for offset, hole in places]
+        key = object_key("crypto_data/", "crypto_data", 0, places[0][0], time)
+        obstore.put(store, key, PLAIN.encode(records))
+        warehouse.dbt("run", "--select", "path:models/bronze")
+
+    land(40, (7, 2), (8, 0), (10, 1))
+    land(30, (14, 3))
+    land(20, (15, 0))
+    assert reported(warehouse.dbt(*HOLES)) == set()
+    land(10, (19, 2))
+    land(5, (20, 0))
+    assert reported(warehouse.dbt(*HOLES)) == {"assert_offsets_have_no_hole"}
+    assert warehouse.query("select last_offset, next_offset from lake_test_failures.assert_offsets_have_no_hole") == [
+        (15, 19)
+    ]
 
 
 def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:

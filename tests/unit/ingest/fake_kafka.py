@@ -110,6 +110,7 @@ class Group:
         client.commit.side_effect = self._commit
         client.consume.side_effect = self._consume
         client.get_watermark_offsets.return_value = (0, 1000)
+        client.position.return_value = []
         client.incremental_assign.side_effect = self._take
         client.assignment.side_effect = lambda: list(self._assigned.values())
         client.subscribe.side_effect = lambda _, **rebalance: self.callbacks.update(rebalance)

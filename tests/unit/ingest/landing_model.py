@@ -3,7 +3,7 @@
 There are one partition and two writers. Every step is atomic: the log grows; a writer is assigned, reads one record,
 closes its batch, learns that the log ends in a hole, or commits; S3 carries out one PUT, perhaps long after its writer
 ended. The faults are a crash, a stall (the group moves on, and the writer does not know), a graceful revocation, a lost
-answer, a commit of a former owner, a commit that somebody set by hand with our metadata, and the expiry of all commits.
+answer, and a commit of a former owner. Commits may expire, or somebody sets one by hand with our metadata.
 `search` visits every history up to the given numbers of faults. `wander` follows a seeded random history through a
 larger world.
 

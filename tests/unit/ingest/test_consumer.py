@@ -17,14 +17,18 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from structlog.testing import capture_logs
 
 from include.ingest import placement as placement_module
+from include.ingest import quote
+from include.ingest.commit_check import CommitCheck
 from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import RETRY_SECONDS, Placement
 from include.ingest.shutdown import Deadline
 from include.ingest.sink import Destination, Sink
+from include.ingest.starting_offset import commit_metadata
 from include.ingest.watchdog import Watchdog
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
+from include.landing.metadata import ObjectMetadata
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 from tests.servers import free_port
 from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, offset_error, places, quotes
@@ -235,6 +239,94 @@ def test_other_partitions_are_landed_during_a_slow_listing(
     group.has_committed({3: 5})
     assert stage.play(script()) == EXIT_CLEAN
     assert (group.offsets, pages.listings) == ({0: 0, 3: 7}, 1)
+
+
+# --- records and their ends ----------------------------------------------------
+
+
+def end_of(partition: int, offset: int) -> Message:
+    """The event that Kafka has nothing more to read."""
+    return Message(topic=TOPIC, partition=partition, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+def test_a_hole_at_the_logs_end_is_committed_with_the_end_of_the_records(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        group.kafka.position.return_value = [TopicPartition(TOPIC, 0, 12, "", 3)]
+        yield group.assign(0)
+        yield [*quotes(0, 7, 8), end_of(0, 12)]
+        assert group.offsets == {0: 7}
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: group.offsets == {0: 12})
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+    assert (group.commits[0].metadata, group.commits[0].leader_epoch) == (commit_metadata("id", 9), 3)
+
+
+def test_the_end_of_a_partition_right_after_its_records_is_no_hole(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign(0)
+        yield [*quotes(0, 7), end_of(0, 8)]
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: group.offsets == {0: 8})
+        group.kafka.position.assert_not_called()
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+    assert group.commits[0].metadata == commit_metadata("id")
+
+
+def test_records_that_cannot_be_read_stop_only_their_partition(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign(0, 1)
+        yield [offset_error(0, KafkaError._BAD_MSG), *quotes(1, 5)]
+        assert (stage.partitions(), stage.partitions("_stopped")) == ([1], [0])
+        assert "cannot be read" in stage.problem
+        assert "adopt --partition 0" in stage.problem
+
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_UNLANDED
+    assert group.offsets == {0: 7, 1: 6}
+
+
+def test_an_error_that_no_rule_foresees_stops_only_its_partition(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = quote.check
+
+    def check(values: Any, max_bytes: int) -> Any:
+        if b"poison" in values:
+            raise AttributeError("a fault of ours")
+        return original(values, max_bytes)
+
+    def script() -> Script:
+        yield group.assign(0, 1)
+        poison = Message(topic=TOPIC, partition=0, offset=7, value=b"poison", timestamp=(2, 0), leader_epoch=1)
+        yield [poison, *quotes(1, 5)]
+        assert (stage.partitions(), stage.partitions("_stopped")) == ([1], [0])
+        assert "partition 0, offsets 7 to 7: unexpected AttributeError: a fault of ours" in stage.problem
+        assert "adopt --partition 0 --offset 8" in stage.problem
+
+    monkeypatch.setattr(quote, "check", check)
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_UNLANDED
+    assert group.offsets == {0: 7, 1: 6}
+
+
+def test_nothing_is_landed_after_a_commit_that_somebody_set_by_hand(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign(0)
+        yield [*quotes(0, 7), end_of(0, 12)]
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: stage.partitions("_stopped") == [0])
+
+    metadata = ObjectMetadata("t", "id", 0, 0, 2, 3, 0)
+    key = object_key("crypto_data/", "crypto_data", 0, 0, 0)
+    obstore.put(stage.store, key, b"[]", attributes=metadata.to_attributes())
+    stage.consumer._commit_check = CommitCheck(stage.store, StorageSettings(), "id")
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_UNLANDED
+    assert (group.offsets, stage.landed) == ({0: 7}, [key])
 
 
 # --- signals and refusals ------------------------------------------------------
