@@ -50,7 +50,7 @@ def adopt(settings: Settings, options: argparse.Namespace) -> int:
     """Reset offsets: show the offset at which each partition would go on; with --yes commit it."""
     console = Console(stderr=True)
     with closing(Operator(settings, open_store(settings.storage, settings.aws))) as operator:
-        plans = [operator.plan(number, options.offset) for number in options.partition or operator.partitions()]
+        plans = [operator.plan(number, options.offset) for number in operator.chosen(options.partition)]
         console.print(_plan_table(plans))
         if options.yes:
             for plan in plans:
