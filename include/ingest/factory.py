@@ -11,6 +11,7 @@ from obstore.store import S3Store
 
 from include.ingest import topic
 from include.ingest.consumer import Consumer
+from include.ingest.log_ends import LogEnds
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import Placement
@@ -82,5 +83,5 @@ def build_consumer(
     sink = Sink(store, destination, metrics, consumer.parallel_puts)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
-        codec, metrics, watchdog, deadline,
+        codec, metrics, watchdog, deadline, LogEnds(admin, kafka.topic),
     )  # fmt: skip

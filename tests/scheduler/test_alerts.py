@@ -9,17 +9,20 @@ and no other.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
+import boto3
 import httpx
 import pytest
 from rich.console import Console
 
 from include.catalogue import CONDITIONS
+from include.landing.layout import object_key
 from include.local import broker, environment, faults
 from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
@@ -120,10 +123,31 @@ def assert_started(watched: WatchedStack, texts: dict[str, str]) -> None:
         assert text in entry.text
 
 
+def stop_a_partition_for_a_moment(watched: WatchedStack) -> None:
+    """Start the consumer while an object is in the way of a partition. It goes on by itself when the object is gone."""
+    s3 = boto3.client("s3", endpoint_url=watched.stack.values["AWS_ENDPOINT_URL"])
+    place = {
+        "Bucket": watched.stack.values["S3_BUCKET"],
+        "Key": object_key(StorageSettings().dead_letter_prefix, "dead_letter", 0, 5, 0),
+    }
+    s3.put_object(**place, Body=b"[]")
+    watched.start_consumer()
+    url = f"http://127.0.0.1:{os.environ['CONSUMER_HTTP_PORT']}/healthz"
+
+    def stopped() -> bool:
+        try:
+            return bool(httpx.get(url, trust_env=False).json().get("partitions_stopped") == [0])
+        except httpx.TransportError:
+            return False
+
+    eventually(stopped, 120)
+    s3.delete_object(**place)
+
+
 def test_no_message_lands(watched: WatchedStack) -> None:
     """Throughput is below its baseline for a quarter of an hour. A layer that was never built is unknown, not old."""
     api = watched.stack.api
-    watched.start_consumer()
+    stop_a_partition_for_a_moment(watched)
     watched.wait_until_landed()  # the contract is in S3, and the consumer works
     watched.uploads.weather = UPLOADS_FAIL  # from here on no upload succeeds
     watched.set_retention(LONG)
@@ -234,7 +258,8 @@ def test_failed_and_slow_uploads_are_mailed_when_cloudwatch_has_them(watched: Wa
     """The run of this test reports them or, on a slow machine, a run of the schedule."""
     wait_until(moments["uploads work"] + PUBLISHED + SETTLE + PERIOD)
     watched.run_monitor()
-    assert_started(watched, {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"})
+    started = {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"}
+    assert_started(watched, started | {"partitions_stopped": "Alarms when: > 0"})
 
 
 CLOUDWATCH = ("publishing to CloudWatch", "consumer metrics in CloudWatch")
@@ -373,7 +398,7 @@ def test_at_the_end_all_is_quiet_and_each_notice_was_mailed_once(watched: Watche
     wait_until(max(moments["uploads work"] + WINDOW, moments["consumer back"]) + PUBLISHED + SETTLE + PERIOD)
     states = watched.run_monitor()
     assert red(states) == set()
-    for name in ("upload_errors", "slow_uploads"):
+    for name in ("upload_errors", "slow_uploads", "partitions_stopped"):
         assert states[f"check_{name}"] == "success"
         assert_complete(watched.entry("recovery", name))
     watched.entry("recovery", "monitor_blind", "thresholds")

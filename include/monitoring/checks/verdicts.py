@@ -195,6 +195,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "stale_silver": ("layers", _age),
     "stale_bronze": ("layers", _age),
     "upload_errors": ("consumer", _windows),
+    "partitions_stopped": ("consumer", _windows),
     "low_throughput": ("consumer", _windows),
     "slow_uploads": ("consumer", _windows),
 }
