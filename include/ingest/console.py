@@ -12,11 +12,12 @@ from rich.table import Table
 
 from include.ingest import logs
 from include.ingest.adoption import Plan
-from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED
+from include.ingest.consumer import EXIT_CLEAN
 from include.ingest.operate import Operator, require_size
 from include.ingest.replay.choice import Filter, read_dead_letters, summary
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
+from include.ingest.shutdown import EXIT_UNLANDED
 from include.ingest.store import open_store
 from include.settings import Settings
 

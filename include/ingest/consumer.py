@@ -189,8 +189,10 @@ class Consumer:
             """The callback, for this client only: one that leaves in the background must not change the new state."""
             return lambda *arguments: callback(*arguments) if self._session is session else None
 
+        callbacks: dict[str, Callable[..., None]]
         callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error, "stats_cb": self._on_statistics}
         self._kafka = self._connect({name: heard(callback) for name, callback in callbacks.items()})
+        rebalance: dict[str, Callable[..., None]]
         rebalance = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
         self._kafka.subscribe([self._topic], **{name: heard(callback) for name, callback in rebalance.items()})
         self._watchdog.restart()
@@ -452,8 +454,8 @@ class Consumer:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._log.warning("commit failed, landed ranges will be found again", error=str(error))
-            for commit in offsets:
-                self._note_commit(commit.partition, error)
+            for offset in offsets:
+                self._note_commit(offset.partition, error)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """The outcome of a commit; librdkafka calls this method from `consume`."""

@@ -44,7 +44,7 @@ class Progress:
             self._since[partition] = (place, before[1])
 
     def forget(self, partition: int) -> None:
-        """The partition does not belong to this consumer any more, or starts anew."""
+        """The partition does not belong to this consumer any more, or starts again."""
         self._since.pop(partition, None)
 
     def problems(self, now: float) -> list[str]:

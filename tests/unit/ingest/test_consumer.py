@@ -20,11 +20,11 @@ from structlog.testing import capture_logs
 
 from include.ingest import placement as placement_module
 from include.ingest import sink as sink_module
-from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
+from include.ingest.consumer import EXIT_CLEAN, Consumer, RefusedError
 from include.ingest.log_ends import LogEnds
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import RETRY_SECONDS, Placement
-from include.ingest.shutdown import Deadline
+from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.stops import TRY_AGAIN_SECONDS
 from include.ingest.watchdog import Watchdog
@@ -33,7 +33,7 @@ from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 from tests.servers import free_port
-from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, offset_error, places, quotes
+from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Onlooker, Time, offset_error, places, quotes
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 SESSION_SECONDS = 30.0
@@ -68,7 +68,7 @@ class Stage:
         sink = Sink(self.store, destination, self.metrics, 4)
         self.consumer = Consumer(
             kafka, settings, self.group.connect, placement, sink, PLAIN, self.metrics, watchdog, self.deadline,
-            LogEnds(admin, TOPIC, self.time), self.time,
+            LogEnds(cast("Any", Onlooker(self.admin)), TOPIC, self.time), self.time,
         )  # fmt: skip
 
     def play(self, script: Script) -> int:
