@@ -193,9 +193,20 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
         "Messages that broke the format and went to the dead letters. Sent as 0 when there were none.",
         publish_seconds=60,
     ),
+    Metric(
+        "PartitionsStopped",
+        "Stopped Partitions",
+        "Count",
+        "Maximum",
+        "consumer",
+        "Partitions of one consumer process that it does not land, because an object in S3 or the log is not as it "
+        "must be. The process names them in its log and in /healthz.",
+        publish_seconds=60,
+    ),
 )
 (
     MESSAGES_CONSUMED, BATCHES_UPLOADED, UPLOAD_ERRORS, THROUGHPUT, UPLOAD_DURATION, BATCH_SIZE, MESSAGES_REJECTED,
+    PARTITIONS_STOPPED,
 ) = CONSUMER_METRICS  # fmt: skip
 """The same metrics by name, for the code that publishes them."""
 
@@ -452,6 +463,16 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "Records wait in Kafka and no consumer commits, or the group has no members.",
             explained_by=("upload_errors", "monitor_blind:*S3"),
+        ),
+        Condition(
+            "partitions_stopped",
+            "Partitions are stopped",
+            "PartitionsStopped",
+            ">",
+            0,
+            "missing",
+            "A consumer does not land a partition, because an object in S3 or the log is not as it must be. The other "
+            "partitions go on. Retention will delete what is not landed.",
         ),
         Condition(
             "dead_letters",

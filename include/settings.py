@@ -209,8 +209,20 @@ class ConsumerSettings(BaseSettings):
         "not counted here. A single read can exceed a small value.",
     )
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
-    shutdown_grace_seconds: float = Field(20.0, ge=0, description="Maximum time of the last flush after SIGTERM.")
+    shutdown_grace_seconds: float = Field(
+        20.0,
+        ge=0,
+        description="Maximum time from SIGTERM to the end of the process, at least 1. The last batches are landed in "
+        "it, and up to three seconds of it are kept for the last commit.",
+    )
     revoke_flush_seconds: float = Field(10.0, ge=0, description="Maximum time of the flush of revoked partitions.")
+    standstill_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="A partition with unread or unlanded records that does not move for so long makes `/healthz` "
+        "answer 503. The default is twice the time that Kafka gives a transaction by default, since readers wait for "
+        "an open one.",
+    )
     group_instance_id: str | None = Field(None, description="Static membership: one stable id per process.")
     http_host: str = Field("127.0.0.1", description="Address of /healthz and /metrics.")
     http_port: int = Field(9308, ge=0, le=65535, description="Port of /healthz and /metrics; 0 switches them off.")

@@ -32,6 +32,7 @@ def metric_data(window: Window, environment: str, at: datetime) -> list[dict[str
         catalogue.BATCHES_UPLOADED: {"Value": float(window.batches)},
         catalogue.UPLOAD_ERRORS: {"Value": float(window.errors)},
         catalogue.THROUGHPUT: {"Value": window.messages / max(window.seconds, 0.001)},
+        catalogue.PARTITIONS_STOPPED: {"Value": float(window.stopped)},
         catalogue.UPLOAD_DURATION: _distribution(window.durations),
         catalogue.BATCH_SIZE: _distribution(window.sizes),
     }

@@ -12,11 +12,12 @@ from rich.table import Table
 
 from include.ingest import logs
 from include.ingest.adoption import Plan
-from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED
+from include.ingest.consumer import EXIT_CLEAN
 from include.ingest.operate import Operator, require_size
 from include.ingest.replay.choice import Filter, read_dead_letters, summary
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
+from include.ingest.shutdown import EXIT_UNLANDED
 from include.ingest.store import check_prefixes, open_store
 from include.settings import Settings
 
@@ -51,7 +52,7 @@ def adopt(settings: Settings, options: argparse.Namespace) -> int:
     """Reset offsets: show the offset at which each partition would go on; with --yes commit it."""
     console = Console(stderr=True)
     with closing(Operator(settings, open_store(settings.storage, settings.aws))) as operator:
-        plans = [operator.plan(number, options.offset) for number in options.partition or operator.partitions()]
+        plans = [operator.plan(number, options.offset) for number in operator.chosen(options.partition)]
         console.print(_plan_table(plans))
         if options.yes:
             for plan in plans:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from math import inf
 from queue import Empty
 from threading import Event
@@ -23,16 +24,19 @@ from include.ingest.background import Task
 from include.ingest.commit_check import CommitCheck, HeldCommit
 from include.ingest.commits import commit_now, position
 from include.ingest.health import Pending, ProcessHealth
+from include.ingest.log_ends import LogEnds
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Limits, PartitionWriter, ProtocolError, Reason, Step
 from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
+from include.ingest.progress import Place, Progress
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
 from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Outcome, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, records_end
+from include.ingest.stops import Stops
 from include.ingest.topic import TopicError
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import Codec
@@ -63,6 +67,8 @@ UNREADABLE = frozenset({
     KafkaError.INVALID_MSG,
 })  # fmt: skip
 """Errors of a record batch that is damaged, or of an unknown format or compression."""
+WHOLE_TOPIC = -1
+"""The partition of an error that concerns all of them."""
 
 ASSIGNMENT_DIFFERS = "assigned partitions and partition writers differ, joining again"
 
@@ -76,17 +82,27 @@ class RefusedError(RuntimeError):
     """The consumer must not run like this; the text names the setting or object, its value and the remedy."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadError:
+    """What Kafka reported about a partition, and when (monotonic, s)."""
+
+    text: str
+    at: float
+
+
 class Consumer:
     """One process of the group. `run` returns the exit status."""
 
     def __init__(
         self, kafka: KafkaSettings, settings: ConsumerSettings, connect: Callable[[dict[str, Any]], KafkaConsumer],
         placement: Placement, sink: Sink, codec: Codec, metrics: ConsumerMetrics, watchdog: Watchdog,
-        deadline: Deadline, clock: Callable[[], float] = monotonic, commit_check: CommitCheck | None = None,
+        deadline: Deadline, log_ends: LogEnds, clock: Callable[[], float] = monotonic,
+        commit_check: CommitCheck | None = None,
     ) -> None:  # fmt: skip
         """`connect` makes a client with callbacks; `placement` is open already; `clock` is monotonic, in seconds.
 
-        `deadline` bounds the shutdown. `commit_check` holds commits against what is landed; None: they are trusted.
+        `deadline` bounds the shutdown. `log_ends` says what there is to read. `commit_check` holds commits against what
+        is landed; None: they are trusted.
         """
         self._topic, self._group = kafka.topic, kafka.group
         self._settings = settings
@@ -99,6 +115,7 @@ class Consumer:
         self._clock = clock
         self._watchdog = watchdog
         self._deadline = deadline
+        self._log_ends = log_ends
         self._log = logger("consumer")
         self._limits = Limits(
             records=settings.batch_records, size_bytes=settings.batch_bytes, age_seconds=settings.batch_age_seconds,
@@ -107,7 +124,9 @@ class Consumer:
         )  # fmt: skip
         self._pressure = Pressure(settings.max_buffer_bytes)
         self._writers: dict[int, PartitionWriter] = {}
-        self._stopped: dict[int, str] = {}
+        self._stops = Stops()
+        self._read_errors: dict[int, ReadError] = {}
+        self._progress = Progress(settings.standstill_seconds)
         self._left: dict[int, str] = {}
         self._assignment = 0
         self._refused: Exception | None = None
@@ -117,7 +136,8 @@ class Consumer:
         self._progress_count = 0
         self._unassigned = Pending(clock)
         self._unassigned.begin("no assignment from the group yet", grace=0.0)
-        self._uncommitted = Pending(clock)
+        self._uncommitted: dict[int, Pending] = {}
+        self._topic_is_gone = False
         self._disconnected = Pending(clock)
         self._last_connection_error = ""
         self._rejects: Counter[str] = Counter()
@@ -146,7 +166,7 @@ class Consumer:
             self._raise_refusal()
         finally:
             self._deadline.begin()
-            stopped = dict(self._stopped)  # `_forget` clears them when the client leaves the group
+            stopped = self._stops.reasons  # `_forget` clears them when the client leaves the group
             self._left = self.not_landed
             self._forget(list(self._writers))
             if self._commit_check is not None:
@@ -169,7 +189,7 @@ class Consumer:
         self._log.error(
             "not ended in time, ends now", grace_seconds=self._settings.shutdown_grace_seconds, held_at=place,
             not_landed=self.not_landed, landed_up_to=landed, partitions_waiting=sorted(self._placement.waiting),
-            stopped_partitions=dict(self._stopped),
+            stopped_partitions=self._stops.reasons,
         )  # fmt: skip
 
     def _join(self) -> None:
@@ -180,8 +200,10 @@ class Consumer:
             """The callback, for this client only: one that leaves in the background must not change the new state."""
             return lambda *arguments: callback(*arguments) if self._session is session else None
 
+        callbacks: dict[str, Callable[..., None]]
         callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error, "stats_cb": self._on_statistics}
         self._kafka = self._connect({name: heard(callback) for name, callback in callbacks.items()})
+        rebalance: dict[str, Callable[..., None]]
         rebalance = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
         self._kafka.subscribe([self._topic], **{name: heard(callback) for name, callback in rebalance.items()})
         self._watchdog.restart()
@@ -213,6 +235,7 @@ class Consumer:
                 self._log.warning("stalled longer than the session, joining again", session_seconds=seconds)
                 self._join_again()
         self._raise_refusal()
+        self._watch(now)
         if now - self._last_progress >= PROGRESS_SECONDS:
             self._log_progress(now)
             self._check_assignment()
@@ -227,7 +250,7 @@ class Consumer:
         A client that unsubscribes and subscribes while the group rebalances may keep its old partitions without a
         callback (librdkafka 2.16). Their records would then be fetched without a writer.
         """
-        self._forget([*self._writers, *self._placement.waiting, *self._stopped])
+        self._forget([*self._writers, *self._placement.waiting, *self._stops])
         self._unassigned.begin("no assignment from the group since joining again")
         self._session = object()  # what the old client says from now on is not heard
         self._leave().done(LEAVE_PROMPT_SECONDS)
@@ -240,7 +263,7 @@ class Consumer:
         """
         assigned = {place.partition for place in self._kafka.assignment()}
         writers = self._writers.keys()
-        if not writers <= assigned <= writers | self._placement.waiting.keys() | self._stopped.keys():
+        if not writers <= assigned <= writers | self._placement.waiting.keys() | set(self._stops):
             self._log.error(ASSIGNMENT_DIFFERS, assigned=sorted(assigned), writers=sorted(writers))
             self._join_again()
 
@@ -256,6 +279,9 @@ class Consumer:
             writer = self._writers.get(consecutive.partition)
             if writer is None:
                 continue
+            if self._read_errors:
+                self._read_errors.pop(consecutive.partition, None)
+                self._read_errors.pop(WHOLE_TOPIC, None)
             try:
                 self._feed(writer, consecutive, now)
             except ProtocolError as error:
@@ -304,10 +330,11 @@ class Consumer:
         error = message.error()
         if error is None or error.code() == KafkaError._PARTITION_EOF:
             return False
+        number = message.partition()
+        partition = WHOLE_TOPIC if number is None else number
         if error.code() in UNREADABLE:
-            partition = message.partition()
             self._stop_partition(
-                -1 if partition is None else partition,
+                partition,
                 f"partition {partition}: the records at offset {message.offset()} cannot be read: {error.str()}. Save "
                 "what can be saved, then go on after them: python -m include.ingest adopt "
                 f"--partition {partition} --offset N",
@@ -317,28 +344,93 @@ class Consumer:
             KafkaError.OFFSET_OUT_OF_RANGE,
             KafkaError._LOG_TRUNCATION,
         ):
-            number = message.partition()
-            partition = -1 if number is None else number
             self._placement.contract_is_fresh = False  # the topic may have been deleted and created again
             self._stop_partition(
                 partition,
                 f"partition {partition}: {error.str()}. Records were deleted before they were landed, or the log "
                 "was truncated. If the consumer does not end as refused now, see what is missing and go on: "
                 f"python -m include.ingest adopt --partition {partition}",
+                may_end=False,
             )
         elif error.fatal():
             self._refused = KafkaException(error)
         else:
-            self._log.warning("Kafka reports", error=error.str(), code=error.name())
+            self._log.warning("Kafka reports", partition=partition, error=error.str(), code=error.name())
+            # librdkafka reports an error once, however long it lasts.
+            self._read_errors[partition] = ReadError(error.str(), self._clock())
         return True
 
-    def _stop_partition(self, partition: int, reason: str) -> None:
-        """Land nothing more of a partition until an operator acts or the group moves it. The other partitions go on."""
-        self._log.error("partition stopped", partition=partition, reason=reason)
-        self._forget([partition])
-        self._stopped[partition] = reason
-        self._metrics.stopped.set(len(self._stopped))
-        self._kafka.pause([TopicPartition(self._topic, partition)])
+    def _stop_partition(self, partition: int, reason: str, *, may_end: bool = True) -> None:
+        """Land nothing more of a partition until its cause is gone or the group moves it. The others go on.
+
+        `may_end`: look by and by whether the cause is gone. Otherwise an operator must act, with the group stopped.
+        """
+        if self._stops.stop(partition, reason, self._clock(), may_end=may_end):
+            self._log.error("partition stopped", partition=partition, reason=reason)
+        self._drop(partition)
+        self._follow_state([partition])
+        self._metrics.stopped(len(self._stops))
+
+    def _try_stopped(self, now: float) -> None:
+        """Try stopped partitions again, and take note of those that go on."""
+        for number in self._stops.due(now):
+            self._assignment += 1
+            self._placement.try_again(number, self._assignment)
+        for number in self._stops.tried:
+            writer = self._writers.get(number)
+            if writer is not None and (writer.durable > writer.start or self._has_nothing_to_land(writer)):
+                self._stops.end(number)
+                self._log.info("partition goes on", partition=number, offset=writer.durable)
+                self._metrics.stopped(len(self._stops))
+
+    def _has_nothing_to_land(self, writer: PartitionWriter) -> bool:
+        end = self._log_ends.answer.ends.get(writer.partition)
+        return end is not None and end <= writer.position and writer.flushed
+
+    # --- progress ---------------------------------------------------------------
+
+    def _watch(self, now: float) -> None:
+        """Compare with what Kafka has, now and then."""
+        if len(self._stops):
+            self._try_stopped(now)
+        if not self._log_ends.look(self._writers.keys()):
+            return
+        answer = self._log_ends.answer
+        self._note_topic(answer.topic_is_there)
+        read_to_end = set()
+        for number, writer in self._writers.items():
+            end = answer.ends.get(number)
+            position = writer.position if end is None or writer.position >= end else self._position(writer)
+            self._progress.see(number, Place(position, writer.durable, end, writer.busy, answer.error), now)
+            if end is not None and position >= end:
+                read_to_end.add(number)
+        for number, read_error in list(self._read_errors.items()):
+            over = {number} if number != WHOLE_TOPIC else self._writers.keys()
+            if over and over <= read_to_end and read_error.at < answer.asked_at:
+                del self._read_errors[number]  # nothing is unread, so nothing can be delivered to end it
+
+    def _position(self, writer: PartitionWriter) -> int:
+        """The client's position: it also moves over transaction markers, which are no messages."""
+        try:
+            (place,) = self._kafka.position([TopicPartition(self._topic, writer.partition)])
+        except KafkaException:  # librdkafka is taking the partition away
+            return writer.position
+        return max(writer.position, place.offset)
+
+    def _note_topic(self, is_there: bool | None) -> None:
+        if is_there is None:
+            return
+        if not is_there and not self._topic_is_gone:
+            self._log.error("topic is gone", reason=self._gone)
+        self._topic_is_gone = not is_there
+
+    @property
+    def _gone(self) -> str:
+        return (
+            f"topic {self._topic!r} is not in Kafka any more: it was deleted while this consumer ran. What was read is "
+            "landed. If it is created again, its offsets begin again: use another S3_DATA_PREFIX, "
+            "S3_DEAD_LETTER_PREFIX and S3_STATE_PREFIX. If another topic shall be landed, set KAFKA_TOPIC"
+        )
 
     # --- PUTs -----------------------------------------------------------------
 
@@ -424,26 +516,28 @@ class Consumer:
             else:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            self._uncommitted.begin(f"Kafka does not take commits: {error}")
             self._log.warning("commit failed, landed ranges will be found again", error=str(error))
-            for writer in writers:
-                writer.commit_failed()
+            for offset in offsets:
+                self._note_commit(offset.partition, error)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """The outcome of a commit; librdkafka calls this method from `consume`."""
-        failed = False
         for partition in partitions:
             failure = error or partition.error
             self._placement.committed(partition, failure)
             if failure is not None:
-                failed = True
-                self._uncommitted.begin(f"Kafka does not take commits: {failure}")
                 self._log.warning("commit failed", partition=partition.partition, error=str(failure))
-                writer = self._writers.get(partition.partition)
-                if writer is not None:
-                    writer.commit_failed()
-        if not failed:
-            self._uncommitted.end()
+            self._note_commit(partition.partition, failure)
+
+    def _note_commit(self, partition: int, failure: object | None) -> None:
+        """A failed commit is a problem until one of the same partition succeeds, or the partition moves away."""
+        writer = self._writers.get(partition)
+        if failure is None or writer is None:
+            self._uncommitted.pop(partition, None)
+            return
+        writer.commit_failed()
+        pending = self._uncommitted.setdefault(partition, Pending(self._clock))
+        pending.begin(f"Kafka does not take commits: {failure}")
 
     # --- assignment -----------------------------------------------------------
 
@@ -460,11 +554,8 @@ class Consumer:
             if start.partition not in waiting:
                 self._open_writer(start)
         kafka.incremental_assign(starts)
-        unread = starts if self._pressure.paused else [start for start in starts if start.partition in waiting]
-        if unread:
-            kafka.pause(unread)
+        self._follow_state([start.partition for start in starts])
         self._unassigned.end()
-        self._uncommitted.end()
         self._metrics.partitions.set(len(self._writers))
         offsets = {start.partition: start.offset for start in starts}
         self._log.info("assigned", partitions=offsets, waiting=sorted(waiting))
@@ -478,8 +569,7 @@ class Consumer:
             return
         for start in starts:
             self._open_writer(start)
-        if starts and not self._pressure.paused:
-            self._kafka.resume([TopicPartition(start.topic, start.partition) for start in starts])
+        self._follow_state([start.partition for start in starts])
         for partition, reason in stopped.items():
             self._stop_partition(partition, reason)
         self._metrics.partitions.set(len(self._writers))
@@ -502,7 +592,7 @@ class Consumer:
         # librdkafka sends this commit before it joins again, so it arrives before the partitions move.
         self._commit(writers, wait=False)
         self._forget(numbers)
-        if not (self._writers or self._placement.waiting or self._stopped):
+        if not (self._writers or self._placement.waiting or self._stops):
             self._unassigned.begin("no assignment from the group since all partitions were revoked")
         self._log.info("revoked", partitions=numbers, flushed=flushed)
 
@@ -513,19 +603,36 @@ class Consumer:
         self._unassigned.begin("no assignment from the group since it took this consumer for dead")
         self._log.warning("lost", partitions=numbers)
 
-    def _forget(self, partitions: list[int]) -> None:
+    def _forget(self, partitions: Collection[int]) -> None:
         """Drop the state of partitions. S3's answers that still come for them are ignored."""
         for number in partitions:
-            self._placement.forget(number)
-            if self._commit_check is not None:
-                self._commit_check.forget(number)
-            self._stopped.pop(number, None)
-            writer = self._writers.pop(number, None)
-            if writer is not None:
-                writer.sealed = True
-                self._sink.abandon(number, writer.assignment)
+            self._drop(number)
+            self._stops.end(number)
         self._metrics.partitions.set(len(self._writers))
-        self._metrics.stopped.set(len(self._stopped))
+        self._metrics.stopped(len(self._stops))
+
+    def _drop(self, number: int) -> None:
+        """Drop everything that a partition has, except the reason why it is stopped."""
+        self._placement.forget(number)
+        if self._commit_check is not None:
+            self._commit_check.forget(number)
+        self._progress.forget(number)
+        self._read_errors.pop(number, None)
+        self._uncommitted.pop(number, None)
+        writer = self._writers.pop(number, None)
+        if writer is not None:
+            writer.sealed = True
+            self._sink.abandon(number, writer.assignment)
+
+    def _follow_state(self, partitions: Collection[int]) -> None:
+        """Set librdkafka's pause flags from our state: they outlive an assignment, so none may be taken for granted."""
+        readable = set() if self._pressure.paused else self._writers.keys() & set(partitions)
+        read = [TopicPartition(self._topic, number) for number in partitions if number in readable]
+        unread = [TopicPartition(self._topic, number) for number in partitions if number not in readable]
+        if unread:
+            self._kafka.pause(unread)
+        if read:
+            self._kafka.resume(read)
 
     def _flush(self, writers: Collection[PartitionWriter], reason: Reason, seconds: float) -> bool:
         """Seal writers and wait at most `seconds` until all are flushed. Returns whether all are flushed.
@@ -582,7 +689,7 @@ class Consumer:
 
     def _pause(self) -> None:
         self._metrics.paused.set(1)
-        self._kafka.pause([TopicPartition(self._topic, number) for number in self._writers])
+        self._follow_state(self._writers.keys())
         self._log.warning("paused: S3 does not keep up", last_error=self._sink.last_error)
 
     def _resume(self) -> None:
@@ -593,8 +700,7 @@ class Consumer:
                 self._kafka.seek(TopicPartition(self._topic, number, writer.next_offset))
             except KafkaException as error:
                 self._stop_partition(number, f"partition {number}: seek to {writer.next_offset} failed: {error}")
-                continue
-            self._kafka.resume([TopicPartition(self._topic, number)])
+        self._follow_state(self._writers.keys())
         self._log.info("resumed")
 
     # --- reports --------------------------------------------------------------
@@ -637,9 +743,15 @@ class Consumer:
 
     def health(self) -> ProcessHealth:
         """State for /healthz; the health server's threads call it."""
-        problems = list(self._stopped.values())
-        for pending in (self._unassigned, self._disconnected, self._placement, self._uncommitted):
-            problems += pending.problems()
+        problems = list(self._stops.reasons.values())
+        if self._topic_is_gone:
+            problems.append(self._gone)
+        else:
+            problems += self._unassigned.problems()
+        uncommitted = [problem for pending in self._uncommitted.copy().values() for problem in pending.problems()]
+        problems += self._disconnected.problems() + self._placement.problems() + uncommitted[:1]
+        problems += [_read_problem(number, error.text) for number, error in sorted(self._read_errors.copy().items())]
+        problems += self._progress.problems(self._clock())
         failing = self._sink.failing_since
         if failing is not None:
             problems.append(f"S3 has failed for {self._clock() - failing:.0f} s: {self._sink.last_error}")
@@ -651,6 +763,12 @@ class Consumer:
             "seconds_since_poll": round(silence, 1),
             "partitions": sorted(self._writers),
             "partitions_waiting": sorted(self._placement.waiting),
-            "partitions_stopped": sorted(self._stopped),
+            "partitions_stopped": sorted(self._stops.reasons),
         }
         return ProcessHealth(live, live and not problems, problems, details)
+
+
+def _read_problem(partition: int, error: str) -> str:
+    """A partition's error, which librdkafka reported when it began."""
+    name = "the topic" if partition == WHOLE_TOPIC else f"partition {partition}"
+    return f"{name} delivers nothing since Kafka reported: {error}"

@@ -12,6 +12,7 @@ from obstore.store import S3Store
 from include.ingest import topic
 from include.ingest.commit_check import CommitCheck
 from include.ingest.consumer import Consumer
+from include.ingest.log_ends import LogEnds
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import Placement
@@ -84,5 +85,6 @@ def build_consumer(
     sink = Sink(store, destination, metrics, consumer.parallel_puts)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
-        codec, metrics, watchdog, deadline, commit_check=CommitCheck(store, storage, contract.topic_id),
+        codec, metrics, watchdog, deadline, LogEnds(admin, kafka.topic),
+        commit_check=CommitCheck(store, storage, contract.topic_id),
     )  # fmt: skip

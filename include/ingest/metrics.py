@@ -25,13 +25,17 @@ SIZE_BUCKETS = (1, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000)
 
 @dataclass(slots=True)
 class Window:
-    """Counts of a period: since the last publication to CloudWatch, or since the start of the process."""
+    """Counts of a period: since the last publication to CloudWatch, or since the start of the process.
+
+    `stopped` is the largest number of stopped partitions in it.
+    """
 
     started: float
     messages: int = 0
     rejected: int = 0
     batches: int = 0
     errors: int = 0
+    stopped: int = 0
     durations: Tally[float] = field(default_factory=Tally)
     sizes: Tally[float] = field(default_factory=Tally)
 
@@ -74,16 +78,18 @@ class ConsumerMetrics(Collector):
         self._durations, self._sizes = Distribution(UPLOAD_BUCKETS), Distribution(SIZE_BUCKETS)
         self._window = Window(monotonic())
         self.total = Window(monotonic())
+        self._now_stopped = 0
         self.buffered_bytes = 0
         self.puts_in_flight = 0
         counter = partial(Counter, namespace=CONSUMER, registry=self.registry)
         self.rejected = counter("messages_rejected", "Rejected messages, by class.", ["error_class"])
         self.batches_found = counter("batches_found", "Ranges that another attempt had landed already.")
         self.errors = counter("upload_errors", "Requests to S3 that failed; each is repeated.", ["error"])
+        self.conflicts = counter("put_conflicts", "Answers 409: another write of the same object was in progress.")
         self.publish_errors = counter("cloudwatch_errors", "Failed publications to CloudWatch.")
         gauge = partial(Gauge, namespace=CONSUMER, registry=self.registry)
         self.partitions = gauge("partitions_assigned", "Partitions assigned.")
-        self.stopped = gauge("partitions_stopped", "Partitions that need an operator.")
+        self._stopped = gauge("partitions_stopped", "Partitions that need an operator.")
         self.paused = gauge("paused", "1 while reading is paused because S3 does not keep up.")
 
     def collect(self) -> Iterator[Metric]:
@@ -127,10 +133,17 @@ class ConsumerMetrics(Collector):
             for window in (self._window, self.total):
                 window.errors += 1
 
+    def stopped(self, partitions: int) -> None:
+        """Take the present number of stopped partitions."""
+        with self._lock:
+            self._stopped.set(partitions)
+            self._now_stopped = partitions
+            self._window.stopped = max(self._window.stopped, partitions)
+
     def take_window(self) -> Window:
         """The numbers since the last call."""
         with self._lock:
-            window, self._window = self._window, Window(monotonic())
+            window, self._window = self._window, Window(monotonic(), stopped=self._now_stopped)
         return window
 
     def give_back(self, window: Window) -> None:
@@ -142,6 +155,7 @@ class ConsumerMetrics(Collector):
             present.rejected += window.rejected
             present.batches += window.batches
             present.errors += window.errors
+            present.stopped = max(present.stopped, window.stopped)
             present.durations.update(window.durations)
             present.sizes.update(window.sizes)
 

@@ -138,6 +138,21 @@ class Operator:
         """The topic's partitions."""
         return sorted(self._kafka.list_topics(self._topic, timeout=SECONDS).topics[self._topic].partitions)
 
+    def chosen(self, wanted: list[int] | None) -> list[int]:
+        """The wanted partitions, each once; without a choice all of the topic.
+
+        Raises:
+            OperationError: the topic does not have a wanted partition.
+        """
+        present = self.partitions()
+        for number in wanted or ():
+            if number not in present:
+                raise OperationError(
+                    f"partition {number} is not in topic {self._topic!r}, which has the partitions {present[0]} to "
+                    f"{present[-1]}: give --partition one of them"
+                )
+        return sorted(set(wanted)) if wanted else present
+
     def plan(self, partition: int, offset: int | None = None) -> Plan:
         """Look at a partition and decide where it goes on; nothing changes.
 

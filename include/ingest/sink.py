@@ -31,8 +31,17 @@ FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 10.0
 
 
+CONFLICT_SECONDS = 5.0
+"""Another write of the same key ends within seconds. A PUT that meets nothing but 409 for longer fails."""
+
+
 class NotLandedError(OSError):
     """409: another write of this key is in progress and may fail, so retry. obstore reports 409 and 412 alike."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"S3 says that another write of this object is in progress (409 or 412), and the object is not there: {key}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +125,12 @@ class Sink:
     def _put_until_it_exists(self, put: Put) -> Answer | None:
         """Retry until the object exists; None if its assignment or this sink ends first."""
         key, body, attributes = self._object(put)
-        delay = FIRST_DELAY_SECONDS
+        delay, started = FIRST_DELAY_SECONDS, monotonic()
         while not (self._closing.is_set() or (put.partition, put.assignment) in self._ended):
             try:
                 answer = self._attempt(put, key, body, attributes)
             except (BaseError, OSError) as error:
-                self._failed(error, key)
+                self._failed(error, key, monotonic() - started)
                 self._closing.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
                 continue
@@ -183,9 +192,12 @@ class Sink:
             offsets,
         )  # fmt: skip
 
-    def _failed(self, error: Exception, key: str) -> None:
+    def _failed(self, error: Exception, key: str, seconds: float) -> None:
+        """Report a failed attempt, `seconds` after the first one of its PUT."""
         if isinstance(error, NotLandedError):
-            return
+            self._metrics.conflicts.inc()
+            if seconds < CONFLICT_SECONDS:
+                return
         self._failing.setdefault(threading.get_ident(), monotonic())
         self.last_error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
         self._metrics.failed(type(error).__name__)

@@ -10,17 +10,20 @@ and no other.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
+import boto3
 import httpx
 import pytest
 from rich.console import Console
 
 from include.catalogue import CONDITIONS
+from include.landing.layout import object_key
 from include.local import broker, environment, faults
 from include.local.process_control import ProcessControl
 from include.local.programs import SERVERS
@@ -135,10 +138,31 @@ def assert_started(watched: WatchedStack, texts: dict[str, str]) -> None:
             assert text in entry.text
 
 
+def stop_a_partition_for_a_moment(watched: WatchedStack) -> None:
+    """Start the consumer while an object is in the way of a partition. It goes on by itself when the object is gone."""
+    s3 = boto3.client("s3", endpoint_url=watched.stack.values["AWS_ENDPOINT_URL"])
+    place = {
+        "Bucket": watched.stack.values["S3_BUCKET"],
+        "Key": object_key(StorageSettings().dead_letter_prefix, "dead_letter", 0, 5, 0),
+    }
+    s3.put_object(**place, Body=b"[]")
+    watched.start_consumer()
+    url = f"http://127.0.0.1:{os.environ['CONSUMER_HTTP_PORT']}/healthz"
+
+    def stopped() -> bool:
+        try:
+            return bool(httpx.get(url, trust_env=False).json().get("partitions_stopped") == [0])
+        except httpx.TransportError:
+            return False
+
+    eventually(stopped, 120)
+    s3.delete_object(**place)
+
+
 def test_no_message_lands(watched: WatchedStack) -> None:
     """Throughput is below its baseline for a quarter of an hour. A layer that was never built is unknown, not old."""
     api = watched.stack.api
-    watched.start_consumer()
+    stop_a_partition_for_a_moment(watched)
     watched.wait_until_landed()  # the contract is in S3, and the consumer works
     watched.uploads.weather = UPLOADS_FAIL  # from here on no upload succeeds
     watched.set_retention(LONG)
@@ -288,7 +312,8 @@ def test_failed_and_slow_uploads_are_mailed_when_cloudwatch_has_them(watched: Wa
     """The run of this test reports them or, on a slow machine, a run of the schedule."""
     wait_until(moments["uploads work"] + PUBLISHED + SETTLE + PERIOD)
     watched.run_monitor()
-    assert_started(watched, {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"})
+    started = {"upload_errors": " in 5 min", "slow_uploads": "Alarms when: > 30 s, catalogue"}
+    assert_started(watched, started | {"partitions_stopped": "Alarms when: > 0"})
 
 
 CLOUDWATCH, PUBLISHING = "consumer metrics in CloudWatch", "publishing to CloudWatch"
@@ -441,6 +466,8 @@ def test_at_the_end_all_is_quiet_and_each_notice_was_mailed_once(watched: Watche
     uploads = watched.entry("recovery", "upload_errors")
     assert_complete(uploads)
     assert any(CONDITIONS["slow_uploads"].title in line for line in uploads.facts["Consequence"])
+    assert states["check_partitions_stopped"] == "success"
+    assert_complete(watched.entry("recovery", "partitions_stopped"))
     watched.entry("recovery", "monitor_blind", "thresholds")
     for dag_id in (MAINTENANCE, TRANSFORM):
         watched.entry("recovery", "dag_unhealthy", dag_id)

@@ -286,6 +286,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "stale_bronze": ("layers", _age),
     "dag_unhealthy": ("dags", _dags),
     "upload_errors": ("consumer", _windows),
+    "partitions_stopped": ("consumer", _windows),
     "low_throughput": ("consumer", _windows),
     "slow_uploads": ("consumer", _windows),
 }

@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from include.ingest.topic import ensure_topic
+from include.landing.layout import object_key
 from include.local import broker
 from include.settings import KafkaSettings
 from tests.chaos.checker import check
@@ -425,3 +426,35 @@ def test_adopt_and_resize_refuse_another_topic_than_the_contracts(stage: Stage) 
 
 def _missing(stage: Stage) -> dict[int, int]:
     return wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 0)
+
+
+def test_a_topic_deleted_while_the_consumer_runs_is_named(stage: Stage) -> None:
+    http = free_port()
+    stage.load(40)
+    options = json.loads(stage.environment["KAFKA_OPTIONS"]) | {"topic.metadata.refresh.interval.ms": 1000}
+    consumer = stage.consumer(
+        CONSUMER_BATCH_AGE_SECONDS="0.5", CONSUMER_HTTP_PORT=str(http), KAFKA_OPTIONS=json.dumps(options)
+    )
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    admin.delete_topics([stage.topic])[stage.topic].result()
+    until(lambda: "is not in Kafka any more: it was deleted" in _health(http, "").text, "the reason")
+    assert "took this consumer for dead" not in _health(http, "").text
+    assert _health(http, "").status_code == 503
+    assert '"topic is gone"' in consumer.log.read_text()
+    consumer.terminate()
+
+
+def test_a_partition_stopped_by_a_foreign_object_goes_on_without_it(stage: Stage) -> None:
+    http, s3 = free_port(), s3_client()
+    place = {"Bucket": stage.bucket, "Key": object_key("dead_letter/", "dead_letter", 0, 5, 0)}
+    s3.put_object(**place, Body=b"[]")
+    load = stage.load(40)
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5", CONSUMER_HTTP_PORT=str(http))
+    until(lambda: _health(http, "").json().get("partitions_stopped") == [0], "partition 0 stopped")
+    s3.delete_object(**place)
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
+    until(lambda: _health(http, "").status_code == 200, "ready")
+    assert '"partition goes on"' in consumer.log.read_text()
+    assert consumer.terminate() == 0
+    assert verdict(stage, load).errors == []

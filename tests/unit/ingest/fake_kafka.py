@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
@@ -57,11 +58,27 @@ class Admin:
         self.topic_id = TOPIC_ID
         self.failures: list[KafkaException] = []
         self.requests = 0
+        self.ends: dict[int, int] = {}
+        self.looks = 0
+
+    def list_offsets(self, places: dict[TopicPartition, object], request_timeout: float) -> dict[TopicPartition, Any]:
+        """The ends that are known; the other partitions have no answer."""
+        self.looks += 1
+
+        def result(partition: int) -> SimpleNamespace:
+            if not self.exists or partition not in self.ends:
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            return SimpleNamespace(offset=self.ends[partition])
+
+        return {at: MagicMock(result=partial(result, at.partition)) for at in places}
 
     def list_topics(self, timeout: float) -> SimpleNamespace:
         self.requests += 1
         if self.failures:
             raise self.failures.pop(0)
+        return self.topics()
+
+    def topics(self) -> SimpleNamespace:
         partitions = dict.fromkeys(range(4), SimpleNamespace(replicas=[1]))
         described = SimpleNamespace(error=None, partitions=partitions)
         return SimpleNamespace(cluster_id="cluster", topics={TOPIC: described} if self.exists else {})
@@ -77,6 +94,17 @@ class Admin:
         return {resources[0]: MagicMock(result=lambda: entries)}
 
 
+class Onlooker:
+    """The same admin client as `LogEnds` uses it: these requests neither count nor fail with those of the contract."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        self.list_offsets = admin.list_offsets
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        return self._admin.topics()
+
+
 class Group:
     """The consumer group as a client sees it: commits, assignments, and the messages of each poll."""
 
@@ -86,6 +114,7 @@ class Group:
         self.poll: Callable[[], list[Message]] = list
         self.clients: list[MagicMock] = []
         self.callbacks: dict[str, Any] = {}
+        self.paused: set[int] = set()  # librdkafka keeps these flags when partitions move
         self.commit_errors: list[KafkaError] = []  # of the next asynchronous commits
         self._answers: list[tuple[KafkaError | None, list[TopicPartition]]] = []
         self._assigned: dict[int, TopicPartition] = {}
@@ -110,7 +139,9 @@ class Group:
         client.commit.side_effect = self._commit
         client.consume.side_effect = self._consume
         client.get_watermark_offsets.return_value = (0, 1000)
-        client.position.return_value = []
+        client.position.side_effect = lambda at: [TopicPartition(TOPIC, place.partition, -1001) for place in at]
+        client.pause.side_effect = lambda at: self.paused.update(place.partition for place in at)
+        client.resume.side_effect = lambda at: self.paused.difference_update(place.partition for place in at)
         client.incremental_assign.side_effect = self._take
         client.assignment.side_effect = lambda: list(self._assigned.values())
         client.subscribe.side_effect = lambda _, **rebalance: self.callbacks.update(rebalance)

@@ -43,7 +43,18 @@ def test_exactly_the_metrics_of_the_catalogue_are_published(metrics: ConsumerMet
 def test_when_idle_counts_are_zero_and_distributions_absent(metrics: ConsumerMetrics) -> None:
     assert {name: datum["Value"] for name, datum in published(metrics).items()} == {
         "MessagesConsumed": 0, "MessagesRejected": 0, "BatchesUploaded": 0, "UploadErrors": 0, "Throughput": 0,
+        "PartitionsStopped": 0,
     }  # fmt: skip
+
+
+def test_a_partition_that_was_stopped_for_a_moment_is_published(metrics: ConsumerMetrics) -> None:
+    metrics.stopped(2)
+    metrics.stopped(1)
+    assert published(metrics)["PartitionsStopped"]["Value"] == 2
+    assert published(metrics)["PartitionsStopped"]["Value"] == 1
+    metrics.stopped(0)
+    assert published(metrics)["PartitionsStopped"]["Value"] == 1
+    assert published(metrics)["PartitionsStopped"]["Value"] == 0
 
 
 def test_a_thinned_distribution_keeps_count_and_maximum(metrics: ConsumerMetrics) -> None:

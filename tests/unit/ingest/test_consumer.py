@@ -6,6 +6,7 @@ A test plays a script: each `yield` is what one poll returns, and the script's e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Event
 from time import monotonic, sleep
 from typing import Any, cast
 from unittest.mock import MagicMock
@@ -14,24 +15,28 @@ import obstore
 import pytest
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, Message, TopicPartition
+from obstore.exceptions import GenericError
 from structlog.testing import capture_logs
 
 from include.ingest import placement as placement_module
 from include.ingest import quote
+from include.ingest import sink as sink_module
 from include.ingest.commit_check import CommitCheck
-from include.ingest.consumer import EXIT_CLEAN, EXIT_UNLANDED, Consumer, RefusedError
+from include.ingest.consumer import EXIT_CLEAN, Consumer, RefusedError
+from include.ingest.log_ends import LogEnds
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import RETRY_SECONDS, Placement
-from include.ingest.shutdown import Deadline
+from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.starting_offset import commit_metadata
+from include.ingest.stops import TRY_AGAIN_SECONDS
 from include.ingest.watchdog import Watchdog
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 from tests.servers import free_port
-from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Time, offset_error, places, quotes
+from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Onlooker, Time, offset_error, places, quotes
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 SESSION_SECONDS = 30.0
@@ -52,7 +57,10 @@ class Stage:
         self.boot = 0.0
         self.poll_seconds = RETRY_SECONDS
         self.deadline = Deadline(GRACE_SECONDS, lambda _: None, lambda _: None, self.time)
-        kafka, settings = KafkaSettings(topic=TOPIC), ConsumerSettings(batch_records=CELL, batch_age_seconds=BATCH_AGE)
+        kafka = KafkaSettings(topic=TOPIC)
+        settings = ConsumerSettings(
+            batch_records=CELL, batch_age_seconds=BATCH_AGE, max_buffer_bytes=2**20, revoke_flush_seconds=1
+        )
         admin = cast("Any", self.admin)
         watchdog = Watchdog(SESSION_SECONDS, lambda: self.boot)
         placement = Placement(
@@ -63,7 +71,7 @@ class Stage:
         sink = Sink(self.store, destination, self.metrics, 4)
         self.consumer = Consumer(
             kafka, settings, self.group.connect, placement, sink, PLAIN, self.metrics, watchdog, self.deadline,
-            self.time,
+            LogEnds(cast("Any", Onlooker(self.admin)), TOPIC, self.time), self.time,
         )  # fmt: skip
 
     def play(self, script: Script) -> int:
@@ -169,7 +177,7 @@ def test_a_coordinator_that_loads_delays_the_new_partitions_only(stage: Stage, g
         assert stage.partitions() == [0, 1]
         (start,) = group.kafka.seek.call_args.args
         assert (start.partition, start.offset) == (1, 5)
-        group.kafka.resume.assert_called_once_with(places(1))
+        group.kafka.resume.assert_called_with(places(1))
 
     group.has_committed({0: 7, 1: 5})
     assert stage.play(script()) == EXIT_CLEAN
@@ -666,3 +674,246 @@ def test_landing_goes_on_while_a_thousand_partitions_are_placed(
     assert max(turns) < 1
     assert group.offsets[0] == 107
     assert len(group.offsets) == 1001
+
+
+# --- state that belongs to a partition --------------------------------------------
+
+
+@pytest.fixture
+def s3_fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Lets PUTs of batches fail, or succeed again."""
+    put, failing = obstore.put, False
+
+    def attempt(store: Any, key: str, *arguments: Any, **options: Any) -> Any:
+        if failing and "_contract" not in key:
+            raise GenericError("503 Slow Down")
+        return put(store, key, *arguments, **options)
+
+    def fail(now: bool) -> None:
+        nonlocal failing
+        failing = now
+
+    monkeypatch.setattr(obstore, "put", attempt)
+    monkeypatch.setattr(sink_module, "MAX_DELAY_SECONDS", 0.1)
+    return fail
+
+
+def test_a_partition_that_was_paused_when_it_moved_away_is_read_when_it_is_back(
+    stage: Stage, group: Group, s3_fails: Callable[[bool], None]
+) -> None:
+    def script() -> Script:
+        yield group.assign(0, 1)
+        yield []
+        s3_fails(True)
+        offset = 7
+        while group.paused != {0, 1}:
+            yield quotes(0, *range(offset, offset + 500))
+            offset += 500
+            assert offset < 10_000
+        yield group.revoke(0)
+        s3_fails(False)
+        yield from stage.until(lambda: group.paused == {0})  # librdkafka keeps the flag of a partition that moved
+        yield group.assign(0)
+        yield from stage.until(lambda: group.paused == set() and stage.problem == "")
+
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_partition_that_comes_while_reading_is_paused_is_not_read(
+    stage: Stage, group: Group, s3_fails: Callable[[bool], None]
+) -> None:
+    def script() -> Script:
+        yield group.assign(0)
+        yield []
+        s3_fails(True)
+        offset = 7
+        while group.paused != {0}:
+            yield quotes(0, *range(offset, offset + 500))
+            offset += 500
+            assert offset < 10_000
+        yield group.assign(1)
+        assert group.paused == {0, 1}
+        s3_fails(False)
+        yield from stage.until(lambda: group.paused == set())
+
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_stopped_partition_goes_on_when_its_cause_is_gone(stage: Stage, group: Group) -> None:
+    key = object_key("crypto_data/", "crypto_data", 0, 7, 2)
+    foreign = ObjectMetadata(TOPIC, "another", 0, 7, 8, 2, 0, "x").to_attributes()
+
+    def script() -> Script:
+        yield group.assign(0, 1)
+        yield [*quotes(0, 7), *quotes(1, 5)]
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: stage.partitions("_stopped") == [0])
+        for _ in range(2):  # the cause is looked for again, and still there
+            stage.time.passes(TRY_AGAIN_SECONDS)
+            yield from stage.until(lambda: 0 in stage.partitions())
+            assert "the prefix holds another topic's data" in stage.problem
+            yield quotes(0, 7)
+            stage.time.passes(BATCH_AGE)
+            yield from stage.until(lambda: 0 not in stage.partitions())
+        assert "the prefix holds another topic's data" in stage.problem
+        obstore.delete(stage.store, key)
+        stage.time.passes(TRY_AGAIN_SECONDS)
+        yield from stage.until(lambda: 0 in stage.partitions())
+        yield quotes(0, 7)
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: stage.problem == "")
+        assert (stage.partitions(), stage.partitions("_stopped")) == ([0, 1], [])
+        assert stage.metric("partitions_stopped") == 0
+
+    obstore.put(stage.store, key, b"[]", attributes=foreign)
+    stage.admin.ends = {0: 8, 1: 6}
+    group.has_committed({0: 7, 1: 5})
+    with capture_logs() as lines:
+        assert stage.play(script()) == EXIT_CLEAN
+    assert [line["event"] for line in lines].count("partition stopped") == 1
+    assert group.offsets == {0: 8, 1: 6}
+
+
+def test_a_partition_whose_dead_letters_are_mended_goes_on_without_records(stage: Stage, group: Group) -> None:
+    key = object_key("dead_letter/", "dead_letter", 0, 5, 0)
+
+    def script() -> Script:
+        yield group.assign(0)
+        yield from stage.until(lambda: stage.partitions("_stopped") == [0])
+        obstore.delete(stage.store, key)
+        stage.admin.ends = {0: 0}
+        stage.time.passes(TRY_AGAIN_SECONDS)
+        yield from stage.until(lambda: stage.problem == "")
+
+    obstore.put(stage.store, key, b"[]")
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_read_error_is_a_problem_until_the_partition_delivers(stage: Stage, group: Group) -> None:
+    denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "Fetch from broker 1 failed: not authorized")
+
+    def script() -> Script:
+        yield group.assign(0, 1)
+        yield []
+        yield [Message(topic=TOPIC, partition=0, error=denied)]
+        yield quotes(1, 5)
+        stage.time.passes(600)
+        yield []
+        assert "partition 0 delivers nothing since Kafka reported: Fetch from broker 1 failed" in stage.problem
+        yield quotes(0, 7)
+        assert "partition 0 delivers nothing" not in stage.problem
+
+    group.has_committed({0: 7, 1: 5})
+    stage.admin.ends = {1: 6}
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_read_error_is_over_when_nothing_is_unread(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign(0)
+        stage.admin.ends = {0: 8}
+        yield [Message(topic=TOPIC, partition=0, error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))]
+        looks = stage.admin.looks
+        yield from stage.until(lambda: stage.admin.looks > looks + 2)
+        assert "partition 0 delivers nothing" in stage.problem  # offset 7 is unread
+        stage.admin.ends = {0: 7}
+        yield from stage.until(lambda: stage.problem == "")
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_failed_commit_is_no_problem_once_its_partition_moved_away(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign(0, 1)
+        yield []
+        group.callbacks["on_commit"](KafkaError(KafkaError.ILLEGAL_GENERATION), places(0))
+        stage.time.passes(11)
+        assert "Kafka does not take commits: " in stage.problem
+        yield group.revoke(0)
+        assert stage.problem == ""
+
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+# --- progress ----------------------------------------------------------------------
+
+
+def test_a_partition_with_unread_records_that_stands_still_is_a_problem(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        stage.poll_seconds = 5
+        stage.admin.ends = {0: 7, 1: 9}
+        yield group.assign(0, 1)
+        begin = stage.time()
+        yield from stage.until(lambda: stage.time() - begin > 115)
+        assert stage.problem == ""
+        yield from stage.until(lambda: stage.problem != "")
+        assert "partition 1 stands still" in stage.problem
+        assert "read up to offset 5, landed up to 5, and its log ends at 9" in stage.problem
+        assert "partition 0" not in stage.problem  # nothing is unread
+        yield quotes(1, 5, 6)
+        yield from stage.until(lambda: stage.problem == "")
+        group.kafka.position.side_effect = lambda _: [TopicPartition(TOPIC, 1, 9)]  # the rest are markers
+        stage.time.passes(200)
+        yield from stage.until(lambda: stage.time() - begin > 1000)
+        assert stage.problem == ""
+
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_batch_that_never_lands_is_a_problem_whatever_the_reason(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = Event()
+    monkeypatch.setattr(Sink, "_put_until_it_exists", lambda *_: never.wait(100) and None)
+
+    def script() -> Script:
+        stage.poll_seconds = 5
+        stage.admin.ends = {0: 8}
+        yield group.assign(0)
+        yield quotes(0, 7)
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: "partition 0 stands still" in stage.problem)
+        assert "read up to offset 8, landed up to 7, and its log ends at 8" in stage.problem
+        yield group.lose(0)
+        stage.time.passes(1)
+        assert "stands still" not in stage.problem
+        never.set()
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_partition_whose_end_kafka_does_not_say_is_a_problem(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        stage.poll_seconds = 5
+        yield group.assign(0)
+        yield from stage.until(lambda: "Kafka does not say where its log ends" in stage.problem)
+        stage.admin.ends = {0: 7}
+        yield from stage.until(lambda: stage.problem == "")
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_topic_that_is_deleted_is_named_in_health_and_log(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        stage.poll_seconds = 5
+        stage.admin.ends = {0: 7}
+        yield group.assign(0)
+        yield from stage.until(lambda: stage.admin.looks > 1)
+        stage.admin.exists = False
+        yield group.lose(0)
+        yield from stage.until(lambda: "is not in Kafka any more: it was deleted" in stage.problem)
+        assert "dead" not in stage.problem
+        stage.admin.exists = True
+        yield from stage.until(lambda: "is not in Kafka" not in stage.problem)
+
+    group.has_committed({0: 7})
+    with capture_logs() as lines:
+        assert stage.play(script()) == EXIT_CLEAN
+    assert [line["event"] for line in lines].count("topic is gone") == 1

@@ -53,6 +53,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     consumer.get_watermark_offsets.return_value = (350, 500)
     consumer.poll.return_value = Message(topic="quotes", partition=0, offset=400, value=b"", timestamp=(2, 86_400_000))
     consumer.commit.return_value = []
+    consumer.list_topics.return_value.topics = {"quotes": MagicMock(partitions=dict.fromkeys(range(FACTS.partitions)))}
     monkeypatch.setattr(operate, "KafkaConsumer", lambda _: consumer)
     monkeypatch.setattr(topic, "Admin", MagicMock())
     monkeypatch.setattr(topic, "describe", lambda *_: FACTS)
@@ -215,3 +216,15 @@ def test_the_help_of_adopt_says_reset_offsets(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         program.main(["adopt", "--help"])
     assert "reset offsets" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("number", [6, 7, -1])
+def test_adopt_names_the_partitions_that_there_are(
+    kafka: MagicMock, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    assert program.main(["adopt", "--partition", str(number), "--yes"]) == 2
+    assert json.loads(capsys.readouterr().err)["reason"] == (
+        f"partition {number} is not in topic 'quotes', which has the partitions 0 to 5: give --partition one of them"
+    )
+    kafka.commit.assert_not_called()

@@ -49,6 +49,10 @@ class Stage:
         )  # fmt: skip
         self.placement.open()
 
+    def _committed(self, error: KafkaError | None, commits: list[TopicPartition]) -> None:
+        for commit in commits:
+            self.placement.committed(commit, error)
+
     def assign(self, *partitions: int) -> list[int]:
         """Assign partitions; returns the offsets at which they start."""
         self._assignment += 1

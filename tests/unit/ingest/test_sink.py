@@ -12,7 +12,9 @@ from typing import Any
 import obstore
 import pytest
 from obstore.store import S3Store
+from structlog.testing import capture_logs
 
+from include.ingest import sink as module
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Limits, PartitionWriter, Put, Step
 from include.ingest.sink import Destination, Sink
@@ -115,6 +117,23 @@ def test_a_conflict_without_an_existing_object_is_retried_and_not_counted(
     assert sink.answers.get(timeout=10).answer == Created()
     assert gateway.requests == ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
     assert (metrics.total.errors, sink.last_error) == (0, "")
+
+
+def test_nothing_but_conflicts_is_a_failure_after_some_seconds(
+    gateway: Gateway, sink: Sink, metrics: ConsumerMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONFLICT_SECONDS", 0.3)
+    gateway.puts = deque([409])
+    with capture_logs() as lines:
+        sink.submit(batch())
+        until(lambda: sink.failing_since is not None)
+        gateway.puts = deque([200])
+        assert sink.answers.get(timeout=10).answer == Created()
+    assert "another write of this object is in progress (409 or 412)" in sink.last_error
+    assert next(line["event"] for line in lines) == "PUT failed, will be repeated"
+    assert metrics.total.errors > 0
+    conflicts = metrics.registry.get_sample_value("lakehouse_consumer_put_conflicts_total") or 0
+    assert conflicts > metrics.total.errors
 
 
 @pytest.mark.parametrize(("topic_id", "is_ours"), [("id", True), ("before", False)])
