@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -124,8 +125,13 @@ class KafkaSettings(BaseSettings):
         return config | self.options | {AUTO_CREATION: False}
 
 
+PREFIX_PATTERN = r"([\w=-][\w.=-]*/)+"
+"""A normal prefix: it names the same keys in S3, in a glob of DuckDB, in Athena's SQL and in an IAM policy. The stack's
+template has the same pattern, which is ASCII there."""
+
+
 class StorageSettings(BaseSettings):
-    """The bucket and its prefixes. Every prefix ends with a slash."""
+    """The bucket and its prefixes. Every prefix ends with a slash, and none is inside another."""
 
     model_config = _group("S3_")
 
@@ -139,10 +145,28 @@ class StorageSettings(BaseSettings):
 
     @field_validator("*", mode="after")
     @classmethod
-    def _prefixes_end_with_slash(cls, value: str, info: Any) -> str:
-        if info.field_name.endswith("_prefix") and (not value.endswith("/") or value.startswith("/")):
-            raise ValueError("must end with '/' and not begin with one, like 'crypto_data/'")
+    def _prefixes_are_normal(cls, value: str, info: Any) -> str:
+        if info.field_name.endswith("_prefix") and not re.fullmatch(PREFIX_PATTERN, value, re.ASCII):
+            raise ValueError(
+                "must end with '/' and consist of folders of letters, digits and _ . = - that do not begin with a dot, "
+                "like 'crypto_data/' or 'lake/crypto_data/'"
+            )
         return value
+
+    @model_validator(mode="after")
+    def _prefixes_do_not_nest(self) -> StorageSettings:
+        """A prefix inside another would be listed and counted with it."""
+        for (outer, prefix), (inner, other) in permutations(self.prefixes().items(), 2):
+            if other.startswith(prefix):
+                raise ValueError(
+                    f"S3_{inner.upper()}={other!r} is inside S3_{outer.upper()}={prefix!r}, and would be listed with "
+                    "it: give each prefix a folder of its own"
+                )
+        return self
+
+    def prefixes(self) -> dict[str, str]:
+        """All prefixes of the bucket, by the name of their field."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_prefix")}
 
 
 class AwsSettings(BaseSettings):

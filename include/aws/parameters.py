@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from include.settings import Settings
+from pydantic import ValidationError
+
+from include.settings import Settings, StorageSettings
 
 _FROM_SETTINGS: dict[str, tuple[str, str]] = {
     "BucketName": ("storage", "bucket"),
@@ -96,7 +98,7 @@ def parameter_values(
         deployed_defaults: defaults of the deployed template.
 
     Raises:
-        StackParameterError: a given name is not in the template, or a value is missing.
+        StackParameterError: a given name is not in the template, a value is missing, or prefixes cannot be used.
     """
     names = {parameter.name for parameter in declared}
     if unknown := sorted(set(given) - names):
@@ -114,7 +116,21 @@ def parameter_values(
             values[name] = deployed[name]
         elif parameter.default is None:
             raise StackParameterError(f"{name} has no default: give it with --parameter {name}=VALUE")
+    _check_prefixes(values)
     return values
+
+
+def _check_prefixes(values: Mapping[str, str]) -> None:
+    """Refuse prefixes that the programs would refuse. CloudFormation cannot compare a part of a text."""
+    prefixes = {
+        field: values[parameter]
+        for parameter, (_, field) in _FROM_SETTINGS.items()
+        if field.endswith("_prefix") and parameter in values
+    }
+    try:
+        StorageSettings.model_validate(prefixes)
+    except ValidationError as error:
+        raise StackParameterError("; ".join(problem["msg"] for problem in error.errors())) from error
 
 
 def as_settings(outputs: Mapping[str, tuple[str, str]]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from include.ingest.operate import Operator, require_size
 from include.ingest.replay.choice import Filter, read_dead_letters, summary
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
-from include.ingest.store import open_store
+from include.ingest.store import check_prefixes, open_store
 from include.settings import Settings
 
 
@@ -25,6 +25,7 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     """List chosen dead letters; with --yes send their messages to the topic again, each once."""
     console = Console(stderr=True)
     store = open_store(settings.storage, settings.aws)
+    check_prefixes(store, settings.storage)
     choice = Filter(options.since, options.until, options.error_class, options.partition, options.offset)
     replayer = Replay(KafkaTopic(settings.kafka), settings.storage, store, "python -m include.ingest replay")
     report = Report()

@@ -104,7 +104,7 @@ class Operator:
 
         Raises:
             OperationError: the group has members, or the prefix has no contract or that of another topic.
-            ContractError: the contract object is not readable.
+            ContractError: the contract object is not readable, or has other prefixes.
             TopicError: the topic does not exist, or Kafka does not answer.
         """
         self._storage = settings.storage
@@ -114,6 +114,7 @@ class Operator:
         admin = topic.Admin(config)
         require_stopped(admin, settings.kafka.group)
         self._stored = require_contract(store, settings)
+        self.contract.check_prefixes(settings.storage)
         require_topic(self.contract, topic.describe(admin, self._topic))
         self._kafka = KafkaConsumer(config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
 

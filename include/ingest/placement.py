@@ -93,7 +93,7 @@ class Placement:
             cluster_id=facts.cluster_id, topic=facts.topic, topic_id=facts.topic_id,
             suffix=SUFFIXES[settings.compression], isolation_level=self._isolation_level,
             cells=(CellSize(settings.batch_records, {}),),
-        )  # fmt: skip
+        ).with_prefixes(self._storage)  # fmt: skip
         contract = agree(self._store, self._storage.data_prefix, wanted)
         if settings.batch_records > contract.cell_size:
             raise ContractError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError, PreconditionError
 from obstore.store import S3Store
 
 from include.landing.contract import Contract, ContractError
@@ -60,6 +60,8 @@ def read_contract(store: S3Store, prefix: str) -> StoredContract | None:
 def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
     """The contract in force (rule 1): that of the prefix, or `mine`, which is written if the prefix has no contract.
 
+    An object of version 0.1.0 lacks prefixes; the first consumer completes it.
+
     Raises:
         ContractError: the prefix's contract differs from `mine`, or this S3 overwrites objects (rule 6).
         obstore.exceptions.BaseError: S3 does not answer.
@@ -69,10 +71,13 @@ def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
     if stored is None:
         with suppress(AlreadyExistsError):
             obstore.put(store, key, mine.to_json(), mode="create", use_multipart=False)
-        stored = read_contract(store, prefix)
-        if stored is None:
-            raise GenericError(f"{key} was created but cannot be read")
+        stored = require_contract(store, prefix)
     stored.contract.check(mine)
+    while (completed := stored.contract.completed(mine)) != stored.contract:
+        with suppress(PreconditionError):  # another consumer was faster
+            replace_contract(store, prefix, stored, completed)
+        stored = require_contract(store, prefix)
+        stored.contract.check(mine)
     try:  # the object exists, so S3 must refuse this
         obstore.put(store, key, stored.contract.to_json(), mode="create", use_multipart=False)
     except AlreadyExistsError:
@@ -81,6 +86,30 @@ def agree(store: S3Store, prefix: str, mine: Contract) -> Contract:
         "S3 overwrote an object that it was asked to create only if absent (If-None-Match: *), so a late write could "
         "land records twice: use an S3 with conditional writes (AWS S3, versitygw from 1.8.0)"
     )
+
+
+def require_contract(store: S3Store, prefix: str) -> StoredContract:
+    """The contract of a prefix that has one.
+
+    Raises:
+        obstore.exceptions.BaseError: S3 does not answer, or not with the object.
+    """
+    stored = read_contract(store, prefix)
+    if stored is None:
+        raise GenericError(f"{prefix + CONTRACT_NAME} was written but cannot be read")
+    return stored
+
+
+def check_prefixes(store: S3Store, storage: StorageSettings) -> None:
+    """Refuse prefixes other than those of the contract, for a program that only reads what was landed.
+
+    Raises:
+        ContractError: a prefix differs, or the contract object is not readable.
+        obstore.exceptions.BaseError: S3 does not answer.
+    """
+    stored = read_contract(store, storage.data_prefix)
+    if stored is not None:
+        stored.contract.check_prefixes(storage)
 
 
 def replace_contract(store: S3Store, prefix: str, old: StoredContract, new: Contract) -> None:

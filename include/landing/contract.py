@@ -14,6 +14,7 @@ import msgspec
 
 from include.landing.cells import Cells
 from include.landing.codec import Suffix
+from include.settings import StorageSettings
 
 CONTRACT_VERSION = 1
 KEY_VERSION = 1
@@ -37,7 +38,12 @@ class CellSize:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One prefix's contract. `cells` has one entry for each cell size, oldest first."""
+    """One prefix's contract. `cells` has one entry for each cell size, oldest first.
+
+    Objects under the two prefixes belong to offsets of this contract's topic. A program with another one would write
+    all dead letters again, or send them again. They are None in an object of version 0.1.0, until a consumer of this
+    version completes it.
+    """
 
     cluster_id: str
     topic: str
@@ -47,6 +53,8 @@ class Contract:
     cells: tuple[CellSize, ...]
     key_version: int = KEY_VERSION
     contract_version: int = CONTRACT_VERSION
+    dead_letter_prefix: str | None = None
+    state_prefix: str | None = None
 
     def cells_of(self, partition: int) -> Cells:
         """The cells of one partition."""
@@ -66,22 +74,45 @@ class Contract:
         """The contract with cells of `size` from the present log ends on (partition to high watermark)."""
         return replace(self, cells=(*self.cells, CellSize(size, dict(log_ends))))
 
-    def check(self, mine: Contract) -> None:
-        """Compare with `mine`, the contract that a starting writer would create.
+    def check(self, mine: Contract, program: str = "this consumer") -> None:
+        """Compare with `mine`, the contract that a starting program would create.
 
-        The cell size is not compared: the writer uses the contract's. The consumer checks that its batches fit.
+        The cell size is not compared: the writer uses the contract's. The consumer checks that its batches fit. A
+        prefix that is not in the stored contract yet is not compared either.
 
         Raises:
             ContractError: the contracts differ; the text names the field, both values and the remedy.
         """
         for name, remedy in _REMEDIES.items():
             stored, own = getattr(self, name), getattr(mine, name)
-            if stored != own:
-                raise ContractError(f"contract object says {name}={stored!r}, this consumer has {own!r}: {remedy}")
+            if stored != own and stored is not None:
+                raise ContractError(f"contract object says {name}={stored!r}, {program} has {own!r}: {remedy}")
+
+    def check_prefixes(self, storage: StorageSettings) -> None:
+        """Compare the prefixes, for a program that lands nothing.
+
+        Raises:
+            ContractError: see `check`.
+        """
+        self.check(self.with_prefixes(storage), "this program")
+
+    def with_prefixes(self, storage: StorageSettings) -> Contract:
+        """The contract with the prefixes of the settings."""
+        return replace(self, dead_letter_prefix=storage.dead_letter_prefix, state_prefix=storage.state_prefix)
+
+    def completed(self, mine: Contract) -> Contract:
+        """The contract with the prefixes of `mine` where it has none."""
+        return replace(
+            self,
+            dead_letter_prefix=self.dead_letter_prefix or mine.dead_letter_prefix,
+            state_prefix=self.state_prefix or mine.state_prefix,
+        )
 
     def to_json(self) -> bytes:
-        """The object's body."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        """The object's body. A prefix that is not known is left out, as version 0.1.0 did."""
+        fields = msgspec.to_builtins(self, str_keys=True)
+        known = {name: value for name, value in fields.items() if value is not None}
+        return msgspec.json.format(msgspec.json.encode(known), indent=2) + b"\n"
 
     @classmethod
     def from_json(cls, body: bytes) -> Contract:
@@ -110,6 +141,8 @@ _REMEDIES: dict[str, str] = {
     "suffix": f"set CONSUMER_COMPRESSION back, or {_OTHER_LAYOUT}",
     "isolation_level": f"set isolation.level back in KAFKA_OPTIONS, or {_OTHER_LAYOUT}",
     "key_version": "run the version of this program that wrote it",
+    "dead_letter_prefix": "set S3_DEAD_LETTER_PREFIX back, or use another S3_DATA_PREFIX too",
+    "state_prefix": "set S3_STATE_PREFIX back, or use another S3_DATA_PREFIX and S3_DEAD_LETTER_PREFIX too",
 }
 
 

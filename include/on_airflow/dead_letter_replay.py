@@ -15,6 +15,7 @@ from include.ingest.replay import choice
 from include.ingest.replay.choice import Filter
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
+from include.ingest.store import check_prefixes
 from include.on_airflow.connections import AWS, KAFKA, s3_client
 from include.settings import KafkaSettings, Settings, StorageSettings, load
 
@@ -44,9 +45,11 @@ def run(params: Mapping[str, Any]) -> dict[str, int]:
 
     Raises:
         UnfinishedReplayError: the dead letters that the text names were not replayed.
+        ContractError: a prefix differs from that of the contract object.
     """
     settings = load()
     store = _store(settings.storage)
+    check_prefixes(store, settings.storage)
     replayer = Replay(KafkaTopic(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
     report, chosen = Report(), 0
     dead_letters = choice.read_dead_letters(store, settings.storage, filter_of(params), report.unreadable)

@@ -18,7 +18,7 @@ from include.aws.document import TEMPLATE, compact, parse
 from include.aws.parameters import from_settings
 from include.aws.template_parts import alarm_id
 from include.catalogue import CONDITIONS, LAYERS, METRICS, Condition, alarm_name, dimension_values
-from include.settings import PROJECT_ROOT, StorageSettings, load
+from include.settings import PREFIX_PATTERN, PROJECT_ROOT, StorageSettings, load
 from include.transform import test_history
 from tests.project_facts import environment_variables
 
@@ -56,6 +56,17 @@ def test_the_defaults_are_those_of_the_settings(template: Template) -> None:
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     for name, value in from_settings(load()).items():
         assert defaults[name] == value, name
+
+
+def test_each_prefix_is_a_parameter_with_the_pattern_of_the_settings(template: Template) -> None:
+    patterns = {
+        parameter["Description"]: parameter.get("AllowedPattern")
+        for name, parameter in template["Parameters"].items()
+        if name.endswith("Prefix")
+    }
+    assert len(patterns) == len(load().storage.prefixes())
+    for field in load().storage.prefixes():
+        assert [pattern for text, pattern in patterns.items() if f"(S3_{field.upper()})" in text] == [PREFIX_PATTERN]
 
 
 def test_variables_named_by_parameters_and_outputs_exist(template: Template) -> None:

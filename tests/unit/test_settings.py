@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import permutations
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -54,6 +55,46 @@ def test_a_wrong_value_is_named(
     monkeypatch.setenv(variable, value)
     with pytest.raises(settings.SettingsError, match=says):
         settings.load_group(group)
+
+
+PREFIXES = sorted(f"S3_{name.upper()}" for name in settings.StorageSettings.model_fields if name.endswith("_prefix"))
+ODD_PREFIXES = [
+    "/", "/a/", "a", "a//", "a//b/", "./", "../", "a/../b/", "a/./b/", ".a/", "a b/", "a\n/", "a/\n", "a*/", "a?/",
+    "[a]/", "{a}/", "a'/", 'a"/', "a%2F/", "a\\/", "\u00e4/", "\u0663/", "s3://a/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variable", PREFIXES)
+def test_a_prefix_that_is_not_normal_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    for odd in ODD_PREFIXES:
+        monkeypatch.setenv(variable, odd)
+        with pytest.raises(settings.SettingsError, match=f"{variable}=.*must end with"):
+            settings.load_group(settings.StorageSettings)
+
+
+@pytest.mark.parametrize("prefix", ["a/", "lake/env=prod/v1.2_x-y/", "_a/", "2026/"])
+def test_a_normal_prefix_is_taken(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    monkeypatch.setenv("S3_DATA_PREFIX", prefix)
+    assert settings.load_group(settings.StorageSettings).data_prefix == prefix
+
+
+@pytest.mark.parametrize(("outer", "inner"), permutations(PREFIXES, 2))
+@pytest.mark.parametrize("below", ["", "b/", "2026/11/"])
+def test_a_prefix_inside_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, outer: str, inner: str, below: str
+) -> None:
+    monkeypatch.setenv(outer, "a/")
+    monkeypatch.setenv(inner, f"a/{below}")
+    with pytest.raises(settings.SettingsError, match="is inside") as refused:
+        settings.load_group(settings.StorageSettings)
+    assert outer in str(refused.value)
+    assert inner in str(refused.value)
+
+
+def test_prefixes_with_the_same_beginning_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, variable in enumerate(PREFIXES):
+        monkeypatch.setenv(variable, f"a/b{'b' * number}/")
+    assert len(set(settings.load_group(settings.StorageSettings).prefixes().values())) == len(PREFIXES)
 
 
 @pytest.mark.parametrize("symbol", [coin.symbol for coin in coins()])

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from include.landing.layout import Kind, parse_key, start_after
+from include.landing.contract import Contract
+from include.landing.layout import CONTRACT_NAME, Kind, parse_key, start_after
+from include.settings import StorageSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,6 +42,20 @@ class Arrivals:
     bytes: int = 0
     listed: int = 0
     spans: dict[int, Span] = field(default_factory=dict)
+
+
+def check_prefixes(s3: S3Client, storage: StorageSettings) -> None:
+    """Refuse prefixes other than those of the contract object: a count of an empty prefix would be a false zero.
+
+    Raises:
+        ContractError: a prefix differs; the text names both values and the remedy.
+        ClientError, BotoCoreError: S3 refused or could not be reached.
+    """
+    try:
+        response = s3.get_object(Bucket=storage.bucket, Key=storage.data_prefix + CONTRACT_NAME)
+    except s3.exceptions.NoSuchKey:  # nothing was landed yet
+        return
+    Contract.from_json(response["Body"].read()).check_prefixes(storage)
 
 
 def listing_start(unread_since: Sequence[datetime], now: datetime) -> datetime:

@@ -104,6 +104,7 @@ def _write_window(s3: S3Client, storage: StorageSettings, window: LagWindow) -> 
 def landed(s3: S3Client, settings: Settings, now: datetime) -> ArrivalsMeasurement:
     """Data objects and dead letters that arrived in the last hour."""
     storage, since = settings.storage, now - arrivals.HOUR
+    arrivals.check_prefixes(s3, storage)
     window, _ = _read_window(s3, storage)
     begin = arrivals.listing_start([oldest for _, oldest in window.unread] if window else [], now)
     data = arrivals.count(s3, storage.bucket, storage.data_prefix, "crypto_data", begin, since)

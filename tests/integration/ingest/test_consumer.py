@@ -330,6 +330,10 @@ def test_a_prefix_of_another_contract_is_refused(stage: Stage) -> None:
     assert stage.consumers[0].terminate() == 0
     assert "suffix='.json'" in refusal(ingest(stage, "consume", CONSUMER_COMPRESSION="gzip"))
     assert "resize-cells" in refusal(ingest(stage, "consume", CONSUMER_BATCH_RECORDS="101"))
+    for command in ("consume", "replay", "adopt"):
+        refused = refusal(ingest(stage, command, S3_DEAD_LETTER_PREFIX="elsewhere/", KAFKA_GROUP="another"))
+        assert "dead_letter_prefix='dead_letter/'" in refused
+        assert "set S3_DEAD_LETTER_PREFIX back" in refused
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     admin.delete_topics([stage.topic])[stage.topic].result()
     until(lambda: stage.topic not in admin.list_topics(timeout=10).topics, "the topic is gone")

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from include.landing.cells import Cells
 from include.landing.contract import CellSize, Contract, ContractError
 from include.landing.metadata import MetadataError, ObjectMetadata
+from include.settings import StorageSettings
 
-CONTRACT = Contract("c1", "quotes", "id1", ".json", "read_committed", (CellSize(100, {}),))
+OLD = Contract("c1", "quotes", "id1", ".json", "read_committed", (CellSize(100, {}),))
+"""As version 0.1.0 wrote it."""
+CONTRACT = replace(OLD, dead_letter_prefix="dead_letter/", state_prefix="state/")
 
 
 def test_a_contract_reads_back() -> None:
@@ -30,6 +33,8 @@ def test_a_contract_reads_back() -> None:
         ("isolation_level", "read_uncommitted"),
         ("key_version", 2),
         ("contract_version", 2),
+        ("dead_letter_prefix", "rejected/"),
+        ("state_prefix", "markers/"),
     ],
 )
 def test_any_difference_is_refused_with_both_values(change: str, value: object) -> None:
@@ -38,6 +43,24 @@ def test_any_difference_is_refused_with_both_values(change: str, value: object) 
         stored.check(CONTRACT)
     assert repr(value) in str(refused.value)
     assert repr(getattr(CONTRACT, change)) in str(refused.value)
+
+
+def test_an_old_contract_is_completed_with_what_it_lacks_only() -> None:
+    OLD.check(CONTRACT)
+    assert OLD.completed(CONTRACT) == CONTRACT
+    other = replace(CONTRACT, dead_letter_prefix="rejected/", state_prefix="markers/")
+    assert CONTRACT.completed(other) == CONTRACT
+    assert Contract.from_json(OLD.to_json()) == OLD
+    assert b"prefix" not in OLD.to_json()
+
+
+@pytest.mark.parametrize("variable", ["S3_DEAD_LETTER_PREFIX", "S3_STATE_PREFIX"])
+def test_a_program_with_another_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    CONTRACT.check_prefixes(StorageSettings())
+    monkeypatch.setenv(variable, "elsewhere/")
+    with pytest.raises(ContractError, match=rf"this program has 'elsewhere/': set {variable} back"):
+        CONTRACT.check_prefixes(StorageSettings())
+    OLD.check_prefixes(StorageSettings())
 
 
 @pytest.mark.parametrize("broken", [b"", b"{}", CONTRACT.to_json().replace(b'"size": 100', b'"size": 0')])
