@@ -271,7 +271,7 @@ def test_a_refused_deployment_creates_nothing(names: Names, settings: Settings) 
 @pytest.mark.parametrize("prefix", ["crypto_data/dead/", "crypto_data/", "dead_letter"])
 def test_a_prefix_that_the_programs_refuse_is_not_deployed(names: Names, settings: Settings, prefix: str) -> None:
     with pytest.raises((StackParameterError, ClientError), match=r"is inside S3_DATA_PREFIX|must end with"):
-        deploy.deploy(stack=names.stack, settings=settings, given={"DeadLetterPrefix": prefix})
+        deploy.deploy({"DeadLetterPrefix": prefix}, stack=names.stack, settings=settings)
 
 
 def test_an_unknown_parameter_is_named(names: Names, settings: Settings) -> None:
