@@ -13,50 +13,49 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@while IFS= read -r line; do case $$line in [a-z]*:*" ## "*) \
+		printf '  %-18s %s\n' "$${line%%:*}" "$${line#* ## }" ;; esac; done <Makefile | sort
 
 # --- environment -------------------------------------------------------------
 # The packages are compiled here once (20 s): dbt's and Airflow's imports take twice as long from source, and many
 # machines that run tests set PYTHONDONTWRITEBYTECODE.
 
 $(UV):
-	@include/local/bootstrap.sh $(UV_VERSION)
-
-# All messages go to stderr, because stdout of `make demo DEMO_SECONDS=...` has only the JSON status.
-install = $(UV) pip sync -q --require-hashes $(3) --python $(1) $(2) || \
-	{ echo "environment: packages are missing: is the package index reachable? (uv's own message is above)" >&2; exit 1; }; \
-	echo "environment: done in $$SECONDS s" >&2
+	@include/local/packages.sh uv $(UV_VERSION)
 
 .venv/.made: requirements/dev.txt | $(UV)
-	@echo "environment: installing $$(grep -cE '^[a-zA-Z]' requirements/dev.txt) locked packages into .venv" >&2
-	@test -x $(PY) || $(UV) venv -q --python '>=3.11,<3.14' .venv
-	@$(call install,$(PY),requirements/dev.txt,--compile-bytecode)
+	@include/local/packages.sh sync $(@D) $< --compile-bytecode
 	@touch $@
 
 .local/emulator/.made: requirements/emulator.txt | $(UV)
-	@echo "environment: installing the AWS emulator into .local/emulator" >&2
-	@test -x .local/emulator/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/emulator
-	@$(call install,.local/emulator/bin/python,requirements/emulator.txt,--compile-bytecode)
+	@include/local/packages.sh sync $(@D) $< --compile-bytecode
 	@touch $@
 
 .local/aws-lint/.made: requirements/aws-lint.txt | $(UV)
-	@echo "environment: installing the linters of template, manifest and images into .local/aws-lint" >&2
-	@test -x .local/aws-lint/bin/python || $(UV) venv -q --python '>=3.11,<3.14' .local/aws-lint
-	@$(call install,.local/aws-lint/bin/python,requirements/aws-lint.txt)
+	@include/local/packages.sh sync $(@D) $<
 	@touch $@
 
-.local/kafka-jars/.made: include/local/kafka/pom.xml
-	@include/local/kafka/fetch.sh $(@D)
-	@if ls $(@D)/kafka_2.13-*.jar >/dev/null 2>&1; then touch $@; fi
+# LOCAL_BROKER=built-in and given need no Kafka.
+WITHOUT_KAFKA := LOCAL_BROKER=built-in make demo goes without
+.local/kafka-jars/.made: include/local/kafka/jgo.lock.toml | .venv/.made
+	@case $${LOCAL_BROKER:-auto} in built-in | given) exit 0 ;; esac; \
+	$(PY) -m include.local.jars kafka $(<D) $(@D) --otherwise '$(WITHOUT_KAFKA)' && \
+	{ ! ls $(@D)/*.jar >/dev/null 2>&1 || touch $@; }
+
+.local/trino-jars/.made: $(wildcard tests/athena/trino/*/jgo.lock.toml) | .venv/.made
+	@$(PY) -m include.local.jars trino tests/athena/trino $(@D)
+	@touch $@
 
 .PHONY: env
 env: .venv/.made .local/emulator/.made .local/kafka-jars/.made ## make the environment (Python, emulator, Kafka)
 
 .PHONY: lock
-lock: | $(UV) ## renew the hashed locks from requirements.txt and requirements/*.in
+lock: | $(UV) ## renew the hashed locks of Python packages and jars
 	@cd requirements && for name in ingest dev emulator aws-lint quix; do \
 		../$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 			--custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; done
+	@$(MAKE) --no-print-directory .venv/.made
+	@$(PY) -m include.local.jar_locks
 
 # --- the demo ----------------------------------------------------------------
 
@@ -100,8 +99,11 @@ destroy: .venv/.made ## delete the AWS stack; bucket and Glue database stay (ARG
 
 # --- checks ------------------------------------------------------------------
 
+# The files in the folders $(1), at any depth.
+files_in = $(foreach path,$(wildcard $(addsuffix /*,$(1))),$(call files_in,$(path)) $(path))
 MANIFEST := include/dbt/target/manifest.json
-$(MANIFEST): .venv/.made $(shell find include/dbt -name target -prune -o -name logs -prune -o \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' -o -name '*.md' \) -print)
+DBT_FILES := $(wildcard include/dbt/*) $(call files_in,$(filter-out %/target %/logs,$(wildcard include/dbt/*)))
+$(MANIFEST): .venv/.made $(filter %.sql %.yml %.csv %.md,$(DBT_FILES))
 	@DBT_SEND_ANONYMOUS_USAGE_STATS=false WAREHOUSE_TARGET=ci .venv/bin/dbt --quiet parse --warn-error \
 		--project-dir include/dbt --profiles-dir include/dbt
 	@touch $@
@@ -113,7 +115,7 @@ lint: env $(MANIFEST) ## ruff, mypy, generated parts, shellcheck, sqlfluff, dbt'
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/mypy
-	@.venv/bin/shellcheck .ci/run include/local/*.sh include/local/kafka/*.sh
+	@.venv/bin/shellcheck .ci/run include/local/*.sh
 	@.venv/bin/sqlfluff lint include/dbt/models include/dbt/tests include/dbt/analyses include/dbt/snapshots --disable-progress-bar
 	@.venv/bin/dbt-bouncer run --config-file include/dbt/dbt-bouncer.yml --show-all-failures
 	@$(PY) -m tests.prose
@@ -125,7 +127,7 @@ TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
 .PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
-test: $(TEST_ENV) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
+test: $(TEST_ENV) .local/trino-jars/.made ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
 	@$(MAKE) --no-print-directory -k -j$(TEST_JOBS) $(SUITES:%=suite-%)
 
 # A suite's output is kept in .local/test and shown when the suite has ended, so that two outputs do not mix.
@@ -143,7 +145,7 @@ test-dags: $(TEST_ENV) ## the DAGs: import, policy, graph, and runs
 test-alerts: $(TEST_ENV) ## produce every alert condition under a real scheduler
 	@$(PYTEST) tests/scheduler
 
-test-athena: $(TEST_ENV) ## the dbt project on Athena's engine: dbt-athena against a real Trino (Java 25)
+test-athena: $(TEST_ENV) .local/trino-jars/.made ## the dbt project on Athena's engine: dbt-athena against a real Trino
 	@$(PYTEST) tests/athena
 
 test-aws: $(TEST_ENV) ## the AWS template: linters, a deployment to the emulator, drift and policies
@@ -164,9 +166,8 @@ chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last l
 BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3.13) >=3.11,<3.14)
 
 .local/bench/python/.made .local/bench/quix/.made: .local/bench/%/.made: | $(UV)
-	@echo "benchmark: installing $< into $(@D)"
 	@$(UV) venv -q --clear --python '$(BENCH_PYTHON)' $(@D)
-	@$(call install,$(@D)/bin/python,$<,--compile-bytecode)
+	@include/local/packages.sh sync $(@D) $< --compile-bytecode
 	@touch $@
 .local/bench/python/.made: requirements/ingest.txt
 .local/bench/quix/.made: requirements/quix.txt
@@ -178,7 +179,7 @@ bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix
 	@$(PY) -m benchmarks.landing --write benchmarks/README.md
 
 .PHONY: screenshots
-screenshots: .venv/.made ## renew the README's pictures from a running demo (needs Chromium)
+screenshots: .venv/.made ## renew the README's pictures from a running demo (needs a browser)
 	@$(PY) -m include.local.screenshots
 
 .PHONY: generate

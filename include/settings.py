@@ -372,8 +372,11 @@ class LocalSettings(BaseSettings):
     state: Path = Field(PROJECT_ROOT / ".local" / "demo", description="Folder with all state of the demo.")
     broker: Literal["auto", "kafka", "built-in", "given"] = Field(
         "auto",
-        description="Apache Kafka (Java 17+) or librdkafka's in-memory broker; auto: Kafka if this machine can run it; "
+        description="Apache Kafka or librdkafka's in-memory broker; auto: Kafka if this machine can run it; "
         "given: the broker of KAFKA_BOOTSTRAP_SERVERS, to whose KAFKA_TOPIC the demo then sends quotes.",
+    )
+    java_home: Path | None = Field(
+        None, description="Folder of a Java to use instead of the locked runtime; without it no other Java is used."
     )
     kafka_port: int = Field(19092, ge=1024, le=65535, description="Port of the Kafka broker.")
     kafka_controller_port: int = Field(19093, ge=1024, le=65535, description="Port of the broker's controller.")

@@ -31,7 +31,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 # aiosmtpd gives a mail server five seconds to start.
 os.environ.setdefault("AIOSMTPD_CONTROLLER_TIMEOUT", "60")
 
-from include.local import broker  # noqa: E402
 from include.local.emulator import CREDENTIALS  # noqa: E402
 from tests import policy_guard, servers  # noqa: E402
 
@@ -60,18 +59,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0
 
 
-def pytest_sessionstart() -> None:
-    """With REAL_KAFKA=required, as in CI, end the run if only the built-in broker can start: it would skip tests."""
-    if os.environ.get("REAL_KAFKA") != "required":
-        return
-    kind, reason = broker.available_kind()
-    if kind != "kafka":
-        pytest.exit(f"REAL_KAFKA=required, and Apache Kafka cannot be started: {reason}", returncode=1)
-
-
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.KafkaServer]:
-    """A running broker: Apache Kafka, or librdkafka's built-in broker on a machine without Java."""
+    """A running Apache Kafka."""
     with servers.kafka_server(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 

@@ -84,25 +84,23 @@ def log_on_failure(log: Path, child: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
-    """A running broker; `kind` is `kafka` (Apache Kafka) or `built-in` (librdkafka's)."""
+    """A running Apache Kafka."""
 
     bootstrap: str
-    kind: broker.Kind
 
 
 @contextmanager
 def kafka_server(state: Path) -> Iterator[KafkaServer]:
-    """The best broker this machine can run, with data in `state`."""
+    """Apache Kafka, with data in `state`."""
     state.mkdir(parents=True, exist_ok=True)
     port, controller_port = free_port(), free_port()
-    kind, _ = broker.available_kind()
     command = [sys.executable, "-m", "include.local.broker", "--state", str(state)]
-    command += ["--port", str(port), "--controller-port", str(controller_port)]
+    command += ["--port", str(port), "--controller-port", str(controller_port), "--kind", "kafka"]
     with process(command, state / "broker.log") as child:
         with log_on_failure(state / "broker.log", child):
-            bootstrap = broker.built_in_address(state, 20) if kind == "built-in" else f"127.0.0.1:{port}"
+            bootstrap = f"127.0.0.1:{port}"
             broker.wait_until_ready(bootstrap, seconds=60)
-        yield KafkaServer(bootstrap, kind)
+        yield KafkaServer(bootstrap)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A Kafka broker on loopback without Docker.
 
-The broker is Apache Kafka if Java 17 or later and Kafka's jars are there (`make env` fetches the jars with Maven).
-Otherwise it is librdkafka's built-in broker, which keeps its data in memory and has neither topic ids nor
-LogAppendTime. The program always prints which of the two brokers runs.
+The broker is Apache Kafka, with the runtime and the jars of `make env` (include/local/java.py). On a platform without
+them it is librdkafka's built-in broker, which keeps its data in memory and has neither topic ids nor LogAppendTime. The
+program always prints which of the two brokers runs.
 
 Run it in the foreground: `python -m include.local.broker --state DIR --port 19092`.
 """
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import shutil
 import subprocess
 import sys
 import time
@@ -23,10 +21,12 @@ from typing import Literal, NoReturn
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from include.local import java
 from include.settings import PROJECT_ROOT
 
 JARS = PROJECT_ROOT / ".local" / "kafka-jars"
-CONFIG = Path(__file__).parent / "kafka" / "server.properties"
+LOCKS = Path(__file__).parent / "kafka"
+CONFIG = LOCKS / "server.properties"
 CLUSTER_ID = "Y3J5cHRvLWxha2Vob3VzZQ"
 """A fixed id, so that the landing contract recognises the laptop's cluster after a restart."""
 JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -42,47 +42,54 @@ class BrokerError(RuntimeError):
     """The broker cannot be started; the text says why and what to do."""
 
 
-def java_version(java: str = "java") -> int | None:
-    """Major version of the Java on the path; None without Java."""
-    if shutil.which(java) is None:
-        return None
-    text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', text)
-    return int(version[1]) if version else None
-
-
 def available_kind() -> tuple[Kind, str]:
-    """The best broker that this machine can run, and the reason in words."""
-    version = java_version()
-    if version is None or version < 17:
-        return "built-in", f"no Java 17 or later ({'none' if version is None else version})"
-    if not any(JARS.glob("kafka_2.13-*.jar")):
-        return "built-in", "Kafka's jars are not there (make env fetches them with Maven)"
-    return "kafka", f"Apache Kafka on Java {version}"
+    """The best broker that this machine can run, and the reason in words.
+
+    Raises:
+        SettingsError: LOCAL_JAVA_HOME names no Java that can run Kafka.
+    """
+    home = java.home(LOCKS)
+    if home is None:
+        return "built-in", f"Kafka's runtime has no wheel for {java.platform_name()}"
+    if not java.is_fetched(LOCKS, JARS):
+        return "built-in", "Kafka's jars are not there: run make env"
+    return "kafka", f"Apache Kafka {java.version_of(LOCKS / java.LOCK, 'kafka_2.13')}"
+
+
+def java_command() -> list[str]:
+    """`java` with Kafka's classes.
+
+    Raises:
+        BrokerError: this machine cannot run Apache Kafka.
+    """
+    home, (kind, reason) = java.home(LOCKS), available_kind()
+    if home is None or kind != "kafka":
+        raise BrokerError(f"Apache Kafka cannot start: {reason}")
+    return [str(home / "bin" / "java"), "-cp", f"{JARS}/*"]
 
 
 def exec_kafka(state: Path, port: int, controller_port: int) -> NoReturn:
     """Format the data folder if it is new, then become the Kafka broker (same process id).
 
     Raises:
-        BrokerError: the data folder cannot be formatted.
+        BrokerError: the data folder cannot be formatted, or this machine cannot run Apache Kafka.
     """
+    command = java_command()
     state.mkdir(parents=True, exist_ok=True)
     config = state / "server.properties"
     config.write_text(
         Template(CONFIG.read_text()).substitute(port=port, controller_port=controller_port, data=state / "data")
     )
-    java = ["java", "-cp", f"{JARS}/*"]
     if not (state / "data" / "meta.properties").exists():
         result = subprocess.run(
-            [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", config],
+            [*command, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", config],
             capture_output=True,
             text=True,
             check=False,
         )
         if result.returncode:
             raise BrokerError(f"Kafka could not format {state / 'data'}: {result.stderr.strip()[-500:]}")
-    os.execvp("java", ["java", *JAVA_OPTIONS, *java[1:], "kafka.Kafka", str(config)])
+    os.execv(command[0], [command[0], *JAVA_OPTIONS, *command[1:], "kafka.Kafka", str(config)])
 
 
 def serve_built_in(state: Path) -> NoReturn:

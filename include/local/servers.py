@@ -81,12 +81,14 @@ def start_servers(demo: Demo) -> dict[str, str]:
     """Start broker, AWS emulator and mailbox; returns the environment of all other programs.
 
     Raises:
-        DemoError: see `refuse_other_broker` and `is_outside`.
+        DemoError: LOCAL_BROKER=kafka without its jars or Java; see also `refuse_other_broker` and `is_outside`.
     """
     kafka = load_group(KafkaSettings)
     outside = is_outside(kafka, demo.local)
     kind, reason = broker.available_kind()
     if demo.local.broker == "kafka" or demo.local.broker == "built-in":
+        if demo.local.broker == "kafka" != kind:
+            raise DemoError(f"LOCAL_BROKER=kafka, and Apache Kafka cannot start: {reason}")
         kind, reason = demo.local.broker, "chosen by LOCAL_BROKER"
     built_in = kind == "built-in" and not outside
     broker_name = "given" if outside else kind

@@ -10,7 +10,7 @@ import pytest
 
 from tests.athena import rig
 from tests.athena.rig import AthenaWarehouse
-from tests.athena.trino_server import TrinoUnavailableError, fetch_jars, java
+from tests.athena.trino_server import TrinoUnavailableError, prepare
 from tests.warehouse.warehouse import Warehouse
 
 
@@ -28,8 +28,7 @@ def athena_warehouse(
 ) -> Iterator[AthenaWarehouse]:
     """The target `athena`, ready to build."""
     try:
-        java()
-        fetch_jars()
+        prepare()
     except TrinoUnavailableError as error:
         pytest.fail(str(error), pytrace=False)
     with rig.athena_warehouse(tmp_path_factory.mktemp("athena"), aws_endpoint, lake_bucket) as warehouse:

@@ -1,89 +1,61 @@
 """A real Trino, the engine of Athena, over the emulator's S3 and Glue.
 
-Its jars come from Maven once (poms in `trino/`, about 385 MB on disk). Athena has one catalog where Trino needs two:
-`awsdatacatalog` is the Iceberg connector, which owns views and Iceberg tables; `hive` reads the external tables.
+Its runtime and jars (locked in `trino/`) come as Kafka's do: include/local/java.py. Athena has one catalog where Trino
+needs two: `awsdatacatalog` is the Iceberg connector, which owns views and Iceberg tables; `hive` reads the external
+tables.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from include.settings import PROJECT_ROOT
+from include.local import jars, java
+from include.settings import PROJECT_ROOT, SettingsError
 from tests.athena.trino_client import Trino, TrinoError
 from tests.servers import free_port, process
 
-POMS = Path(__file__).parent / "trino"
+LOCKS = Path(__file__).parent / "trino"
 JARS = PROJECT_ROOT / ".local" / "trino-jars"
-VERSION = "483"
 PLUGINS = {"hive": "io.trino.plugin.hive.HivePlugin", "iceberg": "io.trino.plugin.iceberg.IcebergPlugin"}
-JAVA_MAJOR = 25
 START_SECONDS = 600
 
 
 class TrinoUnavailableError(RuntimeError):
-    """Trino cannot run on this machine. The text names the missing program."""
+    """Trino cannot run on this machine. The text says why."""
 
 
-def java() -> Path:
-    """The `java` of a JDK that can run Trino, from $JAVA25_HOME, $JAVA_HOME, or a folder under /usr/lib/jvm.
-
-    Raises:
-        TrinoUnavailableError: there is no such JDK.
-    """
-    homes = [Path(home) for home in (os.environ.get("JAVA25_HOME"), os.environ.get("JAVA_HOME")) if home]
-    homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
-    for home in homes:
-        program = home / "bin" / "java"
-        if program.exists() and (home / "bin" / "javac").exists():
-            answer = subprocess.run([str(program), "-version"], capture_output=True, text=True, check=True).stderr
-            version = re.search(r'version "(\d+)', answer)
-            if version and int(version[1]) >= JAVA_MAJOR:
-                return program
-    raise TrinoUnavailableError(
-        f"tests/athena need JDK {JAVA_MAJOR} or newer for Trino {VERSION}, and there is no such JDK in /usr/lib/jvm: "
-        "install it, for example with Temurin's package temurin-25-jdk, or name its folder in JAVA25_HOME"
-    )
-
-
-def fetch_jars() -> Path:
-    """The folder of the jars; fetches them with Maven when they are missing.
+def prepare() -> Path:
+    """Fetch the jars if they are missing; returns the folder of the Java that runs them.
 
     Raises:
-        TrinoUnavailableError: Maven is missing or could not fetch the jars.
+        TrinoUnavailableError: there is no Java for this platform, or the jars cannot be fetched.
     """
-    if not (JARS / ".made").exists():
-        command = ["mvn", "-B", "-q", "-f", str(POMS / "pom.xml"), "package", f"-Djars={JARS}"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except FileNotFoundError as error:
+    try:
+        home = java.home(LOCKS)
+        if home is None:
             raise TrinoUnavailableError(
-                "tests/athena take Trino's jars from Maven Central, but mvn is missing: install Maven (Debian: maven)"
-            ) from error
-        except subprocess.CalledProcessError as error:
-            raise TrinoUnavailableError(f"Maven could not fetch Trino {VERSION}: {error.stdout[-500:]}") from error
-        for name, plugin in PLUGINS.items():  # missing in the jars of Maven Central
-            with zipfile.ZipFile(JARS / name / "service.jar", "w") as jar:
-                jar.writestr("META-INF/services/io.trino.spi.Plugin", plugin + "\n")
-        (JARS / ".made").touch()
-    return JARS
+                f"tests/athena need Trino, whose runtime has no wheel for {java.platform_name()}"
+            )
+        jars.fetch("trino", LOCKS, JARS, jars.source())
+    except (jars.JarError, SettingsError) as error:
+        raise TrinoUnavailableError(f"tests/athena need Trino: {error}") from error
+    return home
 
 
 def write_configuration(folder: Path, port: int, glue: str, s3: str, bucket: str) -> None:
-    """Write Trino's `etc` folder and link its plugins."""
+    """Write Trino's `etc` folder, and its `plugin` folder with links to the jars."""
     common = f"""\
 hive.metastore.glue.region=us-east-1
 hive.metastore.glue.endpoint-url={glue}
 hive.metastore.glue.aws-access-key=test
 hive.metastore.glue.aws-secret-key=test
 hive.metastore.glue.default-warehouse-dir=s3://{bucket}/warehouse/
-fs.s3.enabled=true
+fs.native-s3.enabled=true
 s3.endpoint={s3}
 s3.region=us-east-1
 s3.path-style-access=true
@@ -135,23 +107,28 @@ hive.max-partitions-per-writers=100
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    (folder / "plugin").mkdir()
-    for name in PLUGINS:
-        (folder / "plugin" / name).symlink_to(JARS / name)
+    for name, plugin in PLUGINS.items():
+        (folder / "plugin" / name).mkdir(parents=True)
+        for jar in (JARS / name).glob("*.jar"):
+            (folder / "plugin" / name / jar.name).symlink_to(jar)
+        with zipfile.ZipFile(folder / "plugin" / name / "service.jar", "w") as service:  # not in the repository's jars
+            service.writestr("META-INF/services/io.trino.spi.Plugin", plugin + "\n")
 
 
 @contextmanager
 def trino_server(folder: Path, glue: str, s3: str, bucket: str) -> Iterator[Trino]:
     """A running Trino with the Glue at `glue` and the S3 at `s3`."""
-    jars, program, port = fetch_jars(), java(), free_port()
+    home, port = prepare(), free_port()
     write_configuration(folder, port, glue, s3, bucket)
-    command = [str(program), "-Xms512M", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    [library] = (home / "lib" / "server").glob("libjvm.*")
+    command = [sys.executable, "-m", "tests.athena.trino_process", str(library), f"{JARS}/server/*"]
+    command += [java.version_of(LOCKS / "server" / java.LOCK, "trino-main")]
+    command += ["-Xms512M", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command += ["-Djdk.attach.allowAttachSelf=true", "-Dfile.encoding=UTF-8", "--enable-native-access=ALL-UNNAMED"]
-    command += ["--sun-misc-unsafe-memory-access=allow", "--add-modules", "jdk.incubator.vector"]
+    command += ["--sun-misc-unsafe-memory-access=allow"]
     command += [f"-Dconfig={folder}/etc/config.properties", f"-Dlog.levels-file={folder}/etc/log.properties"]
-    command += ["-cp", f"{jars}/server/*", str(POMS / "TrinoServer.java"), VERSION]
     log = folder / "trino.log"
-    with process(command, log) as child:
+    with process(command, log, folder=PROJECT_ROOT) as child:
         trino = Trino(f"http://127.0.0.1:{port}")
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -12,7 +12,6 @@ import boto3
 import pytest
 
 from include.landing.metadata import ObjectMetadata
-from include.local import broker
 from tests.chaos import __main__ as chaos
 from tests.chaos.checker import Acknowledged, check
 from tests.chaos.run import SHORT, run
@@ -21,7 +20,6 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(broker.available_kind()[0] != "kafka", reason="needs Apache Kafka (Java 17 and its jars)")
 def test_a_short_seed_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None:
     outcome = run(7, SHORT, tmp_path)
     assert outcome.verdict.errors == []

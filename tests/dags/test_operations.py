@@ -55,8 +55,6 @@ def test_dead_letters_are_listed_then_replayed_once_each(
     mailbox: Mailbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if kafka_server.kind == "built-in":
-        pytest.skip("librdkafka's built-in broker cannot create topics")
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", kafka_connection(kafka_server.bootstrap))
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3))
     monkeypatch.setenv("S3_BUCKET", bucket)

@@ -139,8 +139,6 @@ def pipeline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Pipeline]:
     """A pipeline without a fault: fresh layers, no unread record, a consumer that publishes."""
-    if kafka_server.kind == "built-in":
-        pytest.skip("needs Apache Kafka: the built-in broker can neither create topics nor describe groups")
     running = Pipeline(
         kafka_server.bootstrap,
         s3,

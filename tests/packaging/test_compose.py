@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from include.local.java import LOCK, version_of
 from include.settings import PROJECT_ROOT, ConsumerSettings, LocalSettings, ProducerSettings
 from tests.project_facts import environment_variables
 
@@ -82,7 +83,7 @@ def test_versions_are_those_of_the_laptop_stack() -> None:
     emulator = (PROJECT_ROOT / "requirements" / "emulator.in").read_text()
     assert f"ministack=={SERVICES['ministack']['image'].split(':')[1]}" in emulator
     kafka = SERVICES["kafka"]["image"].split(":")[1]
-    assert f"<version>{kafka}</version>" in (PROJECT_ROOT / "include/local/kafka/pom.xml").read_text()
+    assert kafka == version_of(PROJECT_ROOT / "include/local/kafka" / LOCK, "kafka_2.13")
 
 
 @pytest.mark.parametrize("name", ["producer", "consumer"])

@@ -82,20 +82,6 @@ def check_prefixes(s3: S3Client, storage: StorageSettings) -> None:
     Contract.from_json(response["Body"].read()).check_prefixes(storage)
 
 
-def check_prefixes(s3: S3Client, storage: StorageSettings) -> None:
-    """Refuse prefixes other than those of the contract object: a count of an empty prefix would be a false zero.
-
-    Raises:
-        ContractError: a prefix differs; the text names both values and the remedy.
-        ClientError, BotoCoreError: S3 refused or could not be reached.
-    """
-    try:
-        response = s3.get_object(Bucket=storage.bucket, Key=storage.data_prefix + CONTRACT_NAME)
-    except s3.exceptions.NoSuchKey:  # nothing was landed yet
-        return
-    Contract.from_json(response["Body"].read()).check_prefixes(storage)
-
-
 def listing_start(unread_since: Sequence[datetime], now: datetime) -> datetime:
     """Start of the listing: the oldest time of a record that was unread during the last hour, or the hour itself."""
     return min([*unread_since, now - HOUR]) - CLOCK_SLACK

@@ -16,8 +16,6 @@ from tests.servers import KafkaServer
 
 @pytest.fixture
 def stage(kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path: Path) -> Iterator[Stage]:
-    if kafka_server.kind != "kafka":
-        pytest.skip("needs Apache Kafka (Java 17 and its jars)")
     ensure_topic(KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic), PARTITIONS, 1, None)
     stage = Stage(kafka_server.bootstrap, topic, bucket, s3, tmp_path)
     yield stage

@@ -56,14 +56,15 @@ def secure_kafka(state: Path) -> Iterator[SecureKafka]:
             port=port, inner=inner, controller=controller, keystore=keystore, user=USER, password=PASSWORD
         )
     )
-    java = ["java", "-cp", f"{broker.JARS}/*"]
+    program, *classes = broker.java_command()
     scram = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
     subprocess.run(
-        [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", broker.CLUSTER_ID,
+        [program, *classes, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", broker.CLUSTER_ID,
          "-c", str(config), "--add-scram", scram],
         check=True, capture_output=True,
     )  # fmt: skip
-    with servers.process(["java", *broker.JAVA_OPTIONS, *java[1:], "kafka.Kafka", str(config)], state / "log") as child:
+    kafka = [program, *broker.JAVA_OPTIONS, *classes, "kafka.Kafka", str(config)]
+    with servers.process(kafka, state / "log") as child:
         with servers.log_on_failure(state / "log", child):
             broker.wait_until_ready(f"127.0.0.1:{inner}", seconds=60)
         yield SecureKafka(f"127.0.0.1:{port}", f"127.0.0.1:{inner}", ca)

@@ -115,8 +115,6 @@ def test_an_s3_outage_pauses_reading_bounds_memory_and_loses_nothing(stage: Stag
 
 
 def test_a_kafka_outage_is_reported_and_loses_nothing(topic: str, bucket: str, s3: str, tmp_path: Path) -> None:
-    if broker.available_kind()[0] != "kafka":
-        pytest.skip("needs Apache Kafka (Java 17 and its jars)")
     port, http = free_port(), free_port()
     command = [sys.executable, "-m", "include.local.broker", "--state", str(tmp_path), "--port", str(port)]
     command += ["--controller-port", str(free_port())]

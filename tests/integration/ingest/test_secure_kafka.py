@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from include.local import broker
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
 from tests.integration.ingest.secure import PASSWORD, USER, SecureKafka, secure_kafka
 from tests.integration.ingest.stage import PARTITIONS, Stage, ingest, log_ends, until, verdict
@@ -19,8 +18,6 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    if broker.available_kind()[0] != "kafka":
-        pytest.skip("needs Apache Kafka (Java 17 and its jars)")
     with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
         yield kafka
 

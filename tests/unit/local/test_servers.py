@@ -94,3 +94,10 @@ def test_which_broker_belongs_to_the_demo() -> None:
     assert not is_outside(KafkaSettings(), own)
     given = LocalSettings(broker="given")
     assert is_outside(KafkaSettings(bootstrap_servers="kafka.example.com:9092"), given)
+
+
+def test_kafka_on_request_is_not_replaced_by_another_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "available_kind", lambda: ("built-in", "as the test says"))
+    demo = Demo(LocalSettings(state=tmp_path, broker="kafka"), NothingStarts(tmp_path), Console(stderr=True))
+    with pytest.raises(DemoError, match=r"LOCAL_BROKER=kafka, and Apache Kafka cannot start: as the test says"):
+        start_servers(demo)

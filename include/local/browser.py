@@ -1,0 +1,53 @@
+"""Finds the browser that draws pages: Playwright's own, else the machine's Chromium. It installs nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+MACHINES = ("chromium", "chromium-browser", "google-chrome")
+PLAYWRIGHTS = (
+    "chromium-*/chrome-linux*/chrome",
+    "chromium-*/chrome-mac*/*.app/Contents/MacOS/*",
+    "chromium_headless_shell-*/*/headless_shell",
+    "chromium_headless_shell-*/*/chrome-headless-shell",
+)
+"""Programs in Playwright's folder; the folder's name ends with the build's number."""
+
+
+class BrowserError(RuntimeError):
+    """There is no browser; the text has the commands that install one."""
+
+
+def playwright_folder() -> Path:
+    """Where `playwright install` puts its browsers."""
+    chosen = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    caches = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(chosen) if chosen else caches / "ms-playwright"
+
+
+def find() -> str:
+    """The program of the newest browser of Playwright, or of the machine's.
+
+    Raises:
+        BrowserError: there is neither.
+    """
+    for pattern in PLAYWRIGHTS:
+        found = list(playwright_folder().glob(pattern))
+        if found:
+            return str(max(found, key=_build))
+    machines = next(filter(None, map(shutil.which, MACHINES)), None)
+    if machines is None:
+        raise BrowserError(
+            "no browser: run .local/uv/bin/uv tool run playwright install chromium, "
+            "or install Chromium (Debian: apt-get install chromium)"
+        )
+    return machines
+
+
+def _build(program: Path) -> int:
+    folder = program.relative_to(playwright_folder()).parts[0]
+    number = folder.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
