@@ -385,7 +385,7 @@ class Consumer:
 
     def _has_nothing_to_land(self, writer: PartitionWriter) -> bool:
         end = self._log_ends.answer.ends.get(writer.partition)
-        return end is not None and end <= writer.position and writer.flushed
+        return end is not None and writer.flushed and end <= self._position(writer)
 
     # --- progress ---------------------------------------------------------------
 

@@ -6,12 +6,24 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
+import httpx
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
 from tests.integration.ingest.secure import PASSWORD, USER, SecureKafka, secure_kafka
 from tests.integration.ingest.stage import PARTITIONS, Stage, ingest, log_ends, until, verdict
+from tests.servers import free_port
 
 pytestmark = pytest.mark.servers
 
@@ -76,3 +88,45 @@ def test_a_refused_consumer_reports_the_reason_and_waits(stage: Stage) -> None:
         assert reason in json.loads(waiting[0])["reason"]
         assert consumer.running
     assert "wrong-password" not in stage.log()
+
+
+def rule(stage: Stage, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+    """An access rule of the consumer's user on the topic."""
+    return AclBinding(
+        ResourceType.TOPIC, stage.topic, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, permission
+    )
+
+
+def test_a_right_to_read_that_is_taken_away_is_a_problem_until_it_is_back(stage: Stage) -> None:
+    assert ingest(stage, "create-topic", "--partitions", str(PARTITIONS)).returncode == 0
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    allowed = rule(stage, AclOperation.ALL, AclPermissionType.ALLOW)
+    denied = rule(stage, AclOperation.READ, AclPermissionType.DENY)
+    admin.create_acls([allowed])[allowed].result(60)
+    port = free_port()
+    loads = [stage.load(40)]
+    consumer = stage.consumer(CONSUMER_BATCH_AGE_SECONDS="0.5", CONSUMER_HTTP_PORT=str(port))
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
+    until(lambda: problems(port) == [], "ready")
+    admin.create_acls([denied])[denied].result(60)
+    until(lambda: "Kafka reported" in " ".join(problems(port)), "the problem")
+    loads.append(stage.load(40))
+    sleep(25)  # Kafka is asked for the ends of the logs twice meanwhile
+    assert "Kafka reported" in " ".join(problems(port))
+    (lifted,) = admin.delete_acls([denied_filter(denied)]).values()
+    assert len(lifted.result(60)) == 1
+    assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
+    until(lambda: problems(port) == [], "ready again")
+    assert consumer.terminate() == 0
+    assert verdict(stage, *loads).errors == []
+
+
+def denied_filter(binding: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        binding.restype, binding.name, binding.resource_pattern_type, binding.principal, binding.host,
+        binding.operation, binding.permission_type,
+    )  # fmt: skip
+
+
+def problems(port: int) -> list[str]:
+    return list(httpx.get(f"http://127.0.0.1:{port}/healthz").json()["problems"])
