@@ -31,6 +31,7 @@ from include.ingest.factory import kafka_config as consumer_config
 from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.partition_writer import ProtocolError
+from include.ingest.reading import bound_heap
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
@@ -241,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logs.configure()
     for reason in misspelt(os.environ):
+    bound_heap()
         logs.logger("ingest").warning("variable ignored", reason=reason)
     try:
         return int(options.run(load(), options))

@@ -25,6 +25,7 @@ from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Limits, PartitionWriter, ProtocolError, Reason, Step
 from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
+from include.ingest.reading import ReadSize
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
 from include.ingest.sink import Outcome, Sink
@@ -38,9 +39,6 @@ from include.settings import ConsumerSettings, KafkaSettings
 POLL_SECONDS = 0.1
 BUSY_POLL_SECONDS = 0.005
 """The poll's limit while PUTs are in flight. librdkafka waits that long for a full chunk, and S3's answers wait too."""
-CHUNK = 500
-"""Messages taken from librdkafka at once. The messages of a larger chunk do not stay in the CPU's caches: in chunks of
-a thousand each message costs an eighth more CPU. In smaller chunks each message pays more for the calls."""
 QUEUED_A_THREAD = 2
 """PUTs of a partition for each of the sink's threads. A thread then has its next PUT at once. To sleep and to be woken
 for each PUT would cost as much as the PUT itself."""
@@ -89,6 +87,7 @@ class Consumer:
         )  # fmt: skip
         self._pressure = Pressure(settings.max_buffer_bytes)
         self._writers: dict[int, PartitionWriter] = {}
+        self._read_size = ReadSize(settings.max_buffer_bytes)
         self._stopped: dict[int, str] = {}
         self._assignment = 0
         self._refused: Exception | None = None
@@ -153,7 +152,8 @@ class Consumer:
             self._dispatch()  # now: a rebalance in the next poll may stop all PUTs until the contract is read again
         if self._may_poll(now):
             busy = any(writer.in_flight for writer in self._writers.values())
-            messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
+            wait = BUSY_POLL_SECONDS if busy or self._read_size.is_full else POLL_SECONDS
+            messages = self._kafka.consume(self._read_size.count, wait)
             if not self._watchdog.was_stalled():
                 self._take(messages)
             else:  # the group may have moved on, and the contract may have changed before these messages (rule 12)
@@ -193,7 +193,7 @@ class Consumer:
 
     def _take(self, messages: list[Message]) -> None:
         """Validate and feed a chunk of messages."""
-        now = self._clock()
+        now, count, size = self._clock(), len(messages), 0
         if runs.has_errors(messages):
             for message in messages:
                 self._kafka_error(message)
@@ -203,10 +203,13 @@ class Consumer:
             if writer is None:
                 continue
             try:
+            before = writer.buffered
                 self._feed(writer, consecutive, now)
             except ProtocolError as error:
                 self._stop_partition(writer.partition, str(error))
 
+            size += writer.buffered - before
+        self._read_size.took(count, size)
     def _feed(self, writer: PartitionWriter, consecutive: ConsecutiveMessages, now: float) -> None:
         """Feed the quotes, and each invalid message between them as a reject."""
         messages, errors = quote.check(consecutive.values, self._settings.max_message_bytes)

@@ -14,6 +14,7 @@ from include.ingest.consumer import Consumer
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import Placement
+from include.ingest.reading import queue_config
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import CODECS
@@ -33,14 +34,8 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "max.poll.interval.ms": 300_000,
         "isolation.level": "read_committed",
         "fetch.queue.backoff.ms": 5,  # the default of 1000 stalls a consumer whose queue was full
-        "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.max.bytes": 8 * 2**20,
-        # A whole fetch is decompressed into the queue, even above the queue's limits: the default of 1 MB of compressed
-        # quotes took 24 MB a partition.
-        "max.partition.fetch.bytes": 2**18,
         "statistics.interval.ms": STATISTICS_MS,
-    }
+    } | queue_config(settings.consumer.max_buffer_bytes)
     config |= settings.kafka.client_config()
     if settings.consumer.group_instance_id:
         config["group.instance.id"] = settings.consumer.group_instance_id
