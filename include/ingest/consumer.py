@@ -34,6 +34,7 @@ from include.ingest.topic import TopicError
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import Codec
 from include.landing.contract import ContractError, summary
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, KafkaSettings
 
 POLL_SECONDS = 0.1
@@ -86,8 +87,8 @@ class Consumer:
             in_flight=QUEUED_A_THREAD * settings.parallel_puts,
         )  # fmt: skip
         self._pressure = Pressure(settings.max_buffer_bytes)
-        self._writers: dict[int, PartitionWriter] = {}
         self._read_size = ReadSize(settings.max_buffer_bytes)
+        self._writers: dict[int, PartitionWriter] = {}
         self._stopped: dict[int, str] = {}
         self._assignment = 0
         self._refused: Exception | None = None
@@ -167,7 +168,7 @@ class Consumer:
 
     def _raise_refusal(self) -> None:
         if self._refused is not None:
-            raise RefusedError(str(self._refused)) from self._refused
+            raise RefusedError(reason_of(self._refused)) from self._refused
 
     def _join_again(self) -> None:
         """Forget everything, leave the group, and join it as a new member.
@@ -202,14 +203,14 @@ class Consumer:
             writer = self._writers.get(consecutive.partition)
             if writer is None:
                 continue
-            try:
             before = writer.buffered
+            try:
                 self._feed(writer, consecutive, now)
             except ProtocolError as error:
                 self._stop_partition(writer.partition, str(error))
-
             size += writer.buffered - before
         self._read_size.took(count, size)
+
     def _feed(self, writer: PartitionWriter, consecutive: ConsecutiveMessages, now: float) -> None:
         """Feed the quotes, and each invalid message between them as a reject."""
         messages, errors = quote.check(consecutive.values, self._settings.max_message_bytes)
@@ -240,7 +241,7 @@ class Consumer:
         elif error.fatal():
             self._refused = KafkaException(error)
         else:
-            self._log.warning("Kafka reports", error=error.str(), code=error.name())
+            self._log.warning("Kafka reports", error=reason_of(error), code=error.name())
 
     def _stop_partition(self, partition: int, reason: str) -> None:
         """Land nothing more of a partition until an operator acts or the group moves it. The other partitions go on."""
@@ -322,8 +323,8 @@ class Consumer:
             else:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            self._uncommitted.begin(f"Kafka does not take commits: {error}")
-            self._log.warning("commit failed, landed ranges will be found again", error=str(error))
+            self._uncommitted.begin(f"Kafka does not take commits: {reason_of(error)}")
+            self._log.warning("commit failed, landed ranges will be found again", error=reason_of(error))
             for writer in writers:
                 writer.commit_failed()
 
@@ -334,8 +335,8 @@ class Consumer:
             failure = error or partition.error
             if failure is not None:
                 failed = True
-                self._uncommitted.begin(f"Kafka does not take commits: {failure}")
-                self._log.warning("commit failed", partition=partition.partition, error=str(failure))
+                self._uncommitted.begin(f"Kafka does not take commits: {reason_of(failure)}")
+                self._log.warning("commit failed", partition=partition.partition, error=reason_of(failure))
                 writer = self._writers.get(partition.partition)
                 if writer is not None:
                     writer.commit_failed()
@@ -479,7 +480,9 @@ class Consumer:
             try:
                 self._kafka.seek(TopicPartition(self._topic, number, writer.position))
             except KafkaException as error:
-                self._stop_partition(number, f"partition {number}: seek to {writer.position} failed: {error}")
+                self._stop_partition(
+                    number, f"partition {number}: seek to {writer.position} failed: {reason_of(error)}"
+                )
                 continue
             self._kafka.resume([TopicPartition(self._topic, number)])
         self._log.info("resumed")
@@ -510,7 +513,7 @@ class Consumer:
     def _on_error(self, error: KafkaError) -> None:
         """Keep a connection's error, which may be over already; librdkafka calls this method from `consume`."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the error before this one says more
-            self._last_connection_error = error.str()
+            self._last_connection_error = reason_of(error)
 
     def _on_statistics(self, statistics: str) -> None:
         """Read the state of the connection to the group; librdkafka calls this method from `consume`."""

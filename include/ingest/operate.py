@@ -29,6 +29,7 @@ from include.landing.contract import Contract, ContractError
 from include.landing.dead_letter import gap
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, Settings
 
 SECONDS = 15.0
@@ -46,7 +47,7 @@ def require_stopped(admin: topic.Admin, group: str) -> None:
     except KafkaException as error:
         if error.args[0].code() < 0:  # librdkafka's own code: no broker has answered
             raise admin.unreachable(error) from error
-        raise OperationError(f"Kafka does not say whether group {group!r} has members: {error}") from error
+        raise OperationError(f"Kafka does not say whether group {group!r} has members: {reason_of(error)}") from error
     if description.members:
         raise OperationError(f"group {group!r} has {len(description.members)} members: stop every consumer first")
 

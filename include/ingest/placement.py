@@ -28,6 +28,7 @@ from include.ingest.store import agree
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import SUFFIXES
 from include.landing.contract import CellSize, Contract, ContractError
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 
 RETRY_SECONDS = 2.0
@@ -188,9 +189,9 @@ class Placement:
                 self._place_all(kafka)
         except (BaseError, OSError) as error:
             self._metrics.failed(type(error).__name__)
-            self._report_wait(f"S3 does not answer: {str(error).splitlines()[0]}")
+            self._report_wait(f"S3 does not answer: {reason_of(error)}")
         except (topic.UnreachableError, KafkaException) as error:
-            self._report_wait(f"Kafka does not answer: {error}")
+            self._report_wait(f"Kafka does not answer: {reason_of(error)}")
         # The pause begins now: a request without an answer may have taken longer than the pause.
         self._retry_at = self._clock() + RETRY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._watchdog.awake()

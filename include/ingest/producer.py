@@ -24,6 +24,7 @@ from include.ingest.sources.coingecko import CoinGecko
 from include.ingest.sources.coinmarketcap import CoinMarketCap
 from include.ingest.sources.simulator import FaultInjection, Message, Simulator
 from include.ingest.topic import Admin
+from include.reasons import reason_of
 from include.settings import Settings, SettingsError
 
 FIRST_BACKOFF_SECONDS = 2.0
@@ -204,9 +205,9 @@ class Producer:
         if error.fatal():  # the client has stopped and takes no further messages
             self._fatal = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or error.str()}"
+            self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or reason_of(error)}"
         else:
-            self._kafka_reason = error.str()
+            self._kafka_reason = reason_of(error)
 
     def _delivered(self, error: KafkaError | None, _message: KafkaMessage) -> None:
         if error is None:
@@ -222,10 +223,10 @@ class Producer:
         self._counts["failed"] += 1
         self._last.clear()  # so that the next poll sends an unchanged quote too
         self._delivery_problem = (
-            f"message not delivered: {error.str()}; check that topic {self._topic!r} is there "
+            f"message not delivered: {reason_of(error)} Check that topic {self._topic!r} is there "
             "(python -m include.ingest create-topic) and that this user may write to it"
         )
-        self._log.error("message not delivered", error=error.str(), code=error.name())
+        self._log.error("message not delivered", error=reason_of(error), code=error.name())
         if error.fatal():
             self._fatal = error.str()
 

@@ -23,6 +23,7 @@ from include.instants import from_text, span
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import OpenAlert
 from include.on_airflow import runs
+from include.reasons import reason_of
 from include.settings import Settings, load
 from include.state.dbt_tests import NO_TESTS, DbtTests, FailingTest
 
@@ -127,7 +128,7 @@ def deliver(store: AlertStore, settings: Settings) -> int:
         mail = render(notices, settings.alert, settings.monitor.environment, now)
         send(notices, mail, settings.alert)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = reason_of(error)
         update(store, lambda state: (transitions.mark_refused(state, ids, reason), None))
         log.error("%d notices are not delivered and stay in the outbox: %s", len(notices), reason)
         raise
@@ -170,7 +171,7 @@ def _of_test(test: FailingTest, ti: Any, now: datetime) -> OpenAlert:
 
 def _of_task(context: Context, now: datetime) -> OpenAlert:
     condition, ti, error = CONDITIONS["task_failed"], context["ti"], context.get("exception")
-    text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error or "no error is known")
+    text = reason_of(error or "no error is known")
     alert = OpenAlert.begin(
         condition,
         now,
