@@ -36,6 +36,7 @@ from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
 from include.landing.dead_letter import MESSAGE_CLASSES
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, ProducerSettings, Settings, SettingsError, load, misspelt
 
 REFUSALS = (
@@ -43,8 +44,9 @@ REFUSALS = (
     KafkaException, BaseError, OSError,
 )  # fmt: skip
 
-CONTROL_SECONDS = 5.0
-"""Time-out of the reads from S3 in the consumer's own loop, which must go on polling Kafka."""
+CONTROL_SECONDS, CONTROL_WHOLE_SECONDS = 5.0, 60.0
+"""Limits of a read from S3 in the consumer's own loop, which must go on polling Kafka: for its answer and each part of
+it, and for the whole. A page of a listing has some 300 KB."""
 
 
 def _on_signals(stop: Callable[[], None]) -> None:
@@ -135,12 +137,12 @@ def _stores(settings: Settings) -> tuple[S3Store, S3Store]:
     try:
         return (
             open_store(settings.storage, settings.aws, put_timeout),
-            open_store(settings.storage, settings.aws, CONTROL_SECONDS),
+            open_store(settings.storage, settings.aws, CONTROL_SECONDS, CONTROL_WHOLE_SECONDS),
         )
     except BaseError as error:
         raise SettingsError(
             f"no S3 client can be made of S3_*, AWS_* and CONSUMER_PUT_TIMEOUT_SECONDS={put_timeout}: "
-            f"{str(error).splitlines()[0]}; correct or unset the variable"
+            f"{reason_of(error)}; correct or unset the variable"
         ) from error
 
 
@@ -169,7 +171,7 @@ class Starting:
             try:
                 self._consumer = make()
             except (GenericError, OSError, topic.UnreachableError) as error:
-                self._problem = f"waiting: {str(error).splitlines()[0]}"
+                self._problem = f"waiting: {reason_of(error)}"
                 logs.logger("ingest").warning("not started yet", reason=self._problem, retry_in_seconds=delay)
                 self._stop.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, 15.0)
@@ -240,14 +242,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     options = parser().parse_args(arguments)
+    bound_heap()
     logs.configure()
     for reason in misspelt(os.environ):
-    bound_heap()
         logs.logger("ingest").warning("variable ignored", reason=reason)
     try:
         return int(options.run(load(), options))
     except REFUSALS as error:
-        logs.logger("ingest").error("refused", command=options.command, reason=str(error))
+        logs.logger("ingest").error("refused", command=options.command, reason=reason_of(error))
         return EXIT_REFUSED
 
 

@@ -62,7 +62,7 @@ def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics
     contract = placement.open()
     codec, writer = CODECS[contract.suffix], f"{socket.gethostname()}:{os.getpid()}"
     destination = Destination(storage.data_prefix, storage.dead_letter_prefix, contract, codec, writer)
-    sink = Sink(store, destination, metrics, consumer.parallel_puts)
+    sink = Sink(store, destination, metrics, consumer.parallel_puts, consumer.put_timeout_seconds)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
         codec, metrics, watchdog,
