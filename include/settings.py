@@ -66,6 +66,10 @@ def _group(prefix: str) -> SettingsConfigDict:
     )
 
 
+SET_BY_BROKERS = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+"""Settings of librdkafka that it refuses with `group.protocol=consumer` (KIP-848), since the brokers have them then."""
+
+
 class KafkaSettings(BaseSettings):
     """The address of Kafka, the topic and the consumer group."""
 
@@ -116,7 +120,8 @@ class KafkaSettings(BaseSettings):
             config["sasl.password"] = self.sasl_password.get_secret_value()
         if self.ssl_ca_location:
             config["ssl.ca.location"] = self.ssl_ca_location
-        return config | self.options
+        left_to_brokers = SET_BY_BROKERS if self.options.get("group.protocol") == "consumer" else ()
+        return config | {name: value for name, value in self.options.items() if name not in left_to_brokers}
 
 
 class StorageSettings(BaseSettings):

@@ -37,7 +37,15 @@ from include.ingest.store import open_store
 from include.landing.contract import ContractError
 from include.landing.dead_letter import MESSAGE_CLASSES
 from include.reasons import reason_of
-from include.settings import ConsumerSettings, ProducerSettings, Settings, SettingsError, load, misspelt
+from include.settings import (
+    SET_BY_BROKERS,
+    ConsumerSettings,
+    ProducerSettings,
+    Settings,
+    SettingsError,
+    load,
+    misspelt,
+)
 
 REFUSALS = (
     SettingsError, topic.TopicError, ContractError, ProtocolError, RefusedError, OperationError, SourceError,
@@ -89,11 +97,16 @@ def _normal(value: object) -> str:
 
 def _name_ignored_options(options: Mapping[str, str | int | float | bool], config: Mapping[str, Any]) -> None:
     """Warn of each value in KAFKA_OPTIONS that differs from the value in use, that in `config`."""
-    ignored = [name for name, value in options.items() if _normal(value) != _normal(config.get(name))]
-    if ignored:
-        logs.logger("ingest").warning(
-            "options ignored", reason=f"KAFKA_OPTIONS: {', '.join(sorted(ignored))} ignored, delivery depends on ours"
-        )
+    ignored = [name for name, value in sorted(options.items()) if _normal(value) != _normal(config.get(name))]
+    theirs = SET_BY_BROKERS if config.get("group.protocol") == "consumer" else ()
+    reasons = {
+        "delivery depends on ours": [name for name in ignored if name not in theirs],
+        "with group.protocol=consumer the brokers have them": [name for name in ignored if name in theirs],
+    }
+    for why, names in reasons.items():
+        if names:
+            text = f"KAFKA_OPTIONS: {', '.join(names)} ignored, {why}"
+            logs.logger("ingest").warning("options ignored", reason=text)
 
 
 def consume(settings: Settings, _options: argparse.Namespace) -> int:
@@ -244,8 +257,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     bound_heap()
     logs.configure()
-    for reason in misspelt(os.environ):
-        logs.logger("ingest").warning("variable ignored", reason=reason)
+    for warning in misspelt(os.environ):
+        logs.logger("ingest").warning("variable ignored", reason=warning)
     try:
         return int(options.run(load(), options))
     except REFUSALS as error:

@@ -18,9 +18,11 @@ from include.ingest.reading import queue_config
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import CODECS
-from include.settings import Settings
+from include.settings import SET_BY_BROKERS, Settings
 
 SESSION_TIMEOUT_MS = 30_000
+"""With `group.protocol=consumer` the session is the brokers' (45 s, `group.consumer.session.timeout.ms`). Ours must not
+be longer, because a consumer that was silent for longer throws away what it has read."""
 STATISTICS_MS = 5000
 """How often librdkafka reports its connection to the group's coordinator. Only this report is reliable: an error event
 says that something failed, but no event says that it works again."""
@@ -39,13 +41,16 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
     config |= settings.kafka.client_config()
     if settings.consumer.group_instance_id:
         config["group.instance.id"] = settings.consumer.group_instance_id
-    return config | {
+    config |= {
         "group.id": settings.kafka.group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
         "partition.assignment.strategy": "cooperative-sticky",
     }
+    if config.get("group.protocol") == "consumer":  # its assignment is always cooperative
+        return {name: value for name, value in config.items() if name not in SET_BY_BROKERS}
+    return config
 
 
 def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics: ConsumerMetrics) -> Consumer:
@@ -56,7 +61,7 @@ def build_consumer(settings: Settings, store: S3Store, control: S3Store, metrics
     """
     config = kafka_config(settings)
     kafka, consumer, storage = settings.kafka, settings.consumer, settings.storage
-    watchdog = Watchdog(float(config["session.timeout.ms"]) / 1000)
+    watchdog = Watchdog(float(settings.kafka.options.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000)
     admin, isolation = topic.Admin(kafka.client_config()), str(config["isolation.level"])
     placement = Placement(kafka, consumer, storage, isolation, admin, control, metrics, watchdog)
     contract = placement.open()
