@@ -17,6 +17,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+REQUEST_SECONDS = 10.0
+"""A client that sends nothing for this time is disconnected; otherwise each would hold a thread without end."""
 GRACE_SECONDS = 10.0
 """How long a wait may last before it is a problem. Rebalances and moving leaders cause short waits."""
 
@@ -62,6 +64,8 @@ class HealthServer:
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry, state: Callable[[], ProcessHealth]) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = REQUEST_SECONDS
+
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 if path == "/metrics":

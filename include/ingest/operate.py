@@ -22,6 +22,7 @@ from include.ingest.adoption import LandedRange, OperationError, Plan, decide, m
 from include.ingest.commits import commit_now, position, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
+from include.ingest.reading import queue_config
 from include.ingest.starting_offset import MAX_WINDOW_CELLS, OffsetRange, commit_metadata, complete_to, still_skipped
 from include.ingest.store import StoredContract, read_contract, replace_contract
 from include.landing.codec import CODECS, Codec
@@ -116,7 +117,8 @@ class Operator:
         require_stopped(admin, settings.kafka.group)
         self._stored = require_contract(store, settings)
         require_topic(self.contract, topic.describe(admin, self._topic))
-        self._kafka = KafkaConsumer(config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
+        bounds = queue_config(settings.consumer.max_buffer_bytes)
+        self._kafka = KafkaConsumer(bounds | config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
 
     @property
     def contract(self) -> Contract:

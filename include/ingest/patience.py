@@ -1,7 +1,7 @@
 """How long a PUT may take: its upload counts, so the limit grows with the size of the body. Pure.
 
-A fixed limit would fail a large body on a slow network for ever. A limit without the size would let a small PUT, whose
-connection is dead, wait for minutes.
+With a fixed limit a large body would never land on a slow network. With a limit that is large for all, a small PUT
+whose connection is dead would wait for minutes.
 """
 
 from __future__ import annotations

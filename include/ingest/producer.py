@@ -73,7 +73,7 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
     """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that delivery depends on."""
     return (
         # 0 means no time-out: a quote that librdkafka gives up after minutes would be lost.
-        {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
+        {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0, "queue.buffering.max.kbytes": 65_536}
         | settings.kafka.client_config()
         | {"enable.idempotence": True, "acks": "all"}
     )

@@ -39,7 +39,7 @@ _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # M_ARENA_MAX and M_MMAP_THRESHOLD of glib
 
 
 class ReadSize:
-    """The number of messages of the next read; `took` tells it what the last one held."""
+    """The number of messages of the next read. Call `took` after each read."""
 
     def __init__(self, cap: int) -> None:
         """`cap`: bytes of messages that may be in memory."""

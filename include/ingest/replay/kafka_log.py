@@ -14,6 +14,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from include.ingest.reading import queue_config
 from include.ingest.replay.choice import dead_letter_id
 from include.ingest.replay.replay import SEND_TIME, RefusedMessageError
 from include.landing.dead_letter import DeadLetter
@@ -24,6 +25,9 @@ REPLAY_HEADER = "replay-of"
 """Header of a replayed message: topic/partition/offset of the dead letter."""
 NO_LIMIT = 1_000_000_000
 """librdkafka's largest `message.max.bytes`: the topic decides, since it took the message once."""
+READER_BYTES = 2**26
+"""Bounds the queue of the client that searches the topic, as `CONSUMER_MAX_BUFFER_BYTES` does. Without it the client
+holds 64 MB and a fetch of 50 MB."""
 SEARCH_SECONDS = 60.0
 """Time limit of reading one partition to look for a message."""
 REFUSED_MESSAGE = frozenset({
@@ -83,7 +87,8 @@ class KafkaTopic:
 
     def _reader(self) -> Consumer:
         return Consumer(
-            self._kafka.client_config()
+            queue_config(READER_BYTES)
+            | self._kafka.client_config()
             | {"group.id": f"{self._kafka.group}-replay", "enable.auto.commit": False, "auto.offset.reset": "error"}
         )
 
