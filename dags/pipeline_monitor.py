@@ -22,6 +22,7 @@ from include.monitoring.checks.judge import Verdict  # noqa: E402
 from include.monitoring.checks.measurements import SOURCES, Measurements, Source  # noqa: E402
 from include.monitoring.checks.thresholds import VARIABLE  # noqa: E402
 from include.on_airflow.callbacks import deliver_notices  # noqa: E402
+from include.reasons import reason_of  # noqa: E402
 
 DOC = f"""
 ### What it does
@@ -73,7 +74,7 @@ with DAG(
         try:
             return dict(msgspec.to_builtins(monitor.measure_source(source), str_keys=True))
         except Exception as error:
-            get_current_context()["ti"].xcom_push(key="fault", value=f"{type(error).__name__}: {error}")
+            get_current_context()["ti"].xcom_push(key="fault", value=reason_of(error))
             raise
 
     @task(retries=1, retry_delay=MEASURE_RETRY, trigger_rule=TriggerRule.ALL_DONE)

@@ -70,6 +70,8 @@ def _group(prefix: str) -> SettingsConfigDict:
 AUTO_CREATION = "allow.auto.create.topics"
 """A setting of librdkafka, true by default for producers and admin clients. With it, a mere look at a missing topic
 makes a broker with `auto.create.topics.enable` (Kafka's default) create it: unfit for landing, or after a deletion."""
+SET_BY_BROKERS = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+"""Settings of librdkafka that it refuses with `group.protocol=consumer` (KIP-848), since the brokers have them then."""
 
 
 class KafkaSettings(BaseSettings):
@@ -122,7 +124,9 @@ class KafkaSettings(BaseSettings):
             config["sasl.password"] = self.sasl_password.get_secret_value()
         if self.ssl_ca_location:
             config["ssl.ca.location"] = self.ssl_ca_location
-        return config | self.options | {AUTO_CREATION: False}
+        left_to_brokers = SET_BY_BROKERS if self.options.get("group.protocol") == "consumer" else ()
+        options = {name: value for name, value in self.options.items() if name not in left_to_brokers}
+        return config | options | {AUTO_CREATION: False}
 
 
 PREFIX_PATTERN = r"([\w=-][\w.=-]*/)+"

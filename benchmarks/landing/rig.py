@@ -99,6 +99,10 @@ class Gateway:
         """Suspend the process: it accepts connections and does not answer."""
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Let a suspended process continue."""
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill the process: connections are refused."""
         self._process.kill()

@@ -30,20 +30,31 @@ from include.ingest.factory import kafka_config as consumer_config
 from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.partition_writer import ProtocolError
+from include.ingest.reading import bound_heap
 from include.ingest.shutdown import Deadline, on_signals
 from include.ingest.sources.base import SourceError
 from include.ingest.store import open_store
 from include.landing.contract import ContractError
 from include.landing.dead_letter import MESSAGE_CLASSES
-from include.settings import ConsumerSettings, ProducerSettings, Settings, SettingsError, load, misspelt
+from include.reasons import reason_of
+from include.settings import (
+    SET_BY_BROKERS,
+    ConsumerSettings,
+    ProducerSettings,
+    Settings,
+    SettingsError,
+    load,
+    misspelt,
+)
 
 REFUSALS = (
     SettingsError, topic.TopicError, ContractError, ProtocolError, RefusedError, OperationError, SourceError,
     KafkaException, BaseError, OSError,
 )  # fmt: skip
 
-CONTROL_SECONDS = 5.0
-"""Time-out of the reads from S3 in the consumer's own loop, which must go on polling Kafka."""
+CONTROL_SECONDS, CONTROL_WHOLE_SECONDS = 5.0, 60.0
+"""Limits of a read from S3 in the consumer's own loop, which must go on polling Kafka: for its answer and each part of
+it, and for the whole. A page of a listing has some 300 KB."""
 
 
 @contextlib.contextmanager
@@ -78,11 +89,16 @@ def _normal(value: object) -> str:
 
 def _name_ignored_options(options: Mapping[str, str | int | float | bool], config: Mapping[str, Any]) -> None:
     """Warn of each value in KAFKA_OPTIONS that differs from the value in use, that in `config`."""
-    ignored = [name for name, value in options.items() if _normal(value) != _normal(config.get(name))]
-    if ignored:
-        logs.logger("ingest").warning(
-            "options ignored", reason=f"KAFKA_OPTIONS: {', '.join(sorted(ignored))} ignored, delivery depends on ours"
-        )
+    ignored = [name for name, value in sorted(options.items()) if _normal(value) != _normal(config.get(name))]
+    theirs = SET_BY_BROKERS if config.get("group.protocol") == "consumer" else ()
+    reasons = {
+        "delivery depends on ours": [name for name in ignored if name not in theirs],
+        "with group.protocol=consumer the brokers have them": [name for name in ignored if name in theirs],
+    }
+    for why, names in reasons.items():
+        if names:
+            text = f"KAFKA_OPTIONS: {', '.join(names)} ignored, {why}"
+            logs.logger("ingest").warning("options ignored", reason=text)
 
 
 def consume(settings: Settings, _options: argparse.Namespace) -> int:
@@ -126,12 +142,12 @@ def _stores(settings: Settings) -> tuple[S3Store, S3Store]:
     try:
         return (
             open_store(settings.storage, settings.aws, put_timeout),
-            open_store(settings.storage, settings.aws, CONTROL_SECONDS),
+            open_store(settings.storage, settings.aws, CONTROL_SECONDS, CONTROL_WHOLE_SECONDS),
         )
     except BaseError as error:
         raise SettingsError(
             f"no S3 client can be made of S3_*, AWS_* and CONSUMER_PUT_TIMEOUT_SECONDS={put_timeout}: "
-            f"{str(error).splitlines()[0]}; correct or unset the variable"
+            f"{reason_of(error)}; correct or unset the variable"
         ) from error
 
 
@@ -183,7 +199,7 @@ class Starting:
             try:
                 self._consumer = make()
             except (GenericError, OSError, topic.UnreachableError) as error:
-                self._problem = f"waiting: {str(error).splitlines()[0]}"
+                self._problem = f"waiting: {reason_of(error)}"
                 logs.logger("ingest").warning("not started yet", reason=self._problem, retry_in_seconds=delay)
                 self._stop.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, 15.0)
@@ -264,13 +280,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     options = parser().parse_args(arguments)
+    bound_heap()
     logs.configure()
-    for reason in misspelt(os.environ):
-        logs.logger("ingest").warning("variable ignored", reason=reason)
+    for warning in misspelt(os.environ):
+        logs.logger("ingest").warning("variable ignored", reason=warning)
     try:
         return int(options.run(load(), options))
     except REFUSALS as error:
-        logs.logger("ingest").error("refused", command=options.command, reason=str(error))
+        logs.logger("ingest").error("refused", command=options.command, reason=reason_of(error))
         return EXIT_REFUSED
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include import catalogue
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics, Window
+from include.reasons import reason_of
 from include.settings import AwsSettings, MonitorSettings
 
 MAX_VALUES = 150
@@ -101,6 +102,6 @@ class Publisher:
             client.put_metric_data(Namespace=self._monitor.namespace, MetricData=data)
         except (BotoCoreError, ClientError) as error:
             self._metrics.publish_errors.inc()
-            self._log.warning("metrics not published", error=str(error), seconds=round(window.seconds))
+            self._log.warning("metrics not published", error=reason_of(error), seconds=round(window.seconds))
             if window.seconds < MAX_BACKLOG_SECONDS:
                 self._metrics.give_back(window)

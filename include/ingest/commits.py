@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from include.ingest.logs import logger
 from include.ingest.starting_offset import commit_metadata
 from include.landing.contract import Contract
+from include.reasons import reason_of
 
 PAUSE_SECONDS = 0.5
 ANSWER_SECONDS = 10.0
@@ -45,7 +46,7 @@ def read_commits(
                 if commit.error is not None:
                     raise KafkaException(commit.error)
         except KafkaException as error:
-            _log.warning("commits not read yet", error=str(error))
+            _log.warning("commits not read yet", error=reason_of(error))
             if monotonic() >= deadline:
                 raise
             sleep(PAUSE_SECONDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
+from collections.abc import Iterator
 from contextlib import closing
 
 from rich.console import Console
@@ -19,26 +21,35 @@ from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
 from include.ingest.shutdown import EXIT_UNLANDED
 from include.ingest.store import check_prefixes, open_store
+from include.landing.dead_letter import DeadLetter
 from include.settings import Settings
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:
-    """List chosen dead letters; with --yes send their messages to the topic again, each once."""
+    """List chosen dead letters; with --yes send their messages to the topic again, each once.
+
+    The dead letters are read once to be counted and, with --yes, once more to be sent, because all of them together
+    may need more memory than there is.
+    """
     console = Console(stderr=True)
     store = open_store(settings.storage, settings.aws)
     check_prefixes(store, settings.storage)
     choice = Filter(options.since, options.until, options.error_class, options.partition, options.offset)
     replayer = Replay(KafkaTopic(settings.kafka), settings.storage, store, "python -m include.ingest replay")
     report = Report()
-    pending = replayer.pending(read_dead_letters(store, settings.storage, choice, report.unreadable))
-    dead_letters = list(itertools.islice(pending, options.limit or None))
-    title = f"{len(dead_letters)} dead letters not replayed"
-    table = Table("dead letter", "time", "class", "error | payload", title=title)
-    for dead_letter in dead_letters[: options.preview]:
-        table.add_row(*summary(dead_letter))
+
+    def chosen(most: int, unreadable: list[str]) -> Iterator[DeadLetter]:
+        dead_letters = read_dead_letters(store, settings.storage, choice, unreadable)
+        return itertools.islice(replayer.pending(dead_letters), most)
+
+    table, count = Table("dead letter", "time", "class", "error | payload"), 0
+    for count, dead_letter in enumerate(chosen(options.limit or sys.maxsize, report.unreadable), start=1):
+        if count <= options.preview:
+            table.add_row(*summary(dead_letter))
+    table.title = f"{count} dead letters not replayed"
     console.print(table)
     if options.yes:
-        for dead_letter in track(dead_letters, "replaying", console=console):
+        for dead_letter in track(chosen(count, []), "replaying", total=count, console=console):
             replayer.send_and_report(dead_letter, report)
         console.print(str(report))
     else:

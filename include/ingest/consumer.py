@@ -31,6 +31,7 @@ from include.ingest.partition_writer import Created, Limits, PartitionWriter, Pr
 from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
 from include.ingest.progress import Place, Progress
+from include.ingest.reading import ReadSize
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
 from include.ingest.shutdown import EXIT_UNLANDED, Deadline
@@ -41,14 +42,12 @@ from include.ingest.topic import TopicError
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import Codec
 from include.landing.contract import ContractError, summary
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, KafkaSettings
 
 POLL_SECONDS = 0.1
 BUSY_POLL_SECONDS = 0.005
 """The poll's limit while PUTs are in flight. librdkafka waits that long for a full chunk, and S3's answers wait too."""
-CHUNK = 500
-"""Messages taken from librdkafka at once. The messages of a larger chunk do not stay in the CPU's caches: in chunks of
-a thousand each message costs an eighth more CPU. In smaller chunks each message pays more for the calls."""
 QUEUED_A_THREAD = 2
 """PUTs of a partition for each of the sink's threads. A thread then has its next PUT at once. To sleep and to be woken
 for each PUT would cost as much as the PUT itself."""
@@ -123,6 +122,7 @@ class Consumer:
             in_flight=QUEUED_A_THREAD * settings.parallel_puts,
         )  # fmt: skip
         self._pressure = Pressure(settings.max_buffer_bytes)
+        self._read_size = ReadSize(settings.max_buffer_bytes)
         self._writers: dict[int, PartitionWriter] = {}
         self._stops = Stops()
         self._read_errors: dict[int, ReadError] = {}
@@ -227,7 +227,8 @@ class Consumer:
             self._dispatch()  # now: a rebalance in the next poll may stop all PUTs until the contract is read again
         if self._may_poll(now):
             busy = any(writer.in_flight for writer in self._writers.values())
-            messages = self._kafka.consume(CHUNK, BUSY_POLL_SECONDS if busy else POLL_SECONDS)
+            wait = BUSY_POLL_SECONDS if busy or self._read_size.is_full else POLL_SECONDS
+            messages = self._kafka.consume(self._read_size.count, wait)
             if not self._watchdog.was_stalled():
                 self._take(messages)
             else:  # the group may have moved on, and the contract may have changed before these messages (rule 12)
@@ -242,7 +243,7 @@ class Consumer:
 
     def _raise_refusal(self) -> None:
         if self._refused is not None:
-            raise RefusedError(str(self._refused)) from self._refused
+            raise RefusedError(reason_of(self._refused)) from self._refused
 
     def _join_again(self) -> None:
         """Forget everything, leave the group, and join it as a new member.
@@ -269,7 +270,7 @@ class Consumer:
 
     def _take(self, messages: list[Message]) -> None:
         """Validate and feed a chunk of messages."""
-        now = self._clock()
+        now, count, size = self._clock(), len(messages), 0
         ends: list[Message] = []
         if runs.has_errors(messages):
             events = [message for message in messages if message.error() is not None]
@@ -282,6 +283,7 @@ class Consumer:
             if self._read_errors:
                 self._read_errors.pop(consecutive.partition, None)
                 self._read_errors.pop(WHOLE_TOPIC, None)
+            before = writer.buffered
             try:
                 self._feed(writer, consecutive, now)
             except ProtocolError as error:
@@ -291,6 +293,8 @@ class Consumer:
                     raise
                 self._log.exception("records could not be taken", partition=writer.partition)
                 self._stop_partition(writer.partition, consecutive.unexpected(error))
+            size += writer.buffered - before
+        self._read_size.took(count, size)
         for event in ends:
             self._reach(event)
 
@@ -355,9 +359,9 @@ class Consumer:
         elif error.fatal():
             self._refused = KafkaException(error)
         else:
-            self._log.warning("Kafka reports", partition=partition, error=error.str(), code=error.name())
+            self._log.warning("Kafka reports", partition=partition, error=reason_of(error), code=error.name())
             # librdkafka reports an error once, however long it lasts.
-            self._read_errors[partition] = ReadError(error.str(), self._clock())
+            self._read_errors[partition] = ReadError(reason_of(error), self._clock())
         return True
 
     def _stop_partition(self, partition: int, reason: str, *, may_end: bool = True) -> None:
@@ -516,7 +520,7 @@ class Consumer:
             else:
                 self._kafka.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            self._log.warning("commit failed, landed ranges will be found again", error=str(error))
+            self._log.warning("commit failed, landed ranges will be found again", error=reason_of(error))
             for offset in offsets:
                 self._note_commit(offset.partition, error)
 
@@ -526,7 +530,7 @@ class Consumer:
             failure = error or partition.error
             self._placement.committed(partition, failure)
             if failure is not None:
-                self._log.warning("commit failed", partition=partition.partition, error=str(failure))
+                self._log.warning("commit failed", partition=partition.partition, error=reason_of(failure))
             self._note_commit(partition.partition, failure)
 
     def _note_commit(self, partition: int, failure: object | None) -> None:
@@ -537,7 +541,7 @@ class Consumer:
             return
         writer.commit_failed()
         pending = self._uncommitted.setdefault(partition, Pending(self._clock))
-        pending.begin(f"Kafka does not take commits: {failure}")
+        pending.begin(f"Kafka does not take commits: {reason_of(failure)}")
 
     # --- assignment -----------------------------------------------------------
 
@@ -699,7 +703,9 @@ class Consumer:
             try:
                 self._kafka.seek(TopicPartition(self._topic, number, writer.next_offset))
             except KafkaException as error:
-                self._stop_partition(number, f"partition {number}: seek to {writer.next_offset} failed: {error}")
+                self._stop_partition(
+                    number, f"partition {number}: seek to {writer.next_offset} failed: {reason_of(error)}"
+                )
         self._follow_state(self._writers.keys())
         self._log.info("resumed")
 
@@ -730,7 +736,7 @@ class Consumer:
     def _on_error(self, error: KafkaError) -> None:
         """Keep a connection's error, which may be over already; librdkafka calls this method from `consume`."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the error before this one says more
-            self._last_connection_error = error.str()
+            self._last_connection_error = reason_of(error)
 
     def _on_statistics(self, statistics: str) -> None:
         """Read the state of the connection to the group; librdkafka calls this method from `consume`."""

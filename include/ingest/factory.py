@@ -16,13 +16,16 @@ from include.ingest.log_ends import LogEnds
 from include.ingest.logs import LIBRDKAFKA
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.placement import Placement
+from include.ingest.reading import queue_config
 from include.ingest.shutdown import Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import CODECS
-from include.settings import Settings
+from include.settings import SET_BY_BROKERS, Settings
 
 SESSION_TIMEOUT_MS = 30_000
+"""With `group.protocol=consumer` the session is the brokers' (45 s, `group.consumer.session.timeout.ms`). Ours must not
+be longer, because a consumer that was silent for longer throws away what it has read."""
 STATISTICS_MS = 5000
 """How often librdkafka reports its connection to the group's coordinator. Only this report is reliable: an error event
 says that something failed, but no event says that it works again."""
@@ -39,18 +42,12 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "max.poll.interval.ms": 300_000,
         "isolation.level": "read_committed",
         "fetch.queue.backoff.ms": 5,  # the default of 1000 stalls a consumer whose queue was full
-        "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.max.bytes": 8 * 2**20,
-        # A whole fetch is decompressed into the queue, even above the queue's limits: the default of 1 MB of compressed
-        # quotes took 24 MB a partition.
-        "max.partition.fetch.bytes": 2**18,
         "statistics.interval.ms": STATISTICS_MS,
-    }
+    } | queue_config(settings.consumer.max_buffer_bytes)
     config |= settings.kafka.client_config()
     if settings.consumer.group_instance_id:
         config["group.instance.id"] = settings.consumer.group_instance_id
-    return config | {
+    config |= {
         "group.id": settings.kafka.group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -58,6 +55,9 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "enable.partition.eof": True,  # shows where the log ends if its last offsets have no record
         "partition.assignment.strategy": "cooperative-sticky",
     }
+    if config.get("group.protocol") == "consumer":  # its assignment is always cooperative
+        return {name: value for name, value in config.items() if name not in SET_BY_BROKERS}
+    return config
 
 
 def build_consumer(
@@ -72,7 +72,7 @@ def build_consumer(
     """
     config = kafka_config(settings)
     kafka, consumer, storage = settings.kafka, settings.consumer, settings.storage
-    watchdog = Watchdog(float(config["session.timeout.ms"]) / 1000)
+    watchdog = Watchdog(float(settings.kafka.options.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000)
     admin, isolation = topic.Admin(kafka.client_config()), str(config["isolation.level"])
     probe = {name: value for name, value in config.items() if name not in MEMBERS_ONLY}
     placement = Placement(
@@ -82,7 +82,7 @@ def build_consumer(
     contract = placement.open()
     codec, writer = CODECS[contract.suffix], f"{socket.gethostname()}:{os.getpid()}"
     destination = Destination(storage.data_prefix, storage.dead_letter_prefix, contract, codec, writer)
-    sink = Sink(store, destination, metrics, consumer.parallel_puts)
+    sink = Sink(store, destination, metrics, consumer.parallel_puts, consumer.put_timeout_seconds)
     return Consumer(
         kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
         codec, metrics, watchdog, deadline, LogEnds(admin, kafka.topic),

@@ -18,7 +18,7 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 REQUEST_SECONDS = 10.0
-"""How long a connection may say nothing: each one holds a thread."""
+"""A client that sends nothing for this time is disconnected; otherwise each would hold a thread without end."""
 GRACE_SECONDS = 10.0
 """How long a wait may last before it is a problem. Rebalances and moving leaders cause short waits."""
 

@@ -22,6 +22,7 @@ from include.ingest.adoption import LandedRange, OperationError, Plan, decide, i
 from include.ingest.commits import commit_now, position, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
+from include.ingest.reading import queue_config
 from include.ingest.starting_offset import (
     MAX_WINDOW_CELLS,
     OffsetRange,
@@ -36,6 +37,7 @@ from include.landing.contract import Contract, ContractError
 from include.landing.dead_letter import gap
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, Settings
 
 SECONDS = 15.0
@@ -53,7 +55,7 @@ def require_stopped(admin: topic.Admin, group: str) -> None:
     except KafkaException as error:
         if error.args[0].code() < 0:  # librdkafka's own code: no broker has answered
             raise admin.unreachable(error) from error
-        raise OperationError(f"Kafka does not say whether group {group!r} has members: {error}") from error
+        raise OperationError(f"Kafka does not say whether group {group!r} has members: {reason_of(error)}") from error
     if description.members:
         raise OperationError(f"group {group!r} has {len(description.members)} members: stop every consumer first")
 
@@ -123,7 +125,8 @@ class Operator:
         self._stored = require_contract(store, settings)
         self.contract.check_prefixes(settings.storage)
         require_topic(self.contract, topic.describe(admin, self._topic))
-        self._kafka = KafkaConsumer(config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
+        bounds = queue_config(settings.consumer.max_buffer_bytes)
+        self._kafka = KafkaConsumer(bounds | config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
 
     @property
     def contract(self) -> Contract:

@@ -36,6 +36,7 @@ from include.ingest.store import agree
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import SUFFIXES
 from include.landing.contract import CellSize, Contract, ContractError
+from include.reasons import reason_of
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 
 RETRY_SECONDS = 2.0
@@ -268,9 +269,9 @@ class Placement:
                     self._watchdog.awake()
         except (BaseError, OSError) as error:
             self._metrics.failed(type(error).__name__)
-            self._report_wait(f"S3 does not answer: {str(error).splitlines()[0]}")
+            self._report_wait(f"S3 does not answer: {reason_of(error)}")
         except (topic.UnreachableError, KafkaException) as error:
-            self._report_wait(f"Kafka does not answer: {error}")
+            self._report_wait(f"Kafka does not answer: {reason_of(error)}")
         self._watchdog.awake()
         self._end_if_done()
         return self._starts, self._stopped

@@ -26,6 +26,7 @@ from include.ingest.sources.coinmarketcap import CoinMarketCap
 from include.ingest.sources.simulator import FaultInjection, Message, Simulator
 from include.ingest.sources.web import named
 from include.ingest.topic import Admin
+from include.reasons import reason_of
 from include.settings import Settings, SettingsError
 
 FIRST_BACKOFF_SECONDS = 2.0
@@ -76,7 +77,7 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
     """Settings of librdkafka: our defaults, then KAFKA_OPTIONS, then the settings that delivery depends on."""
     return (
         # 0 means no time-out: a quote that librdkafka gives up after minutes would be lost.
-        {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0}
+        {"linger.ms": 20, "compression.type": "lz4", "message.timeout.ms": 0, "queue.buffering.max.kbytes": 65_536}
         | settings.kafka.client_config()
         | {"enable.idempotence": True, "acks": "all"}
     )
@@ -253,9 +254,9 @@ class Producer:
         if error.fatal():  # the client has stopped and takes no further messages
             self._fatal = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or error.str()}"
+            self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or reason_of(error)}"
         else:
-            self._kafka_reason = error.str()
+            self._kafka_reason = reason_of(error)
 
     def _delivered(self, error: KafkaError | None, _message: KafkaMessage) -> None:
         if error is None:
@@ -271,10 +272,10 @@ class Producer:
         self._counts["failed"] += 1
         self._last.clear()  # so that the next poll sends an unchanged quote too
         self._delivery_problem = (
-            f"message not delivered: {error.str()}; check that topic {self._topic!r} is there "
+            f"message not delivered: {reason_of(error)} Check that topic {self._topic!r} is there "
             "(python -m include.ingest create-topic) and that this user may write to it"
         )
-        self._log.error("message not delivered", error=error.str(), code=error.name())
+        self._log.error("message not delivered", error=reason_of(error), code=error.name())
         if error.fatal():
             self._fatal = error.str()
 

@@ -17,15 +17,18 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
+from include.ingest import patience
 from include.ingest.listing import read_metadata, require_topic
 from include.ingest.logs import logger
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Answer, Created, ExistingObject, ProtocolError, Put, Step
 from include.ingest.rejects import batch_rows
+from include.ingest.store import with_time
 from include.landing.codec import Codec
 from include.landing.contract import Contract
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
+from include.reasons import is_timeout, reason_of
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 10.0
@@ -71,10 +74,16 @@ class Destination:
 class Sink:
     """Worker threads for one store. The consumer's loop reads `answers`."""
 
-    def __init__(self, store: S3Store, destination: Destination, metrics: ConsumerMetrics, threads: int) -> None:
+    def __init__(
+        self, store: S3Store, destination: Destination, metrics: ConsumerMetrics, threads: int,
+        put_seconds: float = 30.0,
+    ) -> None:  # fmt: skip
+        """`put_seconds` is the time limit of an answer, as in `store`; the upload of a large body gets more."""
         self.answers: SimpleQueue[Outcome] = SimpleQueue()
         self.last_error = ""
         self._store = store
+        self._put_seconds = put_seconds
+        self._stores = {put_seconds: store}
         self._destination = destination
         self._metrics = metrics
         self._log = logger("sink")
@@ -109,33 +118,54 @@ class Sink:
 
     def _run(self) -> None:
         while (put := self._inbox.get()) is not None:
-            started = monotonic()
-            try:
-                answer = self._put_until_it_exists(put)
-            except ProtocolError as error:
-                self.answers.put(Outcome(put, None, error=error))
-            except Exception as error:  # noqa: BLE001 - a thread must not die silently: its partition stops
-                self._log.exception("PUT failed unexpectedly", partition=put.partition, first_offset=put.batch.first)
-                self.answers.put(Outcome(put, None, error=ProtocolError(f"unexpected {type(error).__name__}: {error}")))
-            else:
-                self.answers.put(Outcome(put, answer, monotonic() - started))
-            finally:
-                self._failing.pop(threading.get_ident(), None)
+            self._carry_out(put)
+            put = None  # an idle thread must not keep its last batch in memory
+
+    def _carry_out(self, put: Put) -> None:
+        started = monotonic()
+        try:
+            answer = self._put_until_it_exists(put)
+        except ProtocolError as error:
+            self.answers.put(Outcome(put, None, error=error))
+        except Exception as error:  # noqa: BLE001 - a thread must not die silently: its partition stops
+            self._log.exception("PUT failed unexpectedly", partition=put.partition, first_offset=put.batch.first)
+            self.answers.put(Outcome(put, None, error=ProtocolError(f"unexpected {reason_of(error)}")))
+        else:
+            self.answers.put(Outcome(put, answer, monotonic() - started))
+        finally:
+            self._failing.pop(threading.get_ident(), None)
 
     def _put_until_it_exists(self, put: Put) -> Answer | None:
         """Retry until the object exists; None if its assignment or this sink ends first."""
         key, body, attributes = self._object(put)
-        delay, started = FIRST_DELAY_SECONDS, monotonic()
+        delay, timeouts, started = FIRST_DELAY_SECONDS, 0, monotonic()
         while not (self._closing.is_set() or (put.partition, put.assignment) in self._ended):
+            seconds = patience.put_seconds(self._put_seconds, len(body), timeouts)
             try:
-                answer = self._attempt(put, key, body, attributes)
+                answer = self._attempt(self._store_with(seconds), put, key, body, attributes)
             except (BaseError, OSError) as error:
-                self._failed(error, key, monotonic() - started)
+                late = is_timeout(error)
+                timeouts = timeouts + 1 if late else 0
+                limit = self._limit(seconds, len(body)) if late else ""
+                self._failed(error, key, monotonic() - started, limit)
                 self._closing.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
                 continue
             return answer
         return None
+
+    def _store_with(self, seconds: float) -> S3Store:
+        """The client whose requests may take `seconds`."""
+        if seconds not in self._stores:
+            self._stores[seconds] = with_time(self._store, seconds)
+        return self._stores[seconds]
+
+    def _limit(self, seconds: float, size: int) -> str:
+        """The limit that a PUT reached, with its setting."""
+        return (
+            f" Limit: {seconds:g} s (CONSUMER_PUT_TIMEOUT_SECONDS={self._put_seconds:g} and the upload of {size:,} "
+            "bytes); the next attempt may upload half as fast."
+        )
 
     def _object(self, put: Put) -> tuple[str, bytes, dict[str, str]]:
         """Key, body and attributes of a PUT."""
@@ -157,7 +187,7 @@ class Sink:
         attributes = metadata.to_attributes() | {"Content-Type": destination.codec.content_type}
         return key, destination.codec.encode(parts), attributes
 
-    def _attempt(self, put: Put, key: str, body: bytes, attributes: dict[str, str]) -> Answer:
+    def _attempt(self, store: S3Store, put: Put, key: str, body: bytes, attributes: dict[str, str]) -> Answer:
         """Try to create the object once (rule 6).
 
         Raises:
@@ -165,7 +195,7 @@ class Sink:
             BaseError, OSError: the attempt failed, or S3 answered the PUT with 404 because the bucket does not exist.
         """
         try:
-            obstore.put(self._store, key, body, mode="create", attributes=attributes, use_multipart=False)
+            obstore.put(store, key, body, mode="create", attributes=attributes, use_multipart=False)
         except AlreadyExistsError:
             try:
                 if put.step is Step.DATA:
@@ -192,13 +222,13 @@ class Sink:
             offsets,
         )  # fmt: skip
 
-    def _failed(self, error: Exception, key: str, seconds: float) -> None:
-        """Report a failed attempt, `seconds` after the first one of its PUT."""
+    def _failed(self, error: Exception, key: str, seconds: float, limit: str) -> None:
+        """Report a failed attempt, `seconds` after the first one of its PUT; `limit` names the limit it reached."""
         if isinstance(error, NotLandedError):
             self._metrics.conflicts.inc()
             if seconds < CONFLICT_SECONDS:
                 return
         self._failing.setdefault(threading.get_ident(), monotonic())
-        self.last_error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+        self.last_error = reason_of(error) + limit
         self._metrics.failed(type(error).__name__)
         self._log.warning("PUT failed, will be repeated", key=key, error=self.last_error)

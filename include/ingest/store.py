@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError, PreconditionError
@@ -14,8 +14,39 @@ from include.landing.contract import Contract, ContractError
 from include.landing.layout import CONTRACT_NAME
 from include.settings import AwsSettings, StorageSettings
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
-def open_store(storage: StorageSettings, aws: AwsSettings, timeout_seconds: float = 30.0) -> S3Store:
+TIMEOUT_SECONDS = 30.0
+IDLE_SECONDS = 10.0
+"""A connection that was idle for longer is not used again. Firewalls and NAT gateways drop idle connections without a
+word (AWS's NAT gateway after 350 s). Each attempt on such a connection would fail, and the next would take another."""
+WHOLE_READ_SECONDS = 600.0
+"""Time limit of a whole read. A read that delivers nothing for the store's time-out ends earlier."""
+
+
+def client_options(
+    *, allow_http: bool, timeout_seconds: float = TIMEOUT_SECONDS, whole_seconds: float = WHOLE_READ_SECONDS
+) -> ClientConfig:
+    """The options of each S3 client: its answer, and each part of it, comes within `timeout_seconds`.
+
+    `whole_seconds` limits the whole request. The library counts the upload of a body as waiting for the answer.
+    """
+    return {
+        "allow_http": allow_http,
+        "timeout": f"{whole_seconds}s",
+        "read_timeout": f"{timeout_seconds}s",
+        "connect_timeout": "3s",
+        "pool_idle_timeout": f"{IDLE_SECONDS}s",
+    }
+
+
+def open_store(
+    storage: StorageSettings,
+    aws: AwsSettings,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    whole_seconds: float = WHOLE_READ_SECONDS,
+) -> S3Store:
     """The bucket. Credentials come from the usual AWS chain (environment, web identity, container, instance).
 
     The library does not retry, because the sink retries and counts that.
@@ -25,14 +56,21 @@ def open_store(storage: StorageSettings, aws: AwsSettings, timeout_seconds: floa
         options |= {"endpoint": aws.endpoint_url, "virtual_hosted_style_request": False}
     return S3Store(
         storage.bucket,
-        client_options={
-            "allow_http": bool(aws.endpoint_url and aws.endpoint_url.startswith("http://")),
-            "timeout": f"{timeout_seconds}s",
-            "connect_timeout": "3s",
-        },
+        client_options=client_options(
+            allow_http=bool(aws.endpoint_url and aws.endpoint_url.startswith("http://")),
+            timeout_seconds=timeout_seconds,
+            whole_seconds=whole_seconds,
+        ),
         retry_config={"max_retries": 0},
         **options,
     )
+
+
+def with_time(store: S3Store, seconds: float) -> S3Store:
+    """The same bucket by another client, whose requests may take `seconds`, the upload of their bodies included."""
+    limits: ClientConfig = {"timeout": f"{seconds}s", "read_timeout": f"{seconds}s"}
+    options: ClientConfig = {**(store.client_options or {}), **limits}
+    return S3Store(config=store.config, client_options=options, retry_config=store.retry_config)
 
 
 @dataclass(frozen=True, slots=True)

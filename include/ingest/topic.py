@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from include.landing.contract import NO_TOPIC_ID
+from include.reasons import reason_of
 from include.settings import AUTO_CREATION, KafkaSettings
 
 ADMIN_SECONDS = 15.0
@@ -74,15 +75,12 @@ class Admin(AdminClient):
 
     def _failed(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the error before it says more
-            self._reason = error.str()
+            self._reason = reason_of(error)
 
     def unreachable(self, error: KafkaException) -> UnreachableError:
         """The error of a call, with the reason that librdkafka reported: refused, wrong password, unknown CA."""
         self.poll(0)
-        reason = f"{error.args[0].str()} ({self._reason})" if self._reason else error.args[0].str()
-        return UnreachableError(
-            f"Kafka does not answer: {reason}; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and KAFKA_SASL_*"
-        )
+        return UnreachableError(f"Kafka does not answer: {self._reason or reason_of(error)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ def _topic_id(admin: AdminClient, topic: str) -> str:
     except KafkaException as error:
         if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
             return NO_TOPIC_ID
-        raise UnreachableError(f"Kafka does not describe topic {topic!r}: {error}") from error
+        raise UnreachableError(f"Kafka does not describe topic {topic!r}: {reason_of(error)}") from error
     topic_id = str(description.topic_id)
     return NO_TOPIC_ID if topic_id in (_NO_ID, "", "None") else topic_id
 
@@ -156,7 +154,9 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
     except KafkaException as error:
         if error.args[0].code() in (KafkaError._UNSUPPORTED_FEATURE, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             return None
-        raise UnreachableError(f"Kafka does not report the configuration of topic {topic!r}: {error}") from error
+        raise UnreachableError(
+            f"Kafka does not report the configuration of topic {topic!r}: {reason_of(error)}"
+        ) from error
     return {name: str(entry.value) for name, entry in entries.items()}
 
 
@@ -253,7 +253,7 @@ def ensure_topic(
         return None
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise TopicError(f"topic {kafka.topic!r} could not be created: {error.args[0].str()}") from error
+            raise TopicError(f"topic {kafka.topic!r} could not be created: {reason_of(error)}") from error
     facts = describe(admin, kafka.topic)
     differences = wanted.differences(facts, allow_create_time=allow_create_time)
     if differences:

@@ -18,7 +18,6 @@ from botocore.exceptions import HTTPClientError
 from include.catalogue import CONDITIONS, LAYERS, MONITOR_SECONDS, Condition, Layer
 from include.instants import ago
 from include.monitoring.alerts import transitions
-from include.monitoring.alerts.mail import without_secrets
 from include.monitoring.alerts.model import AlertState, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import lag_window
@@ -26,6 +25,7 @@ from include.monitoring.checks.judge import quantity
 from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.thresholds import Threshold, in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF
+from include.reasons import reason_of
 from include.settings import Settings
 from include.state import judged, layer_state, partial_build, task_tests
 from include.state.judged import JudgedConditions
@@ -287,7 +287,7 @@ def without_settings(error: Exception, now: datetime) -> PipelineHealth:
 
 
 def _reason(error: Exception) -> str:
-    return without_secrets(f"{type(error).__name__}: {error}")
+    return reason_of(error)
 
 
 def _layer(

@@ -24,6 +24,7 @@ from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import Notice, OpenAlert
 from include.on_airflow import runs
 from include.on_airflow.refusal import is_refusal
+from include.reasons import reason_of
 from include.settings import Settings, load
 from include.state.dbt_tests import NO_TESTS, DbtTests, FailingTest
 
@@ -130,7 +131,7 @@ def deliver(store: AlertStore, settings: Settings) -> int:
             _deliver_mail(store, settings, waiting[batch], now)
             del waiting[batch]
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = reason_of(error)
         ids = [notice.id for notices in waiting.values() for notice in notices]
         update(store, lambda state: (transitions.mark_refused(state, ids, reason), None))
         log.error("%d notices are not delivered and stay in the outbox: %s", len(ids), reason)
@@ -184,7 +185,7 @@ def _of_test(test: FailingTest, ti: Any, now: datetime) -> OpenAlert:
 
 def _of_task(context: Context, now: datetime) -> OpenAlert:
     condition, ti, error = CONDITIONS["task_failed"], context["ti"], context.get("exception")
-    text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error or "no error is known")
+    text = reason_of(error or "no error is known")
     alert = OpenAlert.begin(
         condition,
         now,

@@ -20,6 +20,7 @@ from include.monitoring.alerts import chat
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.alerts.model import Notice
 from include.on_airflow import connections
+from include.reasons import reason_of
 from include.settings import AlertSettings
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,11 @@ def send(notices: Sequence[Notice], mail: Mail, settings: AlertSettings) -> None
         try:
             channel(notices, mail)
         except httpx.HTTPStatusError as error:
-            log.error("%s did not take the notice: HTTP %d", name, error.response.status_code)
+            log.error("%s did not take the notice: %s", name, reason_of(error))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             log.error("%s cannot be reached: %s", name, type(error).__name__)
         except (ClientError, BotoCoreError) as error:
-            log.error("%s did not take the notice: %s", name, error)
+            log.error("%s did not take the notice: %s", name, reason_of(error))
         else:
             log.info("%s has accepted the notice", name)
 

@@ -15,7 +15,7 @@ from include.ingest.replay import choice
 from include.ingest.replay.choice import Filter
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
-from include.ingest.store import check_prefixes
+from include.ingest.store import check_prefixes, client_options
 from include.on_airflow.connections import AWS, KAFKA, s3_client
 from include.on_airflow.refusal import RunParameterError
 from include.settings import KafkaSettings, Settings, StorageSettings, load
@@ -104,4 +104,5 @@ def _store(storage: StorageSettings) -> S3Store:
     endpoint = client.meta.endpoint_url
     if "amazonaws.com" not in endpoint:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    return S3Store(storage.bucket, client_options={"allow_http": endpoint.startswith("http://")}, **options)
+    limits = client_options(allow_http=endpoint.startswith("http://"))
+    return S3Store(storage.bucket, client_options=limits, **options)

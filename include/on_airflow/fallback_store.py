@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from include.monitoring.alerts.model import NO_ALERTS, AlertState
 from include.monitoring.alerts.store import AlertStore, S3AlertStore, update
+from include.reasons import reason_of
 from include.state import json_object
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
         primary.require()
     except (ClientError, BotoCoreError, json_object.StateUnreadableError) as error:
         log.error("the alert state cannot be kept in S3, so the Variable %s keeps it: %s", VARIABLE, error)
-        return VariableAlertStore(), str(error)
+        return VariableAlertStore(), reason_of(error)
     return primary, ""
 
 

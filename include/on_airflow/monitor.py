@@ -23,6 +23,7 @@ from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, M
 from include.monitoring.checks.verdicts import numbers, verdicts
 from include.on_airflow import connections, dag_runs, runs
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
+from include.reasons import reason_of
 from include.settings import Settings, StorageSettings, load
 from include.state import judged as judged_state
 from include.state.judged import Judged, JudgedConditions
@@ -98,7 +99,7 @@ def _publish(data: Sequence[cloudwatch.Datum], settings: Settings) -> str:
         client = connections.cloudwatch_client()
         cloudwatch.publish(client, monitor.namespace, monitor.environment, data, datetime.now(UTC))
     except (ClientError, BotoCoreError) as error:
-        refusal = f"{type(error).__name__}: {error}"
+        refusal = reason_of(error)
         log.error("cloudwatch status=failed namespace=%s error=%s", monitor.namespace, refusal)
         return refusal
     return ""

@@ -19,10 +19,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.instants import ago, old, span, to_second
-from include.monitoring.alerts.mail import without_secrets
 from include.monitoring.checks.thresholds import VARIABLE
 from include.monitoring.page import PipelineHealth, collect, without_settings
 from include.on_airflow import connections
+from include.reasons import without_secrets
 from include.settings import AlertSettings, SettingsError, load
 
 TEMPLATES = Environment(

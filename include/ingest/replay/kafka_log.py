@@ -14,14 +14,21 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from include.ingest.reading import queue_config
 from include.ingest.replay.choice import dead_letter_id
 from include.ingest.replay.replay import SEND_TIME, RefusedMessageError
 from include.ingest.runs import readable
 from include.landing.dead_letter import DeadLetter
+from include.reasons import reason_of
 from include.settings import KafkaSettings
 
 REPLAY_HEADER = "replay-of"
 """Header of a replayed message: topic/partition/offset of the dead letter."""
+NO_LIMIT = 1_000_000_000
+"""librdkafka's largest `message.max.bytes`: the topic decides, since it took the message once."""
+READER_BYTES = 2**26
+"""Bounds the queue of the client that searches the topic, as `CONSUMER_MAX_BUFFER_BYTES` does. Without it the client
+holds 64 MB and a fetch of 50 MB."""
 SEARCH_SECONDS = 60.0
 """Time limit of reading one partition to look for a message."""
 REFUSED_MESSAGE = frozenset({
@@ -42,12 +49,18 @@ class KafkaTopic:
     def producer_config(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
         """Our values replace those of KAFKA_OPTIONS: a message sent after its lease could be sent twice."""
         timeout = int(SEND_TIME.total_seconds() * 1000)
-        return kafka.client_config() | {
-            "enable.idempotence": True,
-            "acks": "all",
-            "message.timeout.ms": timeout,
-            "delivery.timeout.ms": timeout,  # another name of the same setting; librdkafka uses the last value
-        }
+        # A message may have fitted into the topic only because its producer compressed it.
+        return (
+            {"compression.type": "gzip"}
+            | kafka.client_config()
+            | {
+                "message.max.bytes": NO_LIMIT,
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.timeout.ms": timeout,
+                "delivery.timeout.ms": timeout,  # another name of the same setting; librdkafka uses the last value
+            }
+        )
 
     def send(self, dead_letter: DeadLetter) -> None:
         """Send the message within `SEND_TIME` or never."""
@@ -63,19 +76,20 @@ class KafkaTopic:
             self._producer.produce(
                 dead_letter.topic, dead_letter.payload, dead_letter.key, headers=headers, on_delivery=delivered
             )
-        except KafkaException as error:  # librdkafka refuses a message above its message.max.bytes
+        except KafkaException as error:
             failures.append(error.args[0])
         if self._producer.flush(SEND_TIME.total_seconds() + 10):  # librdkafka checks time-outs once a second
             self._producer.purge()  # otherwise the flush of the next dead letter could send it
             raise KafkaException(f"{name} was not acknowledged: timed out")
         for failure in failures:
             if failure.code() in REFUSED_MESSAGE:
-                raise RefusedMessageError(f"{name}: {failure.str()}")
-            raise KafkaException(f"{name} was not acknowledged: {failure}")
+                raise RefusedMessageError(f"{name}: {reason_of(failure)}")
+            raise KafkaException(f"{name} was not acknowledged: {reason_of(failure)}")
 
     def _reader(self) -> Consumer:
         return Consumer(
-            self._kafka.client_config()
+            queue_config(READER_BYTES)
+            | self._kafka.client_config()
             | {"group.id": f"{self._kafka.group}-replay", "enable.auto.commit": False, "auto.offset.reset": "error"}
         )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from include.catalogue import CONDITIONS
 from include.instants import to_second
-from include.monitoring.alerts.mail import HEADINGS, PLACES, in_order, without_secrets
+from include.monitoring.alerts.mail import HEADINGS, PLACES, in_order
 from include.monitoring.alerts.model import Notice
+from include.reasons import without_secrets
 from include.settings import AlertSettings
 
 LONGEST = 3_000

@@ -15,6 +15,7 @@ from html import escape
 from include.catalogue import CONDITIONS
 from include.instants import span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
+from include.reasons import without_secrets
 from include.settings import AlertSettings
 
 LONGEST_DETAIL = 2_000
@@ -26,19 +27,6 @@ PLACES = {"Alert board": "/dags/pipeline_monitor", "Pipeline Health": "/plugin/p
 HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "recovery": "Over"}
 """Kinds of notices in their order, with the word above them."""
 
-_SECRETS = (
-    (re.compile(r"(?i)\b(AKIA|ASIA)[0-9A-Z]{16}\b"), "[access key]"),
-    (re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@"), r"\1:[secret]@"),
-    (
-        re.compile(
-            r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?)"
-            r"(?:bearer\s+|basic\s+)?[^\s\"',;&]+"
-        ),
-        r"\1[secret]",
-    ),
-    (re.compile(r"https://hooks\.slack\.com/\S+"), "[webhook]"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Mail:
@@ -48,13 +36,6 @@ class Mail:
     text: str
     html: str
     id: str = ""
-
-
-def without_secrets(text: str) -> str:
-    """The text with access keys, passwords, tokens and webhook addresses replaced by a word in brackets."""
-    for pattern, word in _SECRETS:
-        text = pattern.sub(word, text)
-    return text
 
 
 def render(notices: Sequence[Notice], settings: AlertSettings, environment: str, now: datetime) -> Mail:

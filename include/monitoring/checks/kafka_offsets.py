@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from include.ingest.topic import is_built_in
 from include.landing.layout import instant
 from include.monitoring.checks.lag import PartitionOffsets
+from include.reasons import reason_of
 
 TIMEOUT_SECONDS = 10.0
 COORDINATOR_ATTEMPTS = 10
@@ -88,7 +89,7 @@ def read(admin: AdminClient, consumer: Consumer, topic: str, group: str) -> Topi
         )
     except KafkaException as error:
         raise KafkaUnreadableError(
-            f"Kafka could not be read (topic {topic}, group {group}): {error.args[0].str()}. "
+            f"Kafka could not be read (topic {topic}, group {group}): {reason_of(error)} "
             "Check the connection kafka_default and that the brokers answer."
         ) from error
 
@@ -99,7 +100,7 @@ def _partitions(admin: AdminClient, topic: str) -> tuple[list[int], bool]:
     metadata = listed.topics[topic]
     if metadata.error is not None:
         raise KafkaUnreadableError(
-            f"Kafka has no readable topic {topic}: {metadata.error.str()}. "
+            f"Kafka has no readable topic {topic}: {reason_of(metadata.error)} "
             "Check KAFKA_TOPIC; if the topic was never created, run: python -m include.ingest create-topic"
         )
     return sorted(metadata.partitions), is_built_in(listed.cluster_id)

@@ -36,6 +36,7 @@ from include.monitoring.checks.measurements import (
     KafkaMeasurement,
     LayersMeasurement,
 )
+from include.reasons import reason_of
 from include.settings import Settings, StorageSettings
 from include.state import json_object, layer_state, task_tests
 
@@ -104,7 +105,7 @@ def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[LagWindow | No
         return lag_window.EMPTY, f"the lag window cannot be read: {error}"
     except (ClientError, BotoCoreError) as error:
         log.warning("the lag window cannot be read, so statuses come from one sample: %s", error)
-        return None, f"the lag window cannot be read: {error}"
+        return None, f"the lag window cannot be read: {reason_of(error)}"
 
 
 def _write_window(s3: S3Client, storage: StorageSettings, window: LagWindow) -> str:
@@ -112,7 +113,7 @@ def _write_window(s3: S3Client, storage: StorageSettings, window: LagWindow) -> 
         lag_window.write(s3, storage, window)
     except (ClientError, BotoCoreError) as error:
         log.warning("the lag window was not written: %s", error)
-        return f"the lag window cannot be written: {error}"
+        return f"the lag window cannot be written: {reason_of(error)}"
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 from time import sleep
@@ -262,11 +263,8 @@ def test_an_interrupted_replay_goes_on_after_retention_deleted_its_records(stage
 
 
 def test_a_dead_letter_that_kafka_refuses_blocks_no_other_and_is_named(stage: Stage) -> None:
-    large = _dead_letters(stage, b"no quote " * 300, b"no quote")
-    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
-    limit = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, stage.topic, incremental_configs=[limit])
-    admin.incremental_alter_configs([resource])[resource].result()
+    large = _dead_letters(stage, random.Random(1).randbytes(2700), b"no quote")  # no compression makes it fit
+    _limit_messages(stage, 2000)
     for _ in range(2):  # the second replay finds that the small message is on the topic
         command = ingest(stage, "replay", "--yes")
         assert command.returncode == 3, command.stderr
@@ -278,12 +276,32 @@ def test_a_dead_letter_that_kafka_refuses_blocks_no_other_and_is_named(stage: St
     assert sum(log_ends(stage).values()) == 40 + 2 + 1
 
 
-def _dead_letters(stage: Stage, *values: bytes) -> TopicPartition:
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_a_large_dead_letter_goes_back_to_the_topic_that_took_it(stage: Stage, compression: str) -> None:
+    """2 MB is above the client's own limit. Compressed, it also fitted into a topic for messages of 1 MB."""
+    if compression == "none":
+        _limit_messages(stage, 3_000_000)
+    _dead_letters(stage, b"no quote " * 220_000, compression=compression)
+    command = ingest(stage, "replay", "--yes")
+    assert (command.returncode, "1 sent, 0 were" in command.stderr) == (0, True), command.stderr
+
+
+def _limit_messages(stage: Stage, size: int) -> None:
+    """Set the topic's max.message.bytes."""
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+    limit = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, stage.topic, incremental_configs=[limit])
+    admin.incremental_alter_configs([resource])[resource].result()
+
+
+def _dead_letters(stage: Stage, *values: bytes, compression: str = "none") -> TopicPartition:
     """Land messages among which `values` are dead letters; returns the place of the first one."""
     values = values or (b"no quote",)
     stage.load(40)
     places: list[TopicPartition] = []
-    producer = Producer({"bootstrap.servers": stage.bootstrap})
+    producer = Producer(
+        {"bootstrap.servers": stage.bootstrap, "message.max.bytes": 10_000_000, "compression.type": compression}
+    )
     for value in values:
         producer.produce(
             stage.topic, value, partition=0,

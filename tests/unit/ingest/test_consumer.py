@@ -596,7 +596,7 @@ def test_a_kafka_that_does_not_answer_is_a_problem_with_its_reason(stage: Stage,
         assert stage.problem == ""  # one connection of several may fail without harm
         group.callbacks["stats_cb"]('{"cgrp": {"state": "query-coord", "other": 1}, "brokers": {}}')
         stage.time.passes(11)
-        assert "Kafka does not answer (query-coord): Authentication failed" in stage.problem
+        assert "Kafka does not answer (query-coord): _AUTHENTICATION: Authentication failed. The" in stage.problem
         group.callbacks["stats_cb"]('{"cgrp": {"state": "up"}}')
         assert stage.problem == ""
 

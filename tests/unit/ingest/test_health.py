@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import httpx
+import socket
+from contextlib import closing
 
+import httpx
+import pytest
+
+from include.ingest import health as health_module
 from include.ingest.health import HealthServer, ProcessHealth
 from include.ingest.metrics import ConsumerMetrics
 
@@ -20,3 +25,10 @@ def test_live_and_ready_differ() -> None:
         assert httpx.get(f"{base}/other").status_code == 404
     finally:
         server.close()
+
+
+def test_a_client_that_sends_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "REQUEST_SECONDS", 0.1)
+    server = HealthServer("127.0.0.1", 0, ConsumerMetrics().registry, lambda: ProcessHealth(live=True, ready=True))
+    with closing(server), socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        assert client.recv(1) == b""

@@ -90,6 +90,19 @@ def test_ignored_options_are_named(monkeypatch: pytest.MonkeyPatch, command: str
 
 
 @pytest.mark.usefixtures("_no_start")
+def test_options_that_the_brokers_have_are_named_as_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"group.protocol": "consumer", "session.timeout.ms": 9000, "partition.assignment.strategy": "range"}
+    monkeypatch.setenv("KAFKA_OPTIONS", json.dumps(options))
+    monkeypatch.setenv("CONSUMER_HTTP_PORT", "0")
+    with capture_logs() as lines:
+        assert program.main(["consume"]) == 0
+    assert [line["reason"] for line in lines] == [
+        "KAFKA_OPTIONS: partition.assignment.strategy, session.timeout.ms ignored, "
+        "with group.protocol=consumer the brokers have them"
+    ]
+
+
+@pytest.mark.usefixtures("_no_start")
 @pytest.mark.parametrize(
     ("command", "same"), [("consume", {"enable.auto.commit": "0"}), ("produce", {"acks": -1, "enable.idempotence": 1})]
 )

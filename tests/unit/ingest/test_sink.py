@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic, sleep
 from typing import Any
+from unittest.mock import patch
 
 import obstore
 import pytest
 from obstore.store import S3Store
 from structlog.testing import capture_logs
 
+from include.ingest import patience
 from include.ingest import sink as module
 from include.ingest.metrics import ConsumerMetrics
 from include.ingest.partition_writer import Created, Limits, PartitionWriter, Put, Step
@@ -26,6 +30,7 @@ from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import AwsSettings, StorageSettings
 from tests.unit.ingest.memory_bucket import Bucket
+from tests.unit.ingest.test_store import OK, read_request, served
 
 CONTRACT = Contract("cluster", "quotes", "id", ".json", "read_committed", (CellSize(10, {}),))
 DESTINATION = Destination("crypto_data/", "dead_letter/", CONTRACT, PLAIN, "test")
@@ -176,3 +181,42 @@ def test_an_abandoned_put_is_not_failing_any_more(gateway: Gateway, sink: Sink) 
     sink.abandon(1, second.assignment)
     assert sink.answers.get(timeout=10).answer is None
     until(lambda: sink.failing_since is None)
+
+
+def test_a_landed_batch_is_not_kept_by_the_idle_threads(sink: Sink) -> None:
+    put = batch()
+    references = sys.getrefcount(put)
+    sink.submit(put)
+    assert sink.answers.get(timeout=60).answer == Created()
+    until(lambda: sys.getrefcount(put) == references)
+
+
+def test_a_failure_names_s3s_code_and_not_the_key(gateway: Gateway, sink: Sink) -> None:
+    gateway.puts = deque([503])
+    sink.submit(batch())
+    until(lambda: bool(sink.last_error))
+    assert sink.last_error.startswith("HTTP 503: Service Unavailable.")
+
+
+def test_a_slow_upload_lands_and_a_time_out_names_its_setting(metrics: ConsumerMetrics) -> None:
+    """The first attempt meets a server that does not answer, the others a slow one: 1 MB takes longer than 0.2 s."""
+    attempts: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            threading.Event().wait()
+        read_request(connection, pause=0.01)
+        connection.sendall(OK)
+
+    put = batch()
+    put.batch.parts[0].content = b"x" * 2**20
+    with served(serve) as endpoint:
+        store = open_store(StorageSettings(), AwsSettings(endpoint_url=endpoint), timeout_seconds=0.2)
+        sink = Sink(store, DESTINATION, metrics, 1, put_seconds=0.2)
+        with patch.object(patience, "UPLOAD_BYTES_A_SECOND", 2**22):
+            sink.submit(put)
+            assert sink.answers.get(timeout=120).answer == Created()
+        sink.close()
+    assert "CONSUMER_PUT_TIMEOUT_SECONDS=0.2" in sink.last_error
+    assert sink.last_error.startswith("timeout.")

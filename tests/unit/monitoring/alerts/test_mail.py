@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from include.monitoring.alerts.mail import render, without_secrets
+from include.monitoring.alerts.mail import render
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
+from include.reasons import without_secrets
 from include.settings import AlertSettings
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
