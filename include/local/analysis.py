@@ -43,7 +43,7 @@ def copy_warehouse(demo: Demo) -> Path:
     if not source.exists():
         raise DemoError(f"there is no {source} yet: wait for the first transform run of make demo")
     unfinished = goal.with_suffix(f".{os.getpid()}")
-    with open_when_free(source, read_only=True, config={}, tell=demo.console.print):
+    with open_when_free(source, read_only=True, config={}, tell=demo.tell):
         shutil.copyfile(source, unfinished)
         for log in source.parent.glob(f"{source.name}.wal"):  # what a killed process has not yet moved into the file
             shutil.copyfile(log, unfinished.with_name(f"{unfinished.name}.wal"))
@@ -58,12 +58,8 @@ def run(demo: Demo, statement: str | None) -> int:
     with duckdb.connect(str(path), read_only=True) as copy:
         if statement:
             return answer(copy, statement)
-        demo.console.print(
-            f"A copy of the warehouse, read-only: {path}\nOther programs may open it too. End a statement with a "
-            "semicolon; Ctrl-D ends.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        demo.tell(f"A copy of the warehouse, read-only: {path}. Other programs may open it too.")
+        demo.tell("End a statement with a semicolon; Ctrl-D ends.")
         answer(copy, TABLES)
         for typed in statements():
             answer(copy, typed)

@@ -207,7 +207,7 @@ def _query(demo: Demo, options: argparse.Namespace) -> int:
 
 def _stop(demo: Demo, _: argparse.Namespace) -> int:
     if not stop(demo):
-        demo.console.print(f"no demo runs in {demo.local.state}", highlight=False, soft_wrap=True)
+        demo.tell(f"no demo runs in {demo.local.state}")
     return 0
 
 

@@ -66,6 +66,7 @@ def _freeze_producer(demo: Demo) -> str:
 
 def _add_a_wrong_row(demo: Demo) -> str:
     _remove_wrong_row(demo)
+    _mark(demo).touch()
     table, added = _gold(demo), []
     with _warehouse(demo) as warehouse, contextlib.suppress(duckdb.CatalogException):  # gold was never built
         # No run touches the row, since no quote has this symbol. `loaded_at` is gold's watermark, so it stays as it is.
@@ -141,7 +142,7 @@ def _restart_producer(demo: Demo, values: dict[str, str]) -> None:
 
 def _warehouse(demo: Demo) -> duckdb.DuckDBPyConnection:
     path = Path(demo.values["WAREHOUSE_DUCKDB_PATH"])
-    return open_when_free(path, read_only=False, config={}, tell=demo.console.print)
+    return open_when_free(path, read_only=False, config={}, tell=demo.tell)
 
 
 def _gold(demo: Demo) -> str:
@@ -150,8 +151,14 @@ def _gold(demo: Demo) -> str:
 
 
 def _remove_wrong_row(demo: Demo) -> None:
-    """Remove the row that `tests` added, if there is one; a file that no transform has made yet has none."""
-    if not Path(demo.values["WAREHOUSE_DUCKDB_PATH"]).exists():
+    """Remove the row that `tests` added. Without that fault nothing waits for the warehouse."""
+    if not _mark(demo).exists():
         return
     with _warehouse(demo) as warehouse, contextlib.suppress(duckdb.CatalogException):  # gold was never built
         warehouse.execute(f"delete from {_gold(demo)} where quote_hour_id = ?", (WRONG_ROW,))  # noqa: S608
+    _mark(demo).unlink()
+
+
+def _mark(demo: Demo) -> Path:
+    """A file that exists while gold may have the wrong row."""
+    return demo.local.state / "wrong-row-in-gold"

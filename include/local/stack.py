@@ -64,6 +64,10 @@ class Demo:
             return self
         return replace(self, local=environment.running_stack(self.local, environment.read(self.environment_file)))
 
+    def tell(self, message: str) -> None:
+        """Print one line, however long."""
+        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
+
     @contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:
         """Show a step, then its duration. The block gets a function that adds a detail to the step's line."""

@@ -50,7 +50,7 @@ def test_only_the_built_in_broker_relaxes_the_consumer(tmp_path: Path) -> None:
     assert built["CONSUMER_ALLOW_CREATE_TIME"] == built["CONSUMER_ALLOW_MISSING_TOPIC_ID"] == "true"
 
 
-def test_the_settings_of_the_running_demo_win_over_those_of_this_terminal(
+def test_the_settings_of_the_running_demo_win_over_this_terminals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_TOPIC", "quotes")
@@ -66,7 +66,7 @@ def test_the_settings_of_the_running_demo_win_over_those_of_this_terminal(
     assert (settings.kafka.topic, settings.simulator.seed, settings.storage.state_prefix) == ("quotes", 7, "state/")
 
 
-def test_an_address_of_kafka_in_the_shell_does_not_replace_the_demo_s_own(
+def test_an_address_of_kafka_in_the_shell_does_not_replace_the_demos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The default address is taken for the demo's own, also when the demo's broker has another port."""

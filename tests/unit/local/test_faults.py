@@ -45,7 +45,7 @@ def rows(demo: Demo) -> list[tuple[str, str]]:
         return warehouse.execute(f"select quote_hour_id, symbol from {GOLD} order by all").fetchall()
 
 
-def test_a_frozen_producer_still_has_its_process_and_is_shown_as_frozen(demo: Demo) -> None:
+def test_a_frozen_producer_has_its_process_and_is_shown_as_frozen(demo: Demo) -> None:
     process = psutil.Process(demo.control.process_id("producer"))
     said = faults.cause(demo, "producer")
     assert "frozen" in said
@@ -94,7 +94,7 @@ def test_bad_data_end_and_the_chosen_source_comes_back(demo: Demo) -> None:
     assert demo.values == before
 
 
-def test_what_a_fix_says_about_alerts_that_stay_is_the_monitor_s_own_time(demo: Demo) -> None:
+def test_a_fix_says_how_long_alerts_stay_by_the_monitors_own_time(demo: Demo) -> None:
     """Dead letters count for an hour."""
     said = faults.fix(demo)
     assert "'Dead letters arrive' for 60 min after the last one" in said

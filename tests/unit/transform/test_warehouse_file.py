@@ -65,7 +65,7 @@ def program() -> str:
     return str(Path(sys.executable).resolve())
 
 
-def test_a_file_that_stays_open_is_an_error_with_the_process_and_the_remedy(path: Path) -> None:
+def test_a_file_that_stays_open_is_an_error_with_process_and_remedy(path: Path) -> None:
     with (
         another_process(path, "reader") as holder,
         pytest.raises(
