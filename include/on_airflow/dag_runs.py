@@ -70,7 +70,8 @@ def _due(schedule: str, before: datetime) -> datetime:
     """The newest time of the schedule before a moment, and not before the DAGs' start date."""
     from croniter import croniter  # comes with Airflow, whose schedules use it
 
-    return max(croniter(schedule, before.astimezone(UTC)).get_prev(datetime), START)
+    due: datetime = croniter(schedule, before.astimezone(UTC)).get_prev(datetime)
+    return max(due, START)
 
 
 def _look(dag: WatchedDag, known: Memory | None, now: datetime) -> Look:

@@ -309,7 +309,7 @@ class WatchedStack:
                     killed.append(process)
             return bool(killed)
 
-        eventually(found, 60, pause=0.02)
+        eventually(found, 300, pause=0.02)
         psutil.wait_procs(killed, timeout=30)
 
     def let_time_pass(self, dag_id: str, run_id: str, duration: timedelta) -> None:

@@ -291,8 +291,9 @@ def mark_refused(state: AlertState, ids: Sequence[str], error: str) -> AlertStat
     """The state without the claim on the notices `ids`: a later run of the monitor tries again."""
 
     def refused(notice: Notice) -> Notice:
-        wait = notice.attempts >= EAGER_ATTEMPTS and notice.claimed_until is not None
-        retry_at = notice.claimed_until - CLAIM + RETRY_AFTER - PUNCTUAL if wait else UNSET
-        return replace(notice, claimed_until=None, last_error=error, retry_at=retry_at)
+        free = replace(notice, claimed_until=None, last_error=error, retry_at=UNSET)
+        if notice.attempts < EAGER_ATTEMPTS or notice.claimed_until is None:
+            return free
+        return replace(free, retry_at=notice.claimed_until - CLAIM + RETRY_AFTER - PUNCTUAL)
 
     return replace(state, outbox=tuple(refused(notice) if notice.id in ids else notice for notice in state.outbox))
