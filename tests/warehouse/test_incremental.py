@@ -177,6 +177,17 @@ def test_offsets_without_a_record_are_no_hole_if_the_next_record_names_them(
     ]
 
 
+def test_a_record_may_have_any_time(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    """With CreateTime a producer sets it: before 1970, or after the year 9999."""
+    message = json.dumps(quote("BTC", 95_000.0, today)).encode()
+    for offset, time in enumerate((-1, 0, milliseconds(today), 253_402_300_800_000, 2**63 - 1)):
+        key = object_key("crypto_data/", "crypto_data", 0, offset, time)
+        obstore.put(store, key, PLAIN.encode([PLAIN.join(PLAIN.prefix(TOPIC, 0), offset, [time], [message])]))
+    warehouse.dbt("run", "--full-refresh", "--select", "path:models/bronze")
+    years = [(1970,), (1970,), (today.year,), (9999,), (9999,)]
+    assert warehouse.query("select year(kafka_timestamp) from lake_bronze.crypto_raw order by kafka_offset") == years
+
+
 def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     """Nothing was loaded for longer than the window of tests, and records were lost in this time."""
     topic = LandedTopic(cell=10)
