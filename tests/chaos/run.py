@@ -215,7 +215,7 @@ class Access:
 
     def give_back(self) -> None:
         """Everybody may read it again."""
-        denials = AclBindingFilter(*self._place, None, None, AclOperation.READ, AclPermissionType.DENY)
+        denials = AclBindingFilter(*self._place, "User:ANONYMOUS", "*", AclOperation.READ, AclPermissionType.DENY)
         for answer in self._admin.delete_acls([denials]).values():
             answer.result()
 
