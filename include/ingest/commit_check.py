@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
+from typing import TypeGuard
 
 import obstore
 from obstore.exceptions import BaseError
@@ -27,7 +28,7 @@ from include.settings import StorageSettings
 
 LOOKS = (timedelta(hours=1), timedelta(days=1), None)
 """How far back the newest object of a partition is looked for; None: everything."""
-RETRY_SECONDS = 2.0
+FIRST_RETRY_SECONDS, RETRY_SECONDS = 0.1, 2.0
 READERS = 16
 """Objects whose metadata are read at once."""
 
@@ -96,50 +97,50 @@ class CommitCheck:
 
     def _run(self) -> None:
         while (commits := self._inbox.get()) is not None:
-            while not self._closing.is_set():
+            waiting, delay = {commit.partition: commit for commit in commits}, FIRST_RETRY_SECONDS
+            while waiting and not self._closing.is_set():
                 try:
-                    self._check(commits)
+                    self._check(waiting)
                 except (BaseError, OSError) as error:
-                    self._log.warning("landing waits: S3 does not list", error=str(error).partition("\n")[0])
-                    self._closing.wait(RETRY_SECONDS)
-                else:
-                    break
+                    self._log.warning("landing waits: S3 does not answer", reason=str(error).partition("\n")[0])
+                    self._closing.wait(delay)
+                    delay = min(2 * delay, RETRY_SECONDS)
 
-    def _check(self, commits: list[HeldCommit]) -> None:
-        """Check commits; the results go to the loop. Only what recent objects do not explain is looked for further."""
-        waiting, reasons = commits, dict[int, str]()
+    def _check(self, waiting: dict[int, HeldCommit]) -> None:
+        """Check commits, and take out those that are done. Only what recent objects do not explain is looked for on."""
+        newest, holes = dict[int, str](), dict[int, str]()
         for look in LOOKS:
-            newest = self._newest({commit.partition for commit in waiting}, look)
+            newest = self._newest(waiting.keys(), look)
             with ThreadPoolExecutor(READERS) as readers:
-                ends = list(readers.map(self._end, [newest.get(commit.partition) for commit in waiting]))
-            reasons = {commit.partition: _hole(commit, end) for commit, end in zip(waiting, ends, strict=True)}
-            waiting = self._report(waiting, reasons, explained=True)
+                ends = dict(
+                    zip(waiting, readers.map(self._end, [newest.get(number) for number in waiting]), strict=True)
+                )
+            failed = next((end for end in ends.values() if isinstance(end, BaseError | OSError)), None)
+            holes = {number: _hole(waiting[number], end) for number, end in ends.items() if _is_known(end)}
+            for number in [number for number, hole in holes.items() if not hole]:
+                self._report(waiting.pop(number), "")
+            if failed is not None:
+                raise failed
             if not waiting:
                 return
-        unknown = [commit for commit in waiting if commit.partition not in newest]
-        skipped = self._skipped(waiting)
-        for commit in waiting:
-            ranges = skipped[commit.partition]
+        for number, ranges in self._skipped(waiting.keys()).items():
+            hole = holes[number]
             if isinstance(ranges, ProtocolError):
-                reasons[commit.partition] = str(ranges)
+                hole = str(ranges)
             elif ranges:
-                reasons[commit.partition] = _hole(commit, max(last for _, last in ranges) + 1)
-            elif commit in unknown:
-                reasons[commit.partition] = ""  # nothing was ever landed that the commit could be held against
-        self._report(waiting, reasons, explained=False)
+                hole = _hole(waiting[number], max(last for _, last in ranges) + 1)
+            elif number not in newest:
+                hole = ""  # nothing was ever landed that the commit could be held against
+            self._report(waiting.pop(number), hole)
 
-    def _report(self, commits: list[HeldCommit], reasons: dict[int, str], *, explained: bool) -> list[HeldCommit]:
-        """Give the loop the reasons, or with `explained` only the empty ones; returns the commits left out."""
-        done = [commit for commit in commits if not (explained and reasons[commit.partition])]
-        for commit in done:
-            self._outbox.put((commit, reasons[commit.partition]))
-        return [commit for commit in commits if commit not in done]
+    def _report(self, commit: HeldCommit, hole: str) -> None:
+        self._outbox.put((commit, hole))
 
-    def _end(self, path: str | None) -> int | ProtocolError:
-        """The offset after the object at `path`; 0 without one."""
+    def _end(self, path: str | None) -> int | Exception:
+        """The offset after the object at `path`, 0 without one; or the error with which S3 or the object answers."""
         try:
             return 0 if path is None else read_metadata(self._store, path).last_offset + 1
-        except ProtocolError as error:
+        except (ProtocolError, BaseError, OSError) as error:
             return error
 
     def _newest(self, partitions: Iterable[int], look: timedelta | None) -> dict[int, str]:
@@ -158,20 +159,24 @@ class CommitCheck:
                         newest[key.partition] = (key, path)
         return {partition: path for partition, (_, path) in newest.items()}
 
-    def _skipped(self, commits: list[HeldCommit]) -> dict[int, list[OffsetRange] | ProtocolError]:
+    def _skipped(self, partitions: Iterable[int]) -> dict[int, list[OffsetRange] | ProtocolError]:
         """The ranges of each partition that `adopt` skipped."""
-        listing = Listing(self._store, self._storage, self._topic_id, {commit.partition: 0 for commit in commits})
+        listing = Listing(self._store, self._storage, self._topic_id, dict.fromkeys(partitions, 0))
         while not listing.wait(RETRY_SECONDS):
             if self._closing.is_set():
                 listing.cancel()
         listing.check()
         ranges: dict[int, list[OffsetRange] | ProtocolError] = {}
-        for commit in commits:
+        for number in listing.assignments:
             try:
-                ranges[commit.partition] = listing.skipped(commit.partition)
+                ranges[number] = listing.skipped(number)
             except ProtocolError as error:
-                ranges[commit.partition] = error
+                ranges[number] = error
         return ranges
+
+
+def _is_known(end: int | Exception) -> TypeGuard[int | ProtocolError]:
+    return isinstance(end, int | ProtocolError)
 
 
 def _hole(commit: HeldCommit, end: int | ProtocolError) -> str:

@@ -232,9 +232,12 @@ class FuzzLoad:
 
 
 def _names(headers: tuple[tuple[bytes, bytes | None], ...]) -> tuple[tuple[str, bytes | None], ...] | None:
-    """The headers as the client returns them; None if it cannot, because a name is not UTF-8."""
+    """The headers as the client returns them; None if it cannot, because a name is not UTF-8.
+
+    Its names end at a zero byte.
+    """
     try:
-        return tuple((name.decode(), value) for name, value in headers)
+        return tuple((name.partition(b"\0")[0].decode(), value) for name, value in headers)
     except UnicodeDecodeError:
         return None
 

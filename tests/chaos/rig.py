@@ -149,7 +149,7 @@ class Load:
                     )
                 )
 
-        jump = self._random.choice((0, 0, 0, -1, 1)) * self._random.randrange(DAY_MS) if self._clock_jumps else 0
+        jump = self._random.choice((*[0] * 38, -1, 1)) * self._random.randrange(DAY_MS) if self._clock_jumps else 0
         self._producer.produce(
             self._topic, value, key, partition=self.sent % self._partitions, headers=list(headers),
             on_delivery=delivered, timestamp=int(time() * 1000) + jump,

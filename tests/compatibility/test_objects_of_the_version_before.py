@@ -405,6 +405,16 @@ def expected(name: str, partitions: set[int]) -> dict[str, bytes]:
     return {key: data for key, data in files(name).items() if key in kept or key.endswith("/_contract.json")}
 
 
+def named_hole(content: dict[str, bytes]) -> dict[str, bytes]:
+    """The objects as this version lands them: a record names the hole before it, so it is no dead letter."""
+    (key,) = content.keys() & GAPS.keys()
+    data = key.replace("dead_letter", "crypto_data")
+    gap = b"\n" + GAPS[key].to_line() + b","
+    assert gap in content[key]
+    row = content[data].replace(b'"_timestamp":1763929027123,', b'"_timestamp":1763929027123,"_hole":2,')
+    return content | {key: content[key].replace(gap, b""), data: row}
+
+
 def test_the_same_messages_land_as_the_same_objects() -> None:
     empty = Bucket()
     for (partition, start), batches in BATCHES.items():
@@ -412,9 +422,13 @@ def test_the_same_messages_land_as_the_same_objects() -> None:
         for messages in batches:
             writer.land(messages)
         writer.close()
-    assert without_times(objects(empty)) == without_times(expected("plain", {0, 1}))
-    for key in expected("plain", {0, 1}).keys() & LANDED.keys():
-        assert dict(obstore.get(empty, key).attributes) == attributes("plain")[key]
+    now = named_hole(expected("plain", {0, 1}))
+    assert without_times(objects(empty)) == without_times(now)
+    for key in now.keys() & LANDED.keys():
+        facts = attributes("plain")[key]
+        if facts["first-offset"] == "4206":
+            facts = facts | {"begin-offset": "4204", "rejected": str(int(facts["rejected"]) - 1)}
+        assert dict(obstore.get(empty, key).attributes) == facts
 
 
 def test_the_same_messages_land_as_the_same_objects_with_gzip() -> None:

@@ -149,7 +149,7 @@ def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
     assert reported(warehouse.dbt(*HOLES)) == set()
 
 
-def test_offsets_without_a_record_are_no_hole_if_the_next_record_names_them(
+def test_offsets_that_the_next_record_names_are_no_hole(
     warehouse: Warehouse, store: S3Store, today: datetime
 ) -> None:
     """Transaction markers, between the records of a file and between two files."""
@@ -175,6 +175,17 @@ def test_offsets_without_a_record_are_no_hole_if_the_next_record_names_them(
     assert warehouse.query("select last_offset, next_offset from lake_test_failures.assert_offsets_have_no_hole") == [
         (15, 19)
     ]
+
+
+def test_a_record_may_have_any_time(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
+    """With CreateTime a producer sets it: before 1970, or after the year 9999."""
+    message = json.dumps(quote("BTC", 95_000.0, today)).encode()
+    for offset, time in enumerate((-1, 0, milliseconds(today), 253_402_300_800_000, 2**63 - 1)):
+        key = object_key("crypto_data/", "crypto_data", 0, offset, time)
+        obstore.put(store, key, PLAIN.encode([PLAIN.join(PLAIN.prefix(TOPIC, 0), offset, [time], [message])]))
+    warehouse.dbt("run", "--full-refresh", "--select", "path:models/bronze")
+    years = [(1970,), (1970,), (today.year,), (9999,), (9999,)]
+    assert warehouse.query("select year(kafka_timestamp) from lake_bronze.crypto_raw order by kafka_offset") == years
 
 
 def test_a_hole_that_begins_before_the_window_is_seen(warehouse: Warehouse, store: S3Store, today: datetime) -> None:

@@ -92,17 +92,24 @@
 {%- endmacro %}
 
 
-{# Milliseconds since 1970 to a UTC timestamp. #}
+{#
+    Milliseconds since 1970 to a UTC timestamp. A producer may set any number as time. One beyond what the engine can
+    show becomes the nearest that it can, so that one record does not end the run.
+#}
 {% macro timestamp_from_ms(expression) -%}
     {{ return(adapter.dispatch('timestamp_from_ms')(expression)) }}
 {%- endmacro %}
 
 {% macro default__timestamp_from_ms(expression) -%}
-    cast(from_unixtime_nanos(({{ expression }}) * 1000000) at time zone 'UTC' as timestamp(6))
+    cast(from_unixtime_nanos(({{ clamped_ms(expression, 9223372036854) }}) * 1000000) at time zone 'UTC' as timestamp(6))
 {%- endmacro %}
 
 {% macro duckdb__timestamp_from_ms(expression) -%}
-    cast(epoch_ms({{ expression }}) as timestamp)
+    cast(epoch_ms({{ clamped_ms(expression, 253402300799999) }}) as timestamp)
+{%- endmacro %}
+
+{% macro clamped_ms(expression, most) -%}
+    case when {{ expression }} > {{ most }} then {{ most }} when {{ expression }} < 0 then 0 else {{ expression }} end
 {%- endmacro %}
 
 

@@ -113,7 +113,7 @@ def test_an_s3_that_does_not_list_holds_the_partition(stage: Stage, monkeypatch:
             raise failures.pop()
         return original(*arguments, **options)
 
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(obstore, "list", listing)
     stage.land(0, 0, 99)
     assert stage.holes(HeldCommit(0, 100, None)) == {}

@@ -6,8 +6,9 @@ from datetime import date
 
 import obstore
 import pytest
+from msgspec import structs
 
-from include.ingest.replay.choice import Filter, read_dead_letters
+from include.ingest.replay.choice import Filter, read_dead_letters, summary
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.settings import StorageSettings
@@ -52,3 +53,10 @@ def test_a_filter_chooses_by_inclusive_days_offset_and_class(choice: Filter, off
         content = bytes(PLAIN.encode([rejected(day).to_line()]))
         obstore.put(store, object_key("dead_letter/", "dead_letter", 0, day, day * 86_400_000), content)
     assert [dead_letter.offset for dead_letter in read_dead_letters(store, STORAGE, choice, [])] == offsets
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"), [(-(10**15), "1970-01-01T00:00:00"), (2**63 - 1, "9999-12-31T23:59:59")]
+)
+def test_a_dead_letter_may_have_any_time(milliseconds: int, shown: str) -> None:
+    assert summary(structs.replace(rejected(), timestamp=milliseconds))[1].startswith(shown)
