@@ -137,7 +137,7 @@ def _connected(consumer: ConsumerProcess) -> bool:
     return httpx.get(f"http://127.0.0.1:{consumer.environment['CONSUMER_HTTP_PORT']}/healthz").status_code == 503
 
 
-def test_a_kafka_that_falls_silent_while_partitions_are_placed_does_not_hold_the_end(
+def test_a_kafka_that_falls_silent_during_placing_does_not_hold_the_end(
     stage: Stage, own_broker: Broker, proxy: FaultProxy, http: int
 ) -> None:
     proxy.weather = Weather(slow=1.0, methods=frozenset({"GET"}))

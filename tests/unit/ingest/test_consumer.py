@@ -698,7 +698,7 @@ def s3_fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return fail
 
 
-def test_a_partition_that_was_paused_when_it_moved_away_is_read_when_it_is_back(
+def test_a_partition_that_moved_away_paused_is_read_when_it_is_back(
     stage: Stage, group: Group, s3_fails: Callable[[bool], None]
 ) -> None:
     def script() -> Script:

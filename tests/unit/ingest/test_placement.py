@@ -32,6 +32,8 @@ FAR = 10**9
 class Stage:
     """A placement between a fake Kafka and a bucket in memory, and what it has placed and stopped so far."""
 
+    placement: Placement
+
     def __init__(self) -> None:
         self.group, self.admin, self.time, self.metrics = Group(), Admin(), Time(), ConsumerMetrics()
         self.store = cast("Any", Bucket())
