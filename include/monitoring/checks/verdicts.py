@@ -19,6 +19,7 @@ from include.monitoring.checks.measurements import (
     Source,
 )
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
+from include.state.layer_state import QuarantineCount
 from include.state.task_tests import EVERY_ROW
 
 SOURCE_NAMES: dict[str, str] = {
@@ -58,7 +59,11 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
             "DeadLetterObjects": objects.dead_letter_objects,
         }
     if layers:
-        table |= {"FailingTests": len(failing_tests(layers)), "UndeliveredNotices": layers.undelivered}
+        table |= {
+            "FailingTests": len(failing_tests(layers)),
+            "UndeliveredNotices": layers.undelivered,
+            "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
+        }
         by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
     data = [Datum(metric, value) for metric, value in table.items() if value is not None]
     for metric, values in by_layer.items():
@@ -72,6 +77,12 @@ def _scanned_bytes(layers: LayersMeasurement) -> dict[Layer, float | None]:
         layer: sum(state.scanned.values()) if state and state.scanned else None
         for layer, state in layers.states.items()
     }
+
+
+def _quarantine(layers: LayersMeasurement) -> QuarantineCount | None:
+    """The counts of silver's last build; None if it was never built, or built by a version that did not count."""
+    silver = layers.states.get("silver")
+    return silver.quarantine if silver and isinstance(silver.quarantine, QuarantineCount) else None
 
 
 def failing_tests(layers: LayersMeasurement) -> dict[str, str]:
@@ -168,6 +179,13 @@ def _tests(layers: LayersMeasurement, _: Condition, failing: float | None) -> Ev
     return Evidence((failing,), subjects=failing_tests(layers), as_of=min(ends))
 
 
+def _quarantined(layers: LayersMeasurement, _: Condition, percent: float | None) -> Evidence:
+    counts = _quarantine(layers)
+    if counts is None or percent is None:
+        return Evidence((percent,), note="silver has no count of new rows yet")
+    return Evidence((percent,), details=(f"{counts.refused:,} of {counts.accepted + counts.refused:,} new rows",))
+
+
 def _undelivered(layers: LayersMeasurement, _: Condition, notices: float | None) -> Evidence:
     return Evidence((notices,), details=(layers.undelivered_error,) if layers.undelivered_error else ())
 
@@ -190,6 +208,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "retention_headroom": ("kafka", _headroom),
     "dead_letters": ("objects", _dead_letters),
     "dbt_tests": ("layers", _tests),
+    "quarantine_share": ("layers", _quarantined),
     "notices_undelivered": ("layers", _undelivered),
     "stale_gold": ("layers", _age),
     "stale_silver": ("layers", _age),
