@@ -13,8 +13,8 @@
     select
         count(*) as row_count,
         {{ epoch_ms('max(' ~ newest_quote ~ ')') }} as newest_quote_ms,
-        {{ recent_rows(ref('crypto_stage')) if model == 'crypto_stage' else 'null' }} as accepted_rows,
-        {{ recent_rows(ref('crypto_quarantine'), "broken_rule <> 'duplicate'") if model == 'crypto_stage' else 'null' }}
+        {{ recent_rows(ref('crypto_stage')) if model == 'crypto_stage' else 'cast(null as bigint)' }} as accepted_rows,
+        {{ recent_rows(ref('crypto_quarantine'), "broken_rule <> 'duplicate'") if model == 'crypto_stage' else 'cast(null as bigint)' }}
             as quarantined_rows
     from {{ ref(model) }}
 {%- endmacro %}
@@ -23,7 +23,7 @@
 {# Number of rows that the last day's runs loaded; null for a table that was never built. #}
 {% macro recent_rows(table, condition='true') -%}
     {%- if not execute or load_relation(table) is none -%}
-        null
+        cast(null as bigint)
     {%- else -%}
         (
             select count(*) from {{ table }}
