@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["Count", "Count/Second", "Seconds", "Bytes"]
+Unit = Literal["Count", "Count/Second", "Seconds", "Bytes", "Percent"]
 Statistic = Literal["Sum", "Average", "Maximum", "Minimum"]
 Comparison = Literal[">", "<"]
 Missing = Literal["missing", "notBreaching", "breaching"]
@@ -330,6 +330,15 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         counts="tests",
     ),
     Metric(
+        "QuarantineShare",
+        "Rows in Quarantine",
+        "Percent",
+        "Maximum",
+        "monitor",
+        "Share of the rows that a business rule of silver refused, among all rows that the runs of the last day before "
+        "silver's last build loaded. Duplicates do not count.",
+    ),
+    Metric(
         "BlindSources",
         "Sources the Monitor Cannot Read",
         "Count",
@@ -391,6 +400,17 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "missing",
             "Data in a layer breaks a rule. An error stops the layers after it, a warning does not.",
+        ),
+        Condition(
+            "quarantine_share",
+            "Many rows are in quarantine",
+            "QuarantineShare",
+            ">",
+            1,
+            "missing",
+            "More than one percent of the new rows break a business rule. They do not reach gold, where a coin may "
+            "become empty.",
+            alarm=False,
         ),
         Condition(
             "upload_errors",

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -234,13 +235,15 @@ class Producer:
         key = message.key if self._settings.producer.key == "symbol" else None
         while self._fatal is None:
             try:
-                self._kafka.produce(self._topic, message.value, key, on_delivery=self._delivered)
+                self._kafka.produce(
+                    self._topic, message.value, key, on_delivery=partial(self._delivered, symbol=message.key)
+                )
             except BufferError:  # the local queue is full: Kafka is slow
                 self._turn(POLL_SECONDS)
                 if self._stop.is_set():
                     break
             except KafkaException as error:  # the topic is missing or forbidden: no delivery report will follow
-                self._not_delivered(error.args[0])
+                self._not_delivered(error.args[0], message.key)
                 return
             else:
                 self._metrics.sent.inc()
@@ -258,19 +261,19 @@ class Producer:
         else:
             self._kafka_reason = reason_of(error)
 
-    def _delivered(self, error: KafkaError | None, _message: KafkaMessage) -> None:
+    def _delivered(self, error: KafkaError | None, _message: KafkaMessage, symbol: str) -> None:
         if error is None:
             self._kafka_problem = self._delivery_problem = None
             self._metrics.delivered.inc()
             self._counts["delivered"] += 1
         else:
-            self._not_delivered(error)
+            self._not_delivered(error, symbol)
 
-    def _not_delivered(self, error: KafkaError) -> None:
-        """Count and report the failure; the next poll sends the quote again."""
+    def _not_delivered(self, error: KafkaError, symbol: str) -> None:
+        """Count and report the failure; the next poll sends the coin's quote again."""
         self._metrics.failed.inc()
         self._counts["failed"] += 1
-        self._last.clear()  # so that the next poll sends an unchanged quote too
+        self._last.pop(symbol, None)  # so that the next poll sends an unchanged quote too
         self._delivery_problem = (
             f"message not delivered: {reason_of(error)} Check that topic {self._topic!r} is there "
             "(python -m include.ingest create-topic) and that this user may write to it"

@@ -36,10 +36,24 @@ class DagRunRef(msgspec.Struct, frozen=True):
         return cls(dag_id, run_id, f"{airflow_url.rstrip('/')}/dags/{dag_id}/runs/{run_id}")
 
 
+class QuarantineCount(msgspec.Struct, frozen=True):
+    """Rows that the last day's runs of silver accepted, and rows that a business rule refused; no duplicates."""
+
+    accepted: int
+    refused: int
+
+    @property
+    def percent(self) -> float | None:
+        """Share of the refused rows in percent; None without a row."""
+        rows = self.accepted + self.refused
+        return 100 * self.refused / rows if rows else None
+
+
 class LayerState(msgspec.Struct, frozen=True):
     """One layer after its last build. `newest_quote_at` is None when the table has no rows.
 
     `scanned` has the bytes that the build and its tests read, by model; empty where the warehouse does not report them.
+    Only silver has a `quarantine`, if its tables were there.
     """
 
     layer: Layer
@@ -50,6 +64,7 @@ class LayerState(msgspec.Struct, frozen=True):
     tests: DbtTests
     run: DagRunRef
     scanned: Mapping[str, int] = {}
+    quarantine: QuarantineCount | msgspec.UnsetType = msgspec.UNSET
 
 
 def key(storage: StorageSettings, layer: Layer) -> str:

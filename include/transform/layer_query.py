@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from include.settings import DBT_PROJECT
+from include.state.layer_state import QuarantineCount
 from include.transform import dbt_connection
 from include.transform.manifest import work_folder
 
@@ -17,10 +18,11 @@ class LayerQueryError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """Size of a model. `newest_quote_at` is UTC; None when the model has no rows."""
+    """Size of a model. `newest_quote_at` is UTC; None when the model has no rows. Only silver has a `quarantine`."""
 
     rows: int
     newest_quote_at: datetime | None
+    quarantine: QuarantineCount | None
 
 
 def count(model: str) -> LayerCount:
@@ -39,8 +41,9 @@ def count(model: str) -> LayerCount:
         raise LayerQueryError(f"counting {model}: {response.exception or response.result}")
     table: Any = response.result.results[0].agate_table  # type: ignore[union-attr]
     row = dict(zip(table.column_names, table.rows[0], strict=True))
-    newest = row["newest_quote_ms"]
+    newest, accepted, refused = row["newest_quote_ms"], row["accepted_rows"], row["quarantined_rows"]
     return LayerCount(
         rows=int(row["row_count"]),
         newest_quote_at=None if newest is None else datetime.fromtimestamp(int(newest) / 1000, UTC),
+        quarantine=None if accepted is None or refused is None else QuarantineCount(int(accepted), int(refused)),
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from include.catalogue import Layer
 from include.settings import StorageSettings
 from include.state import layer_state, partial_build
@@ -55,6 +57,7 @@ def record(
         tests=sum(tests, NO_TESTS),
         run=run,
         scanned=dict(total_scanned),
+        quarantine=size.quarantine or msgspec.UNSET,
     )
     return layer_state.write(s3, storage, state)
 

@@ -14,12 +14,15 @@ from typing import Any
 import boto3
 import obstore
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from obstore.store import S3Store
 
 from include.settings import StorageSettings
 from include.transform import run_results, test_history
 from tests.athena.rig import AthenaWarehouse
 from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket, quote
+from tests.warehouse.times_of_quotes import TIMES, Time
 from tests.warehouse.warehouse import Warehouse, reported
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -180,6 +183,37 @@ def test_each_fault_of_the_day_has_the_same_verdict_on_both(
         assert warehouse.query("select count(*) from lake_silver.crypto_stage where delay_seconds > 60") == [(late,)]
         [analysis] = warehouse.invoke("compile", "--select", "fields_of_the_records")
         assert {row[1]: row[4] for row in warehouse.query(analysis.node.compiled_code)} == fields
+
+
+@pytest.fixture(scope="module")
+def time_of_quote(athena_warehouse: AthenaWarehouse) -> str:
+    """What silver computes from column `text`, on Athena."""
+    [compiled] = athena_warehouse.invoke("compile", "--inline", "{{ timestamp_from_iso(trimmed('text')) }}")
+    return f"cast(date_trunc('millisecond', {compiled.node.compiled_code}) as timestamp(3))"
+
+
+@settings(max_examples=5)
+@given(times=st.lists(TIMES, min_size=40, max_size=80))
+def test_silver_reads_the_same_instant_as_the_consumer(
+    athena_warehouse: AthenaWarehouse, time_of_quote: str, times: list[Time]
+) -> None:
+    """tests/warehouse/test_times.py compares DuckDB with the consumer."""
+    accepted = {time.text: instant for time in times if (instant := time.as_accepted()) is not None}
+    values = ", ".join(f"('{text}')" for text in accepted)
+    sql = f"select text, cast({time_of_quote} as varchar) from (values {values}) as times (text)"
+    rows = athena_warehouse.query(sql)
+    assert {text: datetime.fromisoformat(read) for text, read in rows} == accepted
+
+
+def test_both_engines_count_a_layer(athena_warehouse: AthenaWarehouse, duckdb_warehouse: Warehouse) -> None:
+    for model in ("crypto_stage", "crypto_raw"):
+        shown = [
+            warehouse.invoke("show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}")
+            for warehouse in (athena_warehouse, duckdb_warehouse)
+        ]
+        athena, duckdb = (dict(answer.results[0].agate_table.rows[0].dict()) for answer in shown)
+        assert athena == duckdb
+        assert (athena["quarantined_rows"] is None) == (model == "crypto_raw")
 
 
 def test_a_second_run_opens_only_the_new_files(

@@ -32,7 +32,7 @@ from include.on_airflow import callbacks
 from include.settings import StorageSettings
 from include.state import layer_state
 from include.state.dbt_tests import DbtTests
-from include.state.layer_state import DagRunRef, LayerState
+from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
 from tests import policy_guard
 from tests.airflow_connections import aws_connection, kafka_connection
 from tests.dags.conftest import DAGS, Mailbox
@@ -81,7 +81,8 @@ class Pipeline:
         """Write the state of a layer, as a transform run does."""
         now = datetime.now(UTC)
         run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
-        state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, DbtTests(10, 0, 0, ()), run)
+        tests, quarantine = DbtTests(10, 0, 0, ()), QuarantineCount(accepted=7, refused=0)
+        state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, tests, run, quarantine=quarantine)
         layer_state.write(boto3.client("s3"), StorageSettings(bucket=self.bucket), state)
 
     def publish(self, metric: str, value: float, ago: timedelta = 2 * MINUTE) -> None:

@@ -166,7 +166,8 @@ def test_no_message_lands(watched: WatchedStack) -> None:
     watched.wait_until_landed()  # the contract is in S3, and the consumer works
     watched.uploads.weather = UPLOADS_FAIL  # from here on no upload succeeds
     watched.set_retention(LONG)
-    watched.send_long_ago(watched.quotes(ago(OLD), 300), ago(OLD))
+    refused = watched.quotes(ago(OLD - timedelta(days=1)), 6)  # from the future, by their time in Kafka
+    watched.send_long_ago([*watched.quotes(ago(OLD), 300), *refused], ago(OLD))
     moments["uploads fail"] = datetime.now(UTC)
     watched.set_thresholds({"stale_silver": 4 * 86400})
     watched.set_pool("duckdb", 0)
@@ -241,6 +242,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
             "dead_letters": "rows by class: ",
             "stale_bronze": "Value: 8 d",
             "stale_silver": "Alarms when: > 4 d, Variable monitor_thresholds",
+            "quarantine_share": "6 of 306 new rows",
         },
     )
     for test, layer in (("crypto_raw_recency_check", "bronze"), ("crypto_stage_recency_check", "silver")):
@@ -424,7 +426,8 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     watched.pause(TRANSFORM)
     assert watched.stack.run_dag(REPLAY)[0] == "success"  # it lists the dead letters
     states = watched.run_monitor()
-    for name in ("kafka_lag", "consumer_stalled", "retention_headroom", "stale_gold", "stale_silver", "stale_bronze"):
+    recovered = ("kafka_lag", "consumer_stalled", "retention_headroom", "stale_gold", "stale_silver", "stale_bronze")
+    for name in (*recovered, "quarantine_share"):
         assert states[f"check_{name}"] == "success"
         if any((entry.kind, entry.title) == ("start", CONDITIONS[name].title) for entry in watched.mail_entries()):
             assert_complete(watched.entry("recovery", name))

@@ -1,7 +1,8 @@
 {#
     Rows and newest quote of a layer's main model, for the layer state that monitor and status screen read
     (include/transform/layer_query.py). In bronze the time of a quote is unchecked text, so the time of its arrival in
-    Kafka is taken instead.
+    Kafka is taken instead. Silver also counts the rows that the last day's runs accepted, and those that a business rule
+    refused. A duplicate is no refusal: a quote that is sent twice is normal.
 #}
 {% macro layer_count(model) -%}
     {%- set newest_quote = {
@@ -11,6 +12,24 @@
     }[model] -%}
     select
         count(*) as row_count,
-        {{ epoch_ms('max(' ~ newest_quote ~ ')') }} as newest_quote_ms
+        {{ epoch_ms('max(' ~ newest_quote ~ ')') }} as newest_quote_ms,
+        {{ recent_rows(ref('crypto_stage')) if model == 'crypto_stage' else 'cast(null as bigint)' }} as accepted_rows,
+        {{ recent_rows(ref('crypto_quarantine'), "broken_rule <> 'duplicate'") if model == 'crypto_stage' else 'cast(null as bigint)' }}
+            as quarantined_rows
     from {{ ref(model) }}
+{%- endmacro %}
+
+
+{# Number of rows that the last day's runs loaded; null for a table that was never built. #}
+{% macro recent_rows(table, condition='true') -%}
+    {%- if not execute or load_relation(table) is none -%}
+        cast(null as bigint)
+    {%- else -%}
+        (
+            select count(*) from {{ table }}
+            where
+                loaded_at >= {{ timestamp_literal(run_started_at - modules.datetime.timedelta(days=1)) }}
+                and {{ condition }}
+        )
+    {%- endif -%}
 {%- endmacro %}

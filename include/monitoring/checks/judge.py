@@ -141,10 +141,10 @@ def counted(condition: Condition, value: float) -> str:
 
 
 def with_unit(value: float, unit: Unit) -> str:
-    """Like 1,234 or 2 h 5 min or 3.2/s."""
+    """Like 1,234 or 2 h 5 min or 3.2/s or 5 %."""
     if unit == "Seconds":
         return span(value)
     if unit == "Bytes":
         return f"{value:,.0f} bytes"
     number = f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
-    return f"{number}/s" if unit == "Count/Second" else number
+    return number + {"Count/Second": "/s", "Percent": " %"}.get(unit, "")

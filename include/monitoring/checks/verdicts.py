@@ -24,6 +24,7 @@ from include.monitoring.checks.measurements import (
     Source,
 )
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
+from include.state.layer_state import QuarantineCount
 from include.state.task_tests import EVERY_ROW
 
 SOURCE_NAMES: dict[str, str] = {
@@ -70,7 +71,11 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
             "SilentCoins": objects.silent_coins,
         }
     if layers:
-        table |= {"FailingTests": len(failing_tests(layers)), "UndeliveredNotices": layers.undelivered}
+        table |= {
+            "FailingTests": len(failing_tests(layers)),
+            "UndeliveredNotices": layers.undelivered,
+            "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
+        }
         by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
     if measured.dags:
         table["UnhealthyDags"] = measured.dags.unhealthy
@@ -86,6 +91,12 @@ def _scanned_bytes(layers: LayersMeasurement) -> dict[Layer, float | None]:
         layer: sum(state.scanned.values()) if state and state.scanned else None
         for layer, state in layers.states.items()
     }
+
+
+def _quarantine(layers: LayersMeasurement) -> QuarantineCount | None:
+    """The counts of silver's last build; None if it was never built, or built by a version that did not count."""
+    silver = layers.states.get("silver")
+    return silver.quarantine if silver and isinstance(silver.quarantine, QuarantineCount) else None
 
 
 def failing_tests(layers: LayersMeasurement) -> dict[str, Subject]:
@@ -224,6 +235,13 @@ def _tests(layers: LayersMeasurement, _: Condition, failing: float | None) -> Ev
     return Evidence((failing,), subjects=failing_tests(layers), as_of=min(ends))
 
 
+def _quarantined(layers: LayersMeasurement, _: Condition, percent: float | None) -> Evidence:
+    counts = _quarantine(layers)
+    if counts is None or percent is None:
+        return Evidence((percent,), note="silver has no count of new rows yet")
+    return Evidence((percent,), details=(f"{counts.refused:,} of {counts.accepted + counts.refused:,} new rows",))
+
+
 def _undelivered(layers: LayersMeasurement, _: Condition, notices: float | None) -> Evidence:
     return Evidence((notices,), details=(layers.undelivered_error,) if layers.undelivered_error else ())
 
@@ -280,6 +298,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "dead_letters": ("objects", _dead_letters),
     "quotes_missing": ("objects", _silent),
     "dbt_tests": ("layers", _tests),
+    "quarantine_share": ("layers", _quarantined),
     "notices_undelivered": ("layers", _undelivered),
     "stale_gold": ("layers", _age),
     "stale_silver": ("layers", _age),

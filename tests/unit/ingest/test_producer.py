@@ -24,6 +24,7 @@ from include.ingest import producer as module
 from include.ingest.metrics import ProducerMetrics
 from include.ingest.producer import EXIT_CLEAN, EXIT_UNDELIVERED, Producer
 from include.ingest.sources import web
+from include.ingest.sources.simulator import Simulator
 from include.settings import load
 from tests.quote_service import CMC, GECKO, QuoteService, quote_service
 from tests.servers import free_port
@@ -324,12 +325,22 @@ def test_a_missing_topic_does_not_end_the_producer(empty_broker: str, monkeypatc
 
 def test_health_shows_a_missing_permission_to_write() -> None:
     producer = Producer(load(), ProducerMetrics())
-    producer._delivered(DENIED, REPORT)
+    producer._delivered(DENIED, REPORT, "BTC")
     (problem,) = producer.health().problems
     assert "Topic authorization failed" in problem
     assert repr(load().kafka.topic) in problem
-    producer._delivered(DELIVERED, REPORT)
+    producer._delivered(DELIVERED, REPORT, "BTC")
     assert producer.health().ready
+
+
+def test_a_failed_delivery_sends_only_its_own_coin_again() -> None:
+    producer = Producer(load(), ProducerMetrics())
+    source = Simulator(load().simulator)
+    quotes = source.poll().quotes
+    producer._send(source, quotes)
+    producer._delivered(DENIED, REPORT, quotes[0].symbol)
+    producer._send(source, quotes)
+    assert producer.health().details["sent"] == len(quotes) + 1
 
 
 def test_a_fatal_error_of_librdkafka_ends_the_producer() -> None:

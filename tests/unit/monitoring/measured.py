@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec import UNSET
+
 from include.catalogue import CONSUMER_METRICS, Layer
 from include.monitoring.checks.arrivals import Span
 from include.monitoring.checks.coins import CoinArrival
@@ -17,7 +19,7 @@ from include.monitoring.checks.measurements import (
     Measurements,
 )
 from include.state.dbt_tests import DbtTests
-from include.state.layer_state import DagRunRef, LayerState
+from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RUN = DagRunRef("d", "r", "http://airflow.test/r")
@@ -25,7 +27,8 @@ RUN = DagRunRef("d", "r", "http://airflow.test/r")
 
 def built(layer: Layer, scanned: dict[str, int]) -> LayerState:
     """The state of a layer whose tests passed."""
-    return LayerState(layer, "model", 7, NOW, NOW, DbtTests(9, 0, 0, ()), RUN, scanned)
+    quarantine = QuarantineCount(accepted=1_000, refused=2) if layer == "silver" else UNSET
+    return LayerState(layer, "model", 7, NOW, NOW, DbtTests(9, 0, 0, ()), RUN, scanned, quarantine)
 
 
 KAFKA = KafkaMeasurement(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from include.catalogue import CONDITIONS, MONITOR_METRICS
@@ -21,6 +22,7 @@ from include.monitoring.checks.measurements import SOURCES, DagsMeasurement, Lay
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, failing_tests, numbers, verdicts
 from include.state.dbt_tests import DbtTests, FailingTest, TestSeverity
+from include.state.layer_state import QuarantineCount
 from include.state.task_tests import EVERY_ROW, TaskTests
 from tests.unit.monitoring.measured import CONSUMER, EVERYTHING, KAFKA, LAYERS, NOW, OBJECTS, RUN, built
 
@@ -265,3 +267,29 @@ def test_callback_and_monitor_together_make_one_start_and_one_recovery(first: st
     state, new = transitions.advance(state, [green], later, reminder)
     assert [notice.kind for notice in [*notices, *new]] == ["start", "recovery"]
     assert not state.open
+
+
+# --- quarantine -----------------------------------------------------------------------
+
+
+def with_quarantine(quarantine: QuarantineCount | UnsetType) -> Measurements:
+    silver = LAYERS.states["silver"]
+    assert silver is not None
+    return replace(
+        EVERYTHING, layers=replace(LAYERS, states={**LAYERS.states, "silver": replace(silver, quarantine=quarantine)})
+    )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refused", "outcome", "value"),
+    [(98, 2, "breached", "2 %"), (99, 1, "ok", "1 %"), (0, 7, "breached", "100 %"), (200, 0, "ok", "0 %")],
+)
+def test_many_refused_rows_are_a_breach(accepted: int, refused: int, outcome: str, value: str) -> None:
+    verdict = judged(with_quarantine(QuarantineCount(accepted, refused)))["quarantine_share"]
+    assert (verdict.outcome, verdict.value) == (outcome, value)
+    assert verdict.details == (f"{refused} of {accepted + refused} new rows",)
+
+
+@pytest.mark.parametrize("quarantine", [QuarantineCount(0, 0), UNSET])
+def test_without_new_rows_the_share_is_unknown(quarantine: QuarantineCount | UnsetType) -> None:
+    assert judged(with_quarantine(quarantine))["quarantine_share"].outcome == "unknown"
