@@ -21,7 +21,7 @@ LONGEST_MESSAGE = 240
 LONGEST = 640
 """Characters of the whole sentence. Code and message together are shorter, so that they always fit."""
 LONGEST_OTHER = 2_000
-"""Characters of an error that is none of these programs': nobody knows which part of its text matters."""
+"""Characters of an error of another kind: nobody knows which part of its text matters."""
 
 _SECRETS = (
     (re.compile(r"(?i)\b(AKIA|ASIA)[0-9A-Z]{16}\b"), "[access key]"),

@@ -96,6 +96,7 @@ class KafkaSettings(BaseSettings):
         repr=False,  # it may contain the password of a key
         description="JSON object of further librdkafka settings of producer, consumer and command line. They override "
         "the settings above, but not those that delivery depends on (`consume` and `produce` name ignored options). "
+        "`group.protocol=consumer` (KIP-848) works from Kafka 4.0 on. "
         "The monitor uses its Airflow connection instead.",
     )
 
@@ -204,13 +205,18 @@ class ConsumerSettings(BaseSettings):
     )
     max_message_bytes: int = Field(256 * 1024, ge=256, description="A larger message is a dead letter.")
     parallel_puts: int = Field(16, ge=1, le=64, description="Maximum of PUTs at once, over all partitions.")
-    put_timeout_seconds: float = Field(30.0, gt=0, description="A PUT without a response is repeated after this time.")
+    put_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="A PUT without a response is repeated after this time. The upload of a large body gets time "
+        "besides: at first that of 64 KB/s, and twice as much after each time-out.",
+    )
     max_buffer_bytes: int = Field(
         64 * 2**20,
         ge=2**20,
-        description="Maximum of message bytes in memory. Reading pauses from a quarter of it on. The rest is room for "
-        "one read, which is about as large as librdkafka's own queue: 16 MB and one fetch per partition. That queue is "
-        "not counted here. A single read can exceed a small value.",
+        description="Maximum of message bytes in memory, in batches and in the bodies of their PUTs. Reading pauses "
+        "from a quarter of it on; one read takes at most an eighth. librdkafka's own queue comes on top: a quarter, at "
+        "most 16 MB, and one fetch per partition. A single message can exceed a small value.",
     )
     compression: Literal["none", "gzip"] = Field("none", description="Fixed for a prefix by its contract object.")
     shutdown_grace_seconds: float = Field(

@@ -16,7 +16,7 @@ import boto3
 import httpx
 import obstore
 import pytest
-from airflow.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 from confluent_kafka import Consumer, KafkaError, KafkaException
