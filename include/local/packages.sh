@@ -19,6 +19,8 @@ explain() { # WHAT: ends with the reason that the messages in the log give
     case $text in
     *certificate*)
         reason="the package index's certificate is not trusted: behind a proxy with its own certificate, name its CA's file in SSL_CERT_FILE" ;;
+    *"no interpreter found"*)
+        reason="no Python 3.11, 3.12 or 3.13 is on the path: install one" ;;
     *"initialize cache"*)
         reason="uv's cache cannot be written: name another folder in UV_CACHE_DIR" ;;
     *"no space left"*)
