@@ -28,7 +28,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from include.ingest.consumer import ASSIGNMENT_DIFFERS, EXIT_CLEAN, EXIT_UNLANDED
+from include.ingest.consumer import ASSIGNMENT_DIFFERS, EXIT_CLEAN
+from include.ingest.shutdown import EXIT_UNLANDED
 from include.ingest.topic import ensure_topic
 from include.local import broker
 from include.settings import KafkaSettings

@@ -141,11 +141,9 @@ def assert_started(watched: WatchedStack, texts: dict[str, str]) -> None:
 def stop_a_partition_for_a_moment(watched: WatchedStack) -> None:
     """Start the consumer while an object is in the way of a partition. It goes on by itself when the object is gone."""
     s3 = boto3.client("s3", endpoint_url=watched.stack.values["AWS_ENDPOINT_URL"])
-    place = {
-        "Bucket": watched.stack.values["S3_BUCKET"],
-        "Key": object_key(StorageSettings().dead_letter_prefix, "dead_letter", 0, 5, 0),
-    }
-    s3.put_object(**place, Body=b"[]")
+    bucket = watched.stack.values["S3_BUCKET"]
+    key = object_key(StorageSettings().dead_letter_prefix, "dead_letter", 0, 5, 0)
+    s3.put_object(Bucket=bucket, Key=key, Body=b"[]")
     watched.start_consumer()
     url = f"http://127.0.0.1:{os.environ['CONSUMER_HTTP_PORT']}/healthz"
 
@@ -156,7 +154,7 @@ def stop_a_partition_for_a_moment(watched: WatchedStack) -> None:
             return False
 
     eventually(stopped, 120)
-    s3.delete_object(**place)
+    s3.delete_object(Bucket=bucket, Key=key)
 
 
 def test_no_message_lands(watched: WatchedStack) -> None:

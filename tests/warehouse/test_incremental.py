@@ -149,9 +149,7 @@ def test_a_dead_letter_after_the_load_of_its_batch_is_no_hole(
     assert reported(warehouse.dbt(*HOLES)) == set()
 
 
-def test_offsets_that_the_next_record_names_are_no_hole(
-    warehouse: Warehouse, store: S3Store, today: datetime
-) -> None:
+def test_offsets_that_the_next_record_names_are_no_hole(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
     """Transaction markers, between the records of a file and between two files."""
     five_loaded_quotes(warehouse, store, today)
     prefix = PLAIN.prefix(TOPIC, 0)

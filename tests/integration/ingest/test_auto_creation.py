@@ -21,6 +21,7 @@ from include.ingest.factory import build_consumer
 from include.ingest.metrics import ConsumerMetrics, ProducerMetrics
 from include.ingest.producer import Producer
 from include.ingest.replay.kafka_log import KafkaTopic
+from include.ingest.shutdown import Deadline
 from include.ingest.store import open_store
 from include.ingest.topic import TopicError
 from include.landing.dead_letter import DeadLetter
@@ -102,7 +103,7 @@ def consume() -> None:
     settings = load()
     store = open_store(settings.storage, settings.aws)
     with pytest.raises(TopicError, match="create-topic"):
-        build_consumer(settings, store, store, ConsumerMetrics())
+        build_consumer(settings, store, store, ConsumerMetrics(), Deadline(60, lambda _: None))
 
 
 def monitor() -> None:
@@ -130,7 +131,7 @@ def operate() -> None:
 
 def look_at_status() -> None:
     settings = load()
-    observer = Observer(settings.kafka, settings.storage, MagicMock(), Path("mailbox"))
+    observer = Observer(settings, MagicMock(), Path("mailbox"))
     with closing(observer._consumer):
         assert observer._kafka() == (0, 0)
 

@@ -41,15 +41,17 @@ class Stage:
         self.starts: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
         self._assignment = 0
-        self.group.connect(
-            {"on_commit": lambda error, commits: [self.placement.committed(at, error) for at in commits]}
-        )
+        self.group.connect({"on_commit": self._committed})
         self.placement = Placement(
             KafkaSettings(topic=TOPIC), ConsumerSettings(), StorageSettings(), "read_committed",
             cast("Any", self.admin), lambda: self.group.kafka, self.store, self.metrics,
             Watchdog(30.0, lambda: self.boot), self.time,
         )  # fmt: skip
         self.placement.open()
+
+    def _committed(self, error: Any, commits: list[TopicPartition]) -> None:
+        for commit in commits:
+            self.placement.committed(commit, error)
 
     def _committed(self, error: KafkaError | None, commits: list[TopicPartition]) -> None:
         for commit in commits:

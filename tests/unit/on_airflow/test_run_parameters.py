@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from include.on_airflow import run_parameters
-from include.on_airflow.run_parameters import RunParameterError, RunParameters
+from include.on_airflow.refusal import RunParameterError
+from include.on_airflow.run_parameters import RunParameters
 
 TODAY = date(2026, 11, 23)
 
