@@ -12,12 +12,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import obstore
 import pytest
 
 from include.landing.layout import object_key, parse_key
 from include.settings import StorageSettings
 from include.transform import gate
-from tests.compatibility.bucket import S3, Bucket, obstore
+from tests.compatibility.bucket import S3, Bucket
 
 START = datetime(2026, 11, 20, 22, 30, tzinfo=UTC)
 STORAGE = StorageSettings(bucket="lake")
