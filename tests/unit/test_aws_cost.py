@@ -27,7 +27,7 @@ def test_cost_follows_its_formula() -> None:
     assert aws_cost.files(fast) == 1000 * aws_cost.MONTH_SECONDS / 100
     idle = aws_cost.Load(messages_per_second=0.5, bytes_per_message=200, partitions=3)
     assert aws_cost.files(idle) == 3 * aws_cost.MONTH_SECONDS / 60
-    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 100 * 10e6 / 1e12 * 5)
+    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 140 * 10e6 / 1e12 * 5)
 
 
 def test_prices_are_those_of_the_table() -> None:
