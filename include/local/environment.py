@@ -127,7 +127,7 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
 
 def of_the_stack(local: LocalSettings) -> dict[str, str]:
     """The settings of the laptop stack as variables, which are kept with its data while it runs."""
-    return {f"LOCAL_{name.upper()}": str(value) for name, value in local.model_dump().items()}
+    return {f"LOCAL_{name.upper()}": str(value) for name, value in local.model_dump(exclude_none=True).items()}
 
 
 def running_stack(local: LocalSettings, values: dict[str, str]) -> LocalSettings:

@@ -187,7 +187,7 @@ def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None
     assert pipeline.mailbox.take() == []
 
 
-def test_a_coin_without_quotes_is_mailed_and_the_others_are_listed_under_it(pipeline: Pipeline) -> None:
+def test_a_coin_without_quotes_is_mailed_with_its_consequences(pipeline: Pipeline) -> None:
     pipeline.create_topic()
     pipeline.join()
     pipeline.patch.delenv("MONITOR_QUOTE_INTERVAL_SECONDS")

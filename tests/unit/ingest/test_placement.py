@@ -49,10 +49,6 @@ class Stage:
         )  # fmt: skip
         self.placement.open()
 
-    def _committed(self, error: Any, commits: list[TopicPartition]) -> None:
-        for commit in commits:
-            self.placement.committed(commit, error)
-
     def _committed(self, error: KafkaError | None, commits: list[TopicPartition]) -> None:
         for commit in commits:
             self.placement.committed(commit, error)

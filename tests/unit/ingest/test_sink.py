@@ -30,7 +30,7 @@ from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import AwsSettings, StorageSettings
 from tests.unit.ingest.memory_bucket import Bucket
-from tests.unit.ingest.test_store_limits import OK, read_request, served
+from tests.unit.ingest.slow_server import OK, read_request, served
 
 CONTRACT = Contract("cluster", "quotes", "id", ".json", "read_committed", (CellSize(10, {}),))
 DESTINATION = Destination("crypto_data/", "dead_letter/", CONTRACT, PLAIN, "test")

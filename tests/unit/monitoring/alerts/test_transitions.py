@@ -163,7 +163,7 @@ def failed(detail: str, run_url: str = "") -> OpenAlert:
     return replace(alert("task_failed:d/t", "task_failed", "d/t"), details=(detail,), run_url=run_url)
 
 
-def test_another_reason_of_the_same_task_is_told_and_the_same_reason_is_not() -> None:
+def test_another_reason_of_a_task_is_reported_the_same_one_is_not() -> None:
     state = raised(failed("TimeoutError: query 7f3a9c21e8 took 61 s", "r1"))
     state, again = transitions.raise_alerts(
         state, [failed("TimeoutError: query 11aa9c21e8 took 75 s", "r2")], NOW, REMINDER

@@ -80,7 +80,7 @@ def test_a_history_that_is_sent_at_once_says_nothing_about_the_pace() -> None:
     assert not any(silent(feed(sent, 40)))
 
 
-def test_a_fast_topic_of_which_only_seconds_are_read_has_the_producers_pace() -> None:
+def test_a_fast_topic_read_for_seconds_has_the_producers_pace() -> None:
     def sent(now: datetime) -> dict[str, list[datetime]]:
         newest = min(now, BEGIN + timedelta(minutes=30))
         return {coin: every(1, newest - timedelta(seconds=5), newest) for coin in ("BTC", "XRP")}

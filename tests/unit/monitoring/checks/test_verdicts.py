@@ -124,7 +124,7 @@ def test_a_period_without_the_monitor_proves_nothing_about_the_consumer() -> Non
     assert (verdict.outcome, verdict.value) == ("unknown", "the monitor has watched for 2 of 3 periods")
 
 
-def test_a_verdict_about_landing_has_lag_and_age_and_begins_with_the_evidence() -> None:
+def test_a_verdict_about_landing_has_lag_age_and_its_first_evidence() -> None:
     """The consumer stopped 14 minutes ago; the monitor sees it only now."""
     stopped = NOW - timedelta(minutes=14)
     lag = replace(KAFKA.lag, total=90, statuses={0: Status.STOP})
@@ -138,7 +138,7 @@ def test_a_verdict_about_landing_has_lag_and_age_and_begins_with_the_evidence() 
     )
 
 
-def test_failed_uploads_begin_with_the_first_failed_one_and_slow_ones_with_their_attempt() -> None:
+def test_failed_and_slow_uploads_begin_with_their_first_attempt() -> None:
     first, second = NOW - timedelta(minutes=4), NOW - timedelta(minutes=3)
     windows = {**CONSUMER.windows, "UploadErrors": [0.0, 0.0, 9.0], "UploadDuration": [1.0, 1.0, 120.0]}
     minutes = {"UploadErrors": [(first - DAY, 0.0), (first, 4.0), (second, 5.0)], "UploadDuration": [(second, 120.0)]}
