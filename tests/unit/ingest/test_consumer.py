@@ -90,7 +90,7 @@ class Stage:
 
     def until(self, condition: Callable[[], bool]) -> Script:
         """Polls without messages until the condition holds."""
-        deadline = monotonic() + 10
+        deadline = monotonic() + 60
         while not condition():
             assert monotonic() < deadline
             yield []

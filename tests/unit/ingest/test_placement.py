@@ -69,7 +69,7 @@ class Stage:
             self.group.answer_commits()
 
     def place_until(self, condition: Callable[[], bool]) -> None:
-        deadline = monotonic() + 10
+        deadline = monotonic() + 60
         while not condition():
             assert monotonic() < deadline
             self.place()
@@ -310,7 +310,7 @@ def test_a_closed_placement_reads_no_more_pages(stage: Stage, pages: Pages) -> N
     stage.place()
     stage.placement.close()
     pages.open.set()
-    deadline = monotonic() + 10
+    deadline = monotonic() + 60
     while any(thread.name == "listing" for thread in threading.enumerate()):
         assert monotonic() < deadline
     assert pages.prefixes == ["dead_letter/"]

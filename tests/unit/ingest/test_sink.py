@@ -106,7 +106,7 @@ def batch(partition: int = 0) -> Put:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = monotonic() + 10
+    deadline = monotonic() + 60
     while not condition():
         assert monotonic() < deadline
         sleep(0.01)
