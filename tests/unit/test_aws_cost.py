@@ -52,7 +52,7 @@ def test_the_example_adds_up_by_hand() -> None:
     expected = {
         "landing (S3 PUT)": files * 0.005 / 1000,
         "storage (S3)": 2 * messages * 200 * 12 / 1e9 * 0.023,
-        "transform (Athena)": 30 * 24 * 4 * 100 * (10e6 / 1e12) * 5,
+        "transform (Athena)": 30 * 24 * 4 * 140 * (10e6 / 1e12) * 5,
         "metrics (CloudWatch)": sum(metrics.values()) * 0.30
         + (minutes + monitor_runs) * 1e-5
         + monitor_runs * consumers * 1e-5,

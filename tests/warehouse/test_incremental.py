@@ -10,6 +10,7 @@ import pytest
 from obstore.store import S3Store
 
 from tests.warehouse.landed_topic import LandedTopic, market_day, quote
+from tests.warehouse.rows import content, loaded_offsets, quotes
 from tests.warehouse.warehouse import DbtError, Warehouse, reported
 
 pytestmark = pytest.mark.servers
@@ -29,33 +30,6 @@ NOT_IN_EXACTLY_ONE = """
         + (select count(*) from lake_silver.crypto_quarantine as q where q.record_id = crypto_raw.record_id) <> 1
 """
 WATERMARKS = "select * from lake_silver.crypto_stage_taken union all select * from lake_silver.crypto_quarantine_taken"
-CONTENT = "select {columns} from {table} order by all"
-TABLES = {
-    "lake_bronze.crypto_raw": "* exclude (loaded_at)",
-    "lake_bronze.crypto_dead_letter": "* exclude (loaded_at)",
-    "lake_silver.crypto_stage": "* exclude (loaded_at)",
-    "lake_silver.crypto_quarantine": "* exclude (loaded_at)",
-    "lake_gold.crypto_curated": "* exclude (loaded_at)",
-}
-
-
-def content(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
-    """The rows of every table without the time of loading."""
-    return {table: warehouse.query(CONTENT.format(columns=columns, table=table)) for table, columns in TABLES.items()}
-
-
-def loaded_offsets(warehouse: Warehouse, partition: int) -> list[int]:
-    """Bronze's offsets of a partition."""
-    rows = warehouse.query(
-        f"select kafka_offset from lake_bronze.crypto_raw where kafka_partition = {partition} order by 1"
-    )
-    return [offset for (offset,) in rows]
-
-
-def quotes(topic: LandedTopic, symbol: str, start: datetime, count: int, step: timedelta) -> None:
-    for n in range(count):
-        at = start + n * step
-        topic.send(quote(symbol, 2.0 + n / 1000 if symbol == "XRP" else 3000.0 + n, at), at)
 
 
 def test_an_empty_bucket_gives_empty_tables_and_a_stale_gold(warehouse: Warehouse) -> None:

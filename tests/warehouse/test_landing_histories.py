@@ -15,7 +15,7 @@ from include.landing.layout import object_key
 from include.settings import StorageSettings
 from include.transform import gate
 from tests.warehouse.landed_topic import LandedTopic, Message, quote
-from tests.warehouse.test_incremental import loaded_offsets, quotes
+from tests.warehouse.rows import loaded_offsets, quotes
 from tests.warehouse.warehouse import Warehouse, environment
 
 pytestmark = pytest.mark.servers

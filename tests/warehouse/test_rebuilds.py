@@ -8,7 +8,7 @@ import pytest
 from obstore.store import S3Store
 
 from tests.warehouse.landed_topic import LandedTopic, quote
-from tests.warehouse.test_incremental import content, quotes
+from tests.warehouse.rows import content, quotes
 from tests.warehouse.warehouse import Warehouse, reported
 
 pytestmark = pytest.mark.servers
