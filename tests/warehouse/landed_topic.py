@@ -129,13 +129,6 @@ class LandedTopic:
         return keys
 
 
-def quotes(topic: LandedTopic, symbol: str, start: datetime, count: int, step: timedelta) -> None:
-    """Send `count` quotes of a coin, one each `step`."""
-    for n in range(count):
-        at = start + n * step
-        topic.send(quote(symbol, 2.0 + n / 1000 if symbol == "XRP" else 3000.0 + n, at), at)
-
-
 def open_bucket(bucket: str, endpoint: str) -> S3Store:
     """The bucket on the emulator; credentials from the AWS_ variables."""
     return S3Store(bucket, endpoint=endpoint, client_options={"allow_http": True})

@@ -11,8 +11,8 @@ from obstore.store import S3Store
 
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
-from tests.warehouse.landed_topic import TOPIC, LandedTopic, market_day, milliseconds, quote, quotes
-from tests.warehouse.tables import content, loaded_offsets
+from tests.warehouse.landed_topic import TOPIC, LandedTopic, market_day, milliseconds, quote
+from tests.warehouse.rows import content, loaded_offsets, quotes
 from tests.warehouse.warehouse import DbtError, Warehouse, reported
 
 pytestmark = pytest.mark.servers

@@ -14,8 +14,8 @@ from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.settings import StorageSettings
 from include.transform import gate
-from tests.warehouse.landed_topic import LandedTopic, Message, quote, quotes
-from tests.warehouse.tables import loaded_offsets
+from tests.warehouse.landed_topic import LandedTopic, Message, quote
+from tests.warehouse.rows import loaded_offsets, quotes
 from tests.warehouse.warehouse import Warehouse, environment
 
 pytestmark = pytest.mark.servers

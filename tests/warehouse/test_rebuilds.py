@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 from obstore.store import S3Store
 
-from tests.warehouse.landed_topic import LandedTopic, quote, quotes
-from tests.warehouse.tables import content
+from tests.warehouse.landed_topic import LandedTopic, quote
+from tests.warehouse.rows import content, quotes
 from tests.warehouse.warehouse import Warehouse, reported
 
 pytestmark = pytest.mark.servers

@@ -1,7 +1,10 @@
-"""What the tables of a warehouse hold."""
+"""Rows that several modules of warehouse tests send and read."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+from tests.warehouse.landed_topic import LandedTopic, quote
 from tests.warehouse.warehouse import Warehouse
 
 CONTENT = "select {columns} from {table} order by all"
@@ -25,3 +28,9 @@ def loaded_offsets(warehouse: Warehouse, partition: int) -> list[int]:
         f"select kafka_offset from lake_bronze.crypto_raw where kafka_partition = {partition} order by 1"
     )
     return [offset for (offset,) in rows]
+
+
+def quotes(topic: LandedTopic, symbol: str, start: datetime, count: int, step: timedelta) -> None:
+    for n in range(count):
+        at = start + n * step
+        topic.send(quote(symbol, 2.0 + n / 1000 if symbol == "XRP" else 3000.0 + n, at), at)
