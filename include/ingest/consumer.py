@@ -292,7 +292,7 @@ class Consumer:
                 if isinstance(error, MemoryError):
                     raise
                 self._log.exception("records could not be taken", partition=writer.partition)
-                self._stop_partition(writer.partition, consecutive.unexpected(error))
+                self._stop_partition(writer.partition, consecutive.unexpected(error), may_end=False)
             size += writer.buffered - before
         self._read_size.took(count, size)
         for event in ends:
@@ -342,6 +342,7 @@ class Consumer:
                 f"partition {partition}: the records at offset {message.offset()} cannot be read: {error.str()}. Save "
                 "what can be saved, then go on after them: python -m include.ingest adopt "
                 f"--partition {partition} --offset N",
+                may_end=False,
             )
         elif error.code() in (
             KafkaError._AUTO_OFFSET_RESET,
@@ -404,7 +405,7 @@ class Consumer:
         read_to_end = set()
         for number, writer in self._writers.items():
             end = answer.ends.get(number)
-            position = writer.position if end is None or writer.position >= end else self._position(writer)
+            position = writer.next_offset if end is None or writer.next_offset >= end else self._position(writer)
             self._progress.see(number, Place(position, writer.durable, end, writer.busy, answer.error), now)
             if end is not None and position >= end:
                 read_to_end.add(number)
@@ -418,8 +419,8 @@ class Consumer:
         try:
             (place,) = self._kafka.position([TopicPartition(self._topic, writer.partition)])
         except KafkaException:  # librdkafka is taking the partition away
-            return writer.position
-        return max(writer.position, place.offset)
+            return writer.next_offset
+        return max(writer.next_offset, place.offset)
 
     def _note_topic(self, is_there: bool | None) -> None:
         if is_there is None:
