@@ -455,6 +455,7 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "missing",
             "No quote of a coin has reached the lake for three times its usual interval: its prices stand still.",
+            alarm=False,
             explained_by=(
                 "upload_errors",
                 "consumer_stalled",

@@ -22,6 +22,8 @@ _COMPANIONS = {"MaxOffsetLag": "SumOffsetLag", "BatchSizeLastHour": "BatchSize"}
 
 _COLUMNS = 24
 """Width of a CloudWatch dashboard in grid units."""
+_REGION = {"<<Region>>": 0}
+"""The region of a widget. Every widget has one, so Sub inserts it: the template's size is limited."""
 _DEFAULT_PERIOD = 300
 """Seconds that CloudWatch takes for a graph that names no period."""
 
@@ -76,8 +78,7 @@ def thresholds() -> Iterator[str]:
         yield "    Type: Number"
         yield f"    Default: {_number(condition.threshold)}"
         yield "    Description: " + _quoted(
-            f"{condition.title}: {metric.name} ({metric.unit}) {condition.comparison} this "
-            f"for {_minutes(condition)} minutes."
+            f"{metric.name} ({metric.unit}) {condition.comparison} this for {_minutes(condition)} minutes."
         )
 
 
@@ -123,13 +124,12 @@ def alarms() -> Iterator[str]:
 
 def _series(metric: Metric, layer: Layer | None, **options: Any) -> list[Any]:
     """One line of a graph, without defaults and with Sub's short names, because the template's size is limited."""
-    dimensions = [part for pair in _dimensions(metric, layer).items() for part in pair]
+    layers = [part for pair in _dimensions(metric, layer).items() if pair[0] != "Environment" for part in pair]
     if metric.statistic != "Average":
         options.setdefault("stat", metric.statistic)
     if metric.period_seconds != _DEFAULT_PERIOD:
         options["period"] = metric.period_seconds
-    series = ["${Space}", metric.name, *dimensions, *([options] if options else [])]
-    return ["${Env}" if part == "${EnvironmentName}" else part for part in series]
+    return ["${Space}", metric.name, "<<Env>>", *layers, *([options] if options else [])]
 
 
 def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _trend(metric: Metric, layer: Layer | None) -> dict[str, Any]:
     ]
     properties: dict[str, Any] = {
         "title": f"{metric.title}, {layer}" if layer else metric.title,
-        "region": "${AWS::Region}",
+        **_REGION,
         "metrics": series,
     }
     if lines:
@@ -178,7 +178,7 @@ def _top() -> list[dict[str, Any]]:
             "height": 4,
             "properties": {
                 "title": "Now",
-                "region": "${AWS::Region}",
+                **_REGION,
                 "view": "singleValue",
                 "sparkline": True,
                 "metrics": latest,
@@ -212,10 +212,12 @@ def dashboard() -> Iterator[str]:
     widgets = _top() + trends
     for number, widget in enumerate(widgets, start=1):
         text = json.dumps(widget, ensure_ascii=False, separators=(",", ":"))
-        text = text.replace('"<<Unhealthy>>",', "${Unhealthy}")
+        text = text.replace('"<<Unhealthy>>",', "${Unhealthy}").replace('"<<Env>>"', "${Env}")
+        text = text.replace('"<<Region>>":0', "${Region}")
         text = re.sub(r'"<<(\$\{\w+\})>>"', r"\1", text)
         yield "          " + text + ("," if number < len(widgets) else "")
     yield "          ]}"
     yield "        - Space: !Ref MetricNamespace"
-    yield "          Env: !Ref EnvironmentName"
+    yield '          Env: !Sub \'"Environment","${EnvironmentName}"\''
+    yield '          Region: !Sub \'"region":"${AWS::Region}"\''
     yield '          Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'

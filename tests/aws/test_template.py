@@ -200,7 +200,8 @@ def test_the_composite_alarm_has_every_alarm_of_severity_error(template: Templat
 @pytest.fixture(scope="module")
 def widgets(template: Template) -> list[Any]:
     body, _ = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    body = body.replace("${Unhealthy}", "")
+    body = body.replace("${Unhealthy}", "").replace("${Region}", '"region":"here"')
+    body = body.replace("${Env}", '"Environment","${EnvironmentName}"')
     # Each threshold becomes its condition's default, so that the text is JSON.
     for condition in ALARMED:
         body = body.replace(f'"value":${{{condition.parameter}}}', f'"value":{condition.threshold}')
@@ -222,7 +223,7 @@ def test_the_dashboard_shows_every_metric_as_a_trend(widgets: list[Any]) -> None
         (
             "${Space}",
             metric.name,
-            *(part for pair in dimension_values(metric, "${Env}", layer).items() for part in pair),
+            *(part for pair in dimension_values(metric, "${EnvironmentName}", layer).items() for part in pair),
         )
         for metric in METRICS.values()
         for layer in (LAYERS if "Layer" in metric.dimensions else (None,))
