@@ -27,8 +27,18 @@
 {%- endmacro %}
 
 
+{# The table of the snapshot, none if it was not built. For data tests, which refer to their table and the seed only. #}
+{% macro built_history() -%}
+    {%- if execute -%}
+        {%- set node = graph.nodes.values() | selectattr("name", "equalto", "assets_history") | first -%}
+        {{- return(adapter.get_relation(node.database, node.schema, node.alias)) -}}
+    {%- endif -%}
+    {{- return(none) -}}
+{%- endmacro %}
+
+
 {# Each symbol that a coin has had: `id`, `symbol`. #}
-{% macro asset_symbols(assets, history) -%}
+{% macro asset_symbols(assets, history=none) -%}
     select distinct
         id,
         symbol
@@ -36,8 +46,9 @@
 {%- endmacro %}
 
 
-{% macro recorded_versions(assets, history) -%}
-    {%- if history.is_cte or (execute and load_relation(history) is not none) -%}
+{% macro recorded_versions(assets, history=none) -%}
+    {%- set history = history or built_history() -%}
+    {%- if history and (history.is_cte or (execute and load_relation(history) is not none)) -%}
         select
             current_versions.id,
             current_versions.symbol,

@@ -24,7 +24,7 @@ inner join (
         id,
         min(min_price) as min_price,
         max(max_price) as max_price
-    from ({{ recorded_versions(ref('assets'), ref('assets_history')) }}) as versions
+    from ({{ recorded_versions(ref('assets')) }}) as versions
     group by id
 ) as assets on prices.id = assets.id
 {%- endif %}
