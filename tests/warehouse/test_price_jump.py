@@ -20,8 +20,8 @@ def stage(warehouse: Warehouse, today: datetime, gaps: list[float], moves: list[
     for gap, move in zip(gaps, moves, strict=True):
         at, price = at + timedelta(seconds=gap), price * (1 + move)
         rows.append((at, price))
-    values = ", ".join(f"('BTC', timestamp '{at:%Y-%m-%d %H:%M:%S.%f}', {price!r}::double)" for at, price in rows)
-    table = f"(values {values}) as quotes (symbol, last_updated, price)"
+    values = ", ".join(f"(1, 'BTC', timestamp '{at:%Y-%m-%d %H:%M:%S.%f}', {price!r}::double)" for at, price in rows)
+    table = f"(values {values}) as quotes (id, symbol, last_updated, price)"
     warehouse.prepare()
     warehouse.execute(
         "create schema if not exists lake_silver; create or replace table lake_silver.crypto_stage as "
