@@ -68,12 +68,13 @@ def is_cause(other: OpenAlert, alert: OpenAlert) -> bool:
     """Whether an open alert explains `alert`, by the catalogue, the severities and the times of the evidence.
 
     A warning may stay open for days, and nobody is sent to it at night: it explains no error. A source that cannot be
-    read (it may be one setting or one right), and an alert of the same kind, explain only what began with them.
+    read (it may be one setting or one right), a stopped partition, and an alert of the same kind explain only what
+    began with them.
     """
     if other.severity == "warning" and alert.severity == "error":
         return False
     after = alert.begin_at - other.begin_at
-    together = other.condition in {"monitor_blind", alert.condition}
+    together = other.condition in {"monitor_blind", "partitions_stopped", alert.condition}
     return explains(other.key, other.task, alert) and after >= -HEAD_START and not (together and after > HEAD_START)
 
 

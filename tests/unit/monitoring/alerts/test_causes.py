@@ -113,6 +113,15 @@ def test_a_second_cause_is_told_when_it_begins() -> None:
     assert told(notices) == [["start upload_errors"], ["start dead_letters", "start retention_headroom"]]
 
 
+def test_a_stopped_partition_explains_the_delay_of_its_records() -> None:
+    behind = {"kafka_lag": "", "quotes_missing": "BTC", "stale_gold": ""}
+    state, notices = watch({"partitions_stopped": ""}, {"partitions_stopped": "", **behind})
+    assert told(notices) == [["start partitions_stopped"], []]
+    later = NOW + timedelta(hours=9)
+    _, new = transitions.advance(state, [verdict("consumer_stalled", "", later)], later, 2 * REMINDER)
+    assert told([new]) == [["start consumer_stalled"]]
+
+
 def test_what_began_long_before_a_cause_has_another_reason() -> None:
     began = {"upload_errors": NOW - INTERVAL, "stale_bronze": NOW - timedelta(days=8), "stale_gold": NOW - 4 * INTERVAL}
     judged = [verdict(name, "", at) for name, at in began.items()]
