@@ -390,7 +390,7 @@ CONDITIONS: dict[str, Condition] = {
             1000,
             "missing",
             "The consumer does not keep up with the topic: data reaches the lake late.",
-            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
+            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
         ),
         Condition(
             "dbt_tests",
@@ -432,7 +432,7 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "The newest quote in crypto_curated is older than two hours: dashboards show old prices.",
             layer="gold",
-            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
+            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
         ),
         Condition(
             "low_throughput",
@@ -459,6 +459,7 @@ CONDITIONS: dict[str, Condition] = {
             explained_by=(
                 "upload_errors",
                 "consumer_stalled",
+                "partitions_stopped",
                 "monitor_blind:*S3",
                 "monitor_blind:Kafka",
                 "low_throughput",
@@ -525,7 +526,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_stage is older than three days.",
             severity="warning",
             layer="silver",
-            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
+            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
         ),
         Condition(
             "stale_bronze",
@@ -537,7 +538,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_raw is older than seven days.",
             severity="warning",
             layer="bronze",
-            explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3"),
+            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
         ),
         Condition(
             "monitor_blind",

@@ -120,7 +120,10 @@ class Observer:
         produced, lag = self._kafka()
         landed, health = self._landed_or_unknown(), self._health()
         states = [layer.state for layer in health.layers if layer.state is not None]
-        tests = {name: sum(getattr(state.tests, name) for state in states) for name in TEST_RESULTS}
+        tests: dict[str, int | None] = {
+            name: sum(getattr(state.tests, name) for state in states) for name in TEST_RESULTS
+        }
+        unknown = not states or any(layer.fault for layer in health.layers)
         return Status(
             airflow=self._airflow.base_url,
             produced=produced,
@@ -129,7 +132,7 @@ class Observer:
             lag=lag,
             rows={state.layer: state.rows for state in states},
             newest_quote={state.layer: state.newest_quote_at.isoformat() for state in states if state.newest_quote_at},
-            tests=dict(tests) if states else dict.fromkeys(TEST_RESULTS),
+            tests=dict.fromkeys(TEST_RESULTS) if unknown else tests,
             transform=self._last_run(TRANSFORM),
             monitor=self._last_run(MONITOR),
             alerts=_alerts(health),

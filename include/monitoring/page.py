@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -52,7 +52,7 @@ class LayerHealth:
     """One layer. `state` is None before the first build; `age` is now minus the newest quote, None without a quote.
 
     `limit` is in seconds: a threshold may be longer than a timedelta can be. `partial` is the last build of only a part
-    of the layer, None unless it is as new as the state or newer.
+    of the layer, None unless it is as new as the state or newer. `fault` says why the state cannot be read.
     """
 
     layer: Layer
@@ -60,6 +60,7 @@ class LayerHealth:
     age: timedelta | None
     limit: float
     partial: PartialBuild | None = None
+    fault: str = ""
 
     @property
     def stale(self) -> bool:
@@ -257,9 +258,11 @@ def collect(
         reader.faults["thresholds"] = "; ".join(threshold_faults)
     storage = settings.storage
     layers, tests, lag, alerts, conditions = PARTS
-    states = reader.from_s3(layers, lambda s3: layer_state.read_all(s3, storage))
-    partial = reader.from_s3(layers, lambda s3: partial_build.read_all(s3, storage)) or {}
-    others = reader.from_s3(tests, lambda s3: task_tests.read_all(s3, storage))
+    broken: dict[str, dict[str, str]] = {layers: {}, tests: {}}
+    states = reader.from_s3(layers, lambda s3: layer_state.read_all(s3, storage, broken[layers]))
+    partial = reader.from_s3(layers, lambda s3: partial_build.read_all(s3, storage, broken[layers])) or {}
+    others = reader.from_s3(tests, lambda s3: task_tests.read_all(s3, storage, broken[tests]))
+    reader.faults.update({part: "; ".join(reasons.values()) for part, reasons in broken.items() if reasons})
     window = reader.from_s3(lag, lambda s3: lag_window.read(s3, storage))
     stored, version = reader.from_s3(alerts, lambda s3: S3AlertStore(s3, storage).load()) or (None, None)
     verdicts = reader.from_s3(conditions, lambda s3: judged.read(s3, storage))
@@ -267,7 +270,13 @@ def collect(
         environment=settings.monitor.environment,
         at=now,
         where=f"s3://{storage.bucket}/{storage.state_prefix}",
-        layers=tuple(_layer(states[layer], partial.get(layer), layer, thresholds, now) for layer in LAYERS)
+        layers=tuple(
+            replace(
+                _layer(states.get(layer), partial.get(layer), layer, thresholds, now),
+                fault=broken[layers].get(layer_state.key(storage, layer), ""),
+            )
+            for layer in LAYERS
+        )
         if states
         else (),
         other_tests=tuple(others or ()),

@@ -26,6 +26,7 @@ from include.on_airflow.fallback_store import VariableAlertStore, move_back, sto
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings, load
 from include.state import judged as judged_state
+from include.state.json_object import StateUnreadableError
 from include.state.judged import Judged, JudgedConditions
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,11 @@ def measure_source(source: Source) -> Measurement:
 
 def _measure_layers(settings: Settings, now: datetime) -> LayersMeasurement:
     s3 = connections.s3_client()
-    state, _ = S3AlertStore(s3, settings.storage).load()
+    try:
+        state, _ = S3AlertStore(s3, settings.storage).load()
+    except StateUnreadableError as fault:
+        log.error("the number of undelivered notices is not known: %s", fault)
+        return measure.layers(s3, settings.storage, None, "", now)
     undelivered = len(transitions.undelivered(state, now))
     error = next((notice.last_error for notice in state.outbox if notice.last_error), "")
     return measure.layers(s3, settings.storage, undelivered, error, now)
@@ -77,6 +82,8 @@ def publish_and_judge(
     settings = load()
     failed = [source for source in SOURCES if getattr(measured, source) is None]
     blind: dict[str, str] = {source: faults.get(source) or "its measuring task failed" for source in failed}
+    if measured.layers and measured.layers.unreadable:
+        blind["content"] = "; ".join(measured.layers.unreadable.values())
     limits, threshold_faults = thresholds.in_force(variable)
     if threshold_faults:
         blind["thresholds"] = "; ".join(threshold_faults)

@@ -7,6 +7,8 @@ Every function takes a boto3 S3 client: from the amazon provider's hook inside A
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -46,6 +48,21 @@ def read(s3: S3Client, bucket: str, key: str, kind: type[State], remedy: str) ->
         return msgspec.json.decode(response["Body"].read(), type=kind), response["ETag"]
     except ValueError as error:
         raise StateUnreadableError(f"s3://{bucket}/{key} is not readable ({error}): {remedy}") from error
+
+
+@contextmanager
+def noting(unreadable: dict[str, str] | None, key: str) -> Iterator[None]:
+    """Note an unreadable object of the block in `unreadable` (key -> fault), so that it hides no other object.
+
+    Raises:
+        StateUnreadableError: the object is unreadable, and `unreadable` is None.
+    """
+    try:
+        yield
+    except StateUnreadableError as error:
+        if unreadable is None:
+            raise
+        unreadable[key] = str(error)
 
 
 def write(s3: S3Client, bucket: str, key: str, content: object) -> None:

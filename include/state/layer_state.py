@@ -84,9 +84,22 @@ def read(s3: S3Client, storage: StorageSettings, layer: Layer) -> LayerState | N
     return stored[0] if stored else None
 
 
-def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, LayerState | None]:
-    """The states of all layers, None for a layer that was never built."""
-    return {layer: read(s3, storage, layer) for layer in LAYERS}
+def read_all(
+    s3: S3Client, storage: StorageSettings, unreadable: dict[str, str] | None = None
+) -> dict[Layer, LayerState | None]:
+    """The states of all layers, None for a layer that was never built.
+
+    A broken object is noted in `unreadable` (key -> fault), and its layer is left out.
+
+    Raises:
+        StateUnreadableError: an object is broken, and `unreadable` is None.
+        ClientError, BotoCoreError: S3 refused or could not be reached.
+    """
+    states: dict[Layer, LayerState | None] = {}
+    for layer in LAYERS:
+        with json_object.noting(unreadable, key(storage, layer)):
+            states[layer] = read(s3, storage, layer)
+    return states
 
 
 def write(s3: S3Client, storage: StorageSettings, state: LayerState) -> LayerState:

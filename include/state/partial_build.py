@@ -36,14 +36,22 @@ def key(storage: StorageSettings, layer: Layer) -> str:
     return f"{storage.state_prefix}partial_builds/{layer}.json"
 
 
-def read_all(s3: S3Client, storage: StorageSettings) -> dict[Layer, PartialBuild | None]:
+def read_all(
+    s3: S3Client, storage: StorageSettings, unreadable: dict[str, str] | None = None
+) -> dict[Layer, PartialBuild | None]:
     """The last partial build of each layer, None where there was none.
 
+    A broken object is noted in `unreadable` (key -> fault), and its layer is left out.
+
     Raises:
-        StateUnreadableError: an object exists but is broken.
+        StateUnreadableError: an object is broken, and `unreadable` is None.
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
-    return {layer: _read(s3, storage, layer) for layer in LAYERS}
+    builds: dict[Layer, PartialBuild | None] = {}
+    for layer in LAYERS:
+        with json_object.noting(unreadable, key(storage, layer)):
+            builds[layer] = _read(s3, storage, layer)
+    return builds
 
 
 def write(s3: S3Client, storage: StorageSettings, build: PartialBuild) -> None:

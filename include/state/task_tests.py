@@ -44,15 +44,21 @@ def key(storage: StorageSettings, task: str) -> str:
     return f"{prefix(storage)}{task}.json"
 
 
-def read_all(s3: S3Client, storage: StorageSettings) -> list[TaskTests]:
+def read_all(s3: S3Client, storage: StorageSettings, unreadable: dict[str, str] | None = None) -> list[TaskTests]:
     """The tests of every such task, in the order of their names.
 
+    A broken object is noted in `unreadable` (key -> fault), and left out.
+
     Raises:
-        StateUnreadableError: an object exists but is broken.
+        StateUnreadableError: an object is broken, and `unreadable` is None.
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=prefix(storage))
-    states = (_read(s3, storage, item["Key"]) for page in pages for item in page.get("Contents", []))
+    keys = [item["Key"] for page in pages for item in page.get("Contents", []) if item["Key"].endswith(".json")]
+    states: list[TaskTests | None] = []
+    for name in keys:
+        with json_object.noting(unreadable, name):
+            states.append(_read(s3, storage, name))
     return [state for state in states if state is not None]
 
 

@@ -272,7 +272,7 @@ def test_conditions_are_unknown_when_the_alerts_cannot_be_read(storage: StorageS
     judge(storage, NOW)
     json_object.write(boto3.client("s3"), storage.bucket, f"{storage.state_prefix}alerts.json", {"open": 7})
     html = page()
-    assert "Cannot be read: alerts. StateUnreadableError" in html
+    assert "Cannot be read: alerts. s3://" in html
     assert set(states(html).values()) == {"unknown"}
 
 
@@ -349,6 +349,17 @@ def test_a_build_of_a_part_is_told(
     assert re.search(shown, html) if shown else "a part" not in html
 
 
+def test_a_broken_state_of_one_layer_hides_no_other_layer(storage: StorageSettings) -> None:
+    run = DagRunRef("crypto_transform", "scheduled__1", "http://airflow.test/run")
+    layer_state.write(boto3.client("s3"), storage, gold_state(NOW, run))
+    boto3.client("s3").put_object(Bucket=storage.bucket, Key=layer_state.key(storage, "silver"), Body=b"{}")
+    html = page()
+    assert "Cannot be read: layers. s3://" in html
+    assert len(re.findall("unknown: s3://.*/silver.json", html)) == 1
+    assert "bronze.json" in html.split("<h2>Layers</h2>")[1]
+    assert "http://airflow.test/run" in html
+
+
 def test_times_ahead_of_the_clock_of_the_page_are_no_negative_ages(storage: StorageSettings) -> None:
     """The objects were written while the page was made, and a quote is five minutes ahead."""
     soon = NOW + timedelta(microseconds=5670)
@@ -366,7 +377,7 @@ def test_a_part_that_cannot_be_read_is_unknown_with_its_reason(storage: StorageS
     s3 = boto3.client("s3")
     json_object.write(s3, storage.bucket, lag_window.key(storage), {"samples": 7})
     html = page("{")
-    assert "Cannot be read: lag. StateUnreadableError" in html
+    assert "Cannot be read: lag. s3://" in html
     assert "Cannot be read: thresholds. Variable monitor_thresholds is not JSON" in html
     assert "not landed" not in html
     away = page(endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1}))

@@ -26,7 +26,8 @@ EVIDENCE_SLACK = timedelta(minutes=2)
 """The consumer publishes its numbers each minute, and CloudWatch dates them by the minute."""
 HEAD_START = timedelta(minutes=30)
 """A consequence may have begun this much before its cause by the evidence: the newest quote of a layer is some minutes
-old when the cause begins. An older one has another reason."""
+old when the cause begins. An older one has another reason. What begins together with a cause begins within this time
+after it."""
 
 
 def explains(cause: str, task: str, alert: OpenAlert) -> bool:
@@ -64,8 +65,17 @@ def assign(
 
 
 def is_cause(other: OpenAlert, alert: OpenAlert) -> bool:
-    """Whether an open alert explains `alert`, by the catalogue and by the times of the evidence."""
-    return explains(other.key, other.task, alert) and alert.begin_at >= other.begin_at - HEAD_START
+    """Whether an open alert explains `alert`, by the catalogue, the severities and the times of the evidence.
+
+    A warning may stay open for days, and nobody is sent to it at night: it explains no error. A source that cannot be
+    read (it may be one setting or one right), a stopped partition, and an alert of the same kind explain only what
+    began with them.
+    """
+    if other.severity == "warning" and alert.severity == "error":
+        return False
+    after = alert.begin_at - other.begin_at
+    together = other.condition in {"monitor_blind", "partitions_stopped", alert.condition}
+    return explains(other.key, other.task, alert) and after >= -HEAD_START and not (together and after > HEAD_START)
 
 
 def _first(alerts: Sequence[OpenAlert]) -> OpenAlert:

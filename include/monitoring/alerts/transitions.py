@@ -74,6 +74,9 @@ class _Transition:
         )
         if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
             continued = replace(continued, successes=None, run=alert.run)
+        if worse and continued.cause is not UNSET:  # its cause may explain only the warning
+            continued = replace(continued, cause=UNSET)
+            self.untold.append(alert.key)
         self.open[alert.key] = continued
         if due:
             self.notify("start" if worse else "reminder", continued)

@@ -151,20 +151,22 @@ def _coins(s3: S3Client, settings: Settings, data: Arrivals, now: datetime) -> d
 
 
 def layers(
-    s3: S3Client, storage: StorageSettings, undelivered: int, undelivered_error: str, now: datetime
+    s3: S3Client, storage: StorageSettings, undelivered: int | None, undelivered_error: str, now: datetime
 ) -> LayersMeasurement:
     """The layers' states with the age of their data, and the tests outside the layers.
 
     The caller reads `undelivered` and `undelivered_error` from the alert state, because checks do not use alerts.
     """
-    states = layer_state.read_all(s3, storage)
+    unreadable: dict[str, str] = {}
+    states = layer_state.read_all(s3, storage, unreadable)
     first = arrivals.first_landed(s3, storage.bucket, storage.data_prefix)
     return LayersMeasurement(
         states=states,
-        other_tests=task_tests.read_all(s3, storage),
+        other_tests=task_tests.read_all(s3, storage, unreadable),
         ages=freshness.data_ages(states, first, now),
         undelivered=undelivered,
         undelivered_error=undelivered_error,
+        unreadable=unreadable,
     )
 
 

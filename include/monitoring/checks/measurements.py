@@ -68,13 +68,18 @@ class ArrivalsMeasurement(msgspec.Struct, frozen=True):
 
 
 class LayersMeasurement(msgspec.Struct, frozen=True):
-    """The layers' states, the tests outside the layers, each layer's data age in seconds, and undelivered notices."""
+    """The layers' states, the tests outside the layers, each layer's data age in seconds, and undelivered notices.
+
+    A broken object is in `unreadable` (key -> fault), and its layer or task is left out. `undelivered` is None when the
+    alert state is broken.
+    """
 
     states: Mapping[Layer, LayerState | None]
     other_tests: Sequence[TaskTests]
     ages: Mapping[Layer, float | None]
-    undelivered: int
+    undelivered: int | None
     undelivered_error: str
+    unreadable: Mapping[str, str] = {}
 
 
 class ConsumerMeasurement(msgspec.Struct, frozen=True):

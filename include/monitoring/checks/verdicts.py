@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ SOURCE_NAMES: dict[str, str] = {
     "layers": "layer states in S3",
     "consumer": "consumer metrics in CloudWatch",
     "dags": "DAG runs in Airflow",
+    "content": "content of state objects",
     "publish": "publishing to CloudWatch",
     "thresholds": "thresholds",
 }
@@ -42,6 +43,8 @@ ABOUT_LANDING = {
     "quotes_missing", "stale_gold", "stale_silver", "stale_bronze",
 }  # fmt: skip
 """Conditions whose reader needs to know how late landing is."""
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time of facts that end no alert."""
 MOST_PARTITIONS = 20
 """Maximum of stalled partitions that the details name."""
 
@@ -72,7 +75,7 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
         }
     if layers:
         table |= {
-            "FailingTests": len(failing_tests(layers)),
+            "FailingTests": len(failing_tests(layers)) or (None if layers.unreadable else 0),
             "UndeliveredNotices": layers.undelivered,
             "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
         }
@@ -216,9 +219,12 @@ def _silent(measured: ArrivalsMeasurement, _: Condition, coins: float | None) ->
 
 
 def _age(layers: LayersMeasurement, condition: Condition, seconds: float | None) -> Evidence:
+    layer = cast("Layer", condition.layer)
+    if layer not in layers.states:
+        return _unreadable(layers)
     if seconds is None:
         return Evidence(note="nothing has landed yet")
-    state = layers.states[cast("Layer", condition.layer)]
+    state = layers.states[layer]
     if state is None:
         return Evidence((seconds,), details=("the layer was never built; the oldest landed object is this old",))
     newest = f", newest quote {to_second(state.newest_quote_at)}" if state.newest_quote_at else ""
@@ -226,16 +232,25 @@ def _age(layers: LayersMeasurement, condition: Condition, seconds: float | None)
     return Evidence((seconds,), details=details, began_at=state.newest_quote_at)
 
 
+def _unreadable(layers: LayersMeasurement) -> Evidence:
+    return Evidence(blind=f"the content of {', '.join(layers.unreadable)} could not be read")
+
+
 def _tests(layers: LayersMeasurement, _: Condition, failing: float | None) -> Evidence:
+    if failing is None:
+        return _unreadable(layers)
     ends = [state.finished_at for state in layers.states.values() if state]
     ends = ends or [other.finished_at for other in layers.other_tests]
     if not ends:
         return Evidence(note="no layer was built yet")
-    # An alert that a failure callback raised stays open until every layer was built again.
-    return Evidence((failing,), subjects=failing_tests(layers), as_of=min(ends))
+    # An alert that a failure callback raised stays open until every layer was built again. A test of an object that
+    # cannot be read may still fail, so then no alert ends.
+    return Evidence((failing,), subjects=failing_tests(layers), as_of=NEVER if layers.unreadable else min(ends))
 
 
 def _quarantined(layers: LayersMeasurement, _: Condition, percent: float | None) -> Evidence:
+    if "silver" not in layers.states:
+        return _unreadable(layers)
     counts = _quarantine(layers)
     if counts is None or percent is None:
         return Evidence((percent,), note="silver has no count of new rows yet")
@@ -243,6 +258,8 @@ def _quarantined(layers: LayersMeasurement, _: Condition, percent: float | None)
 
 
 def _undelivered(layers: LayersMeasurement, _: Condition, notices: float | None) -> Evidence:
+    if notices is None:
+        return Evidence(blind="the alert state in S3 could not be read")
     return Evidence((notices,), details=(layers.undelivered_error,) if layers.undelivered_error else ())
 
 

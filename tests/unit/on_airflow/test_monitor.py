@@ -12,7 +12,7 @@ from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.cloudwatch import Datum
-from include.monitoring.checks.judge import Verdict
+from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.measurements import LayersMeasurement
 from include.on_airflow import connections, monitor
 from include.settings import StorageSettings
@@ -59,6 +59,27 @@ def test_undelivered_notices_are_measured_with_the_layers(bucket: str, monkeypat
     measurement = monitor.measure_source("layers")
     assert isinstance(measurement, LayersMeasurement)
     assert (measurement.undelivered, measurement.undelivered_error) == (1, "SMTPException: no")
+
+
+def test_a_broken_state_object_is_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", "lake")
+    monkeypatch.setattr(connections, "cloudwatch_client", lambda: None)
+    monkeypatch.setattr(cloudwatch, "publish", lambda *_: None)
+    assert EVERYTHING.layers
+    layers = replace(EVERYTHING.layers, unreadable={"state/layers/silver.json": "s3://lake/... is not readable"})
+    verdicts, _ = monitor.publish_and_judge(replace(EVERYTHING, layers=layers), {}, None)
+    (blind,) = (verdict for verdict in verdicts if verdict.condition == "monitor_blind")
+    assert blind.subjects == {"content of state objects": Subject("s3://lake/... is not readable")}
+
+
+@pytest.mark.servers
+def test_a_broken_alert_state_does_not_hide_the_layers(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    boto3.client("s3").put_object(Bucket=bucket, Key="state/alerts.json", Body=b"{")
+    measurement = monitor.measure_source("layers")
+    assert isinstance(measurement, LayersMeasurement)
+    assert measurement.undelivered is None
 
 
 @pytest.mark.servers

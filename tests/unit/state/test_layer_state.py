@@ -41,6 +41,17 @@ def test_the_written_state_is_read(storage: StorageSettings) -> None:
     assert written.tests.failing[0].since == NOW
 
 
+def test_a_broken_object_hides_no_other_layer(storage: StorageSettings) -> None:
+    s3 = boto3.client("s3")
+    gold = layer_state.write(s3, storage, GOLD)
+    broken = layer_state.key(storage, "silver")
+    s3.put_object(Bucket=storage.bucket, Key=broken, Body=b"{}")
+    unreadable: dict[str, str] = {}
+    assert layer_state.read_all(s3, storage, unreadable) == {"bronze": None, "gold": gold}
+    assert list(unreadable) == [broken]
+    assert "the next build of the layer writes it again" in unreadable[broken]
+
+
 def test_a_later_write_takes_over_since_of_a_test_that_still_fails(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
     layer_state.write(s3, storage, GOLD)

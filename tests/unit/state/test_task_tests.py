@@ -48,6 +48,17 @@ def test_a_task_that_has_no_tests_any_more_clears_its_object(storage: StorageSet
     assert [state.tests for state in task_tests.read_all(s3, storage)] == [NO_TESTS]
 
 
+def test_a_broken_object_hides_no_other_task(storage: StorageSettings) -> None:
+    s3 = boto3.client("s3")
+    task_tests.write(s3, storage, TaskTests(ALL_ROWS, NOW, FAILING, RUN))
+    broken = task_tests.key(storage, "crypto_transform.cross_layer_tests")
+    s3.put_object(Bucket=storage.bucket, Key=broken, Body=b"{")
+    s3.put_object(Bucket=storage.bucket, Key=task_tests.prefix(storage), Body=b"")  # a console's "folder"
+    unreadable: dict[str, str] = {}
+    assert [state.task for state in task_tests.read_all(s3, storage, unreadable)] == [ALL_ROWS]
+    assert list(unreadable) == [broken]
+
+
 def test_a_broken_object_is_an_error_and_the_next_run_replaces_it(storage: StorageSettings) -> None:
     s3 = boto3.client("s3")
     s3.put_object(Bucket=storage.bucket, Key=task_tests.key(storage, ALL_ROWS), Body=b"{}")

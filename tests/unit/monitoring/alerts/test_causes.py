@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from include.catalogue import CONDITIONS
+from include.catalogue import CONDITIONS, Severity
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.causes import AFTERMATH, explains
 from include.monitoring.alerts.model import NO_ALERTS, AlertState, Effect, Notice, OpenAlert
@@ -113,6 +113,15 @@ def test_a_second_cause_is_told_when_it_begins() -> None:
     assert told(notices) == [["start upload_errors"], ["start dead_letters", "start retention_headroom"]]
 
 
+def test_a_stopped_partition_explains_the_delay_of_its_records() -> None:
+    behind = {"kafka_lag": "", "quotes_missing": "BTC", "stale_gold": ""}
+    state, notices = watch({"partitions_stopped": ""}, {"partitions_stopped": "", **behind})
+    assert told(notices) == [["start partitions_stopped"], []]
+    later = NOW + timedelta(hours=9)
+    _, new = transitions.advance(state, [verdict("consumer_stalled", "", later)], later, 2 * REMINDER)
+    assert told([new]) == [["start consumer_stalled"]]
+
+
 def test_what_began_long_before_a_cause_has_another_reason() -> None:
     began = {"upload_errors": NOW - INTERVAL, "stale_bronze": NOW - timedelta(days=8), "stale_gold": NOW - 4 * INTERVAL}
     judged = [verdict(name, "", at) for name, at in began.items()]
@@ -166,6 +175,46 @@ def test_an_unhealthy_dag_is_explained_by_what_its_own_tasks_reported(task: str,
     cause = OpenAlert(key, key.partition(":")[0], "error", "x", NOW, NOW, task=task)
     _, notices = watch({"dag_unhealthy": "d"}, state=AlertState({key: cause}, ()))
     assert bool(notices[0]) is not explained
+
+
+@pytest.mark.parametrize(("severity", "told_too"), [("warning", True), ("error", False)])
+def test_a_warning_explains_no_error(severity: Severity, told_too: bool) -> None:
+    """A data test that has warned for days must not hide that the DAG's worker was killed."""
+    cause = OpenAlert("dbt_tests:rare", "dbt_tests", severity, "x", NOW - timedelta(days=3), NOW)
+    subject = {"d": Subject("run r failed", "error", NOW)}
+    failed = Verdict("dag_unhealthy", "breached", "1", "> 0", (), subject)
+    _, new = transitions.advance(AlertState({cause.key: cause}, ()), [failed], NOW, REMINDER)
+    assert bool(new) is told_too
+
+
+def test_a_consequence_that_becomes_an_error_leaves_a_warning() -> None:
+    cause = OpenAlert("dbt_tests:rare", "dbt_tests", "warning", "x", NOW, NOW)
+    state, notices = AlertState({cause.key: cause}, ()), []
+    for number, severity in enumerate(("warning", "warning", "error")):
+        dag = Verdict("dag_unhealthy", "breached", "1", "> 0", (), {"d": Subject("line", severity)})  # type: ignore[arg-type]
+        state, new = transitions.advance(state, [dag], NOW + number * INTERVAL, REMINDER)
+        notices.append(new)
+    assert told(notices) == [[], [], ["start dag_unhealthy:d"]]
+    assert state.open["dag_unhealthy:d"].cause is UNSET
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=20), timedelta(hours=3)])
+def test_a_source_that_stays_blind_hides_no_later_fault(later: timedelta) -> None:
+    """Wrong prefixes or a missing right make the objects blind for days; the consumer may die meanwhile."""
+    state, _ = watch({"monitor_blind": "objects in S3"})
+    at = NOW + later
+    _, new = transitions.advance(state, [verdict("consumer_stalled", "", at)], at, REMINDER)
+    assert bool(new) is (later > timedelta(hours=1))
+
+
+def test_a_second_coin_that_falls_silent_hours_later_is_told() -> None:
+    both, later = {"BTC": Subject("a", None, NOW), "ETH": Subject("b", None, NOW)}, NOW + timedelta(hours=2)
+    silent = Verdict("quotes_missing", "breached", "2", "> 0", (), both)
+    state, first = transitions.advance(NO_ALERTS, [silent], NOW, REMINDER)
+    assert told([first]) == [["start quotes_missing:BTC"]]
+    third = Verdict("quotes_missing", "breached", "3", "> 0", (), both | {"SOL": Subject("c", None, later)})
+    _, new = transitions.advance(state, [third], later, REMINDER)
+    assert told([new]) == [["start quotes_missing:SOL"]]
 
 
 def test_a_warning_that_becomes_an_error_is_told_again() -> None:

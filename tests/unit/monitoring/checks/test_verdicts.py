@@ -75,6 +75,34 @@ def test_a_blind_source_does_not_affect_the_checks_of_other_sources(source: str)
     assert verdicts_by_name["monitor_blind"].subjects == {SOURCE_NAMES[source]: Subject("away")}
 
 
+def test_a_broken_state_object_makes_only_its_own_layer_unknown() -> None:
+    fault = {"state/layers/silver.json": "not readable"}
+    known = {layer: state for layer, state in LAYERS.states.items() if layer != "silver"}
+    layers = replace(LAYERS, states=known, ages={"bronze": 10.0, "gold": None}, unreadable=fault)
+    measured = replace(EVERYTHING, layers=layers)
+    outcomes = judged(measured, content="not readable")
+    changed = {name for name, verdict in outcomes.items() if verdict.outcome != judged(EVERYTHING)[name].outcome}
+    assert changed == {"stale_silver", "dbt_tests", "quarantine_share", "monitor_blind"}
+    for name in changed - {"monitor_blind"}:
+        assert outcomes[name].value == "unknown, the content of state/layers/silver.json could not be read"
+    assert not published(measured).keys() & {"FailingTests", "QuarantineShare"}
+
+
+def test_the_tests_of_a_broken_state_object_are_not_over() -> None:
+    broken = replace(with_others(other(EVERY_ROW, failing("price"))), unreadable={"state/layers/silver.json": "no"})
+    verdict = judged(replace(EVERYTHING, layers=broken))["dbt_tests"]
+    old = OpenAlert("dbt_tests:unseen", "dbt_tests", "error", "x", NOW - DAY, NOW - DAY)
+    state, new = transitions.advance(AlertState({old.key: old}, ()), [verdict], NOW, DAY)
+    assert state.open.keys() == {"dbt_tests:unseen", "dbt_tests:price"}
+    assert "dbt_tests:price" in {notice.alert.key for notice in new if notice.kind == "start"}
+
+
+def test_undelivered_notices_of_a_broken_alert_state_are_unknown() -> None:
+    measured = replace(EVERYTHING, layers=replace(LAYERS, undelivered=None))
+    assert judged(measured)["notices_undelivered"].outcome == "unknown"
+    assert "UndeliveredNotices" not in published(measured)
+
+
 # --- Kafka
 
 
