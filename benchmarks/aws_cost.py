@@ -25,7 +25,7 @@ GET_METRIC_DATA = 0.01 / 1000
 
 
 QUERIES = 140
-"""Statements of one transform run; tests/athena/test_recovery.py counts them. Some 20 scan nothing (DDL)."""
+"""Statements of one transform run; tests/athena/test_conformance.py counts them. Some 20 scan nothing (DDL)."""
 
 
 @dataclass(frozen=True, slots=True)

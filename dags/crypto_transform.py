@@ -46,8 +46,8 @@ stops the later layers. A run without a new file skips all later tasks.
 A run with a parameter goes on even without new files. Airflow checks the form of each value when the run is triggered.
 The task `new_data` refuses an unknown name or an impossible value with the reason, and nobody gets a mail about it.
 
-- `full_refresh`: build every table again from all landed files; on Athena all but bronze
-  (`docs/data-quality.md#loading-bronze-again`). Snapshots keep their history.
+- `full_refresh`: build every table again from all landed files. Snapshots keep their history. On Athena it is refused
+  above 9 GB of landed files (`docs/data-quality.md`, "Loading bronze again").
 - `select`: run only these nodes, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`.
   The tests of a selected model run with it. A test across layers runs when everything that it reads is selected or
   upstream of the selection. The state of a layer is recorded only when the whole layer is selected; Pipeline Health

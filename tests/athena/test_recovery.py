@@ -5,16 +5,17 @@ The tests run in order, after those of test_conformance.py on the same warehouse
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import obstore
 import pytest
 from obstore.store import S3Store
 
-from benchmarks.aws_cost import QUERIES
 from include.on_airflow import query_cancel
 from tests.athena.gateway import Query
 from tests.athena.rig import AthenaWarehouse
@@ -70,7 +71,8 @@ def test_a_silent_partition_costs_no_old_file(
     send(topic, SILENT, TODAY - timedelta(days=4), 4, timedelta(minutes=1))
     send(topic, BUSY, TODAY - timedelta(days=4), 96, timedelta(hours=1))
     topic.land(store)
-    athena_warehouse.dbt("build", "--select", "assets", "crypto_raw", "--exclude", "test_type:data", "test_type:unit")
+    athena_warehouse.dbt("seed")
+    athena_warehouse.dbt(*BRONZE, "--full-refresh")
     send(topic, BUSY, TODAY, 4, timedelta(seconds=1))
     topic.land(store)
     since = Since(athena_warehouse)
@@ -141,12 +143,22 @@ def test_an_ended_task_cancels_its_query(athena_warehouse: AthenaWarehouse) -> N
     assert len(failures) == 1
 
 
-def test_a_full_refresh_keeps_bronze(athena_warehouse: AthenaWarehouse) -> None:
+def test_a_full_refresh_that_athena_would_cancel_keeps_bronze(athena_warehouse: AthenaWarehouse) -> None:
     before = athena_warehouse.query(ROWS)
-    since = Since(athena_warehouse)
-    athena_warehouse.dbt(*BRONZE, "--full-refresh")
+    with pytest.raises(DbtError, match="crypto_raw is kept.*Load bronze in parts"):
+        athena_warehouse.dbt(*BRONZE, "--full-refresh", "--vars", "landing_most_rebuild_bytes: 1000")
     assert athena_warehouse.query(ROWS) == before
-    assert not [query.sql for query in since if re.search(r"drop table \S+crypto_raw\W", query.sql)]
+
+
+def test_bronze_can_be_loaded_in_parts(athena_warehouse: AthenaWarehouse) -> None:
+    before = athena_warehouse.query(ROWS)
+    athena_warehouse.query("drop table lake_bronze.crypto_raw")
+    parts = [TODAY - timedelta(days=39), TODAY - timedelta(days=3), TODAY + timedelta(days=2)]
+    for since, until in pairwise(parts):
+        bounds = {"landing_since": f"{since:%Y-%m-%d}", "landing_until": f"{until:%Y-%m-%d}"}
+        athena_warehouse.dbt(*BRONZE, "--vars", json.dumps(bounds))
+        assert athena_warehouse.query(ROWS) <= before
+    assert athena_warehouse.query(ROWS) == before
 
 
 def test_the_seed_is_made_again_only_when_it_changed(athena_warehouse: AthenaWarehouse) -> None:
@@ -155,15 +167,3 @@ def test_the_seed_is_made_again_only_when_it_changed(athena_warehouse: AthenaWar
     athena_warehouse.dbt("seed")
     assert not [query.sql for query in since if "drop" in query.sql.lower() or "create" in query.sql.lower()]
     assert athena_warehouse.query("select count(*) from lake_reference.assets") == [(3,)]
-
-
-def test_a_build_sends_as_many_queries_as_the_cost_estimate_says(
-    athena_warehouse: AthenaWarehouse, topic: LandedTopic, store: S3Store
-) -> None:
-    """The transform's tasks also count three layers."""
-    athena_warehouse.build()
-    send(topic, BUSY, TODAY + timedelta(minutes=2), 4, timedelta(seconds=1))
-    topic.land(store)
-    since = Since(athena_warehouse)
-    athena_warehouse.build()
-    assert 0.9 * QUERIES <= len(list(since)) + 3 <= QUERIES

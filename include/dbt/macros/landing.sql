@@ -387,3 +387,21 @@
 {% macro loaded_lately(column) -%}
     {{- return(column ~ " >= cast(current_timestamp at time zone 'UTC' as timestamp(6)) - interval '1' day") -}}
 {%- endmacro %}
+
+
+{#
+    Hook before a rebuild on Athena: an error if the landed files are more than one query may scan. dbt-athena drops the
+    table before that query, and Athena would cancel it. `column` has the landed line of each row.
+#}
+{% macro refuse_large_rebuild(column) -%}
+    {%- if execute and target.type == 'athena' and flags.FULL_REFRESH and load_relation(this) is not none -%}
+        {%- set bytes = run_query("select coalesce(sum(length(" ~ column ~ ")), 0) from " ~ this).rows[0][0] | int -%}
+        {%- if bytes > var('landing_most_rebuild_bytes') -%}
+            {%- do exceptions.raise_compiler_error(
+                this.identifier ~ " is kept: its landed files have about " ~ (bytes / 1e9) | round(1) ~ " GB, and one query may "
+                ~ "scan " ~ (var('landing_most_rebuild_bytes') / 1e9) | round(1) ~ " GB (landing_most_rebuild_bytes). Load bronze in "
+                ~ "parts: docs/data-quality.md, 'Loading bronze again'"
+            ) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

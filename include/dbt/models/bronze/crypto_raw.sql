@@ -1,8 +1,7 @@
 -- Every landed record as it is: one row for each Kafka message, with its place in Kafka.
 -- A run reads only files that this table lacks; see macros/landing.sql.
 -- On Athena a row is merged, not inserted: the query of a killed attempt may still run, and of two merges that run at
--- the same time only one commits. And a full refresh keeps this table there, because dbt-athena drops it first, and all
--- landed files may be more than a query may scan (docs/data-quality.md, "Loading bronze again").
+-- the same time only one commits.
 {{
     config(
         materialized='incremental',
@@ -10,7 +9,7 @@
         unique_key=on_athena(['kafka_partition', 'kafka_offset', 'source_file']),
         update_condition=on_athena('1 = 0'),
         incremental_predicates=on_athena([loaded_lately('target.loaded_at')]),
-        full_refresh=on_athena(false),
+        pre_hook={'sql': '{{ refuse_large_rebuild("record") }}', 'transaction': false},
         partitioned_by=on_athena(['day(kafka_timestamp)']),
     )
 }}
