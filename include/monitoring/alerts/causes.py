@@ -33,8 +33,10 @@ after it."""
 def explains(cause: str, task: str, alert: OpenAlert) -> bool:
     """Whether the alert with the key `cause`, raised by `task` (`dag_id/task_id` or ''), explains `alert`."""
     subject = alert.key.partition(":")[2]
-    if cause == alert.key or (task and alert.condition == "dag_unhealthy" and task.partition("/")[0] != subject):
+    if cause == alert.key:
         return False
+    if cause.startswith("dbt_tests:") and alert.condition == "dag_unhealthy" and task.partition("/")[0] != subject:
+        return False  # the test failed in another DAG, or nobody knows in which
     words = {"subject": subject, "last": subject.rpartition(" ")[2]}
     patterns = (pattern.format(**words) for pattern in CONDITIONS[alert.condition].explained_by)
     return any(fnmatchcase(cause, pattern) for pattern in patterns)

@@ -166,6 +166,7 @@ def test_services_that_fail_at_the_same_time_are_two_incidents() -> None:
         ("d/t", "run_late:d", True),
         ("other/t", "task_failed:other/t", False),
         ("other/t", "dbt_tests:no_hole", False),
+        ("", "dbt_tests:no_hole", False),
         ("", "kafka_lag", False),
     ],
 )
@@ -180,7 +181,7 @@ def test_an_unhealthy_dag_is_explained_by_what_its_own_tasks_reported(task: str,
 @pytest.mark.parametrize(("severity", "told_too"), [("warning", True), ("error", False)])
 def test_a_warning_explains_no_error(severity: Severity, told_too: bool) -> None:
     """A data test that has warned for days must not hide that the DAG's worker was killed."""
-    cause = OpenAlert("dbt_tests:rare", "dbt_tests", severity, "x", NOW - timedelta(days=3), NOW)
+    cause = OpenAlert("dbt_tests:rare", "dbt_tests", severity, "x", NOW - timedelta(days=3), NOW, task="d/t")
     subject = {"d": Subject("run r failed", "error", NOW)}
     failed = Verdict("dag_unhealthy", "breached", "1", "> 0", (), subject)
     _, new = transitions.advance(AlertState({cause.key: cause}, ()), [failed], NOW, REMINDER)
@@ -188,7 +189,7 @@ def test_a_warning_explains_no_error(severity: Severity, told_too: bool) -> None
 
 
 def test_a_consequence_that_becomes_an_error_leaves_a_warning() -> None:
-    cause = OpenAlert("dbt_tests:rare", "dbt_tests", "warning", "x", NOW, NOW)
+    cause = OpenAlert("dbt_tests:rare", "dbt_tests", "warning", "x", NOW, NOW, task="d/t")
     state, notices = AlertState({cause.key: cause}, ()), []
     for number, severity in enumerate(("warning", "warning", "error")):
         dag = Verdict("dag_unhealthy", "breached", "1", "> 0", (), {"d": Subject("line", severity)})  # type: ignore[arg-type]
