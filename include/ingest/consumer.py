@@ -276,6 +276,7 @@ class Consumer:
             events = [message for message in messages if message.error() is not None]
             messages = [message for message in messages if message.error() is None]
             ends = [event for event in events if not self._kafka_error(event)]
+            count = len(messages)  # an event takes no memory
         for consecutive in runs.cut(messages):
             writer = self._writers.get(consecutive.partition)
             if writer is None:
@@ -336,6 +337,8 @@ class Consumer:
             return False
         number = message.partition()
         partition = WHOLE_TOPIC if number is None else number
+        if partition != WHOLE_TOPIC and not self._has(partition) and not error.fatal():
+            return True  # the partition moved away during the read that brought this event
         if error.code() in UNREADABLE:
             self._stop_partition(
                 partition,
@@ -364,6 +367,9 @@ class Consumer:
             # librdkafka reports an error once, however long it lasts.
             self._read_errors[partition] = ReadError(reason_of(error), self._clock())
         return True
+
+    def _has(self, partition: int) -> bool:
+        return partition in self._writers or partition in self._placement.waiting or partition in self._stops
 
     def _stop_partition(self, partition: int, reason: str, *, may_end: bool = True) -> None:
         """Land nothing more of a partition until its cause is gone or the group moves it. The others go on.
@@ -411,7 +417,8 @@ class Consumer:
                 read_to_end.add(number)
         for number, read_error in list(self._read_errors.items()):
             over = {number} if number != WHOLE_TOPIC else self._writers.keys()
-            if over and over <= read_to_end and read_error.at < answer.asked_at:
+            is_idle = bool(over) or bool(answer.topic_is_there)  # a process without partitions reads nothing
+            if is_idle and over <= read_to_end and read_error.at < answer.asked_at:
                 del self._read_errors[number]  # nothing is unread, so nothing can be delivered to end it
 
     def _position(self, writer: PartitionWriter) -> int:

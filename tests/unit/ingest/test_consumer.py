@@ -716,6 +716,7 @@ def test_a_partition_that_moved_away_paused_is_read_when_it_is_back(
         yield group.assign(0)
         yield from stage.until(lambda: group.paused == set() and stage.problem == "")
 
+    stage.admin.ends = {0: 7, 1: 5}
     group.has_committed({0: 7, 1: 5})
     assert stage.play(script()) == EXIT_CLEAN
 
@@ -822,6 +823,31 @@ def test_a_read_error_is_over_when_nothing_is_unread(stage: Stage, group: Group)
         yield from stage.until(lambda: stage.problem == "")
 
     group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+@pytest.mark.parametrize("code", [KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_an_error_event_of_a_partition_that_moved_away_is_no_problem(stage: Stage, group: Group, code: int) -> None:
+    def script() -> Script:
+        yield group.assign(0, 1)
+        group.revoke(0)
+        yield [offset_error(0, code)]
+        yield []
+        assert (stage.problem, stage.partitions("_stopped")) == ("", [])
+
+    stage.admin.ends = {1: 5}
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_topics_error_ends_for_a_process_without_partitions(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign()
+        yield [offset_error(-1, KafkaError.UNKNOWN_TOPIC_OR_PART)]
+        yield []
+        assert "the topic delivers nothing since Kafka reported" in stage.problem
+        yield from stage.until(lambda: stage.problem == "")
+
     assert stage.play(script()) == EXIT_CLEAN
 
 
