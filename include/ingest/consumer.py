@@ -657,6 +657,7 @@ class Consumer:
             writer.seal(reason)
         while True:
             self._collect()
+            self._stop_at_holes()
             writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
             if all(writer.flushed for writer in writers):
                 return True
@@ -766,6 +767,8 @@ class Consumer:
         problems += self._disconnected.problems() + self._placement.problems() + uncommitted[:1]
         problems += [_read_problem(number, error.text) for number, error in sorted(self._read_errors.copy().items())]
         problems += self._progress.problems(self._clock())
+        if self._commit_check is not None:
+            problems += self._commit_check.problems()
         failing = self._sink.failing_since
         if failing is not None:
             problems.append(f"S3 has failed for {self._clock() - failing:.0f} s: {self._sink.last_error}")

@@ -340,6 +340,23 @@ def test_nothing_is_landed_after_a_commit_that_somebody_set_by_hand(stage: Stage
 # --- signals and refusals ------------------------------------------------------
 
 
+def test_a_commit_checked_during_the_shutdown_lets_its_partition_land(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Event()
+    monkeypatch.setattr(CommitCheck, "_newest", lambda *_: {} if listed.wait(60) else None)
+
+    def script() -> Script:
+        yield group.assign(0)
+        yield quotes(0, 7)
+        listed.set()  # the answer comes after the last turn of the loop
+
+    stage.consumer._commit_check = CommitCheck(stage.store, StorageSettings(), "id")
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+    assert group.offsets == {0: 8}
+
+
 def test_sigterm_while_commits_are_unknown_lands_and_commits_the_others(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
