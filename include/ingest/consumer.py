@@ -388,7 +388,7 @@ class Consumer:
             self._assignment += 1
             self._placement.try_again(number, self._assignment)
         for number in self._stops.tried:
-            writer = self._writers.get(number)
+            writer = None if self._is_held(number) else self._writers.get(number)
             if writer is not None and (writer.durable > writer.start or self._has_nothing_to_land(writer)):
                 self._stops.end(number)
                 self._log.info("partition goes on", partition=number, offset=writer.durable)

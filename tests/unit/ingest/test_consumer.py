@@ -794,6 +794,31 @@ def test_a_stopped_partition_goes_on_when_its_cause_is_gone(stage: Stage, group:
     assert group.offsets == {0: 8, 1: 6}
 
 
+def test_a_partition_whose_commit_is_held_stays_stopped(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Event()
+
+    def script() -> Script:
+        yield group.assign(0)
+        yield from stage.until(lambda: stage.partitions("_stopped") == [0])
+        monkeypatch.setattr(CommitCheck, "_newest", lambda *_: {} if listed.wait(60) else None)
+        stage.time.passes(TRY_AGAIN_SECONDS)
+        yield from stage.until(lambda: 0 in stage.partitions())
+        looks = stage.admin.looks
+        yield from stage.until(lambda: stage.admin.looks > looks + 2)
+        assert stage.partitions("_stopped") == [0]  # nothing is unread, but the commit may still be wrong
+        listed.set()
+
+    metadata = ObjectMetadata("t", "id", 0, 0, 2, 3, 0)
+    key = object_key("crypto_data/", "crypto_data", 0, 0, 0)
+    obstore.put(stage.store, key, b"[]", attributes=metadata.to_attributes())
+    stage.consumer._commit_check = CommitCheck(stage.store, StorageSettings(), "id")
+    stage.admin.ends = {0: 7}
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_UNLANDED
+
+
 def test_a_partition_whose_dead_letters_are_mended_goes_on_without_records(stage: Stage, group: Group) -> None:
     key = object_key("dead_letter/", "dead_letter", 0, 5, 0)
 
