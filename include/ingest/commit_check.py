@@ -8,22 +8,25 @@ the partition landed something within the last hour. Only a commit that no recen
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
+from time import monotonic
 from typing import TypeGuard
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from include.ingest.health import Pending
 from include.ingest.listing import Listing, read_metadata
 from include.ingest.logs import logger
 from include.ingest.partition_writer import ProtocolError
 from include.ingest.starting_offset import OffsetRange, require_landed
 from include.landing.layout import ObjectKey, parse_key, start_after
+from include.reasons import reason_of
 from include.settings import StorageSettings
 
 LOOKS = (timedelta(hours=1), timedelta(days=1), None)
@@ -45,7 +48,11 @@ class HeldCommit:
 class CommitCheck:
     """Checks each partition once in a process: while the group has members, nobody else can set a commit."""
 
-    def __init__(self, store: S3Store, storage: StorageSettings, topic_id: str) -> None:
+    def __init__(
+        self, store: S3Store, storage: StorageSettings, topic_id: str, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """`clock` is monotonic, in seconds."""
+        self._pending = Pending(clock)
         self._store = store
         self._storage = storage
         self._topic_id = topic_id
@@ -88,6 +95,10 @@ class CommitCheck:
             del self._held[commit.partition]
         return stopped
 
+    def problems(self) -> list[str]:
+        """Why partitions are held, if that takes long; any thread may ask."""
+        return self._pending.problems()
+
     def close(self) -> None:
         """End the thread."""
         self._closing.set()
@@ -96,15 +107,39 @@ class CommitCheck:
     # --- the thread -------------------------------------------------------------
 
     def _run(self) -> None:
-        while (commits := self._inbox.get()) is not None:
-            waiting, delay = {commit.partition: commit for commit in commits}, FIRST_RETRY_SECONDS
-            while waiting and not self._closing.is_set():
-                try:
-                    self._check(waiting)
-                except (BaseError, OSError) as error:
-                    self._log.warning("landing waits: S3 does not answer", reason=str(error).partition("\n")[0])
-                    self._closing.wait(delay)
-                    delay = min(2 * delay, RETRY_SECONDS)
+        waiting, delay = dict[int, HeldCommit](), FIRST_RETRY_SECONDS
+        while self._receive(waiting):
+            try:
+                self._check(waiting)
+                delay = FIRST_RETRY_SECONDS
+            except (BaseError, OSError) as error:
+                self._pending.begin(f"landing waits: S3 does not say what is landed: {reason_of(error)}")
+                self._log.warning("landing waits: S3 does not answer", reason=reason_of(error))
+                self._closing.wait(delay)
+                delay = min(2 * delay, RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the thread must not die silently: its partitions stop
+                self._log.exception("commits could not be checked", partitions=sorted(waiting))
+                for number in list(waiting):
+                    reason = f"partition {number}: the group's commit could not be checked: {reason_of(error)}"
+                    self._report(waiting.pop(number), reason)
+
+    def _receive(self, waiting: dict[int, HeldCommit]) -> bool:
+        """Put new commits into `waiting`, and take out those of partitions that moved away. False: the thread ends.
+
+        One partition that S3 does not answer about must not delay those that come later. Without any this waits.
+        """
+        while True:
+            for number in [number for number, commit in waiting.items() if self._held.get(number) is not commit]:
+                del waiting[number]
+            if not waiting:
+                self._pending.end()
+            elif self._inbox.empty():
+                return not self._closing.is_set()
+            commits = self._inbox.get()
+            if commits is None:
+                return False
+            waiting |= {commit.partition: commit for commit in commits}
+            self._pending.begin("landing waits: the group's commits are held against what is landed")
 
     def _check(self, waiting: dict[int, HeldCommit]) -> None:
         """Check commits, and take out those that are done. Only what recent objects do not explain is looked for on."""

@@ -276,6 +276,7 @@ class Consumer:
             events = [message for message in messages if message.error() is not None]
             messages = [message for message in messages if message.error() is None]
             ends = [event for event in events if not self._kafka_error(event)]
+            count = len(messages)  # an event takes no memory
         for consecutive in runs.cut(messages):
             writer = self._writers.get(consecutive.partition)
             if writer is None:
@@ -336,6 +337,8 @@ class Consumer:
             return False
         number = message.partition()
         partition = WHOLE_TOPIC if number is None else number
+        if partition != WHOLE_TOPIC and not self._has(partition) and not error.fatal():
+            return True  # the partition moved away during the read that brought this event
         if error.code() in UNREADABLE:
             self._stop_partition(
                 partition,
@@ -365,6 +368,9 @@ class Consumer:
             self._read_errors[partition] = ReadError(reason_of(error), self._clock())
         return True
 
+    def _has(self, partition: int) -> bool:
+        return partition in self._writers or partition in self._placement.waiting or partition in self._stops
+
     def _stop_partition(self, partition: int, reason: str, *, may_end: bool = True) -> None:
         """Land nothing more of a partition until its cause is gone or the group moves it. The others go on.
 
@@ -382,7 +388,7 @@ class Consumer:
             self._assignment += 1
             self._placement.try_again(number, self._assignment)
         for number in self._stops.tried:
-            writer = self._writers.get(number)
+            writer = None if self._is_held(number) else self._writers.get(number)
             if writer is not None and (writer.durable > writer.start or self._has_nothing_to_land(writer)):
                 self._stops.end(number)
                 self._log.info("partition goes on", partition=number, offset=writer.durable)
@@ -411,7 +417,8 @@ class Consumer:
                 read_to_end.add(number)
         for number, read_error in list(self._read_errors.items()):
             over = {number} if number != WHOLE_TOPIC else self._writers.keys()
-            if over and over <= read_to_end and read_error.at < answer.asked_at:
+            is_idle = bool(over) or bool(answer.topic_is_there)  # a process without partitions reads nothing
+            if is_idle and over <= read_to_end and read_error.at < answer.asked_at:
                 del self._read_errors[number]  # nothing is unread, so nothing can be delivered to end it
 
     def _position(self, writer: PartitionWriter) -> int:
@@ -650,6 +657,7 @@ class Consumer:
             writer.seal(reason)
         while True:
             self._collect()
+            self._stop_at_holes()
             writers = [writer for writer in writers if self._writers.get(writer.partition) is writer]
             if all(writer.flushed for writer in writers):
                 return True
@@ -759,6 +767,8 @@ class Consumer:
         problems += self._disconnected.problems() + self._placement.problems() + uncommitted[:1]
         problems += [_read_problem(number, error.text) for number, error in sorted(self._read_errors.copy().items())]
         problems += self._progress.problems(self._clock())
+        if self._commit_check is not None:
+            problems += self._commit_check.problems()
         failing = self._sink.failing_since
         if failing is not None:
             problems.append(f"S3 has failed for {self._clock() - failing:.0f} s: {self._sink.last_error}")

@@ -436,8 +436,8 @@ class PartitionWriter:
         if existing.rejected == 0:
             self._release_content(batch)
         if batch.last < existing.last_offset:  # the object holds records that we have not read yet: wait for them
-            if self.position > existing.last_offset:
-                raise self._missing_record(existing, self.position)
+            if self.next_offset > existing.last_offset:
+                raise self._missing_record(existing, self.next_offset)
             batch.limit = existing.last_offset + 1
             batch.day_end = inf
             self.open = batch

@@ -336,8 +336,8 @@ class Placement:
         """Commit starts that S3 led to, before anything is read (rule 9), with one request for all."""
         starts = [each.start for each in found if each.start is not None]
         if starts:
-            self._committing |= {each.partition: each for each in found}
             kafka.commit(offsets=starts, asynchronous=True)
+            self._committing |= {each.partition: each for each in found}  # the answer comes in a later poll
 
     def committed(self, commit: TopicPartition, failure: KafkaError | None) -> None:
         """Kafka's answer to a commit of this consumer: if it is a start's, the partition may begin."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any, cast
@@ -13,21 +13,29 @@ from obstore.exceptions import GenericError
 
 from include.ingest import commit_check as module
 from include.ingest.commit_check import CommitCheck, HeldCommit
-from include.ingest.listing import ADOPT
+from include.ingest.listing import ADOPT, read_metadata
 from include.landing.layout import Kind, object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import StorageSettings
+from tests.unit.ingest.fake_kafka import Time
 from tests.unit.ingest.memory_bucket import Bucket
 
 NOW = datetime.now(UTC)
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + 60
+    while not condition():
+        assert monotonic() < deadline
+        sleep(0.005)
+
+
 class Stage:
     """A bucket in memory, and a check of its commits."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.store = cast("Any", Bucket())
-        self.check = CommitCheck(self.store, StorageSettings(), "id")
+        self.check = CommitCheck(self.store, StorageSettings(), "id", clock)
 
     def land(
         self, partition: int, first: int, last: int, ago: timedelta = timedelta(), kind: Kind = "crypto_data",
@@ -118,3 +126,57 @@ def test_an_s3_that_does_not_list_holds_the_partition(stage: Stage, monkeypatch:
     stage.land(0, 0, 99)
     assert stage.holes(HeldCommit(0, 100, None)) == {}
     assert failures == []
+
+
+def test_a_partition_without_an_answer_delays_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(store: Any, path: str) -> ObjectMetadata:
+        if path == broken:
+            raise GenericError("away")
+        return read_metadata(store, path)
+
+    monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "read_metadata", read)
+    stage.land(0, 0, 99)
+    (broken,) = [entry["path"] for page in obstore.list(stage.store, "crypto_data/") for entry in page]
+    stage.land(1, 0, 99)
+    stage.check.begin([HeldCommit(0, 100, None)])
+    assert stage.holes(HeldCommit(1, 100, None)) == {}
+    assert stage.check.is_held(0)
+
+
+def test_an_unexpected_error_stops_its_partitions_only(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[Exception] = [AttributeError("a fault of ours")]
+    original = obstore.list
+
+    def listing(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(obstore, "list", listing)
+    ((partition, reason),) = stage.holes(HeldCommit(0, 100, None)).items()
+    assert (partition, "a fault of ours" in reason) == (0, True)
+    assert stage.holes(HeldCommit(1, 100, None)) == {}
+
+
+def test_a_long_wait_for_s3_is_a_problem_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    time, away = Time(), True
+    original = obstore.list
+
+    def listing(*arguments: Any, **options: Any) -> Any:
+        if away:
+            raise GenericError("away")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(obstore, "list", listing)
+    stage = Stage(time)
+    stage.check.begin([HeldCommit(0, 100, None)])
+    wait_for(lambda: bool(stage.check._pending._state))
+    assert stage.check.problems() == []
+    time.passes(11)
+    wait_for(lambda: "S3 does not say what is landed" in " ".join(stage.check.problems()))
+    away = False
+    wait_for(lambda: stage.check.problems() == [])
+    stage.check.close()

@@ -340,6 +340,23 @@ def test_nothing_is_landed_after_a_commit_that_somebody_set_by_hand(stage: Stage
 # --- signals and refusals ------------------------------------------------------
 
 
+def test_a_commit_checked_during_the_shutdown_lets_its_partition_land(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Event()
+    monkeypatch.setattr(CommitCheck, "_newest", lambda *_: {} if listed.wait(60) else None)
+
+    def script() -> Script:
+        yield group.assign(0)
+        yield quotes(0, 7)
+        listed.set()  # the answer comes after the last turn of the loop
+
+    stage.consumer._commit_check = CommitCheck(stage.store, StorageSettings(), "id")
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+    assert group.offsets == {0: 8}
+
+
 def test_sigterm_while_commits_are_unknown_lands_and_commits_the_others(stage: Stage, group: Group) -> None:
     def script() -> Script:
         yield group.assign(0)
@@ -716,6 +733,7 @@ def test_a_partition_that_moved_away_paused_is_read_when_it_is_back(
         yield group.assign(0)
         yield from stage.until(lambda: group.paused == set() and stage.problem == "")
 
+    stage.admin.ends = {0: 7, 1: 5}
     group.has_committed({0: 7, 1: 5})
     assert stage.play(script()) == EXIT_CLEAN
 
@@ -776,6 +794,31 @@ def test_a_stopped_partition_goes_on_when_its_cause_is_gone(stage: Stage, group:
     assert group.offsets == {0: 8, 1: 6}
 
 
+def test_a_partition_whose_commit_is_held_stays_stopped(
+    stage: Stage, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Event()
+
+    def script() -> Script:
+        yield group.assign(0)
+        yield from stage.until(lambda: stage.partitions("_stopped") == [0])
+        monkeypatch.setattr(CommitCheck, "_newest", lambda *_: {} if listed.wait(60) else None)
+        stage.time.passes(TRY_AGAIN_SECONDS)
+        yield from stage.until(lambda: 0 in stage.partitions())
+        looks = stage.admin.looks
+        yield from stage.until(lambda: stage.admin.looks > looks + 2)
+        assert stage.partitions("_stopped") == [0]  # nothing is unread, but the commit may still be wrong
+        listed.set()
+
+    metadata = ObjectMetadata("t", "id", 0, 0, 2, 3, 0)
+    key = object_key("crypto_data/", "crypto_data", 0, 0, 0)
+    obstore.put(stage.store, key, b"[]", attributes=metadata.to_attributes())
+    stage.consumer._commit_check = CommitCheck(stage.store, StorageSettings(), "id")
+    stage.admin.ends = {0: 7}
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_UNLANDED
+
+
 def test_a_partition_whose_dead_letters_are_mended_goes_on_without_records(stage: Stage, group: Group) -> None:
     key = object_key("dead_letter/", "dead_letter", 0, 5, 0)
 
@@ -822,6 +865,31 @@ def test_a_read_error_is_over_when_nothing_is_unread(stage: Stage, group: Group)
         yield from stage.until(lambda: stage.problem == "")
 
     group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+@pytest.mark.parametrize("code", [KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_an_error_event_of_a_partition_that_moved_away_is_no_problem(stage: Stage, group: Group, code: int) -> None:
+    def script() -> Script:
+        yield group.assign(0, 1)
+        group.revoke(0)
+        yield [offset_error(0, code)]
+        yield []
+        assert (stage.problem, stage.partitions("_stopped")) == ("", [])
+
+    stage.admin.ends = {1: 5}
+    group.has_committed({0: 7, 1: 5})
+    assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_topics_error_ends_for_a_process_without_partitions(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        yield group.assign()
+        yield [offset_error(-1, KafkaError.UNKNOWN_TOPIC_OR_PART)]
+        yield []
+        assert "the topic delivers nothing since Kafka reported" in stage.problem
+        yield from stage.until(lambda: stage.problem == "")
+
     assert stage.play(script()) == EXIT_CLEAN
 
 

@@ -295,6 +295,16 @@ def test_an_object_with_a_record_beyond_the_logs_end_stops_the_partition() -> No
         writer.reach(6, 7)
 
 
+def test_the_logs_end_may_be_known_before_the_object_that_is_beyond_it() -> None:
+    writer = new_writer()
+    feed(writer, 0, 1)
+    writer.close_open("age")
+    (put,) = writer.puts()
+    writer.reach(6, 7)
+    with pytest.raises(ProtocolError, match="truncated"):
+        writer.answer(put, ExistingObject("id", 0, 0, 4, 0))
+
+
 @pytest.mark.parametrize(
     "existing",
     [

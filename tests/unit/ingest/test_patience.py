@@ -25,5 +25,9 @@ def test_a_slow_upload_lands_after_some_attempts(rate: int) -> None:
     assert timeouts <= 4
 
 
+def test_a_small_put_waits_for_two_answers_at_most_after_a_long_outage() -> None:
+    assert put_seconds(30.0, 20_000, 1000) <= 60
+
+
 def test_the_limit_itself_is_bounded() -> None:
     assert put_seconds(30.0, 2**40, 50) <= 2 * (30 + MOST_UPLOAD_SECONDS)

@@ -155,6 +155,15 @@ def test_a_start_that_kafka_did_not_commit_is_not_used(stage: Stage) -> None:
     assert stage.starts == {0: 0}
 
 
+def test_a_commit_of_a_start_that_is_not_even_sent_is_tried_again(stage: Stage) -> None:
+    send = stage.group.kafka.commit.side_effect
+    stage.group.kafka.commit.side_effect = NO_LEADER
+    stage.assign(0)
+    stage.place()
+    stage.group.kafka.commit.side_effect = send
+    stage.place_until(lambda: stage.starts == {0: 0})
+
+
 def test_a_partition_without_a_leader_delays_no_other(stage: Stage) -> None:
     def watermarks(at: TopicPartition, **_: object) -> tuple[int, int]:
         if at.partition == 0 and leaderless:

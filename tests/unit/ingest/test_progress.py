@@ -23,8 +23,20 @@ def test_time_counts_from_the_first_unread_record_not_from_the_last_move() -> No
 def test_a_slow_partition_moves() -> None:
     progress = Progress(100)
     for step in range(50):
-        progress.see(0, Place(step, 0, 10**6, landing=True), step * 90)
+        progress.see(0, Place(2 * step, step, 10**6, landing=True), step * 90)
         assert progress.problems(step * 90) == []
+
+
+def test_new_records_do_not_hide_a_batch_that_never_lands() -> None:
+    progress = Progress(100)
+    progress.see(0, Place(7, 7, 7, landing=False), 0)
+    for step in range(10):
+        progress.see(0, Place(8 + step, 7, 8 + step, landing=True), 10 * step)
+    assert progress.problems(99) == []
+    (problem,) = progress.problems(100)
+    assert problem == "partition 0 stands still for 100 s: read up to offset 17, landed up to 7, and its log ends at 17"
+    progress.see(0, Place(18, 8, 18, landing=True), 101)
+    assert progress.problems(200) == []
 
 
 def test_a_stop_is_news_once_and_tried_once_for_each_stop() -> None:
