@@ -169,7 +169,8 @@ def pipeline(
     for minutes in (3, 8, 13):
         running.publish("MonitorHeartbeat", 1, minutes * MINUTE)
         for metric in CONSUMER_METRICS:
-            running.publish(metric.name, 0 if metric.name == "UploadErrors" else 10, minutes * MINUTE)
+            value = 0 if metric.name in {"UploadErrors", "PartitionsStopped"} else 10
+            running.publish(metric.name, value, minutes * MINUTE)
     running.land()
     running.forget_the_start()
     with running.members:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.monitoring.checks.dag_runs import Memory
+from include.reasons import reason_of
 from include.settings import StorageSettings
 from include.state import json_object
 
@@ -34,7 +35,7 @@ def read(s3: S3Client, storage: StorageSettings) -> tuple[dict[str, Memory], str
         return {}, ""
     except (ClientError, BotoCoreError) as error:
         log.warning("the memory of the DAGs' runs cannot be read: %s", error)
-        return {}, f"earlier runs are not known: {error}"
+        return {}, f"earlier runs are not known: {reason_of(error)}"
     return (stored[0] if stored else {}), ""
 
 
@@ -44,5 +45,5 @@ def write(s3: S3Client, storage: StorageSettings, memory: Mapping[str, Memory]) 
         json_object.write(s3, storage.bucket, key(storage), memory)
     except (ClientError, BotoCoreError) as error:
         log.warning("the memory of the DAGs' runs was not written: %s", error)
-        return f"the next run of the monitor does not know these runs: {error}"
+        return f"the next run of the monitor does not know these runs: {reason_of(error)}"
     return ""

@@ -100,7 +100,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What the looks at one DAG have shown so far. Counts are those of the last look."""
+    """What the looks at one DAG have shown so far. Counts are those of the last look.
+
+    `first_seen` is moved on by each time in which the monitor did not run.
+    """
 
     first_seen: Instant
     last_seen: Instant
@@ -129,8 +132,11 @@ def remember(before: Memory | None, look: Look, promise: Promise) -> Memory:
     """The memory after this look."""
     now = look.at
     last = before or Memory(now, now, look.failed, look.successes)
-    if now - last.last_seen > WAITS_TOO_LONG:  # the monitor did not run, so nothing is known about the time between
-        last = replace(last, unpaused_since=None, waiting_since=None)
+    gap = now - last.last_seen
+    if (
+        gap > WAITS_TOO_LONG
+    ):  # the monitor did not run, so nothing is known about the time between, and it does not count
+        last = replace(last, first_seen=last.first_seen + gap, unpaused_since=None, waiting_since=None)
     waits = look.waiting > 0 and not look.working and not look.paused
     return Memory(
         first_seen=last.first_seen,
@@ -159,7 +165,9 @@ def _failure(last: Memory, look: Look, limit: timedelta) -> Failure | None:
     if newest is not None:
         at = newest.ended_at or newest.run_after
         if known is None or at > known.at:
-            return Failure(newest.run_id, at, newest.failure(limit))
+            later = look.newest
+            over = later is not None and later.state == "success" and later.ended_at is not None and later.ended_at > at
+            return Failure(newest.run_id, at, newest.failure(limit), over)
     if known is None or known.over:
         return known
     return replace(known, over=look.remembered == "success" or look.successes > last.successes)

@@ -79,6 +79,12 @@ def test_a_failed_run_that_was_cleared_and_succeeds_is_over() -> None:
     assert [bool(each) for each in found] == [True, False]
 
 
+def test_a_failure_by_hand_before_the_schedules_success_is_over() -> None:
+    failed = run("failed", BEGIN - 2 * TICK, build="failed")
+    found = watch(looks(3, newest=run(), succeeded=run(), failures=[failed], failed=1, successes=1))
+    assert [each for each in found if each] == []
+
+
 def test_a_success_by_hand_ends_the_failure_of_the_schedules_run() -> None:
     """The newest run with a logical date is still the failed one."""
     failed = run("failed", build="failed")
@@ -109,8 +115,14 @@ def test_a_paused_dag_is_told_as_a_warning_from_the_first_look_at_it() -> None:
 
 
 def test_a_dag_that_was_never_unpaused_is_told_after_a_day() -> None:
-    found = watch([Look(BEGIN + hours * HOUR, paused=True) for hours in range(26)])
-    assert [bool(each) for each in found] == [False] * 24 + [True] * 2
+    found = watch(looks(24 * 12 + 2, paused=True))
+    assert [bool(each) for each in found] == [False] * 24 * 12 + [True] * 2
+
+
+def test_the_time_without_a_monitor_does_not_count_for_an_unused_dag() -> None:
+    """A demo that is stopped for the night has not been watched for a day."""
+    found = watch([*looks(3, paused=True), *looks(3, BEGIN + 30 * HOUR, paused=True)])
+    assert [each for each in found if each] == []
 
 
 @pytest.mark.parametrize("waiting", [0, 1])
