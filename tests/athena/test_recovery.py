@@ -145,7 +145,7 @@ def test_an_ended_task_cancels_its_query(athena_warehouse: AthenaWarehouse) -> N
 
 def test_a_full_refresh_that_athena_would_cancel_keeps_bronze(athena_warehouse: AthenaWarehouse) -> None:
     before = athena_warehouse.query(ROWS)
-    with pytest.raises(DbtError, match="crypto_raw is kept.*Load bronze in parts"):
+    with pytest.raises(DbtError, match=r"crypto_raw is kept.*Load bronze in parts"):
         athena_warehouse.dbt(*BRONZE, "--full-refresh", "--vars", "landing_most_rebuild_bytes: 1000")
     assert athena_warehouse.query(ROWS) == before
 
