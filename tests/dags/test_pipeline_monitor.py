@@ -169,8 +169,8 @@ def pipeline(
     for minutes in (3, 8, 13):
         running.publish("MonitorHeartbeat", 1, minutes * MINUTE)
         for metric in CONSUMER_METRICS:
-            value = 0 if metric.name in {"UploadErrors", "PartitionsStopped"} else 10
-            running.publish(metric.name, value, minutes * MINUTE)
+            number = 0 if metric.name in {"UploadErrors", "PartitionsStopped"} else 10
+            running.publish(metric.name, number, minutes * MINUTE)
     running.land()
     running.forget_the_start()
     with running.members:
