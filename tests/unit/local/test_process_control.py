@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,8 @@ from include.local.programs import Program
 
 SLEEPER = Program("sleeper", ("sh", "-c", 'sleep 1000 & echo $! > "$CHILD_FILE"; echo started 100%; wait'))
 SLOW_TO_END = Program("slow", ("sh", "-c", "trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done"))
-RUNAWAY = Program("runaway", ("sh", "-c", 'setsid sleep 1000 & echo $! > "$CHILD_FILE"; wait'))
+LEAVE_SESSION = "import os; os.setsid(); os.execvp('sleep', ['sleep', '1000'])"
+RUNAWAY = Program("runaway", ("sh", "-c", f'"{sys.executable}" -c "{LEAVE_SESSION}" & echo $! > "$CHILD_FILE"; wait'))
 BROKEN = Program("broken", ("sh", "-c", "echo no such broker; exit 3"))
 
 
