@@ -27,8 +27,11 @@ from include.local.programs import Program
 
 SLEEPER = Program("sleeper", ("sh", "-c", 'sleep 1000 & echo $! > "$CHILD_FILE"; echo started 100%; wait'))
 SLOW_TO_END = Program("slow", ("sh", "-c", "trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done"))
-LEAVE_SESSION = "import os; os.setsid(); os.execvp('sleep', ['sleep', '1000'])"
-RUNAWAY = Program("runaway", ("sh", "-c", f'"{sys.executable}" -c "{LEAVE_SESSION}" & echo $! > "$CHILD_FILE"; wait'))
+START_APART = (
+    "import os,subprocess;child=subprocess.Popen(['sleep','1000'],start_new_session=True);"
+    "open(os.environ['CHILD_FILE'],'w').write(str(child.pid));child.wait()"
+)
+RUNAWAY = Program("runaway", (sys.executable, "-c", START_APART))
 BROKEN = Program("broken", ("sh", "-c", "echo no such broker; exit 3"))
 
 
