@@ -239,7 +239,8 @@ class RestartableBroker:
         self.bootstrap = f"127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        config, java = self._state / "server.properties", ["java", *broker.JAVA_OPTIONS, "-cp", f"{broker.JARS}/*"]
+        program, *classes = broker.java_command()
+        config, java = self._state / "server.properties", [program, *broker.JAVA_OPTIONS, *classes]
         if not config.exists():
             self._state.mkdir(parents=True, exist_ok=True)
             base = Template(broker.CONFIG.read_text()).substitute(
