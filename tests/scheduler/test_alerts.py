@@ -429,7 +429,7 @@ def test_everything_recovers(watched: WatchedStack) -> None:
         assert states[f"check_{name}"] == "success"
         if any((entry.kind, entry.title) == ("start", CONDITIONS[name].title) for entry in watched.mail_entries()):
             assert_complete(watched.entry("recovery", name))
-    assert re.search(r" \d+ over[:,]", str(watched.entry("recovery", "stale_gold").mail["Subject"]))
+    assert re.search(r" \d+ over[:,]", str(watched.entry("recovery", "stale_silver").mail["Subject"]))
     for test in ("crypto_raw_recency_check", "crypto_stage_recency_check", "crypto_curated_recency_check"):
         watched.entry("recovery", "dbt_tests", test)
     silenced = watched.entry("recovery", "dead_letters")
