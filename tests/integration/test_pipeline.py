@@ -283,7 +283,8 @@ def test_a_stop_ends_every_process_and_a_second_start_continues(stack: WholeStac
     if built_in_broker(stack):
         return  # the built-in broker starts without the earlier messages
     # The second start uses the command line, and Ctrl-C ends it.
-    variables = {f"LOCAL_{name.upper()}": str(value) for name, value in stack.demo.local.model_dump().items()}
+    settings = stack.demo.local.model_dump(exclude_none=True)
+    variables = {f"LOCAL_{name.upper()}": str(value) for name, value in settings.items()}
     before = len(landed_in_bronze(stack))
     child = subprocess.Popen(
         [sys.executable, "-m", "include.local.demo", "run"],
