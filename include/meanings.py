@@ -91,7 +91,7 @@ KAFKA = {
     "GROUP_ID_NOT_FOUND": "Kafka does not know the group. Check KAFKA_GROUP; a consumer creates it.",
     "UNKNOWN_MEMBER_ID": "The group has gone on without this consumer. It joins again.",
     "ILLEGAL_GENERATION": "The group has gone on without this consumer. It joins again.",
-    "REBALANCE_IN_PROGRESS": "The group distributes its partitions anew. It is repeated afterwards.",
+    "REBALANCE_IN_PROGRESS": "The group distributes its partitions again. The request is repeated afterwards.",
     "FENCED_INSTANCE_ID": "Another process has the same CONSUMER_GROUP_INSTANCE_ID. Give each process its own.",
     "_FENCED": "Another process has taken the place of this one. End one of them.",
     "FENCED_MEMBER_EPOCH": "The group has gone on without this consumer. It joins again.",

@@ -201,7 +201,7 @@ def _not_started(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
         return []
     if newest and newest.run_after >= promise.started:
         return []
-    was = f"the newest is of {to_second(newest.run_after)}" if newest else "there is none"
+    was = f"the newest is of {to_second(newest.run_after)}" if newest else "it has no run"
     text = f"Airflow did not start the run that was due at {to_second(promise.started)}; {was}"
     return [Problem(text, promise.started)]
 

@@ -36,6 +36,18 @@ def put(bucket: Any, contract: Contract) -> None:
     obstore.put(bucket, KEY, contract.to_json())
 
 
+def write_first(monkeypatch: pytest.MonkeyPatch, bucket: Any, contract: Contract) -> None:
+    """Let another consumer write `contract` between this one's read and its conditional write."""
+    replace_contract, writes = module.replace_contract, [contract]
+
+    def slow(store: Any, prefix: str, old: StoredContract, new: Contract) -> None:
+        if writes:
+            put(bucket, writes.pop())
+        replace_contract(store, prefix, old, new)
+
+    monkeypatch.setattr(module, "replace_contract", slow)
+
+
 def test_the_first_consumer_writes_its_prefixes(bucket: Any) -> None:
     assert agree(bucket, "crypto_data/", MINE) == MINE == stored(bucket)
 
@@ -56,29 +68,14 @@ def test_a_contract_of_the_version_before_is_completed(bucket: Any) -> None:
 def test_two_consumers_complete_a_contract_at_once(
     bucket: Any, monkeypatch: pytest.MonkeyPatch, faster: Contract
 ) -> None:
-    """The other one writes between this one's read and its conditional write."""
     put(bucket, OLD)
-    replace_contract, writes = module.replace_contract, [faster]
-
-    def slow(store: Any, prefix: str, old: StoredContract, new: Contract) -> None:
-        if writes:
-            put(bucket, writes.pop())
-        replace_contract(store, prefix, old, new)
-
-    monkeypatch.setattr(module, "replace_contract", slow)
+    write_first(monkeypatch, bucket, faster)
     assert agree(bucket, "crypto_data/", MINE) == faster.completed(MINE) == stored(bucket)
 
 
 def test_of_two_consumers_that_differ_one_is_refused(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     put(bucket, OLD)
-    replace_contract, writes = module.replace_contract, [THEIRS]
-
-    def slow(store: Any, prefix: str, old: StoredContract, new: Contract) -> None:
-        if writes:
-            put(bucket, writes.pop())
-        replace_contract(store, prefix, old, new)
-
-    monkeypatch.setattr(module, "replace_contract", slow)
+    write_first(monkeypatch, bucket, THEIRS)
     with pytest.raises(ContractError, match="dead_letter_prefix"):
         agree(bucket, "crypto_data/", MINE)
     assert stored(bucket) == THEIRS
