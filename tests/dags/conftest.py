@@ -27,6 +27,17 @@ def airflow_db() -> None:
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
 
 
+@pytest.fixture
+def no_dag_runs(airflow_db: None) -> None:
+    """Airflow's database without the runs of earlier tests, which `dag_unhealthy` would judge."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        session.execute(delete(DagRun))
+
+
 @dataclass
 class Mailbox:
     """A mail server on loopback that keeps the mails; `refuse` makes it refuse them."""

@@ -131,7 +131,7 @@ class Pipeline:
 
 @pytest.fixture
 def pipeline(
-    airflow_db: None,
+    no_dag_runs: None,
     dag: DAG,
     kafka_server: KafkaServer,
     s3: str,
