@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["Count", "Count/Second", "Seconds", "Bytes", "Percent"]
-Statistic = Literal["Sum", "Average", "Maximum", "Minimum"]
+Statistic = Literal["Sum", "Average", "Maximum", "Minimum", "p95"]
 Comparison = Literal[">", "<"]
 Missing = Literal["missing", "notBreaching", "breaching"]
 AlarmMissing = Literal["missing", "notBreaching", "breaching", "ignore"]
 Publisher = Literal["consumer", "monitor"]
 Severity = Literal["error", "warning"]
 Layer = Literal["bronze", "silver", "gold"]
+Stage = Literal["landed", "bronze", "silver", "gold"]
+"""A step of a record's way, at which its latency is measured."""
 
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
+STAGES: tuple[Stage, ...] = ("landed", *LAYERS)
 ENVIRONMENT = "Environment"
 LAYER = "Layer"
 
@@ -210,6 +213,13 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
 ) = CONSUMER_METRICS  # fmt: skip
 """The same metrics by name, for the code that publishes them."""
 
+_ENDS: dict[Stage, str] = {
+    "landed": "its object is in S3",
+    "bronze": "the build of bronze that loaded it has ended",
+    "silver": "the build of silver that accepted it has ended",
+    "gold": "the build of gold that first contained it has ended",
+}
+
 MONITOR_METRICS: tuple[Metric, ...] = (
     Metric(
         "SumOffsetLag",
@@ -338,6 +348,27 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Share of the rows that a business rule of silver refused, among all rows that the runs of the last day before "
         "silver's last build loaded. Duplicates do not count.",
     ),
+    *(
+        Metric(
+            f"LatencyTo{stage.capitalize()}",
+            f"Latency to {stage.capitalize()}",
+            "Seconds",
+            "p95",
+            "monitor",
+            f"Time from Kafka's timestamp of a record until {end}: the distribution of a build's new records, of which "
+            "CloudWatch shows any percentile. Absent without a new record.",
+        )
+        for stage, end in _ENDS.items()
+    ),
+    Metric(
+        "BurningObjectives",
+        "Latency Objectives at Risk",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Latency objectives (OBJECTIVE_*) whose error budget is used up too fast. Zero without new records.",
+        counts="objectives",
+    ),
     Metric(
         "BlindSources",
         "Sources the Monitor Cannot Read",
@@ -391,6 +422,27 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "The consumer does not keep up with the topic: data reaches the lake late.",
             explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+        ),
+        Condition(
+            "latency_objective",
+            "Records reach gold too late",
+            "BurningObjectives",
+            ">",
+            0,
+            "missing",
+            "More records than an objective allows were late in S3 or in gold: its error budget is used up too fast.",
+            alarm=False,
+            explained_by=(
+                "upload_errors",
+                "consumer_stalled",
+                "partitions_stopped",
+                "kafka_lag",
+                "stale_gold",
+                "monitor_blind:*S3",
+                "dag_unhealthy:crypto_transform",
+                "run_late:crypto_transform",
+                "latency_objective:landed",
+            ),
         ),
         Condition(
             "dbt_tests",

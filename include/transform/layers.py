@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -10,15 +11,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from include.catalogue import Layer
-from include.settings import StorageSettings
+from include.settings import ObjectiveSettings, StorageSettings, load_group
+from include.state import latency as latency_state
 from include.state import layer_state, partial_build
 from include.state.dbt_tests import NO_TESTS, DbtTests
+from include.state.json_object import StateUnreadableError
+from include.state.latency import LayerLatency, RecentLatency
 from include.state.layer_state import DagRunRef, LayerState
 from include.state.partial_build import PartialBuild
-from include.transform import layer_query
+from include.transform import latency, layer_query
+from include.transform.layer_query import Arrivals
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
 
 MODELS: dict[Layer, str] = {"bronze": "crypto_raw", "silver": "crypto_stage", "gold": "crypto_curated"}
 """Each layer's main model."""
@@ -37,14 +44,16 @@ def record(
     scanned: Iterable[Mapping[str, int]],
     run: DagRunRef,
 ) -> LayerState:
-    """Count the layer, write its state to S3 and return it.
+    """Count the layer, measure the latency of its new records, write its state to S3 and return it.
 
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
         LayerQueryError: the warehouse could not be queried (for example when the model was never built).
     """
-    size = layer_query.count(MODELS[layer])
+    finished_at, memory = datetime.now(UTC), _memory(s3, storage, layer)
+    size = layer_query.count(MODELS[layer], *((memory.since, memory.counts_from) if memory else ()))
+    measured = _measure_latency(s3, storage, layer, memory, size.arrivals, finished_at)
     total_scanned: Counter[str] = Counter()
     for bytes_by_model in scanned:
         total_scanned.update(bytes_by_model)
@@ -53,13 +62,43 @@ def record(
         model=MODELS[layer],
         rows=size.rows,
         newest_quote_at=size.newest_quote_at,
-        finished_at=datetime.now(UTC),
+        finished_at=finished_at,
         tests=sum(tests, NO_TESTS),
         run=run,
         scanned=dict(total_scanned),
         quarantine=size.quarantine or msgspec.UNSET,
+        latency={stage: RecentLatency.of(known) for stage, known in measured.stages.items()},
     )
     return layer_state.write(s3, storage, state)
+
+
+def _memory(s3: S3Client, storage: StorageSettings, layer: Layer) -> LayerLatency | None:
+    """The layer's latency so far; None if it begins now, also after its object broke."""
+    try:
+        return latency_state.read(s3, storage, layer)
+    except StateUnreadableError as error:
+        log.warning("the latency of %s begins again: %s", layer, error)
+        return None
+
+
+def _measure_latency(
+    s3: S3Client,
+    storage: StorageSettings,
+    layer: Layer,
+    memory: LayerLatency | None,
+    arrivals: Arrivals,
+    finished_at: datetime,
+) -> LayerLatency:
+    """Add the records of this build to the layer's latency. It is written first, so a retry counts no record twice."""
+    if memory is None:
+        measured = latency.begun(arrivals, finished_at)
+    else:
+        paths = latency.counting(memory, arrivals) if layer == "bronze" else ()
+        landed = latency.landed_at(s3, storage, paths)
+        objective = load_group(ObjectiveSettings)
+        measured = latency.advanced(memory, layer, arrivals, landed, finished_at, objective)
+    latency_state.write(s3, storage, layer, measured)
+    return measured
 
 
 def record_part(s3: S3Client, storage: StorageSettings, layer: Layer, ran: Mapping[str, bool], run: DagRunRef) -> None:

@@ -3,8 +3,11 @@
     (include/transform/layer_query.py). In bronze the time of a quote is unchecked text, so the time of its arrival in
     Kafka is taken instead. Silver also counts the rows that the last day's runs accepted, and those that a business rule
     refused. A duplicate is no refusal: a quote that is sent twice is normal.
+
+    The last columns are for the latency (macros/latency.sql). `since` is the last load that was measured before, and
+    `counts_from` the Kafka time from which on records count, both as the text of a UTC timestamp.
 #}
-{% macro layer_count(model) -%}
+{% macro layer_count(model, since=none, counts_from=none) -%}
     {%- set newest_quote = {
         'crypto_raw': 'kafka_timestamp',
         'crypto_stage': 'last_updated',
@@ -15,7 +18,10 @@
         {{ epoch_ms('max(' ~ newest_quote ~ ')') }} as newest_quote_ms,
         {{ recent_rows(ref('crypto_stage')) if model == 'crypto_stage' else 'cast(null as bigint)' }} as accepted_rows,
         {{ recent_rows(ref('crypto_quarantine'), "broken_rule <> 'duplicate'") if model == 'crypto_stage' else 'cast(null as bigint)' }}
-            as quarantined_rows
+            as quarantined_rows,
+        cast(max(loaded_at) as varchar) as last_load,
+        {{ has_load(model, since) }} as has_measured_load,
+        {{ arrivals(model, since, counts_from) }} as arrivals
     from {{ ref(model) }}
 {%- endmacro %}
 
