@@ -78,11 +78,14 @@ def advanced(
 
 
 def _latencies(arrived: Iterable[tuple[Mapping[int, int], datetime]]) -> dict[int, int]:
-    """Records by latency, from their seconds of arrival and the time at which they reached the stage."""
+    """Records by latency, from their seconds of arrival and the time at which they reached the stage.
+
+    A time of arrival is cut to its second, so the difference is too long; cut itself, it is within one second.
+    """
     latencies: Counter[int] = Counter()
     for times, reached in arrived:
         for second, records in times.items():
-            latencies[max(round(reached.timestamp() - second), 0)] += records
+            latencies[max(int(reached.timestamp() - second), 0)] += records
     return dict(latencies)
 
 

@@ -151,16 +151,18 @@ def test_only_new_records_count_when_bronze_is_loaded_again(
     warehouse: Warehouse, store: S3Store, storage: StorageSettings, record: Record
 ) -> None:
     topic, now = LandedTopic(), datetime.now(UTC)
-    topic.send(quote("ETH", 3000.0, now), now - timedelta(hours=48))  # the history before the first run
+    topic.send(
+        quote("ETH", 3000.0, now - timedelta(hours=48)), now - timedelta(hours=48)
+    )  # the history before the first run
     topic.land(store)
     warehouse.load()
     begin(record, storage, timedelta(hours=1))
-    for price in (3001.0, 3002.0):
-        topic.send(quote("ETH", price, now + timedelta(seconds=price)), now - timedelta(seconds=3100 - price))
+    for ago in (timedelta(seconds=20), timedelta(seconds=10)):
+        topic.send(quote("ETH", 3001.0, now - ago), now - ago)
     topic.land(store)
     warehouse.load()
     assert [counted(state, layer).records for layer, state in record().items()] == [2, 2, 2]  # type: ignore[union-attr]
-    topic.send(quote("ETH", 3003.0, now + timedelta(hours=2)), now - timedelta(seconds=5))
+    topic.send(quote("ETH", 3003.0, now - timedelta(seconds=5)), now - timedelta(seconds=5))
     topic.land(store)
     warehouse.load("--full-refresh")
     rebuilt = record()
