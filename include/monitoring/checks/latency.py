@@ -167,12 +167,12 @@ def measure(
     Raises:
         ClientError, BotoCoreError: S3 refused or could not be reached.
     """
+    written: dict[Stage, Instant] | None
     try:
         stored = json_object.read(
             s3, storage.bucket, _key(storage), dict[Stage, Instant], "the monitor writes it again"
         )
-        written: dict[Stage, Instant] | None = stored[0] if stored else {}
-        taken = written
+        written = taken = stored[0] if stored else {}
     except json_object.StateUnreadableError:
         written, taken = None, dict.fromkeys(stages, now)
     builds = {
