@@ -62,7 +62,8 @@ def begin(record: Record, storage: StorageSettings, ago: timedelta) -> None:
     """Record the layers for the first time, as if that had been some time ago."""
     record()
     for layer in LAYERS:
-        earlier = replace(memory(storage, layer), counts_from=datetime.now(UTC) - ago)
+        began_at = datetime.now(UTC) - ago
+        earlier = replace(memory(storage, layer), counts_from=began_at, newest=began_at)
         latency.write(boto3.client("s3"), storage, layer, earlier)
 
 
