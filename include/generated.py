@@ -11,11 +11,13 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from include import settings_reference
 from include.aws import reference as aws
 from include.aws import template_parts as template
+from include.catalogue import CONDITIONS
 from include.monitoring import reference as monitoring
 from include.settings import PROJECT_ROOT
 
@@ -37,6 +39,10 @@ PARTS = (
     Part("docs/monitoring.md", "conditions", monitoring.conditions),
     Part("docs/monitoring.md", "metrics", monitoring.metrics),
     Part("docs/settings.md", "settings", settings_reference.settings),
+    *(
+        Part(f"docs/runbooks/{condition.runbook}", "first-step", partial(monitoring.first_step, condition))
+        for condition in CONDITIONS.values()
+    ),
 )
 """In the order of writing: docs/aws-reference.md lists the template's parameters, so the template comes first."""
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m include.ingest {produce,consume,create-topic,replay,adopt,resize-cells}`.
+"""Command line: `python -m include.ingest {produce,consume,health,create-topic,replay,adopt,resize-cells}`.
 
 Settings come from the environment (docs/settings.md). Exit status: 0 clean, 2 refused (settings, topic, contract or
 commit), 3 stopped with something not landed or not sent.
@@ -254,6 +254,8 @@ def parser() -> argparse.ArgumentParser:
 
     add("consume", consume)
     add("produce", produce)
+    argument = add("health", console.health)
+    argument("program", choices=("consumer", "producer"), nargs="?", default="consumer", help="default: consumer")
     argument = add("create-topic", create_topic)
     argument("--partitions", type=int, help=f"of a new topic (default: {topic.DEFAULT_PARTITIONS})")
     argument("--replication", type=int, help=f"copies of each partition (default: {topic.DEFAULT_REPLICATION})")

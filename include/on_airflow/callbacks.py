@@ -145,11 +145,26 @@ def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notic
     from include.monitoring.alerts.store import update
     from include.on_airflow.channels import send
 
-    send(notices, render(notices, settings.alert, settings.monitor.environment, now), settings.alert)
+    mail = render(notices, settings.alert, settings.monitor.environment, now, _histories(notices, settings, now))
+    send(notices, mail, settings.alert)
     ids = [notice.id for notice in notices]
     update(store, lambda state: (transitions.mark_delivered(state, ids), None))
     summary = ", ".join(f"{notice.kind} {notice.alert.key}" for notice in notices)
     log.info("delivered %d notices: %s", len(notices), summary)
+
+
+def _histories(notices: Sequence[Notice], settings: Settings, now: datetime) -> dict[str, str]:
+    """The last hours of the alerts' numbers. A mail is complete without them, so an error of CloudWatch is logged."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from include.monitoring.alerts import history
+    from include.on_airflow.connections import cloudwatch_client
+
+    try:
+        return history.lines(cloudwatch_client(), settings.monitor, [notice.alert.condition for notice in notices], now)
+    except (ClientError, BotoCoreError) as error:
+        log.warning("the mail has no course of the numbers: %s", reason_of(error))
+        return {}
 
 
 def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenAlert]:

@@ -71,6 +71,7 @@ class _Transition:
             run=before.run,
             cause=before.cause,
             effects=before.effects,
+            thread=before.thread,
         )
         if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
             continued = replace(continued, successes=None, run=alert.run)
@@ -272,7 +273,9 @@ def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
         for notice in due
     }
     outbox = tuple(claimed.get(notice.id, notice) for notice in state.outbox)
-    return replace(state, outbox=outbox), list(claimed.values())
+    starts = {notice.alert.key: notice.batch for notice in claimed.values() if notice.kind == "start"}
+    opened = {key: replace(alert, thread=starts.get(key, alert.thread)) for key, alert in state.open.items()}
+    return replace(state, open=opened, outbox=outbox), list(claimed.values())
 
 
 def undelivered(state: AlertState, now: datetime) -> list[Notice]:

@@ -250,6 +250,14 @@ def test_a_claimed_notice_belongs_to_its_sender_until_the_claim_ends() -> None:
     assert timedelta(seconds=connections.PATIENCE_SECONDS) < transitions.CLAIM
 
 
+def test_an_alert_remembers_the_mail_about_its_start() -> None:
+    state, _ = run([[verdict("breached")]])
+    state, (start,) = transitions.claim(state, NOW)
+    state = transitions.mark_delivered(state, [start.id])
+    _, (over,) = transitions.advance(state, [verdict("ok")], NOW + INTERVAL, timedelta(hours=6))
+    assert (over.kind, over.alert.thread) == ("recovery", start.batch)
+
+
 def test_a_refused_notice_stays_and_is_tried_again() -> None:
     state, _ = run([[verdict("breached")]])
     state, (notice,) = transitions.claim(state, NOW)
