@@ -263,6 +263,18 @@ def test_a_failed_run_that_no_callback_reported_is_mailed_once(pipeline: Pipelin
     assert "over: A DAG does not run as it should" in str(mail["Subject"])
 
 
+def test_a_silenced_condition_is_red_and_not_mailed(pipeline: Pipeline) -> None:
+    bag = DagBag(str(DAGS / "alert_silence.py"))
+    assert not bag.import_errors
+    run = bag.dags["alert_silence"].test(run_conf={"alert": "consumer_stalled", "hours": 1, "reason": "planned"})
+    assert run is not None
+    assert [str(ti.state) for ti in run.get_task_instances()] == ["success"]
+    pipeline.create_topic()
+    pipeline.produce(3, age=10 * MINUTE)  # no consumer reads them
+    assert pipeline.red() == {"check_consumer_stalled"}
+    assert pipeline.mailbox.take() == []
+
+
 def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline: Pipeline) -> None:
     used: set[str] = set()
     pipeline.patch.setitem(policy_guard.seen, "AirflowPolicy", used)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PERIOD = timedelta(seconds=MONITOR_SECONDS)
 PERIODS = 24
-"""Two hours at one number in five minutes. So many bars fit into one line on a phone."""
+"""Two hours at one number in five minutes. A line on a phone has room for them."""
 
 
 def lines(

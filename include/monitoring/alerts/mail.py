@@ -126,6 +126,8 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime, history: str)
         facts.append(("Detail", f"and {len(alert.details) - MOST_DETAILS} more in the task's log"))
     effects = sorted(alert.effects or (), key=lambda effect: effect.began_at)
     facts += [("Consequence", consequence(effect)) for effect in effects]
+    if alert.silenced:
+        facts.append(("Silenced", alert.silenced))
     facts.append(("What it means", condition.meaning))
     facts.append(("What to do", f"{settings.runbook_url}{condition.runbook}"))
     if alert.run_url:

@@ -67,6 +67,11 @@ class OpenAlert(msgspec.Struct, frozen=True):
     thread: str | UnsetType = UNSET
     """Id of the mail about its start: the later mails about it are replies to that one."""
 
+    silenced: str | UnsetType = UNSET
+    """The silence because of which no mail was sent lately, as a text. A mail that is sent afterwards shows it."""
+    untold: bool | UnsetType = UNSET
+    """Whether even the mail about its start was not sent, because it was silenced."""
+
     @property
     def subject(self) -> str:
         """The test, task, coin or source that it is about; '' for a condition without subjects."""
