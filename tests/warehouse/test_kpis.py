@@ -181,8 +181,7 @@ def test_a_kpi_without_enough_history_is_unknown_and_not_zero() -> None:
 
 def close_of(coin: Coin, day: date) -> int | None:
     """The last price of the day, if it was quoted at 22:00 or later."""
-    at, price = coin.days[day][-1] if day in coin.days else (datetime.min, None)
-    return price if at.hour >= 22 else None
+    return next((price for at, price in coin.days.get(day, [])[-1:] if at.hour >= 22), None)
 
 
 def daily_return(coin: Coin, day: date, days: int = 1) -> float | None:
