@@ -27,7 +27,8 @@ def rows(macro: str, kind: type[Row]) -> list[Row]:
     """
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 
-    arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
+    # Otherwise dbt prints every row into the log of the task.
+    arguments = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
     arguments += ["show", "--output", "json", "--limit", "-1", "--inline", "{{ " + macro + " }}"]
     arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
     response = dbtRunner().invoke(arguments)

@@ -21,7 +21,7 @@ import pytest
 
 from include.settings import PROJECT_ROOT
 from include.transform import inline_query, kpi_query
-from tests.warehouse.warehouse import Warehouse
+from tests.warehouse.warehouse import Warehouse, environment, release
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
@@ -272,6 +272,18 @@ def test_the_state_has_the_values_of_the_view_and_each_hourly_close(gold: Wareho
         assert list(state.closes_48h) == [None if close is None else close[1] / 10**8 for close in closes]
     assert None in coins[0].closes_48h
     assert [close is not None for close in coins[-1].closes_48h] == [False] * 47 + [True]
+
+
+def test_the_query_of_the_state_prints_no_rows(
+    gold: Warehouse, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As `record_gold` sends it: what dbt prints goes to the log of the task."""
+    monkeypatch.setattr(inline_query, "work_folder", lambda: gold.artifacts)
+    with environment(gold.variables()):
+        hours = inline_query.rows("kpi_state()", kpi_query.Hour)
+        release()
+    assert len(kpi_query.coins(hours)) == len(COINS)
+    assert "price" not in "".join(capfd.readouterr())
 
 
 EXAMPLES = re.findall(r"```sql\n(.*?)```", (PROJECT_ROOT / "docs" / "bi-readers.md").read_text(), re.DOTALL)
