@@ -1,19 +1,14 @@
-"""Rows and newest quote of a layer's model; the query goes through dbt, so it works on both targets."""
+"""Rows and newest quote of a layer's model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from include.settings import DBT_PROJECT
+import msgspec
+
 from include.state.layer_state import QuarantineCount
-from include.transform import dbt_connection
-from include.transform.manifest import work_folder
-
-
-class LayerQueryError(RuntimeError):
-    """The query failed; the text is dbt's."""
+from include.transform import inline_query
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +20,25 @@ class LayerCount:
     quarantine: QuarantineCount | None
 
 
+class _Row(msgspec.Struct):
+    """What the macro `layer_count` selects."""
+
+    row_count: int
+    newest_quote_ms: int | None
+    accepted_rows: int | None
+    quarantined_rows: int | None
+
+
 def count(model: str) -> LayerCount:
     """Query one model's rows and newest quote.
 
     Raises:
-        LayerQueryError: dbt failed.
+        InlineQueryError: dbt failed.
     """
-    from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
-
-    arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
-    arguments += ["show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}"]
-    arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
-    response = dbtRunner().invoke(arguments)
-    if not response.success or response.result is None:
-        raise LayerQueryError(f"counting {model}: {response.exception or response.result}")
-    table: Any = response.result.results[0].agate_table  # type: ignore[union-attr]
-    row = dict(zip(table.column_names, table.rows[0], strict=True))
-    newest, accepted, refused = row["newest_quote_ms"], row["accepted_rows"], row["quarantined_rows"]
+    (row,) = inline_query.rows(f"layer_count('{model}')", _Row)
+    newest, accepted, refused = row.newest_quote_ms, row.accepted_rows, row.quarantined_rows
     return LayerCount(
-        rows=int(row["row_count"]),
-        newest_quote_at=None if newest is None else datetime.fromtimestamp(int(newest) / 1000, UTC),
-        quarantine=None if accepted is None or refused is None else QuarantineCount(int(accepted), int(refused)),
+        rows=row.row_count,
+        newest_quote_at=None if newest is None else datetime.fromtimestamp(newest / 1000, UTC),
+        quarantine=None if accepted is None or refused is None else QuarantineCount(accepted, refused),
     )

@@ -15,7 +15,7 @@ from include.state import layer_state, partial_build
 from include.state.dbt_tests import NO_TESTS, DbtTests
 from include.state.layer_state import DagRunRef, LayerState
 from include.state.partial_build import PartialBuild
-from include.transform import layer_query
+from include.transform import kpi_query, layer_query
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,12 +37,12 @@ def record(
     scanned: Iterable[Mapping[str, int]],
     run: DagRunRef,
 ) -> LayerState:
-    """Count the layer, write its state to S3 and return it.
+    """Count the layer, write its state to S3 and return it; of gold, write each coin's KPIs too.
 
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
-        LayerQueryError: the warehouse could not be queried (for example when the model was never built).
+        InlineQueryError: the warehouse could not be queried (for example when the model was never built).
     """
     size = layer_query.count(MODELS[layer])
     total_scanned: Counter[str] = Counter()
@@ -59,7 +59,10 @@ def record(
         scanned=dict(total_scanned),
         quarantine=size.quarantine or msgspec.UNSET,
     )
-    return layer_state.write(s3, storage, state)
+    written = layer_state.write(s3, storage, state)
+    if layer == "gold":
+        kpi_query.record(s3, storage, run)
+    return written
 
 
 def record_part(s3: S3Client, storage: StorageSettings, layer: Layer, ran: Mapping[str, bool], run: DagRunRef) -> None:
