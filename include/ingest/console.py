@@ -1,4 +1,7 @@
-"""An operator's commands: replay, adopt, resize-cells. Each shows what it would do, and does it with --yes."""
+"""An operator's commands: replay, adopt, resize-cells. Each shows what it would do, and does it with --yes.
+
+`check-contract` compares two files and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from include.ingest import logs
+from include.ingest import contract_check, logs
 from include.ingest.adoption import Plan
 from include.ingest.consumer import EXIT_CLEAN
 from include.ingest.operate import Operator, require_size
@@ -23,6 +26,24 @@ from include.ingest.shutdown import EXIT_UNLANDED
 from include.ingest.store import check_prefixes, open_store
 from include.landing.dead_letter import DeadLetter
 from include.settings import Settings
+
+EXIT_BREAKS = 1
+"""Exit status of `check-contract`, like that of diff."""
+
+
+def check_contract(_settings: Settings, options: argparse.Namespace) -> int:
+    """Compare two JSON Schemas of the message; exit status 1 if a message that NEW allows breaks OLD.
+
+    OLD is the contract (docs/contract/), NEW what the producer will send. The rules are in docs/message-contract.md.
+    """
+    old, new = (contract_check.read(path.read_bytes(), str(path)) for path in (options.old, options.new))
+    found = contract_check.differences(old, new)
+    for difference in found:
+        verdict = "breaks" if difference.breaks else "harmless"
+        sys.stdout.write(f"{verdict}: {difference.field or 'message'}: {difference.rule}: {difference.text}\n")
+    breaks = sum(difference.breaks for difference in found)
+    sys.stdout.write(f"{breaks} of {len(found)} differences break the contract\n")
+    return EXIT_BREAKS if breaks else EXIT_CLEAN
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:

@@ -142,7 +142,9 @@
 
 {# A date, one of T, t and a blank, a time of day with or without a fraction, and Z, z or an offset below 24 hours. #}
 {% macro iso_8601_pattern() -%}
-    ^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$
+    {#- >>> time_pattern (make generate, from include/ingest/quote.py) -#}
+^([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$
+    {#- <<< time_pattern -#}
 {%- endmacro %}
 
 {% macro iso_8601_local_time(expression) -%}
