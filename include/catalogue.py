@@ -339,6 +339,16 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "silver's last build loaded. Duplicates do not count.",
     ),
     Metric(
+        "DriftingFields",
+        "Fields That Drift",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Fields beyond the message's contract that nobody has acknowledged, that have another type than the project "
+        "knows, or that no longer arrive.",
+        counts="fields",
+    ),
+    Metric(
         "BlindSources",
         "Sources the Monitor Cannot Read",
         "Count",
@@ -410,6 +420,18 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "More than one percent of the new rows break a business rule. They do not reach gold, where a coin may "
             "become empty.",
+            alarm=False,
+        ),
+        Condition(
+            "schema_drift",
+            "The fields of the messages have changed",
+            "DriftingFields",
+            ">",
+            0,
+            "missing",
+            "A producer sends a field that the project does not know, or a known one with another type, or no longer "
+            "sends it. Bronze keeps every field.",
+            severity="warning",
             alarm=False,
         ),
         Condition(

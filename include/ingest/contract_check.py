@@ -128,7 +128,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
 
 
 def _fields(schema: dict[str, Any]) -> dict[str, Any]:
-    """The fields that a message may have; one with the schema `false` is none."""
+    """The fields that a message may have; a field with the schema `false` does not count."""
     fields: dict[str, Any] = schema["properties"]
     return {name: rules for name, rules in fields.items() if rules is not False}
 

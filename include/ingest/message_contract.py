@@ -20,7 +20,7 @@ Json = dict[str, object]
 """A JSON object."""
 
 VERSION = "1.0.0"
-"""Of the contract. A change that breaks producers (docs/message-contract.md) raises the first number, and the names of
+"""The contract's version. A change that breaks producers (docs/message-contract.md) raises the first number, and the names of
 the files with it; any other change raises the second."""
 MAJOR = VERSION.partition(".")[0]
 ID = f"urn:crypto-lakehouse:quote:{MAJOR}"

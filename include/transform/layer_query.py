@@ -18,15 +18,19 @@ class LayerQueryError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """Size of a model. `newest_quote_at` is UTC; None when the model has no rows. Only silver has a `quarantine`."""
+    """Size of a model. `newest_quote_at` is UTC; None when the model has no rows. Only silver has a `quarantine`.
+
+    `record_fields` is the look of the macro of this name; only bronze has one.
+    """
 
     rows: int
     newest_quote_at: datetime | None
     quarantine: QuarantineCount | None
+    record_fields: str | None
 
 
-def count(model: str) -> LayerCount:
-    """Query one model's rows and newest quote.
+def count(model: str, looked_until: datetime | None = None) -> LayerCount:
+    """Query one model's rows and newest quote, of bronze also the fields of the records loaded after `looked_until`.
 
     Raises:
         LayerQueryError: dbt failed.
@@ -34,7 +38,8 @@ def count(model: str) -> LayerCount:
     from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
 
     arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
-    arguments += ["show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}"]
+    since = f", since='{looked_until:%Y-%m-%d %H:%M:%S.%f}'" if looked_until else ""
+    arguments += ["show", "--output", "json", "--inline", f"{{{{ layer_count('{model}'{since}) }}}}"]
     arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
     response = dbtRunner().invoke(arguments)
     if not response.success or response.result is None:
@@ -46,4 +51,5 @@ def count(model: str) -> LayerCount:
         rows=int(row["row_count"]),
         newest_quote_at=None if newest is None else datetime.fromtimestamp(int(newest) / 1000, UTC),
         quarantine=None if accepted is None or refused is None else QuarantineCount(int(accepted), int(refused)),
+        record_fields=row["record_fields"],
     )

@@ -8,7 +8,7 @@ import string
 import sys
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
