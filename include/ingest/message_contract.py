@@ -20,8 +20,8 @@ Json = dict[str, object]
 """A JSON object."""
 
 VERSION = "1.0.0"
-"""The contract's version. A change that breaks producers (docs/message-contract.md) raises the first number, and the names of
-the files with it; any other change raises the second."""
+"""The contract's version. A change that breaks producers (docs/message-contract.md) raises the first number, and the
+names of the files with it; any other change raises the second."""
 MAJOR = VERSION.partition(".")[0]
 ID = f"urn:crypto-lakehouse:quote:{MAJOR}"
 TITLE = "Quote"

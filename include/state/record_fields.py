@@ -64,13 +64,13 @@ class ExtraField(msgspec.Struct, frozen=True):
 
     @property
     def wrong_types(self) -> tuple[str, ...]:
-        """The types of the newest load that a known field should not have; null is none."""
+        """The types of the newest load that a known field should not have; null fits each."""
         fitting = {"null", self.known}
         return () if self.known in ("", "any") else tuple(sorted(self.counts.keys() - fitting))
 
     @property
     def drift(self) -> Drift | None:
-        """What is not as the project knows it."""
+        """The kind of difference from what the project knows; None without any."""
         if not self.known:
             return "new"
         if self.is_gone:

@@ -9,8 +9,8 @@
 {#
     JSON text: the known fields with their JSON type, and one entry for each set of field names and types in the records
     loaded after `since` (a UTC text; none: those of the last day). An entry is a list of texts: the set (a JSON list of
-    `type:name`), its records, the place of its first one, the values of that one (a JSON list of [name, JSON text]), the
-    records of all sets, and the newest load. Every part is bounded; a field beyond the bounds has another load to show.
+    `type:name`), the number of its records, the place of the first one, and the values of that one (a JSON list of
+    [name, JSON text]). The number of records of all sets and the newest load follow. Every part is bounded.
 #}
 {% macro record_fields(records, since=none) -%}
     {%- set after = "timestamp '" ~ since ~ "'" if since else timestamp_literal(run_started_at - modules.datetime.timedelta(days=1)) -%}
