@@ -368,6 +368,16 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "silver's last build loaded. Duplicates do not count.",
     ),
     Metric(
+        "DriftingFields",
+        "Fields That Drift",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Fields beyond the message's contract that nobody has acknowledged, that have another type than the project "
+        "knows, or that no longer arrive.",
+        counts="fields",
+    ),
+    Metric(
         "BlindSources",
         "Sources the Monitor Cannot Read",
         "Count",
@@ -455,6 +465,18 @@ CONDITIONS: dict[str, Condition] = {
                 "select broken_rule, symbol, count(*) from crypto_lakehouse_silver.crypto_quarantine group by 1, 2",
                 'make demo-sql SQL="select broken_rule, symbol, count(*) from silver.crypto_quarantine group by 1, 2"',
             ),
+        ),
+        Condition(
+            "schema_drift",
+            "The fields of the messages have changed",
+            "DriftingFields",
+            ">",
+            0,
+            "missing",
+            "A producer sends a field that the project does not know, or a known one with another type, or no longer "
+            "sends it. Bronze keeps every field.",
+            severity="warning",
+            alarm=False,
         ),
         Condition(
             "upload_errors",

@@ -1,4 +1,7 @@
-"""An operator's commands. `health` only asks; replay, adopt and resize-cells show a plan and need --yes to do it."""
+"""An operator's commands. `health` only asks; replay, adopt and resize-cells show a plan and need --yes to do it.
+
+`check-contract` compares two files and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from include.ingest import logs
+from include.ingest import contract_check, logs
 from include.ingest.adoption import Plan
 from include.ingest.consumer import EXIT_CLEAN
 from include.ingest.operate import Operator, require_size
@@ -52,6 +55,24 @@ def health(settings: Settings, options: argparse.Namespace) -> int:
             f"the {options.program} does not answer at {program.http_host}:{program.http_port}: {reason_of(error)} "
             f"Start it, or set {prefix}HTTP_HOST and {prefix}HTTP_PORT as it has them"
         ) from error
+
+EXIT_BREAKS = 1
+"""Exit status of `check-contract`, like that of diff."""
+
+
+def check_contract(_settings: Settings, options: argparse.Namespace) -> int:
+    """Compare two JSON Schemas of the message; exit status 1 if a message that NEW allows breaks OLD.
+
+    OLD is the contract (docs/contract/), NEW what the producer will send. The rules are in docs/message-contract.md.
+    """
+    old, new = (contract_check.read(path.read_bytes(), str(path)) for path in (options.old, options.new))
+    found = contract_check.differences(old, new)
+    for difference in found:
+        verdict = "breaks" if difference.breaks else "harmless"
+        sys.stdout.write(f"{verdict}: {difference.field or 'message'}: {difference.rule}: {difference.text}\n")
+    breaks = sum(difference.breaks for difference in found)
+    sys.stdout.write(f"{breaks} of {len(found)} differences break the contract\n")
+    return EXIT_BREAKS if breaks else EXIT_CLEAN
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:

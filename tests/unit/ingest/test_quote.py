@@ -44,6 +44,10 @@ def test_valid(value: bytes) -> None:
         (b"\xff\xfe", "not_json"),
         (message().replace(b"64123.12", b"NaN"), "not_json"),
         (message() + b"{}", "not_json"),
+        (b"\0\0\0\0\x2a" + message(), "schema_registry_frame"),
+        (b"\0\0\x01\x86\xa1\x02\x06BTC\xff", "schema_registry_frame"),
+        (b"\0\0\0\0\x01", "not_json"),
+        (message().decode().encode("utf-16-be"), "not_json"),
         (message(note="x").replace(b'"x"', b'"\xff"'), "not_utf8"),
         (message(price=...), "missing_field"),
         (b"{}", "missing_field"),
@@ -72,7 +76,13 @@ def test_invalid(value: bytes | None, error_class: str) -> None:
     assert refused.value.error_class == error_class
 
 
+def test_a_registrys_frame_is_named_with_its_schema_id_and_a_remedy() -> None:
+    with pytest.raises(InvalidQuoteError, match=r"schema id 100001.*plain JSON: docs/message-contract\.md"):
+        validate(b"\0\0\x01\x86\xa1" + message(), 10_500)
+
+
 SPELLINGS = [
+    b"\0\0\0\0\x2a" + message(),
     message(), message(name="Bitcoin \u20bf"), message(name="\u20bf").replace(b"\\u20bf", "\u20bf".encode()),
     message(note="x").replace(b'"x"', b'"\xff"'), message(name="x" * 500), message(note="x" * 500), message(price=0),
     message(_offset=1), None, b"", b"{", b"\xff\xfe", b"[" * 5000, b" " + message(), message() + b" ",
