@@ -31,7 +31,7 @@ BEYOND_SCHEMA = (
     "The value is a JSON object in UTF-8; nothing is in front of it: no byte order mark, no schema registry's frame.",
     "The value has at most CONSUMER_MAX_MESSAGE_BYTES bytes, and nesting stays below 1,000 levels.",
     "`id` is written as digits only: 1, not 1.0 or 1e0.",
-    "If a name stands twice in the object, each of its values is valid.",
+    "No field of the contract is in the object twice, not even with a name written by escapes.",
     "Escapes in text are whole characters: no half of a surrogate pair such as \\ud800.",
     "`price` is above 0 after rounding to a double.",
     "`last_updated` is a day of the calendar, and before the year 10000 after rounding to the microsecond.",

@@ -2,12 +2,14 @@
 
     {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
 
-More fields are allowed and kept. docs/contract/ has the same rules as JSON Schema and as data contract, generated from
-this module (`message_contract.py`).
+More fields are allowed and kept. No field of a quote may be there twice: readers of JSON disagree about which one
+counts. docs/contract/ has the same rules as JSON Schema and as data contract, generated from this module
+(`message_contract.py`).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -134,6 +136,8 @@ def validate(value: bytes | None, max_bytes: int) -> Quote:
     try:
         quote = decode(value)
         _check_utf8(value)
+        if _may_repeat_a_field(value, 1):
+            _require_fields_once(value)
     except _DECODING_ERRORS as error:
         raise _framed(value) or explain(error) from error
     return quote
@@ -190,7 +194,7 @@ def _are_all_valid(values: Sequence[Any], max_bytes: int) -> TypeGuard[Sequence[
     joined = b",\n".join(values)
     try:
         _check_utf8(joined)
-        return len(_decode_array(b"[%b]" % joined)) == len(values)
+        return len(_decode_array(b"[%b]" % joined)) == len(values) and not _may_repeat_a_field(joined, len(values))
     except _DECODING_ERRORS:
         return False
 
@@ -212,6 +216,35 @@ def _check_utf8(value: bytes) -> None:
     """Raise UnicodeDecodeError for invalid UTF-8; the decoder does not notice it in a field that it skips."""
     if not value.isascii():
         value.decode()
+
+
+_NAMES = tuple(f'"{name}"'.encode() for name in Quote.__struct_fields__)
+_FEWEST_COLONS = len(_NAMES) + 2
+"""One after each field's name, and two in the time."""
+
+
+def _may_repeat_a_field(text: bytes, count: int) -> bool:
+    r"""Whether one of the `count` decoded quotes may have a field of a quote twice. False is certain.
+
+    Each quote has each name at least once. If all have the fewest colons, none has a sixth field, whatever its name.
+    Otherwise each name must be there once a quote. An escaped letter or colon begins with `\\u00`.
+    """
+    if b"\\u00" in text:
+        return True
+    return text.count(b":") != count * _FEWEST_COLONS and any(text.count(name) != count for name in _NAMES)
+
+
+def _require_fields_once(value: bytes) -> None:
+    """Read a decoded quote's names exactly, which the decoder does not show.
+
+    Raises:
+        InvalidQuoteError: a field of a quote is there twice.
+    """
+    fields = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False).decode(value.decode())
+    names = [name for name, _ in fields]
+    for name in Quote.__struct_fields__:
+        if names.count(name) > 1:
+            raise InvalidQuoteError("not_json", f"field {name} is there {names.count(name)} times")
 
 
 def encode(quote: Quote) -> bytes:

@@ -271,7 +271,7 @@ def test_a_run_without_new_files_changes_nothing(
 ) -> None:
     build_both(athena_warehouse, duckdb_warehouse)
     # The same holds when the known files are too many to name.
-    athena_warehouse.dbt("run", "--select", "crypto_raw", "--vars", "landing_most_paths: 0")
+    athena_warehouse.dbt("run", "--select", "crypto_raw", "--vars", "landing_most_bytes: 0")
     assert_same_content(athena_warehouse, duckdb_warehouse)
 
 
