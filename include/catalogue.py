@@ -477,6 +477,12 @@ CONDITIONS: dict[str, Condition] = {
             "sends it. Bronze keeps every field.",
             severity="warning",
             alarm=False,
+            impact="Reports are complete, but a field that they could show is new, gone, or of another type.",
+            first_step=FirstStep(
+                "Compare what the producer sends now with the contract.",
+                "python -m include.ingest check-contract docs/contract/quote-v1.schema.json NEW",
+                ".venv/bin/python -m include.ingest check-contract docs/contract/quote-v1.schema.json NEW",
+            ),
         ),
         Condition(
             "upload_errors",

@@ -56,6 +56,7 @@ def health(settings: Settings, options: argparse.Namespace) -> int:
             f"Start it, or set {prefix}HTTP_HOST and {prefix}HTTP_PORT as it has them"
         ) from error
 
+
 EXIT_BREAKS = 1
 """Exit status of `check-contract`, like that of diff."""
 

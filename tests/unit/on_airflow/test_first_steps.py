@@ -23,5 +23,8 @@ def test_the_command_of_a_first_step_exists(condition: Condition) -> None:
         assert words[:3] in INGEST
         assert words[3:6] == ["python", "-m", "include.ingest"]
         assert callable(parser().parse_args(words[6:]).run)
+    elif words[0] == "python":
+        assert words[1:3] == ["-m", "include.ingest"]
+        assert callable(parser().parse_args(words[3:]).run)
     else:
         assert words[0] == "select"
