@@ -19,6 +19,7 @@ from include.settings import StorageSettings
 from include.state import json_object
 from include.state.dbt_tests import DbtTests
 from include.state.latency import RecentLatency
+from include.state.record_fields import RecordFields
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,7 +55,8 @@ class LayerState(msgspec.Struct, frozen=True):
     """One layer after its last build. `newest_quote_at` is None when the table has no rows.
 
     `scanned` has the bytes that the build and its tests read, by model; empty where the warehouse does not report them.
-    Only silver has a `quarantine`, if its tables were there. `latency` has the stages that the layer's builds measure.
+    Only silver has a `quarantine`, if its tables were there. Only bronze has `record_fields`, if it had records.
+    `latency` has the stages that the layer's builds measure.
     """
 
     layer: Layer
@@ -67,6 +69,7 @@ class LayerState(msgspec.Struct, frozen=True):
     scanned: Mapping[str, int] = {}
     quarantine: QuarantineCount | msgspec.UnsetType = msgspec.UNSET
     latency: Mapping[Stage, RecentLatency] | msgspec.UnsetType = msgspec.UNSET
+    record_fields: RecordFields | msgspec.UnsetType = msgspec.UNSET
 
 
 def key(storage: StorageSettings, layer: Layer) -> str:

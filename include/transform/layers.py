@@ -19,7 +19,8 @@ from include.state.json_object import StateUnreadableError
 from include.state.latency import LayerLatency, RecentLatency
 from include.state.layer_state import DagRunRef, LayerState
 from include.state.partial_build import PartialBuild
-from include.transform import latency, layer_query
+from include.state.record_fields import RecordFields
+from include.transform import kpi_query, latency, layer_query, schema_drift
 from include.transform.layer_query import Arrivals
 
 if TYPE_CHECKING:
@@ -44,15 +45,24 @@ def record(
     scanned: Iterable[Mapping[str, int]],
     run: DagRunRef,
 ) -> LayerState:
-    """Count the layer, measure the latency of its new records, write its state to S3 and return it.
+    """Count the layer, measure its new records' latency, write its state to S3 and return it.
+
+    The build of gold writes each coin's KPIs too.
+
 
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
-        LayerQueryError: the warehouse could not be queried (for example when the model was never built).
+        InlineQueryError: the warehouse could not be queried (for example when the model was never built).
     """
     finished_at, memory = datetime.now(UTC), _memory(s3, storage, layer)
-    size = layer_query.count(MODELS[layer], *((memory.since, memory.counts_from) if memory else ()))
+    fields = _record_fields(s3, storage, layer)
+    size = layer_query.count(
+        MODELS[layer],
+        since=memory.since if memory else None,
+        counts_from=memory.counts_from if memory else None,
+        looked_until=fields.loaded_until if fields else None,
+    )
     measured = _measure_latency(s3, storage, layer, memory, size.arrivals, finished_at)
     total_scanned: Counter[str] = Counter()
     for bytes_by_model in scanned:
@@ -68,8 +78,23 @@ def record(
         scanned=dict(total_scanned),
         quarantine=size.quarantine or msgspec.UNSET,
         latency={stage: RecentLatency.of(known) for stage, known in measured.stages.items()},
+        record_fields=(size.record_fields and schema_drift.advance(fields, size.record_fields)) or msgspec.UNSET,
     )
-    return layer_state.write(s3, storage, state)
+    written = layer_state.write(s3, storage, state)
+    if layer == "gold":
+        kpi_query.record(s3, storage, run)
+    return written
+
+
+def _record_fields(s3: S3Client, storage: StorageSettings, layer: Layer) -> RecordFields | None:
+    """The fields of bronze's records by its last state; None for another layer, and without a readable state."""
+    if layer != "bronze":
+        return None
+    try:
+        before = layer_state.read(s3, storage, layer)
+    except StateUnreadableError:
+        return None  # the new state replaces it
+    return before.record_fields or None if before else None
 
 
 def _memory(s3: S3Client, storage: StorageSettings, layer: Layer) -> LayerLatency | None:

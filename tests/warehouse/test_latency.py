@@ -21,7 +21,7 @@ from include.settings import StorageSettings
 from include.state import latency
 from include.state.latency import LayerLatency, Percentiles
 from include.state.layer_state import DagRunRef, LayerState
-from include.transform import layer_query, layers
+from include.transform import inline_query, layers
 from tests.warehouse.landed_topic import LandedTopic, Message, quote
 from tests.warehouse.warehouse import Warehouse, environment, release
 
@@ -39,7 +39,7 @@ def storage(bucket: str) -> StorageSettings:
 @pytest.fixture
 def record(warehouse: Warehouse, storage: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Records every layer, as a run of the transform does after each layer's build; returns the layers' states."""
-    monkeypatch.setattr(layer_query, "work_folder", lambda: warehouse.artifacts)
+    monkeypatch.setattr(inline_query, "work_folder", lambda: warehouse.artifacts)
 
     def all_layers() -> dict[Layer, LayerState]:
         warehouse.prepare()
