@@ -67,8 +67,8 @@ warehouse, `state/layers/` and `state/tests/`.
 - The task of a model is red: the end of its log and the mail name the failed tests and their rows. The schema
   `test_failures` keeps these rows. When the cause is removed, clear the task: a second run loads nothing twice.
 - `cross_layer_tests` is red: layers disagree (a row was lost or duplicated on the way). Runbook: `docs/runbooks/`.
-- `new_data` skips in every run, or no run starts: no file lands; see `pipeline_monitor`. `dag_unhealthy` tells when
-  files have landed and no run starts: look at the triggerer's log.
+- `new_data` skips in every run, or no run starts: no file lands; see `pipeline_monitor`. `dag_unhealthy`
+  reports that files have landed and no run starts: look at the triggerer's log.
 - "A run takes too long" is mailed: the run has not ended `WAREHOUSE_TRANSFORM_DEADLINE_MINUTES` after it was queued.
   Airflow ends it after two hours. Runbook: `docs/runbooks/run_late.md`.
 - Every task waits: the pool `duckdb` (local target only) has one slot, and another run may occupy it.

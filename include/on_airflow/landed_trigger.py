@@ -6,7 +6,7 @@ away forgets nothing and repeats nothing, and after a failed run the same is off
 
 A look blocks, so it has its own thread. An error of S3 or Airflow never ends the trigger: Airflow would start it again
 each second. The trigger logs the reason once, waits longer after each failure, and says when the looks work again. The
-monitor looks at S3 itself, and `dag_unhealthy` tells about files that nobody reads.
+monitor looks at S3 itself, and `dag_unhealthy` reports files that nobody reads.
 """
 
 from __future__ import annotations

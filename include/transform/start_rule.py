@@ -3,10 +3,10 @@
 A run starts because something is unread (`gate.tail_is_unread`, `gate.look`). This module says from which moment on it
 may start. Four facts decide, and all of them come from S3, so a restart of the triggerer changes nothing:
 
-    floor       a run starts at least so long after the start of the run before
-    ceiling     runs of a UTC day; when half of them are used, the others are spread over the rest of the day
-    failures    starts since the last one whose offer bronze took: each doubles the wait, up to LONGEST_WAIT
-    now         a start that a faster clock dated after now delays nothing
+- Floor: a run starts at least so long after the start of the run before.
+- Ceiling: the runs of a UTC day. When half of them are used, the others are spread over the rest of the day.
+- Failures: starts since the last one whose offer bronze took. Each doubles the wait, up to LONGEST_WAIT.
+- Now: a start that a faster clock dated after now delays nothing.
 
 No wait is longer than twice a day divided by the ceiling, LONGEST_WAIT, or the floor, whichever is the longest. Only if
 runs by hand use up the day's runs, the next run waits for the next UTC day.

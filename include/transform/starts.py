@@ -71,10 +71,12 @@ def tail_is_unread(s3: S3Client, storage: StorageSettings, seen: Seen, offered: 
     last = f"{storage.data_prefix}{now + timedelta(days=1):%Y/%m/%d/24}"
     after = _tail(storage.data_prefix, seen, offered.counts, last)
     listed = s3.list_objects_v2(Bucket=storage.bucket, Prefix=storage.data_prefix, StartAfter=after)
-    found = [entry for item in listed.get("Contents", []) if (entry := parse_key(item["Key"]))]
-    counts = Counter(storage.data_prefix + gate.hour_of(entry) for entry in found if entry.kind == "crypto_data")
-    known: Counts = {} if after in seen.values() else offered.counts  # above the newest key, every file is new
-    return any(number > known.get(hour, 0) for hour, number in counts.items() if hour < last)
+    keys = [item["Key"] for item in listed.get("Contents", []) if item["Key"] < last]
+    if after in seen.values():  # a part of an hour has no count
+        return gate.advance(seen, keys) != seen
+    found = [entry for entry in map(parse_key, keys) if entry and entry.kind == "crypto_data"]
+    counts = Counter(storage.data_prefix + gate.hour_of(entry) for entry in found)
+    return any(number > offered.counts.get(hour, 0) for hour, number in counts.items())
 
 
 def _tail(prefix: str, seen: Seen, counts: Counts, last: str) -> str:
