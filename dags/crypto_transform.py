@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ if ROOT not in sys.path:
 from include.catalogue import LAYERS, Layer  # noqa: E402
 from include.on_airflow import cosmos_settings, landed_offer, run_parameters  # noqa: E402
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
+from include.on_airflow.landed_trigger import schedule  # noqa: E402
 from include.on_airflow.refusal import refuse_unknown_names  # noqa: E402
 from include.on_airflow.watched_dags import START, transform  # noqa: E402
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group  # noqa: E402
@@ -40,7 +42,8 @@ DOC = """
 ### What it does
 This DAG builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from the files that the consumer
 has landed in S3. It uses dbt through Cosmos. Each model is a task that runs the model and its tests. A failed test
-stops the later layers. A run without a new file skips all later tasks.
+stops the later layers. A run without a new file skips all later tasks. By default a run starts when a file has landed
+that bronze was not offered (`WAREHOUSE_TRANSFORM_START`).
 
 ### Parameters (Trigger, with configuration)
 A run with a parameter goes on even without new files. Airflow checks the form of each value when the run is triggered.
@@ -64,7 +67,8 @@ warehouse, `state/layers/` and `state/tests/`.
 - The task of a model is red: the end of its log and the mail name the failed tests and their rows. The schema
   `test_failures` keeps these rows. When the cause is removed, clear the task: a second run loads nothing twice.
 - `cross_layer_tests` is red: layers disagree (a row was lost or duplicated on the way). Runbook: `docs/runbooks/`.
-- `new_data` skips in every run: no file lands; see `pipeline_monitor`.
+- `new_data` skips in every run, or no run starts: no file lands; see `pipeline_monitor`. `dag_unhealthy`
+  reports that files have landed and no run starts: look at the triggerer's log.
 - "A run takes too long" is mailed: the run has not ended `WAREHOUSE_TRANSFORM_DEADLINE_MINUTES` after it was queued.
   Airflow ends it after two hours. Runbook: `docs/runbooks/run_late.md`.
 - Every task waits: the pool `duckdb` (local target only) has one slot, and another run may occupy it.
@@ -75,22 +79,34 @@ warehouse, `state/layers/` and `state/tests/`.
 def new_data() -> bool:
     """Skip the run when nothing has landed since bronze last succeeded, unless the run has a parameter."""
     import msgspec
+    from msgspec.structs import replace
 
     from include.on_airflow.connections import s3_client
     from include.on_airflow.refusal import refusing
     from include.settings import StorageSettings
-    from include.transform import gate
+    from include.state.json_object import StateUnreadableError
+    from include.transform import gate, starts
+    from include.transform.start_rule import Start
 
-    context = get_current_context()
+    context, now = get_current_context(), datetime.now(UTC)
     with refusing(context):
         parameters = run_parameters.of_run(context)
         if parameters.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
-    look = gate.look(s3_client(), load_group(StorageSettings), datetime.now(UTC))
+    s3, storage = s3_client(), load_group(StorageSettings)
+    begin = partial(starts.write_start, s3, storage, context["run_id"], Start(now, offers=not parameters.select))
+    try:
+        look = gate.look(s3, storage, now)
+    except StateUnreadableError:
+        begin()  # so that the trigger waits before it starts the next run
+        raise
+    goes_on = look.is_new or parameters.by_hand
+    if goes_on:
+        begin()
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in look.seen.items()})
-    context["ti"].xcom_push(key="offered", value=msgspec.to_builtins(look.offered))
+    context["ti"].xcom_push(key="offered", value=msgspec.to_builtins(replace(look.offered, started_at=now)))
     context["ti"].xcom_push(key=landed_offer.HOURS, value=gate.ranges(look.hours))
-    return look.is_new or parameters.by_hand
+    return goes_on
 
 
 @task(execution_timeout=timedelta(minutes=5), trigger_rule="all_done")
@@ -145,7 +161,7 @@ with DAG(
     dag_id=TRANSFORM.dag_id,
     description="bronze, silver and gold with dbt, layer by layer",
     doc_md=DOC,
-    schedule=TRANSFORM.schedule,
+    schedule=schedule(TRANSFORM),
     start_date=START,
     catchup=False,
     max_active_runs=1,

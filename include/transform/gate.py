@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import yaml
 
+from include.instants import Instant
 from include.landing.layout import Kind, ObjectKey, parse_key
 from include.settings import DBT_PROJECT, StorageSettings
 from include.state import json_object
@@ -45,11 +46,15 @@ Counts = dict[str, int]
 
 
 class Offered(msgspec.Struct, frozen=True):
-    """What bronze was last offered: the counts then, the first hour with new files, the hour of the last full count."""
+    """What bronze was last offered: the counts then, the first hour with new files, the hour of the last full count.
+
+    `started_at` is the start of the run that offered it; None in the state of a version that stored no starts.
+    """
 
     counts: Counts = msgspec.field(default_factory=dict)
     first: str = ""
     all_counted_in: str = ""
+    started_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)

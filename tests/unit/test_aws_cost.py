@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import aws_cost
 from include.catalogue import CONDITIONS, LAYERS, METRICS
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, WarehouseSettings
 
 PAGE = (PROJECT_ROOT / "docs" / "aws-cost.md").read_text()
 
@@ -62,3 +62,26 @@ def test_the_example_adds_up_by_hand() -> None:
     for part, dollars in expected.items():
         assert f"{part:24}{dollars:8.2f}\n" in PAGE, part
     assert f"{'sum, US dollars a month':24}{sum(expected.values()):8.2f}\n" in PAGE
+
+
+def test_the_table_of_floors_follows_the_formula() -> None:
+    rows = re.findall(r"^\| (\d+) min[^|]*\| ([\d,]+) s \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|", PAGE, re.MULTILINE)
+    assert [row[0] for row in rows] == ["1", "2", "5", "15", "60"]
+    for floor, wait, runs, queries, dollars in rows:
+        seconds = int(floor) * 60
+        load = aws_cost.Load(0.05, 200, 3, transform_seconds=seconds)
+        assert int(wait.replace(",", "")) == aws_cost.wait_p95(seconds)
+        assert int(runs.replace(",", "")) == 24 * 3600 / seconds
+        assert int(queries.replace(",", "")) == 24 * 3600 / seconds * aws_cost.QUERIES
+        assert dollars == f"{aws_cost.monthly(load)['transform (Athena)']:.2f}"
+
+
+def test_the_default_start_costs_no_more_than_a_cron_of_15_minutes() -> None:
+    defaults = WarehouseSettings.model_fields
+    runs = min(24 * 3600 / defaults["transform_floor_seconds"].default, defaults["transform_runs_per_day"].default)
+    assert runs <= 24 * 4
+
+
+def test_the_cost_of_idle_looks_is_that_of_the_page() -> None:
+    poll = WarehouseSettings.model_fields["transform_poll_seconds"].default
+    assert f"cost {aws_cost.idle_looks(poll):.2f} US dollars a month" in PAGE
