@@ -27,7 +27,7 @@
 
 
 {% materialization snapshot, adapter='athena' %}
-    {{- return(build_if_changed(dbt_athena.materialization_snapshot_athena)) -}}
+    {{- return(build_if_changed(dbt.materialization_snapshot_athena)) -}}
 {% endmaterialization %}
 
 
@@ -37,5 +37,5 @@
 
 
 {% materialization view, adapter='athena' %}
-    {{- return(build_if_changed(dbt_athena.materialization_view_athena)) -}}
+    {{- return(build_if_changed(dbt.materialization_view_athena)) -}}
 {% endmaterialization %}

@@ -26,7 +26,7 @@ def storage(bucket: str, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
 
 
 def run(succeeded: bool = True, **params: Any) -> tuple[str | None, str]:
-    """One run of the task: the companions that dbt was told not to build, and its `exclude`."""
+    """One run of the task: the companions that dbt leaves unbuilt, and its `exclude`."""
     operator = SimpleNamespace(select=f"fqn:crypto_stage {ALL}", exclude="tag:cross_layer", env=None)
     context = {"ti": SimpleNamespace(task_id=STAGE), "params": params}
     companion_build.apply(context, operator)
