@@ -343,6 +343,10 @@ class WarehouseSettings(BaseSettings):
         pattern=r"^((\d{4}/\d\d/\d\d/\d\d\.\.\d{4}/\d\d/\d\d/\d\d)( |$))*$",
         description="Set by the transform for bronze: the hours with new files. Empty: bronze looks for itself.",
     )
+    unchanged: str = Field(
+        "",
+        description="Set by the transform: seed, snapshot and views that dbt does not build again. Empty: none.",
+    )
 
 
 class AlertSettings(BaseSettings):

@@ -22,12 +22,12 @@ from obstore.store import S3Store
 
 from benchmarks.aws_cost import QUERIES
 from include.settings import StorageSettings
-from include.transform import inline_query, kpi_query, run_results, test_history
+from include.transform import companions, inline_query, kpi_query, run_results, test_history
 from tests.athena.rig import AthenaWarehouse
 from tests.warehouse.extra_fields import ODD, SENT, column_of, looked_at
 from tests.warehouse.landed_topic import ASSETS, LandedTopic, market_day, milliseconds, open_bucket, quote
 from tests.warehouse.times_of_quotes import TIMES, Time
-from tests.warehouse.warehouse import Warehouse, reported
+from tests.warehouse.warehouse import Warehouse, environment, reported
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -264,6 +264,19 @@ def test_a_second_run_opens_only_the_new_files(
     # The transform's tasks also count three layers and query the KPIs. The comparison of contents does not use the API.
     sent = len(athena_warehouse.athena_api.queries) - before + 4
     assert 0.9 * QUERIES <= sent <= QUERIES
+
+
+def test_a_run_with_unchanged_code_sends_fewer_statements(athena_warehouse: AthenaWarehouse) -> None:
+    """As the transform builds: seed, snapshot and views stay, and the seed is not tested again."""
+    names = [name for table in companions.VIEWS for name in companions.of(table)]
+    before = len(athena_warehouse.athena_api.queries)
+    with environment({companions.VARIABLE: " ".join(names)}):
+        athena_warehouse.build(companions.REFERENCE_TESTS)  # continues `--exclude`
+    sent = [query.sql.lower() for query in list(athena_warehouse.athena_api.queries.values())[before:]]
+    print("STATEMENTS", len(sent))
+    assert not [sql for sql in sent if "lake_reference" in sql and not sql.lstrip().startswith(("select", "with"))]
+    assert not [sql for sql in sent if "create or replace view" in sql and "test_health" not in sql]
+    assert len(sent) + 3 < QUERIES
 
 
 def test_a_run_without_new_files_changes_nothing(

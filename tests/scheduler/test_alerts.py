@@ -220,7 +220,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     watched.set_pool("duckdb", 1)
     hung = api.runs(TRANSFORM)[0].run_id
     eventually(
-        lambda: api.task_states(TRANSFORM, hung)["record_silver"] == "success",
+        lambda: api.task_states(TRANSFORM, hung)["silver.crypto_quarantine_model_build"] == "success",
         600,
         state=lambda: api.task_states(TRANSFORM, hung),
     )
