@@ -53,7 +53,7 @@ def asset(layer: Layer) -> Asset:
 def give_asset(group: DbtTaskGroup, layer: Layer) -> None:
     """Make the layer's asset an outlet of its last task."""
     for last in group.get_leaves():
-        last.outlets.append(asset(layer))  # type: ignore[attr-defined]  # a dbt task, no mapped one
+        last.outlets.append(asset(layer))
 
 
 def apply_parameters(context: Mapping[str, Any], operator: Any) -> None:

@@ -142,8 +142,8 @@ def chosen_of(context: Mapping[str, Any]) -> Sequence[str]:
 def selection_of(select: str, extra_context: Mapping[str, Any], chosen: Sequence[str]) -> str | None:
     """The selection of one task when only `chosen` run; None: the task has nothing to run.
 
-    The task of a table has the table's unique id in `extra_context`, and names the table first, then its companions. The
-    task of the cross-layer tests has no such id.
+    The task of a table has the table's unique id in `extra_context`, and names the table first, then its companions.
+    The task of the cross-layer tests has no such id.
     """
     node = extra_context.get("dbt_node_config", {}).get("unique_id")
     if node:

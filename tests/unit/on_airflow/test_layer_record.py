@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.catalogue import LAYERS
 from include.on_airflow import connections, layer_record, run_parameters
 from include.on_airflow.callbacks import TEST_RESULTS
 from include.settings import StorageSettings
@@ -49,7 +50,7 @@ def context(task_id: str, results: Mapping[str, DbtTests], *, attempt: int = 2, 
     later = ORDER[ORDER.index(task_id) + 1 :][:1]
     task = SimpleNamespace(downstream_task_ids=set(later), outlets=["asset"])
     ti = SimpleNamespace(task_id=task_id, task=task, try_number=attempt, max_tries=1, xcom_pull=pull)
-    events = {layer_record.asset(layer): SimpleNamespace(extra={}) for layer in ("bronze", "silver", "gold")}
+    events = {layer_record.asset(layer): SimpleNamespace(extra={}) for layer in LAYERS}
     run = SimpleNamespace(dag_id="crypto_transform", run_id="r")
     return {
         "ti": ti,
@@ -66,7 +67,7 @@ def state_of(storage: StorageSettings, layer: Any) -> layer_state.LayerState | N
 
 def part_of(storage: StorageSettings, layer: Any) -> tuple[list[str], list[str]] | None:
     part = partial_build.read_all(boto3.client("s3"), storage)[layer]
-    return part and (list(part.built), list(part.not_built))
+    return (list(part.built), list(part.not_built)) if part else None
 
 
 def test_the_last_task_records_a_complete_layer(storage: StorageSettings) -> None:
