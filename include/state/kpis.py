@@ -1,6 +1,6 @@
 """Each coin's KPIs after the last build of gold (`state/kpis.json`).
 
-`record_gold` writes the object. Pipeline Health and the demo's screen read it and never query the warehouse.
+Gold's last task writes the object. Pipeline Health and the demo's screen read it and never query the warehouse.
 `include/dbt/models/gold/kpi_latest_price.yml` defines each KPI; a field has the name of the view's column.
 """
 

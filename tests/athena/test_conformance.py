@@ -273,7 +273,6 @@ def test_a_run_with_unchanged_code_sends_fewer_statements(athena_warehouse: Athe
     with environment({companions.VARIABLE: " ".join(names)}):
         athena_warehouse.build(companions.REFERENCE_TESTS)  # continues `--exclude`
     sent = [query.sql.lower() for query in list(athena_warehouse.athena_api.queries.values())[before:]]
-    print("STATEMENTS", len(sent))
     assert not [sql for sql in sent if "lake_reference" in sql and not sql.lstrip().startswith(("select", "with"))]
     assert not [sql for sql in sent if "create or replace view" in sql and "test_health" not in sql]
     assert len(sent) + 3 < QUERIES

@@ -18,8 +18,9 @@ from include.on_airflow.callbacks import TEST_RESULTS
 from include.settings import StorageSettings
 from include.state import layer_state, partial_build
 from include.state.dbt_tests import DbtTests
-from include.transform import gate, layer_query
-from include.transform.layer_query import InlineQueryError, LayerCount
+from include.transform import gate, kpi_query, layer_query
+from include.transform.inline_query import InlineQueryError
+from include.transform.layer_query import LayerCount
 
 pytestmark = pytest.mark.servers
 
@@ -34,7 +35,8 @@ PASSED, FAILED = DbtTests(2, 0, 0, ()), DbtTests(1, 0, 1, ())
 def storage(bucket: str, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
     monkeypatch.setenv("S3_BUCKET", bucket)
     monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
-    monkeypatch.setattr(layer_query, "count", lambda _: LayerCount(7, NEWEST, None))
+    monkeypatch.setattr(layer_query, "count", lambda *_: LayerCount(7, NEWEST, None, None))
+    monkeypatch.setattr(kpi_query, "record", lambda *_: None)
     return StorageSettings(bucket=bucket)
 
 
@@ -117,7 +119,8 @@ def test_a_selection_of_a_part_updates_no_asset(storage: StorageSettings) -> Non
 def test_a_selection_of_views_is_a_part_without_their_table(storage: StorageSettings) -> None:
     gold = "gold.crypto_curated_model_build"
     layer_record.after(context(gold, {gold: PASSED}, select="kpi_daily"), succeeded=True)
-    assert part_of(storage, "gold") == (["kpi_daily"], ["crypto_curated", "kpi_data_quality", "kpi_latest_price"])
+    others = ["crypto_curated", "kpi_correlation", "kpi_data_quality", "kpi_latest_price"]
+    assert part_of(storage, "gold") == (["kpi_daily"], others)
 
 
 def test_a_last_task_outside_the_selection_records_the_part(storage: StorageSettings) -> None:
@@ -140,7 +143,7 @@ def test_a_layer_that_cannot_be_counted_fails_only_a_success(
 ) -> None:
     """After a failure of dbt the task ends with dbt's error."""
 
-    def broken(_: str) -> LayerCount:
+    def broken(*_: object) -> LayerCount:
         raise InlineQueryError("no such table")
 
     monkeypatch.setattr(layer_query, "count", broken)
