@@ -25,7 +25,7 @@ PUT_METRIC_DATA = 0.01 / 1000
 GET_METRIC_DATA = 0.01 / 1000
 
 
-QUERIES = 149
+QUERIES = 122
 """Statements of one transform run; tests/athena/test_conformance.py counts them. Some 20 scan nothing (DDL)."""
 
 
