@@ -31,19 +31,28 @@ def count(model: str) -> LayerCount:
     Raises:
         LayerQueryError: dbt failed.
     """
-    from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
-
-    arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
-    arguments += ["show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}"]
-    arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
-    response = dbtRunner().invoke(arguments)
-    if not response.success or response.result is None:
-        raise LayerQueryError(f"counting {model}: {response.exception or response.result}")
-    table: Any = response.result.results[0].agate_table  # type: ignore[union-attr]
-    row = dict(zip(table.column_names, table.rows[0], strict=True))
+    row = rows(f"layer_count('{model}')", "counting " + model)[0]
     newest, accepted, refused = row["newest_quote_ms"], row["accepted_rows"], row["quarantined_rows"]
     return LayerCount(
         rows=int(row["row_count"]),
         newest_quote_at=None if newest is None else datetime.fromtimestamp(int(newest) / 1000, UTC),
         quarantine=None if accepted is None or refused is None else QuarantineCount(int(accepted), int(refused)),
     )
+
+
+def rows(macro_call: str, purpose: str) -> list[dict[str, Any]]:
+    """The rows of the query that a call of a macro makes, like `layer_count('crypto_raw')`; `purpose` is for the error.
+
+    Raises:
+        LayerQueryError: dbt failed.
+    """
+    from dbt.cli.main import dbtRunner  # late: importing dbt takes more than a second
+
+    arguments = ["--quiet", "--log-format", "text", "--log-level-file", "none", "--no-write-json"]
+    arguments += ["show", "--output", "json", "--limit", "-1", "--inline", "{{ " + macro_call + " }}"]
+    arguments += ["--project-dir", str(DBT_PROJECT), "--target-path", str(work_folder()), *dbt_connection.arguments()]
+    response = dbtRunner().invoke(arguments)
+    if not response.success or response.result is None:
+        raise LayerQueryError(f"{purpose}: {response.exception or response.result}")
+    table: Any = response.result.results[0].agate_table  # type: ignore[union-attr]
+    return [dict(zip(table.column_names, row, strict=True)) for row in table.rows]
