@@ -339,6 +339,16 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "silver's last build loaded. Duplicates do not count.",
     ),
     Metric(
+        "AuditFindings",
+        "Audit Findings",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Objects, offsets and rows that the last audit found missing, doubled, altered or out of place. Absent before "
+        "the first audit of a day with records.",
+        counts="findings",
+    ),
+    Metric(
         "BlindSources",
         "Sources the Monitor Cannot Read",
         "Count",
@@ -410,6 +420,17 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "More than one percent of the new rows break a business rule. They do not reach gold, where a coin may "
             "become empty.",
+            alarm=False,
+        ),
+        Condition(
+            "audit_failed",
+            "The audit found a fault",
+            "AuditFindings",
+            ">",
+            0,
+            "missing",
+            "What the bucket or a layer holds is not what landed: something is missing, doubled, altered or out of "
+            "place.",
             alarm=False,
         ),
         Condition(

@@ -16,6 +16,8 @@ from include.audit.objects import Listed, Reading, read_object
 from include.landing.layout import CONTRACT_NAME, Kind, parse_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import StorageSettings
+from include.state.audited import Audited, encode
+from include.state.audited import key as audited_key
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -159,6 +161,11 @@ class AuditBucket:
         index[manifest.day] = DayIndex(root_of(manifest), offsets)
         body = canonical(msgspec.to_builtins(index, str_keys=True)) + b"\n"
         obstore.put(self._store, self.storage.audit_prefix + INDEX, body, attributes=_JSON, use_multipart=False)
+
+    def record(self, audited: Audited) -> None:
+        """Write the verdict of a run, for the monitor."""
+        body = encode(audited)
+        obstore.put(self._store, audited_key(self.storage), body, attributes=_JSON, use_multipart=False)
 
     def index(self) -> dict[str, DayIndex]:
         """The audited days, by day."""

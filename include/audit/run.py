@@ -108,7 +108,10 @@ class Auditor:
         still_open = self._still_open(day, accounts)
         manifest = self._manifest(day, before, data, letters, accounts)
         report = self.layers(manifest) if self.layers and not still_open else None
-        findings += [*accounts.findings, *(report.findings if report else ())]
+        if still_open:  # what lands later fills these
+            findings = [finding for finding in findings if finding.kind != "missing"]
+        else:
+            findings += [*accounts.findings, *(report.findings if report else ())]
         manifest = replace(manifest, findings=tuple(findings), layers=report.totals if report else None)
         audited = self.bucket.audited_days()
         chained = before is not None or not audited or (again and day == audited[0])

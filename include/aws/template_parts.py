@@ -17,7 +17,7 @@ _COMPARISON = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
 _LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLastHour", "FailingTests", "UploadErrors")
 """Numbers in the top row of the dashboard, next to the age of gold."""
 
-_COMPANIONS = {"MaxOffsetLag": "SumOffsetLag", "BatchSizeLastHour": "BatchSize"}
+_COMPANIONS = {"MaxOffsetLag": "SumOffsetLag", "BatchSizeLastHour": "BatchSize", "AuditFindings": "FailingTests"}
 """Metrics without their own graph -> the metric in whose graph they are drawn."""
 
 _COLUMNS = 24

@@ -19,6 +19,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
+from msgspec.structs import replace
 
 from include.assets import coins
 from include.aws.permissions import POLICIES
@@ -30,7 +31,9 @@ from include.monitoring.checks.cloudwatch import Datum
 from include.monitoring.checks.coins import Watched
 from include.on_airflow import callbacks
 from include.settings import StorageSettings
-from include.state import layer_state
+from include.state import audited as audited_state
+from include.state import json_object, layer_state
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
 from tests import policy_guard
@@ -207,6 +210,21 @@ def test_a_coin_without_quotes_is_mailed_with_its_consequences(pipeline: Pipelin
     assert pipeline.red() == set()
     (mail,) = pipeline.mailbox.take()
     assert str(mail["Subject"]).endswith(f"over: A coin sends no quotes: {SYMBOLS[1]}")
+
+
+def test_what_the_audit_found_is_mailed_and_its_end_too(pipeline: Pipeline) -> None:
+    assert pipeline.red() == set()
+    pipeline.mailbox.take()
+    storage, day = StorageSettings(bucket=pipeline.bucket), "2026-11-23"
+    found = Audited(datetime.now(UTC), day, "0" * 64, [day], 1, ["missing: crypto_data/x.json: the manifest has it"])
+    for audited, red in ((found, {"check_audit_failed", "notify"}), (replace(found, findings=0, lines=[]), set())):
+        json_object.write(boto3.client("s3"), storage.bucket, audited_state.key(storage), audited)
+        assert pipeline.red() == red
+        (mail,) = pipeline.mailbox.take()
+        assert "The audit found a fault" in str(mail["Subject"])
+        body = mail.get_body(("plain",))
+        assert body is not None
+        assert ("missing: crypto_data/x.json" in body.get_content()) == bool(red)
 
 
 def replay(**params: object) -> str:
