@@ -48,7 +48,7 @@ Once a day this DAG does five things, the last four even if a test has failed:
 - `build_test_history` is red: no data is affected; the files stay in `test_history/` and the next run loads them.
 - `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it succeeds. Clear
   the task while `crypto_transform` does not run: a commit conflict only needs a second attempt.
-- `audit` is red: Kafka, S3 or the warehouse could not be read, see its log. What it finds is the alert
+- `audit` is red: Kafka, S3 or the warehouse could not be read, see its log. Its findings are the alert
   `audit_failed`.
 - `publish_docs` is red: no data is affected; the docs stay as they were.
 """

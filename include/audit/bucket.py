@@ -137,7 +137,7 @@ class AuditBucket:
         return sorted(day for path in paths if (day := day_of_key(prefix, path)))
 
     def manifest(self, day: date) -> tuple[Manifest, str] | None:
-        """The manifest of a day and its root; None if there is none.
+        """The manifest of a day and its root; None if the day has no manifest.
 
         Raises:
             ManifestError: it is not readable, or it was edited.

@@ -135,7 +135,7 @@ def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
 
 
 def check_pair(listed: Listed, data: Reading | None, letters: Reading | None) -> list[Finding]:
-    """What is wrong with a data object and its dead letters together; either may be absent, or known and not read.
+    """The faults of a data object and its dead letters together; either may be absent, or known and not read.
 
     `listed` is the data object, or the dead-letter object if there is no data object.
     """

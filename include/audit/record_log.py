@@ -13,7 +13,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """The log at an offset. `record` is the first record at or after it, None if there is none.
+    """The log at an offset. `record` is the first record at or after it, None if there is no such record.
 
     `times` are Kafka's times (ms) by offset: of `record`, and of the records with which a batch that holds it can
     begin. `value` is the record's.

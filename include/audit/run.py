@@ -234,7 +234,7 @@ def _facts(entry: Landed) -> tuple[str, int, datetime]:
 
 
 def _pairs(listed: Sequence[Listed], readings: Mapping[str, Reading], known: Mapping[str, Landed]) -> list[Finding]:
-    """What is wrong with each data object and its dead letters together, if one of the two was read."""
+    """The faults of each data object and its dead letters together, if one of the two was read."""
     letters: dict[tuple[int, int], Listed] = {}
     data = [item for item in listed if item.name.kind == "crypto_data"]
     for item in listed:
