@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, TriggerRule, task
@@ -106,7 +106,7 @@ with DAG(
         """Compare bucket and layers with the manifests, and make those of the days that have ended."""
         from include.on_airflow import audit as daily_audit
 
-        return daily_audit.run()
+        return daily_audit.run(datetime.now(UTC))
 
     audit()
     test_all_rows >> build_test_history >> compact_tables >> publish_docs

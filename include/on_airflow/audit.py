@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 
 from include.audit.bucket import AuditBucket
 from include.audit.kafka import read_offsets
@@ -18,13 +18,13 @@ from include.transform import layer_query
 log = logging.getLogger(__name__)
 
 
-def run() -> int:
-    """Audit the days that are due, and write the verdict for the monitor. Returns the number of findings.
+def run(now: datetime) -> int:
+    """Audit the days that are due at `now`, and write the verdict for the monitor. Returns the number of findings.
 
     Raises:
         ContractError, KafkaUnreadableError, LayerQueryError, obstore.exceptions.BaseError: a source cannot be read.
     """
-    settings, now = load(), datetime.now(UTC)
+    settings = load()
     store = bucket_store(settings.storage)
     stored = read_contract(store, settings.storage.data_prefix)
     contract = stored.contract if stored else None

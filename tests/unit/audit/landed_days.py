@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
 
@@ -39,9 +40,10 @@ def time_of(day: date, offset: int) -> int:
 class LandedDays:
     """Two partitions; each has a rejected message, and partition 1 a hole and a gap that `adopt` wrote."""
 
-    def __init__(self) -> None:
-        self.store = Bucket()
-        self.storage = STORAGE
+    def __init__(self, store: Any = None, storage: StorageSettings = STORAGE) -> None:
+        """In memory, unless another store is given."""
+        self.store: Any = Bucket() if store is None else store
+        self.storage = storage
         self.end: dict[int, int] = {}
         for partition in (0, 1):
             self.land(BEFORE, partition, 0, 9)
@@ -110,7 +112,7 @@ class LandedDays:
         return {number: KafkaOffsets(0, end, end) for number, end in self.end.items()}
 
     def auditor(self, now: datetime = NOW) -> Auditor:
-        return Auditor(AuditBucket(self.store, self.storage), CONTRACT, self.kafka(), None, now)  # type: ignore[arg-type]
+        return Auditor(AuditBucket(self.store, self.storage), CONTRACT, self.kafka(), None, now)
 
     def copy_to(self, folder: Path) -> Path:
         """Write the bucket as files, and a listing with ETags and metadata; returns the listing."""

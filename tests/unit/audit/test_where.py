@@ -42,7 +42,7 @@ def days() -> LandedDays:
 
 def finder(days: LandedDays, log: FakeLog | None = None, layers: list[dict[str, Any]] | None = None) -> Where:
     query = None if layers is None else lambda *_: layers or []
-    return Where(days.store, days.storage, log, query, MOST_BYTES)  # type: ignore[arg-type]
+    return Where(days.store, days.storage, log, query, MOST_BYTES)
 
 
 def known(answer: Whereabouts) -> tuple[str, str, int]:
@@ -142,6 +142,6 @@ def test_a_coin_and_a_time_name_the_records(days: LandedDays) -> None:
         calls.append(call)
         return [{"part": 0, "kafka_offset": 15}]
 
-    where = Where(days.store, days.storage, None, query, MOST_BYTES)  # type: ignore[arg-type]
+    where = Where(days.store, days.storage, None, query, MOST_BYTES)
     assert where.quotes("btc", datetime(2026, 11, 23, 20, 15, 7, tzinfo=UTC)) == [(0, 15)]
     assert calls == ["audit_quotes('BTC', '2026-11-23 20:15:07')"]
