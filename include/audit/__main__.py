@@ -31,11 +31,11 @@ from include.landing.contract import ContractError
 from include.monitoring.checks.kafka_offsets import probe_config
 from include.reasons import reason_of
 from include.settings import Settings, SettingsError, load
-from include.transform import layer_query
+from include.transform import inline_query
 
 REFUSALS = (
     SettingsError, ContractError, AuditError, ManifestError, KafkaUnreadableError, KafkaException, topic.TopicError,
-    layer_query.LayerQueryError, BaseError, OSError,
+    inline_query.InlineQueryError, BaseError, OSError,
 )  # fmt: skip
 EXIT_FOUND, EXIT_REFUSED = 1, 2
 
@@ -49,7 +49,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         contract.check_prefixes(settings.storage)
     admin, topic_id = topic.Admin(settings.kafka.client_config()), contract.topic_id if contract else None
     kafka = None if options.without_kafka else read_offsets(admin, settings.kafka, topic_id)
-    layers = None if options.without_layers else LayerCounts(layer_query.rows, settings.storage)
+    layers = None if options.without_layers else LayerCounts(inline_query.rows, settings.storage)
     bucket, now = AuditBucket(store, settings.storage), datetime.now(UTC)
     auditor = Auditor(bucket, contract, kafka, layers, now)
     if options.day:
@@ -65,7 +65,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 def where(settings: Settings, options: argparse.Namespace) -> int:
     """Say where a record is: PARTITION/OFFSET, or a coin and the time of its quote (SYMBOL TIME)."""
     console, store = Console(), open_store(settings.storage, settings.aws)
-    query = None if options.without_layers else layer_query.rows
+    query = None if options.without_layers else inline_query.rows
     batch, group = settings.consumer.batch_records, settings.kafka.group
     with closing(Consumer(settings.kafka.client_config() | probe_config(group))) as consumer:
         log = None if options.without_kafka else KafkaLog(consumer, settings.kafka.topic, batch)

@@ -7,7 +7,7 @@ three requests to S3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from obstore.exceptions import NotFoundError
 
 from include.audit.bucket import AuditBucket
 from include.audit.manifest import DataObject, DeadLetterObject
+from include.audit.queries import Placed, Query, QuotePlace
 from include.audit.record_log import Log, LogEntry
 from include.ingest.quote import InvalidQuoteError, validate
 from include.ingest.replay.replay import Marker
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 1000
 """Keys in one page of a listing, S3's limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A layer that has the record. `found` is the file, the rule in quarantine, or the hour in gold."""
-
-    layer: str
-    found: str
-    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +94,8 @@ class Where:
     """Answers for single offsets. `log` reads Kafka, `query` the warehouse; None without them."""
 
     def __init__(
-        self, store: S3Store, storage: StorageSettings, log: Log | None,
-        query: Callable[[str, str], list[dict[str, Any]]] | None, max_message_bytes: int,
-    ) -> None:  # fmt: skip
+        self, store: S3Store, storage: StorageSettings, log: Log | None, query: Query | None, max_message_bytes: int
+    ) -> None:
         self._store = store
         self._storage = storage
         self._bucket = AuditBucket(store, storage)
@@ -117,14 +108,12 @@ class Where:
         """Where the record is.
 
         Raises:
-            LayerQueryError, KafkaException, obstore.exceptions.BaseError: a source does not answer.
+            InlineQueryError, KafkaException, obstore.exceptions.BaseError: a source does not answer.
         """
         self._requests = 0
         answer = Whereabouts(partition, offset)
         if self._query:
-            purpose = f"looking for partition {partition}, offset {offset}"
-            found = self._query(f"audit_record({partition}, {offset})", purpose)
-            placed = tuple(Placed(str(row["layer"]), str(row["found"]), str(row["since"])) for row in found)
+            placed = tuple(self._query(f"audit_record({partition}, {offset})", Placed))
             answer = replace(answer, layers=placed)
             files = [item.found for item in placed if item.layer in ("bronze", "dead_letter")]
             answer = self._in_objects(answer, [path.removeprefix(f"s3://{self._storage.bucket}/") for path in files])
@@ -139,8 +128,8 @@ class Where:
         if self._query is None:
             return []
         second = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        rows = self._query(f"audit_quotes('{symbol.upper()}', '{second}')", f"looking for {symbol} at {second}")
-        return [(int(row["part"]), int(row["kafka_offset"])) for row in rows]
+        rows = self._query(f"audit_quotes('{symbol.upper()}', '{second}')", QuotePlace)
+        return [(row.part, row.kafka_offset) for row in rows]
 
     # --- the three ways ------------------------------------------------------------
 

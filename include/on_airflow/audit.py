@@ -13,7 +13,7 @@ from include.audit.run import Auditor
 from include.ingest.store import read_contract
 from include.on_airflow.connections import bucket_store, kafka_admin
 from include.settings import load
-from include.transform import layer_query
+from include.transform import inline_query
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def run(now: datetime) -> int:
     """Audit the days that are due at `now`, and write the verdict for the monitor. Returns the number of findings.
 
     Raises:
-        ContractError, KafkaUnreadableError, LayerQueryError, obstore.exceptions.BaseError: a source cannot be read.
+        ContractError, KafkaUnreadableError, InlineQueryError, obstore.exceptions.BaseError: a source cannot be read.
     """
     settings = load()
     store = bucket_store(settings.storage)
@@ -34,7 +34,7 @@ def run(now: datetime) -> int:
     contract.check_prefixes(settings.storage)
     bucket = AuditBucket(store, settings.storage)
     kafka = read_offsets(kafka_admin(), settings.kafka, contract.topic_id)
-    result = Auditor(bucket, contract, kafka, LayerCounts(layer_query.rows, settings.storage), now).run()
+    result = Auditor(bucket, contract, kafka, LayerCounts(inline_query.rows, settings.storage), now).run()
     bucket.record(audited(result, now))
     for line in lines(result):
         log.info("%s", line)

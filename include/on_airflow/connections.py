@@ -158,6 +158,9 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message["Date"] = format_datetime(datetime.now(UTC))
     domain = parseaddr(sender)[1].rpartition("@")[2]
     message["Message-ID"] = f"<{mail.id}@{domain}>" if mail.id and domain else make_msgid(domain=domain or None)
+    if mail.replies_to and domain:  # mail programs show it below the mail about the start
+        message["In-Reply-To"] = f"<{mail.replies_to[0]}@{domain}>"
+        message["References"] = " ".join(f"<{thread}@{domain}>" for thread in mail.replies_to)
     message["Auto-Submitted"] = "auto-generated"  # so that no out-of-office reply is sent
     message["From"] = sender
     message.set_content(mail.text)

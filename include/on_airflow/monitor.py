@@ -21,7 +21,7 @@ from include.monitoring.checks import cloudwatch, measure, thresholds
 from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, Measurement, Measurements, Source
 from include.monitoring.checks.verdicts import numbers, verdicts
-from include.on_airflow import connections, dag_runs, runs
+from include.on_airflow import connections, dag_runs, runs, silencing
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings, load
@@ -129,16 +129,17 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     else:
         move_back(primary, now)
         _keep_verdicts(settings.storage, verdicts_of_all, now)
+    silenced = silencing.known(connections.s3_client(), settings.storage)
     reminder_after, run_url = settings.alert.reminder_after, runs.link(settings.alert, DAG_ID, run_id)
 
     # A layer's state may not be written yet when its model's task has succeeded: then the next run ends the alert.
     breached = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
 
     def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
-        after, new = transitions.advance(state, judged, now, reminder_after, run_url)
+        after, new = transitions.advance(state, judged, now, reminder_after, run_url, silenced)
         after, over = transitions.count_successes(after, _successes(after), _late_runs(after))
-        after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now)
-        after, reminded = transitions.remind(after, now, reminder_after)
+        after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now, silenced)
+        after, reminded = transitions.remind(after, now, reminder_after, silenced)
         return after, [*new, *ended, *reminded]
 
     return update(store, change)

@@ -31,8 +31,9 @@ def transform() -> WatchedDag:
 
 MAINTENANCE = WatchedDag("lakehouse_maintenance", "test_all_rows", timedelta(hours=6), "40 3 * * *")
 REPLAY = WatchedDag("dead_letter_replay", "replay", timedelta(hours=2))
+SILENCE = WatchedDag("alert_silence", "silence", timedelta(hours=1))
 
 
 def watched() -> tuple[WatchedDag, ...]:
     """Every DAG but the monitor's own, which the CloudWatch alarm `monitor_silent` watches."""
-    return transform(), MAINTENANCE, REPLAY
+    return transform(), MAINTENANCE, REPLAY, SILENCE

@@ -18,6 +18,7 @@ from include.instants import Instant
 from include.settings import StorageSettings
 from include.state import json_object
 from include.state.dbt_tests import DbtTests
+from include.state.record_fields import RecordFields
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,7 +54,7 @@ class LayerState(msgspec.Struct, frozen=True):
     """One layer after its last build. `newest_quote_at` is None when the table has no rows.
 
     `scanned` has the bytes that the build and its tests read, by model; empty where the warehouse does not report them.
-    Only silver has a `quarantine`, if its tables were there.
+    Only silver has a `quarantine`, if its tables were there. Only bronze has `record_fields`, if it had records.
     """
 
     layer: Layer
@@ -65,6 +66,7 @@ class LayerState(msgspec.Struct, frozen=True):
     run: DagRunRef
     scanned: Mapping[str, int] = {}
     quarantine: QuarantineCount | msgspec.UnsetType = msgspec.UNSET
+    record_fields: RecordFields | msgspec.UnsetType = msgspec.UNSET
 
 
 def key(storage: StorageSettings, layer: Layer) -> str:

@@ -13,9 +13,11 @@ from include.catalogue import Layer
 from include.settings import StorageSettings
 from include.state import layer_state, partial_build
 from include.state.dbt_tests import NO_TESTS, DbtTests
+from include.state.json_object import StateUnreadableError
 from include.state.layer_state import DagRunRef, LayerState
 from include.state.partial_build import PartialBuild
-from include.transform import layer_query
+from include.state.record_fields import RecordFields
+from include.transform import kpi_query, layer_query, schema_drift
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,14 +39,15 @@ def record(
     scanned: Iterable[Mapping[str, int]],
     run: DagRunRef,
 ) -> LayerState:
-    """Count the layer, write its state to S3 and return it.
+    """Count the layer, write its state to S3 and return it; of gold, write each coin's KPIs too.
 
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
-        LayerQueryError: the warehouse could not be queried (for example when the model was never built).
+        InlineQueryError: the warehouse could not be queried (for example when the model was never built).
     """
-    size = layer_query.count(MODELS[layer])
+    known = _record_fields(s3, storage, layer)
+    size = layer_query.count(MODELS[layer], known.loaded_until if known else None)
     total_scanned: Counter[str] = Counter()
     for bytes_by_model in scanned:
         total_scanned.update(bytes_by_model)
@@ -58,8 +61,23 @@ def record(
         run=run,
         scanned=dict(total_scanned),
         quarantine=size.quarantine or msgspec.UNSET,
+        record_fields=(size.record_fields and schema_drift.advance(known, size.record_fields)) or msgspec.UNSET,
     )
-    return layer_state.write(s3, storage, state)
+    written = layer_state.write(s3, storage, state)
+    if layer == "gold":
+        kpi_query.record(s3, storage, run)
+    return written
+
+
+def _record_fields(s3: S3Client, storage: StorageSettings, layer: Layer) -> RecordFields | None:
+    """The fields of bronze's records by its last state; None for another layer, and without a readable state."""
+    if layer != "bronze":
+        return None
+    try:
+        before = layer_state.read(s3, storage, layer)
+    except StateUnreadableError:
+        return None  # the new state replaces it
+    return before.record_fields or None if before else None
 
 
 def record_part(s3: S3Client, storage: StorageSettings, layer: Layer, ran: Mapping[str, bool], run: DagRunRef) -> None:

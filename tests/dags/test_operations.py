@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
+from include.audit.queries import DayCount
 from include.landing.body import PLAIN
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import object_key
@@ -21,7 +22,7 @@ from include.on_airflow import audit as daily_audit
 from include.on_airflow.connections import bucket_store
 from include.settings import StorageSettings
 from include.state import audited
-from include.transform import layer_query
+from include.transform import inline_query
 from tests.airflow_connections import aws_connection, kafka_connection
 from tests.dags.conftest import DAGS, Mailbox
 from tests.servers import KafkaServer
@@ -136,8 +137,8 @@ def test_the_audit_leaves_its_verdict_for_the_monitor(
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3))
     monkeypatch.setenv("S3_BUCKET", bucket)
     monkeypatch.setenv("KAFKA_TOPIC", topic)
-    gold = {"what": "gold", "part": 0, "row_count": 0, "other_count": 0}
-    monkeypatch.setattr(layer_query, "rows", lambda *_: [gold])
+    gold = DayCount("gold", 0, 0, 0, 0, 0, 0, 0, 0)
+    monkeypatch.setattr(inline_query, "rows", lambda *_: [gold])
     admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap})
     admin.create_topics([NewTopic(topic, 2, config={})])[topic].result()
     assert daily_audit.run(NOW) == 0  # nothing has landed yet

@@ -19,6 +19,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
+from msgspec import UNSET, structs
 
 from include.assets import coins
 from include.aws.permissions import POLICIES
@@ -35,6 +36,7 @@ from include.state import json_object, layer_state
 from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
+from include.state.record_fields import ExtraField, Place, RecordFields
 from tests import policy_guard
 from tests.airflow_connections import aws_connection, kafka_connection
 from tests.dags.conftest import DAGS, Mailbox
@@ -79,12 +81,15 @@ class Pipeline:
         """Run the monitor once; returns the tasks that failed."""
         return {task_id for task_id, state in self.run().items() if state == "failed"}
 
-    def set_layer(self, layer: Layer) -> None:
-        """Write the state of a layer, as a transform run does."""
+    def set_layer(self, layer: Layer, **extra: ExtraField) -> None:
+        """Write the state of a layer, as a transform run does; `extra` are fields beyond the contract in bronze."""
         now = datetime.now(UTC)
+        fields = RecordFields(now, 7, (), extra) if layer == "bronze" else UNSET
         run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
         tests, quarantine = DbtTests(10, 0, 0, ()), QuarantineCount(accepted=7, refused=0)
-        state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, tests, run, quarantine=quarantine)
+        state = LayerState(
+            layer, f"model_{layer}", 7, now - MINUTE, now, tests, run, quarantine=quarantine, record_fields=fields
+        )
         layer_state.write(boto3.client("s3"), StorageSettings(bucket=self.bucket), state)
 
     def publish(self, metric: str, value: float, ago: timedelta = 2 * MINUTE) -> None:
@@ -233,6 +238,24 @@ def test_what_the_audit_found_is_mailed_and_its_end_too(pipeline: Pipeline) -> N
             assert finding in body.get_content()
 
 
+def test_a_field_that_drifts_is_mailed_until_it_is_known(pipeline: Pipeline) -> None:
+    pipeline.create_topic()
+    pipeline.join()
+    now = datetime.now(UTC)
+    rank = ExtraField({"number": Place(now - 30 * MINUTE, 2, 4200)}, {"number": 7}, 7, now, "1")
+    pipeline.set_layer("bronze", rank=rank)
+    assert pipeline.red() == {"check_schema_drift", "notify"}
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith("The fields of the messages have changed: rank")
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert re.search(r"unknown: number since \S+Z \(partition 2, offset 4200\)", " ".join(body.get_content().split()))
+    pipeline.set_layer("bronze", rank=structs.replace(rank, known="number"))
+    assert pipeline.red() == set()
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith("over: The fields of the messages have changed: rank")
+
+
 def replay(**params: object) -> str:
     """Run `dead_letter_replay` by hand; returns the state of its task."""
     bag = DagBag(str(DAGS / "dead_letter_replay.py"))
@@ -287,6 +310,18 @@ def test_a_failed_run_that_no_callback_reported_is_mailed_once(pipeline: Pipelin
     assert "over: A DAG does not run as it should" in str(mail["Subject"])
 
 
+def test_a_silenced_condition_is_red_and_not_mailed(pipeline: Pipeline) -> None:
+    bag = DagBag(str(DAGS / "alert_silence.py"))
+    assert not bag.import_errors
+    run = bag.dags["alert_silence"].test(run_conf={"alert": "consumer_stalled", "hours": 1, "reason": "planned"})
+    assert run is not None
+    assert [str(ti.state) for ti in run.get_task_instances()] == ["success"]
+    pipeline.create_topic()
+    pipeline.produce(3, age=10 * MINUTE)  # no consumer reads them
+    assert pipeline.red() == {"check_consumer_stalled"}
+    assert pipeline.mailbox.take() == []
+
+
 def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline: Pipeline) -> None:
     used: set[str] = set()
     pipeline.patch.setitem(policy_guard.seen, "AirflowPolicy", used)
@@ -296,7 +331,8 @@ def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline:
     pipeline.produce(3, age=10 * MINUTE)  # no consumer reads them
     assert pipeline.red() == {"check_consumer_stalled", "notify"}
     assert used == {item.action for item in POLICIES["AirflowPolicy"] if "our code" in item.used_by}
-    assert len(pipeline.mailbox.take()) == 1
+    (started,) = pipeline.mailbox.take()
     assert pipeline.red() == {"check_consumer_stalled"}
     (mail,) = pipeline.mailbox.take()
-    assert "still: The consumer group is gone or stalled" in str(mail["Subject"])
+    assert "still error: The consumer group is gone or stalled" in str(mail["Subject"])
+    assert mail["In-Reply-To"] == started["Message-ID"]

@@ -32,7 +32,7 @@ from include.local.stack import Demo
 from include.local.start import make_observer, start
 from include.local.status import TRANSFORM, Observer
 from include.settings import PROJECT_ROOT, KafkaSettings, StorageSettings, load_group
-from include.state import layer_state, task_tests
+from include.state import kpis, layer_state, task_tests
 from tests.laptop_stack import Stack, eventually, local_settings
 from tests.servers import free_port
 
@@ -166,6 +166,13 @@ def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
     assert status.rows == {"bronze": len(messages), "silver": len(messages), "gold": len(expected)}
     assert (status.tests["passed"] or 0) >= 33
     assert status.tests["failed"] == 0
+    left = kpis.read(boto3.client("s3"), load_group(StorageSettings))
+    assert left is not None
+    newest = {symbol: candle[3] for (symbol, _), candle in sorted(expected.items())}
+    assert {coin.symbol: coin.price for coin in left.coins} == pytest.approx(newest)
+    assert {symbol: changes["24 h"] is None for symbol, changes in status.changes.items()} == dict.fromkeys(
+        newest, False
+    )
 
 
 def test_a_run_without_new_files_is_skipped(stack: WholeStack) -> None:

@@ -27,7 +27,7 @@ def test_cost_follows_its_formula() -> None:
     assert aws_cost.files(fast) == 1000 * aws_cost.MONTH_SECONDS / 100
     idle = aws_cost.Load(messages_per_second=0.5, bytes_per_message=200, partitions=3)
     assert aws_cost.files(idle) == 3 * aws_cost.MONTH_SECONDS / 60
-    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 145 * 10e6 / 1e12 * 5)
+    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 149 * 10e6 / 1e12 * 5)
 
 
 def test_prices_are_those_of_the_table() -> None:
@@ -52,7 +52,7 @@ def test_the_example_adds_up_by_hand() -> None:
     expected = {
         "landing (S3 PUT)": files * 0.005 / 1000,
         "storage (S3)": 2 * messages * 200 * 12 / 1e9 * 0.023,
-        "transform (Athena)": 30 * 24 * 4 * 145 * (10e6 / 1e12) * 5,
+        "transform (Athena)": 30 * 24 * 4 * 149 * (10e6 / 1e12) * 5,
         "metrics (CloudWatch)": sum(metrics.values()) * 0.30
         + (minutes + monitor_runs) * 1e-5
         + monitor_runs * consumers * 1e-5,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,9 @@ from include.audit import accounting
 from include.audit.bucket import AuditBucket
 from include.audit.layers import LayerCounts, LayerReport
 from include.audit.manifest import FIRST, VERSION, DataObject, DeadLetterObject, Manifest
+from include.audit.queries import Placed, QuotePlace, Row
 from include.settings import StorageSettings
+from include.transform import inline_query
 from tests.warehouse.landed_topic import open_bucket
 from tests.warehouse.warehouse import Warehouse
 
@@ -37,11 +38,10 @@ class AuditedDay:
             sums.partitions, data, letters, sums.rejects, sums.gaps, None,
         )  # fmt: skip
 
-    def query(self, call: str, _: str) -> list[dict[str, Any]]:
-        """As include/transform/layer_query.py asks."""
-        shown = self.warehouse.invoke("show", "--output", "json", "--limit", "-1", "--inline", "{{ " + call + " }}")
-        table = shown.results[0].agate_table
-        return [dict(zip(table.column_names, row, strict=True)) for row in table.rows]
+    def query(self, macro: str, kind: type[Row], /) -> list[Row]:
+        """As include/transform/inline_query.py asks."""
+        shown = self.warehouse.invoke("show", "--output", "json", "--limit", "-1", "--inline", "{{ " + macro + " }}")
+        return inline_query.of_table(shown.results[0].agate_table, kind)
 
     def report(self) -> LayerReport:
         return LayerCounts(self.query, self.storage)(self.manifest)
@@ -102,11 +102,11 @@ def test_a_lost_row_of_dead_letters_is_named(audited: AuditedDay) -> None:
 
 def test_the_layers_of_a_record_are_found(audited: AuditedDay) -> None:
     partition, offset, key = audited.record_of("crypto_stage")
-    rows = {row["layer"]: row["found"] for row in audited.query(f"audit_record({partition}, {offset})", "")}
+    rows = {row.layer: row.found for row in audited.query(f"audit_record({partition}, {offset})", Placed)}
     assert rows.keys() == {"bronze", "silver", "gold"}
     assert rows["bronze"].endswith(key)
     partition, offset, _ = audited.record_of("crypto_quarantine")
-    rows = {row["layer"]: row["found"] for row in audited.query(f"audit_record({partition}, {offset})", "")}
+    rows = {row.layer: row.found for row in audited.query(f"audit_record({partition}, {offset})", Placed)}
     assert rows.keys() == {"bronze", "quarantine"}
 
 
@@ -116,5 +116,5 @@ def test_a_coin_and_a_time_give_the_records_place(audited: AuditedDay) -> None:
         "select symbol, strftime(date_trunc('second', last_updated), '%Y-%m-%d %H:%M:%S') "
         f"from lake_silver.crypto_stage where kafka_partition = {partition} and kafka_offset = {offset}"
     )
-    rows = audited.query(f"audit_quotes('{symbol}', '{second}')", "")
-    assert (partition, offset) in {(int(row["part"]), int(row["kafka_offset"])) for row in rows}
+    rows = audited.query(f"audit_quotes('{symbol}', '{second}')", QuotePlace)
+    assert (partition, offset) in {(row.part, row.kafka_offset) for row in rows}

@@ -16,7 +16,8 @@ def counts(warehouse: Warehouse, model: str) -> dict[str, Any]:
     shown = warehouse.invoke("show", "--output", "json", "--inline", "{{ layer_count('" + model + "') }}")
     table = shown.results[0].agate_table
     row = dict(zip(table.column_names, table.rows[0], strict=True))
-    return {name: None if row[name] is None else int(row[name]) for name in table.column_names}
+    row.pop("record_fields")  # tests/warehouse/test_schema_drift.py
+    return {name: None if value is None else int(value) for name, value in row.items()}
 
 
 def test_silver_counts_refused_rows_without_duplicates(warehouse: Warehouse, store: S3Store, today: datetime) -> None:

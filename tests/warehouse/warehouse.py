@@ -95,10 +95,7 @@ class Warehouse:
         self.prepare()
         with environment(self.variables()):
             response = dbtRunner().invoke(command)
-        kept_open: Any = DuckDBConnectionManager._ENV  # the adapter keeps it open, and the file locked
-        if kept_open is not None:
-            kept_open.close()
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        release()
         if response.exception is not None:
             raise DbtError(f"dbt {' '.join(arguments)}: {response.exception}")
         return response.result
@@ -169,6 +166,14 @@ class Warehouse:
         folder.mkdir(parents=True)
         shutil.copyfile(self.database, twin.database)
         return twin
+
+
+def release() -> None:
+    """Close the warehouse's file, which the adapter keeps open and locked after a dbt command in this process."""
+    kept_open: Any = DuckDBConnectionManager._ENV
+    if kept_open is not None:
+        kept_open.close()
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def reported(results: Mapping[str, Result]) -> set[str]:

@@ -1,6 +1,7 @@
 {#-
-    Queries of the audit (include/audit/layers.py) and of `python -m include.audit where` (include/audit/placed.py). A day
-    is the UTC day in the names of the landed files. `day` is text like 2026-11-23.
+    Queries of the audit (include/audit/layers.py) and of `python -m include.audit where` (include/audit/where.py);
+    include/audit/queries.py reads their rows. A day is the UTC day in the names of the landed files. `day` is text like
+    2026-11-23.
 -#}
 
 {# Rows of a day by partition: those of bronze and where they went, those of the dead letters, and the quotes of gold. #}

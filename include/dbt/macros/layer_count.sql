@@ -2,9 +2,10 @@
     Rows and newest quote of a layer's main model, for the layer state that monitor and status screen read
     (include/transform/layer_query.py). In bronze the time of a quote is unchecked text, so the time of its arrival in
     Kafka is taken instead. Silver also counts the rows that the last day's runs accepted, and those that a business rule
-    refused. A duplicate is no refusal: a quote that is sent twice is normal.
+    refused. A duplicate is no refusal: a quote that is sent twice is normal. Bronze also lists the fields of the records
+    loaded after `since` (macros/record_fields.sql).
 #}
-{% macro layer_count(model) -%}
+{% macro layer_count(model, since=none) -%}
     {%- set newest_quote = {
         'crypto_raw': 'kafka_timestamp',
         'crypto_stage': 'last_updated',
@@ -15,7 +16,8 @@
         {{ epoch_ms('max(' ~ newest_quote ~ ')') }} as newest_quote_ms,
         {{ recent_rows(ref('crypto_stage')) if model == 'crypto_stage' else 'cast(null as bigint)' }} as accepted_rows,
         {{ recent_rows(ref('crypto_quarantine'), "broken_rule <> 'duplicate'") if model == 'crypto_stage' else 'cast(null as bigint)' }}
-            as quarantined_rows
+            as quarantined_rows,
+        {{ record_fields(ref('crypto_raw'), since) if model == 'crypto_raw' else 'cast(null as varchar)' }} as record_fields
     from {{ ref(model) }}
 {%- endmacro %}
 

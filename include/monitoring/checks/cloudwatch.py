@@ -78,16 +78,17 @@ def read(
     begin: datetime,
     end: datetime,
     period: timedelta,
+    layer: Layer | None = None,
 ) -> dict[str, Series]:
     """Points of each metric between `begin` and `end`, oldest first, one for each `period` that has data.
 
-    A metric without data has an empty list: that is "no data", which is not zero.
+    A metric without data has an empty list: that is "no data", which is not zero. `layer` is for metrics by layer.
 
     Raises:
         ClientError, BotoCoreError: CloudWatch refused or could not be reached.
     """
     metrics = list(metrics)
-    queries = [_query(index, metric, namespace, environment, period) for index, metric in enumerate(metrics)]
+    queries = [_query(index, metric, namespace, environment, period, layer) for index, metric in enumerate(metrics)]
     points: dict[str, Series] = {metric.name: [] for metric in metrics}
     pages = client.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
@@ -99,8 +100,10 @@ def read(
     return {name: sorted(series) for name, series in points.items()}
 
 
-def _query(index: int, metric: Metric, namespace: str, environment: str, period: timedelta) -> MetricDataQueryTypeDef:
-    dimensions = dimension_values(metric, environment)
+def _query(
+    index: int, metric: Metric, namespace: str, environment: str, period: timedelta, layer: Layer | None
+) -> MetricDataQueryTypeDef:
+    dimensions = dimension_values(metric, environment, layer)
     return {
         "Id": f"m{index}",
         "ReturnData": True,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from include.catalogue import CONDITIONS, METRICS, Condition, Layer, Severity
 from include.instants import span, to_second
+from include.monitoring.checks import drift
 from include.monitoring.checks.arrivals import mean_batch
 from include.monitoring.checks.cloudwatch import Datum
 from include.monitoring.checks.dead_letters import NONE
@@ -26,6 +27,7 @@ from include.monitoring.checks.measurements import (
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
 from include.state.audited import Audited
 from include.state.layer_state import QuarantineCount
+from include.state.record_fields import RecordFields
 from include.state.task_tests import EVERY_ROW
 
 SOURCE_NAMES: dict[str, str] = {
@@ -80,6 +82,7 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
             "UndeliveredNotices": layers.undelivered,
             "AuditFindings": _audit_findings(layers.audit),
             "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
+            "DriftingFields": len(fields.drifting) if (fields := _record_fields(layers)) else None,
         }
         by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
     if measured.dags:
@@ -102,6 +105,12 @@ def _quarantine(layers: LayersMeasurement) -> QuarantineCount | None:
     """The counts of silver's last build; None if it was never built, or built by a version that did not count."""
     silver = layers.states.get("silver")
     return silver.quarantine if silver and isinstance(silver.quarantine, QuarantineCount) else None
+
+
+def _record_fields(layers: LayersMeasurement) -> RecordFields | None:
+    """The fields of bronze's records; None if it was never built, is empty, or a version built it that did not look."""
+    bronze = layers.states.get("bronze")
+    return bronze.record_fields or None if bronze else None
 
 
 def failing_tests(layers: LayersMeasurement) -> dict[str, Subject]:
@@ -277,6 +286,17 @@ def _audit(layers: LayersMeasurement, _: Condition, findings: float | None) -> E
     return Evidence((findings,), details=(ran, *audit.lines, *rest, *waiting), began_at=audit.at if findings else None)
 
 
+def _drift(layers: LayersMeasurement, _: Condition, number: float | None) -> Evidence:
+    if "bronze" not in layers.states:
+        return _unreadable(layers)
+    fields = _record_fields(layers)
+    if fields is None or number is None:
+        return Evidence(note="bronze has no list of its records' fields yet")
+    subjects = {name: Subject(drift.line(field), None, field.began_at) for name, field in fields.drifting.items()}
+    unlisted = (f"and {fields.unlisted:,} further fields",) if fields.unlisted else ()
+    return Evidence((number,), details=unlisted, subjects=subjects)
+
+
 def _undelivered(layers: LayersMeasurement, _: Condition, notices: float | None) -> Evidence:
     if notices is None:
         return Evidence(blind="the alert state in S3 could not be read")
@@ -337,6 +357,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "dbt_tests": ("layers", _tests),
     "quarantine_share": ("layers", _quarantined),
     "audit_failed": ("layers", _audit),
+    "schema_drift": ("layers", _drift),
     "notices_undelivered": ("layers", _undelivered),
     "stale_gold": ("layers", _age),
     "stale_silver": ("layers", _age),

@@ -8,6 +8,7 @@ from typing import Any
 import obstore
 import pytest
 
+from include.audit.queries import Placed, QuotePlace
 from include.audit.record_log import LogEntry
 from include.audit.where import Where, Whereabouts
 from include.ingest.replay.replay import Marker
@@ -40,8 +41,8 @@ def days() -> LandedDays:
     return LandedDays()
 
 
-def finder(days: LandedDays, log: FakeLog | None = None, layers: list[dict[str, Any]] | None = None) -> Where:
-    query = None if layers is None else lambda *_: layers or []
+def finder(days: LandedDays, log: FakeLog | None = None, layers: list[Placed] | None = None) -> Where:
+    query: Any = None if layers is None else lambda *_: layers
     return Where(days.store, days.storage, log, query, MOST_BYTES)
 
 
@@ -100,9 +101,9 @@ def test_an_offset_that_nothing_knows_was_deleted(days: LandedDays) -> None:
 def test_the_warehouse_knows_the_object_and_the_layers(days: LandedDays) -> None:
     key = days.key(DAY, 0, 10)
     layers = [
-        {"layer": "bronze", "found": f"s3://bucket/{key}", "since": "2026-11-23 12:05:00"},
-        {"layer": "silver", "found": "q1", "since": "2026-11-23 12:06:00"},
-        {"layer": "gold", "found": "2026-11-23 20:00:00", "since": "2026-11-23 12:07:00"},
+        Placed("bronze", f"s3://bucket/{key}", "2026-11-23 12:05:00"),
+        Placed("silver", "q1", "2026-11-23 12:06:00"),
+        Placed("gold", "2026-11-23 20:00:00", "2026-11-23 12:07:00"),
     ]
     answer = finder(days, None, layers).find(0, 15)
     assert known(answer) == ("crypto_data", key, 7)
@@ -117,10 +118,7 @@ def test_a_landed_record_that_is_not_in_bronze_waits_for_the_transform(days: Lan
 
 def test_the_rule_of_a_quarantined_record_is_named(days: LandedDays) -> None:
     found = f"s3://bucket/{days.key(DAY, 0, 10)}"
-    layers = [
-        {"layer": "bronze", "found": found, "since": "a"},
-        {"layer": "quarantine", "found": "wrong_symbol", "since": "b"},
-    ]
+    layers = [Placed("bronze", found, "a"), Placed("quarantine", "wrong_symbol", "b")]
     assert "quarantine: rule wrong_symbol, since b" in finder(days, None, layers).find(0, 15).text("bucket")
 
 
@@ -138,9 +136,9 @@ def test_a_replayed_dead_letter_says_when(days: LandedDays) -> None:
 def test_a_coin_and_a_time_name_the_records(days: LandedDays) -> None:
     calls: list[str] = []
 
-    def query(call: str, _: str) -> list[dict[str, Any]]:
+    def query(call: str, _: object) -> Any:
         calls.append(call)
-        return [{"part": 0, "kafka_offset": 15}]
+        return [QuotePlace(0, 15)]
 
     where = Where(days.store, days.storage, None, query, MOST_BYTES)
     assert where.quotes("btc", datetime(2026, 11, 23, 20, 15, 7, tzinfo=UTC)) == [(0, 15)]

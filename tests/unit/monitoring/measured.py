@@ -21,6 +21,7 @@ from include.monitoring.checks.measurements import (
 from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
+from include.state.record_fields import RecordFields
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RUN = DagRunRef("d", "r", "http://airflow.test/r")
@@ -29,7 +30,8 @@ RUN = DagRunRef("d", "r", "http://airflow.test/r")
 def built(layer: Layer, scanned: dict[str, int]) -> LayerState:
     """The state of a layer whose tests passed."""
     quarantine = QuarantineCount(accepted=1_000, refused=2) if layer == "silver" else UNSET
-    return LayerState(layer, "model", 7, NOW, NOW, DbtTests(9, 0, 0, ()), RUN, scanned, quarantine)
+    fields = RecordFields(NOW, 7, (), {}) if layer == "bronze" else UNSET
+    return LayerState(layer, "model", 7, NOW, NOW, DbtTests(9, 0, 0, ()), RUN, scanned, quarantine, fields)
 
 
 KAFKA = KafkaMeasurement(

@@ -24,6 +24,7 @@ from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, failing_
 from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests, FailingTest, TestSeverity
 from include.state.layer_state import QuarantineCount
+from include.state.record_fields import ExtraField, Place, RecordFields
 from include.state.task_tests import EVERY_ROW, TaskTests
 from tests.unit.monitoring.measured import CONSUMER, EVERYTHING, KAFKA, LAYERS, NOW, OBJECTS, RUN, built
 
@@ -350,3 +351,33 @@ def test_a_broken_verdict_of_the_audit_is_unknown() -> None:
 
 def test_findings_before_the_first_manifest_alert_too() -> None:
     assert audit_verdict(Audited(NOW, "", "", ["2026-11-24"], 1, ["chain: edited"])).outcome == "breached"
+
+
+# --- the fields of the records --------------------------------------------------------
+
+
+def with_fields(fields: RecordFields | UnsetType) -> Measurements:
+    bronze = LAYERS.states["bronze"]
+    assert bronze is not None
+    states = {**LAYERS.states, "bronze": replace(bronze, record_fields=fields)}
+    return replace(EVERYTHING, layers=replace(LAYERS, states=states))
+
+
+def test_each_drifting_field_is_an_alert_of_its_own() -> None:
+    rank = ExtraField({"number": Place(NOW - DAY, 2, 4200)}, {"number": 10}, 40, NOW, "7")
+    fields = RecordFields(NOW, 40, (), {"rank": rank, "venue": replace(rank, known="number")}, unlisted=3)
+    verdict = judged(with_fields(fields))["schema_drift"]
+    assert (verdict.outcome, verdict.value, verdict.details) == ("breached", "1 field", ("and 3 further fields",))
+    assert verdict.subjects is not None
+    assert {name: subject.began_at for name, subject in verdict.subjects.items()} == {"rank": NOW - DAY}
+    state, new = transitions.advance(NO_ALERTS, [verdict], NOW, DAY)
+    assert [(notice.alert.key, notice.alert.severity) for notice in new] == [("schema_drift:rank", "warning")]
+    known = replace(fields, extra={"rank": replace(rank, known="number")})
+    _, new = transitions.advance(state, [judged(with_fields(known))["schema_drift"]], NOW, DAY)
+    assert [(notice.kind, notice.alert.key) for notice in new] == [("recovery", "schema_drift:rank")]
+
+
+def test_a_state_without_fields_says_nothing_about_drift() -> None:
+    measured = with_fields(UNSET)
+    assert judged(measured)["schema_drift"].outcome == "unknown"
+    assert "DriftingFields" not in published(measured)
