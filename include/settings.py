@@ -146,6 +146,7 @@ class StorageSettings(BaseSettings):
     state_prefix: str = Field("state/", description="Small JSON objects: layer state, lag window, alert state.")
     test_history_prefix: str = Field("test_history/", description="Test results, a file for each dbt invocation.")
     warehouse_prefix: str = Field("warehouse/", description="Tables written by Athena.")
+    audit_prefix: str = Field("audit/", description="Manifests of the audit, one for each day; never deleted.")
     query_results_prefix: str = Field("query_results/", description="Athena query results; expire by lifecycle rule.")
 
     @field_validator("*", mode="after")

@@ -38,7 +38,7 @@ from include.monitoring.checks.measurements import (
 )
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings
-from include.state import json_object, layer_state, task_tests
+from include.state import audited, json_object, layer_state, task_tests
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
@@ -159,6 +159,9 @@ def layers(
     """
     unreadable: dict[str, str] = {}
     states = layer_state.read_all(s3, storage, unreadable)
+    audit = None
+    with json_object.noting(unreadable, audited.key(storage)):
+        audit = audited.read(s3, storage)
     first = arrivals.first_landed(s3, storage.bucket, storage.data_prefix)
     return LayersMeasurement(
         states=states,
@@ -167,6 +170,7 @@ def layers(
         undelivered=undelivered,
         undelivered_error=undelivered_error,
         unreadable=unreadable,
+        audit=audit,
     )
 
 

@@ -18,6 +18,7 @@ from include.monitoring.checks.measurements import (
     LayersMeasurement,
     Measurements,
 )
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
 from include.state.record_fields import RecordFields
@@ -62,6 +63,7 @@ LAYERS = LayersMeasurement(
     ages={"bronze": 10.0, "silver": 20.0, "gold": None},
     undelivered=0,
     undelivered_error="",
+    audit=Audited(NOW, "2026-11-24", "0" * 64, ["2026-11-24"], 0, []),
 )
 CONSUMER = ConsumerMeasurement(
     windows={metric.name: [5.0, 5.0, 5.0] for metric in CONSUMER_METRICS}, watched=3, alarms={}, baseline=None

@@ -50,9 +50,11 @@ def test_rows_are_short_lines() -> None:
         {"id": "7", "price": None, "record": "x" * 500},
         {"id": "8", "price": "1.5", "record": "two\nlines"},
     ]
-    first, second = failing_rows.as_text(rows).splitlines()
+    rows.append({"kafka_partition": "2", "kafka_offset": "4217"})
+    first, second, third = failing_rows.as_text(rows).splitlines()
     assert first == f"id=7 price=null record={'x' * failing_rows.MAX_VALUE_LENGTH}..."
     assert second == "id=8 price=1.5 record=two lines"
+    assert third == "kafka_partition=2 kafka_offset=4217 (python -m include.audit where 2/4217)"
 
 
 def test_the_log_has_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
