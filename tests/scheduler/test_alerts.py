@@ -431,7 +431,9 @@ def test_everything_recovers(watched: WatchedStack) -> None:
         assert states[f"check_{name}"] == "success"
         if any((entry.kind, entry.title) == ("start", CONDITIONS[name].title) for entry in watched.mail_entries()):
             assert_complete(watched.entry("recovery", name))
-    assert re.search(r" \d+ over[:,]", str(watched.entry("recovery", "stale_silver").mail["Subject"]))
+    # Which of them has a mail of its own depends on which alert explains which: they end together in any case.
+    ends = [str(entry.mail["Subject"]) for entry in watched.mail_entries() if entry.kind == "recovery"]
+    assert any(re.search(r" \d+ over[:,]", subject) for subject in ends)
     for test in ("crypto_raw_recency_check", "crypto_stage_recency_check", "crypto_curated_recency_check"):
         watched.entry("recovery", "dbt_tests", test)
     silenced = watched.entry("recovery", "dead_letters")
