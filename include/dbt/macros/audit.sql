@@ -18,7 +18,7 @@
             kafka_offset,
             case when loaded_at > timestamp '{{ watermark }}' then 1 else 0 end as not_built
         from {{ ref('crypto_raw') }}
-        where {{ audit_files_of(day, 'S3_DATA_PREFIX', 'crypto_data/') }}
+        where {{ audit_files_of(day, 'crypto_data') }}
 
     ),
 
@@ -74,7 +74,7 @@
 
     select 'dead_letter', kafka_partition, count(*), count(distinct kafka_offset), 0, 0, 0, 0, max(last_kafka_offset)
     from {{ ref('crypto_dead_letter') }}
-    where {{ audit_files_of(day, 'S3_DEAD_LETTER_PREFIX', 'dead_letter/') }}
+    where {{ audit_files_of(day, 'dead_letter') }}
     group by kafka_partition
 
     union all
@@ -103,7 +103,7 @@
         count(*) as row_count
     from {{ ref('crypto_raw') }}
     where
-        {{ audit_files_of(day, 'S3_DATA_PREFIX', 'crypto_data/') }}
+        {{ audit_files_of(day, 'crypto_data') }}
         and kafka_partition = {{ partition }}
     group by source_file
 {%- endmacro %}
@@ -116,7 +116,7 @@
         count(*) as row_count
     from {{ ref('crypto_raw') }}
     where
-        {{ audit_files_of(day, 'S3_DATA_PREFIX', 'crypto_data/') }}
+        {{ audit_files_of(day, 'crypto_data') }}
         and source_file = '{{ landing_folder(key) }}'
     group by kafka_offset
 {%- endmacro %}
@@ -138,7 +138,7 @@
         (select record_id, count(*) as row_count from {{ ref('crypto_quarantine') }} group by record_id) as quarantine
         on bronze.record_id = quarantine.record_id
     where
-        {{ audit_files_of(day, 'S3_DATA_PREFIX', 'crypto_data/') }}
+        {{ audit_files_of(day, 'crypto_data') }}
         and bronze.loaded_at <= timestamp '{{ watermark }}'
         and coalesce(silver.row_count, 0) + coalesce(quarantine.row_count, 0) <> 1
     order by bronze.kafka_partition, bronze.kafka_offset
@@ -147,8 +147,12 @@
 
 
 {# A condition on the rows of a day's files. Kafka's time lets the engine skip other days; a file keeps within its day. #}
-{% macro audit_files_of(day, prefix_variable, default_prefix) -%}
-    {%- set folder = landing_folder(env_var(prefix_variable, default_prefix)) ~ day | replace('-', '/') -%}
+{% macro audit_files_of(day, kind) -%}
+    {%- set prefixes = {
+        'crypto_data': env_var('S3_DATA_PREFIX', 'crypto_data/'),
+        'dead_letter': env_var('S3_DEAD_LETTER_PREFIX', 'dead_letter/'),
+    } -%}
+    {%- set folder = landing_folder(prefixes[kind]) ~ day | replace('-', '/') -%}
     source_file >= '{{ folder }}/' and source_file < '{{ folder }}0'
         and kafka_timestamp >= timestamp '{{ day }} 00:00:00' - interval '1' day
         and kafka_timestamp < timestamp '{{ day }} 00:00:00' + interval '2' day
