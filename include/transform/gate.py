@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -125,12 +125,6 @@ def look(s3: S3Client, storage: StorageSettings, now: datetime) -> Look:
     offered = Offered(counts, min(hours, default=""), this_hour if all_of_it else earlier.all_counted_in)
     # Without counts (after an upgrade) only new offsets open the gate. The run behind them is offered every hour.
     return Look(bool(hours) if stored else newest != seen, newest, hours, offered)
-
-
-def check(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
-    """Whether new data has landed, and the newest keys now."""
-    found = look(s3, storage, datetime.now(UTC))
-    return found.is_new, found.seen
 
 
 def _time(hour: str) -> str:
