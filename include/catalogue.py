@@ -399,6 +399,16 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         counts="objectives",
     ),
     Metric(
+        "AuditFindings",
+        "Audit Findings",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Objects, offsets and rows that the last audit found missing, doubled, altered or out of place. Absent before "
+        "the first audit of a day with records.",
+        counts="findings",
+    ),
+    Metric(
         "DriftingFields",
         "Fields That Drift",
         "Count",
@@ -539,6 +549,23 @@ CONDITIONS: dict[str, Condition] = {
                 "Compare what the producer sends now with the contract.",
                 "python -m include.ingest check-contract docs/contract/quote-v1.schema.json NEW",
                 ".venv/bin/python -m include.ingest check-contract docs/contract/quote-v1.schema.json NEW",
+            ),
+        ),
+        Condition(
+            "audit_failed",
+            "The audit found a fault",
+            "AuditFindings",
+            ">",
+            0,
+            "missing",
+            "What the bucket or a layer holds is not what landed: something is missing, doubled, altered or out of "
+            "place.",
+            alarm=False,
+            impact="Reports may lack records, or count some twice, until the fault is repaired.",
+            first_step=FirstStep(
+                "Run the audit again: it lists every finding with its remedy.",
+                "python -m include.audit run",
+                ".venv/bin/python -m include.audit run",
             ),
         ),
         Condition(

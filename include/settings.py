@@ -146,6 +146,7 @@ class StorageSettings(BaseSettings):
     state_prefix: str = Field("state/", description="Small JSON objects: layer state, lag window, alert state.")
     test_history_prefix: str = Field("test_history/", description="Test results, a file for each dbt invocation.")
     warehouse_prefix: str = Field("warehouse/", description="Tables written by Athena.")
+    audit_prefix: str = Field("audit/", description="Manifests of the audit, one for each day; never deleted.")
     query_results_prefix: str = Field("query_results/", description="Athena query results; expire by lifecycle rule.")
 
     @field_validator("*", mode="after")
@@ -316,7 +317,25 @@ class WarehouseSettings(BaseSettings):
     )
     database: str = Field("crypto_lakehouse", description="Glue database (Athena schema).")
     workgroup: str = Field("crypto-lakehouse", description="Athena workgroup.")
+    transform_start: Literal["auto", "event", "cron"] = Field(
+        "auto",
+        description="event: a run starts when something has landed. cron: at the times of "
+        "WAREHOUSE_TRANSFORM_SCHEDULE. auto: cron if WAREHOUSE_TRANSFORM_SCHEDULE is set, or if Airflow lacks this "
+        "project's `plugins/`.",
+    )
     transform_schedule: str = Field("*/15 * * * *", description="Cron expression of the transform DAG.")
+    transform_floor_seconds: float = Field(
+        900.0, ge=1, description="Minimum of seconds from the start of a run to the start of the next one by an event."
+    )
+    transform_runs_per_day: int = Field(
+        96,
+        ge=1,
+        description="Maximum of runs in a UTC day; runs by hand count, but always start. When half of them are used, "
+        "the others are spread over the rest of the day.",
+    )
+    transform_poll_seconds: float = Field(
+        60.0, ge=1, description="Seconds between two looks for new files; each look is one LIST and two or three GETs."
+    )
     transform_deadline_minutes: float = Field(
         60.0, gt=0, description="Minutes from the queueing to the end of a transform run; a longer run is mailed."
     )
@@ -324,6 +343,10 @@ class WarehouseSettings(BaseSettings):
         "",
         pattern=r"^((\d{4}/\d\d/\d\d/\d\d\.\.\d{4}/\d\d/\d\d/\d\d)( |$))*$",
         description="Set by the transform for bronze: the hours with new files. Empty: bronze looks for itself.",
+    )
+    unchanged: str = Field(
+        "",
+        description="Set by the transform: seed, snapshot and views that dbt does not build again. Empty: none.",
     )
 
 
@@ -404,7 +427,10 @@ class LocalSettings(BaseSettings):
     aws_port: int = Field(14566, ge=1024, le=65535, description="Port of the AWS emulator.")
     smtp_port: int = Field(11025, ge=1024, le=65535, description="Port of the mailbox (SMTP).")
     airflow_port: int = Field(8080, ge=1024, le=65535, description="Port of the Airflow UI.")
-    transform_schedule: str = Field("*/2 * * * *", description="Cron expression of the transform DAG in the demo.")
+    transform_schedule: str = Field(
+        "",
+        description="Cron expression of the transform DAG in the demo. Empty: a run starts when something has landed.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLa
 _COMPANIONS = {
     "MaxOffsetLag": "SumOffsetLag",
     "BatchSizeLastHour": "BatchSize",
+    "AuditFindings": "FailingTests",
     "DriftingFields": "FailingTests",
     "LatencyToBronze": "LatencyToLanded",
     "LatencyToSilver": "LatencyToLanded",

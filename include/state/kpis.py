@@ -1,6 +1,6 @@
 """Each coin's KPIs after the last build of gold (`state/kpis.json`).
 
-`record_gold` writes the object. Pipeline Health and the demo's screen read it and never query the warehouse.
+Gold's last task writes the object. Pipeline Health and the demo's screen read it and never query the warehouse.
 `include/dbt/models/gold/kpi_latest_price.yml` defines each KPI; a field has the name of the view's column.
 """
 
@@ -19,18 +19,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class CoinKpis(msgspec.Struct, frozen=True):
-    """One coin up to its latest price. Prices are in US dollars; None where the history is too short.
-
-    `closes_48h` has the closing prices of the 48 hours that end with the hour of `last_quote_at`, oldest first; None
-    for an hour without quotes.
-    """
+class KpiValues(msgspec.Struct, frozen=True, kw_only=True):
+    """The values of one coin up to its latest price. Prices are in US dollars; None where the history is too short."""
 
     id: int
     symbol: str
     name: str
     price: float
-    last_quote_at: Instant
     change_percent_1h: float | None
     change_percent_24h: float | None
     change_percent_7d: float | None
@@ -40,6 +35,16 @@ class CoinKpis(msgspec.Struct, frozen=True):
     quote_count_24h: int
     volatility_percent_7d: float | None
     drawdown_percent_30d: float | None
+
+
+class CoinKpis(KpiValues, frozen=True, kw_only=True):
+    """One coin's values and its newest closes.
+
+    `closes_48h` has the closing prices of the 48 hours that end with the hour of `last_quote_at`, oldest first; None
+    for an hour without quotes.
+    """
+
+    last_quote_at: Instant
     closes_48h: tuple[float | None, ...]
 
 

@@ -49,7 +49,7 @@ def key(storage: StorageSettings) -> str:
 
 
 def read(s3: S3Client, storage: StorageSettings) -> tuple[dict[str, Silence], str | None]:
-    """The silences, those that ended included, and the object's version (None: there is none yet).
+    """The silences, those that ended included, and the object's version (None: no object exists yet).
 
     Raises:
         StateUnreadableError: the object exists but is broken.

@@ -11,7 +11,7 @@ import msgspec
 
 from include.settings import StorageSettings
 from include.state import kpis
-from include.state.kpis import CoinKpis, Kpis
+from include.state.kpis import CoinKpis, Kpis, KpiValues
 from include.state.layer_state import DagRunRef
 from include.transform import inline_query
 
@@ -23,23 +23,10 @@ HOURS = 48
 """Closing prices that the state keeps for each coin; the macro selects the same hours."""
 
 
-class Hour(msgspec.Struct, frozen=True):
+class Hour(KpiValues, frozen=True, kw_only=True):
     """A row of `kpi_state`: one of a coin's newest hours, with the coin's KPIs. Times are in ms since 1970."""
 
-    id: int
-    symbol: str
-    name: str
-    price: float
     last_quote_ms: int
-    change_percent_1h: float | None
-    change_percent_24h: float | None
-    change_percent_7d: float | None
-    change_percent_30d: float | None
-    high_price_24h: float | None
-    low_price_24h: float | None
-    quote_count_24h: int
-    volatility_percent_7d: float | None
-    drawdown_percent_30d: float | None
     hour_start_ms: int
     close_price: float
 

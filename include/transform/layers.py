@@ -49,7 +49,6 @@ def record(
 
     The build of gold writes each coin's KPIs too.
 
-
     `tests` and `scanned` hold one element for each dbt task of the layer, as `test_results.keep` pushed it.
 
     Raises:
@@ -126,13 +125,10 @@ def _measure_latency(
     return measured
 
 
-def record_part(s3: S3Client, storage: StorageSettings, layer: Layer, ran: Mapping[str, bool], run: DagRunRef) -> None:
-    """Write to S3 that `run` built only a part of the layer; `ran` says of each of its dbt tasks whether it ran."""
-    done = sorted(_node(task_id) for task_id, has_run in ran.items() if has_run)
-    missing = sorted(_node(task_id) for task_id, has_run in ran.items() if not has_run)
+def record_part(
+    s3: S3Client, storage: StorageSettings, layer: Layer, built: Mapping[str, bool], run: DagRunRef
+) -> None:
+    """Write to S3 that `run` built only a part of the layer; `built` says of each of its models whether it did."""
+    done = sorted(node for node, was_built in built.items() if was_built)
+    missing = sorted(node for node, was_built in built.items() if not was_built)
     partial_build.write(s3, storage, PartialBuild(layer, datetime.now(UTC), done, missing, run))
-
-
-def _node(task_id: str) -> str:
-    """The dbt node of a Cosmos task: crypto_raw of bronze.crypto_raw_model_build."""
-    return task_id.rpartition(".")[2].removesuffix("_model_build")

@@ -31,7 +31,9 @@ from include.monitoring.checks.cloudwatch import Datum
 from include.monitoring.checks.coins import Watched
 from include.on_airflow import callbacks
 from include.settings import StorageSettings
-from include.state import latency, layer_state
+from include.state import audited as audited_state
+from include.state import json_object, latency, layer_state
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
 from include.state.latency import LayerLatency, StageLatency
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
@@ -132,6 +134,12 @@ class Pipeline:
             consumer.poll(0.2)
         self.members.callback(consumer.close)
 
+    def set_audit(self, *lines: str) -> None:
+        """Write the verdict of an audit with these findings."""
+        storage, day = StorageSettings(bucket=self.bucket), "2026-11-23"
+        audited = Audited(datetime.now(UTC), day, "0" * 64, [day], len(lines), lines)
+        json_object.write(boto3.client("s3"), storage.bucket, audited_state.key(storage), audited)
+
     def create_topic(self) -> None:
         """Create the topic with one partition."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
@@ -175,6 +183,7 @@ def pipeline(
         monkeypatch.setenv(name, value)
     for layer in LAYERS:
         running.set_layer(layer)
+    running.set_audit()
     for minutes in (3, 8, 13):
         running.publish("MonitorHeartbeat", 1, minutes * MINUTE)
         for metric in CONSUMER_METRICS:
@@ -216,6 +225,21 @@ def test_a_coin_without_quotes_is_mailed_with_its_consequences(pipeline: Pipelin
     assert pipeline.red() == set()
     (mail,) = pipeline.mailbox.take()
     assert str(mail["Subject"]).endswith(f"over: A coin sends no quotes: {SYMBOLS[1]}")
+
+
+def test_what_the_audit_found_is_mailed_and_its_end_too(pipeline: Pipeline) -> None:
+    pipeline.create_topic()
+    pipeline.join()
+    finding = "missing: crypto_data/x.json: the manifest has it"
+    for lines, red in (((finding,), {"check_audit_failed", "notify"}), ((), set())):
+        pipeline.set_audit(*lines)
+        assert pipeline.red() == red
+        (mail,) = pipeline.mailbox.take()
+        assert "The audit found a fault" in str(mail["Subject"])
+        body = mail.get_body(("plain",))
+        assert body is not None
+        if lines:
+            assert finding in body.get_content()
 
 
 def test_a_field_that_drifts_is_mailed_until_it_is_known(pipeline: Pipeline) -> None:

@@ -33,7 +33,7 @@ def test_every_mark_belongs_to_a_part() -> None:
     marks = {
         (name, mark)
         for name in names
-        for mark in re.findall(r"^ *(?:<!--|#|\{#-) >>> (\w+)", (PROJECT_ROOT / name).read_text(), re.MULTILINE)
+        for mark in re.findall(r"^ *(?:<!--|#|\{#-) >>> ([\w-]+)", (PROJECT_ROOT / name).read_text(), re.MULTILINE)
     }
     assert marks == {(part.file, part.name) for part in (*PARTS, MEASURED) if part.name}
 

@@ -277,7 +277,7 @@ def test_the_state_has_the_values_of_the_view_and_each_hourly_close(gold: Wareho
 def test_the_query_of_the_state_prints_no_rows(
     gold: Warehouse, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As `record_gold` sends it: what dbt prints goes to the log of the task."""
+    """As gold's last task sends it: what dbt prints goes to the log of the task."""
     monkeypatch.setattr(inline_query, "work_folder", lambda: gold.artifacts)
     with environment(gold.variables()):
         hours = inline_query.rows("kpi_state()", kpi_query.Hour)

@@ -39,7 +39,7 @@ from include.monitoring.checks.measurements import (
 )
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings
-from include.state import json_object, layer_state, task_tests
+from include.state import audited, json_object, layer_state, task_tests
 from include.state import latency as latency_state
 
 if TYPE_CHECKING:
@@ -162,6 +162,9 @@ def layers(
     storage, unreadable = settings.storage, dict[str, str]()
     states = layer_state.read_all(s3, storage, unreadable)
     stages = latency_state.read_stages(s3, storage, unreadable)
+    audit = None
+    with json_object.noting(unreadable, audited.key(storage)):
+        audit = audited.read(s3, storage)
     first = arrivals.first_landed(s3, storage.bucket, storage.data_prefix)
     return LayersMeasurement(
         states=states,
@@ -171,6 +174,7 @@ def layers(
         undelivered_error=undelivered_error,
         unreadable=unreadable,
         latency=latency.measure(s3, storage, settings.objective, stages, now),
+        audit=audit,
     )
 
 

@@ -25,6 +25,7 @@ from include.monitoring.checks.measurements import (
     Source,
 )
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
+from include.state.audited import Audited
 from include.state.latency import percentile
 from include.state.layer_state import QuarantineCount
 from include.state.record_fields import RecordFields
@@ -80,6 +81,7 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
         table |= {
             "FailingTests": len(failing_tests(layers)) or (None if layers.unreadable else 0),
             "UndeliveredNotices": layers.undelivered,
+            "AuditFindings": _audit_findings(layers.audit),
             "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
             "BurningObjectives": layers.latency.burning,
             "DriftingFields": len(fields.drifting) if (fields := _record_fields(layers)) else None,
@@ -289,6 +291,24 @@ def _objectives(layers: LayersMeasurement, _: Condition, burning: float | None) 
     return Evidence((burning,), details=details, subjects=subjects)
 
 
+def _audit_findings(audit: Audited | None) -> int | None:
+    """None before the first manifest, if nothing was found either."""
+    return audit.findings if audit and (audit.day or audit.findings) else None
+
+
+def _audit(layers: LayersMeasurement, _: Condition, findings: float | None) -> Evidence:
+    audit = layers.audit
+    if audit is None:
+        return _unreadable(layers) if layers.unreadable else Evidence(note="no audit has run yet")
+    waiting = (audit.waiting,) if audit.waiting else ()
+    if findings is None:
+        return Evidence(note=audit.waiting or "no day with records has ended yet", details=waiting)
+    ran = f"last audit {to_second(audit.at)}, of {', '.join(audit.days)}"
+    more = audit.findings - len(audit.lines)
+    rest = (f"{more} more findings: see the log of lakehouse_maintenance.audit",) if more > 0 else ()
+    return Evidence((findings,), details=(ran, *audit.lines, *rest, *waiting), began_at=audit.at if findings else None)
+
+
 def _drift(layers: LayersMeasurement, _: Condition, number: float | None) -> Evidence:
     if "bronze" not in layers.states:
         return _unreadable(layers)
@@ -360,6 +380,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "dbt_tests": ("layers", _tests),
     "quarantine_share": ("layers", _quarantined),
     "latency_objective": ("layers", _objectives),
+    "audit_failed": ("layers", _audit),
     "schema_drift": ("layers", _drift),
     "notices_undelivered": ("layers", _undelivered),
     "stale_gold": ("layers", _age),

@@ -21,6 +21,7 @@ from include.monitoring.checks.measurements import (
     Measurements,
 )
 from include.settings import ObjectiveSettings
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
 from include.state.latency import BuildLatency, Count, StageLatency
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
@@ -67,6 +68,7 @@ LAYERS = LayersMeasurement(
     ages={"bronze": 10.0, "silver": 20.0, "gold": None},
     undelivered=0,
     undelivered_error="",
+    audit=Audited(NOW, "2026-11-24", "0" * 64, ["2026-11-24"], 0, []),
 )
 RECENT = BuildLatency(NOW, ((30, 95), (70, 5)))
 STAGE = StageLatency(counts=(Count(NOW, 1_000, 0),), builds=(RECENT,))

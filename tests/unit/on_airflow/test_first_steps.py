@@ -6,9 +6,11 @@ import shlex
 
 import pytest
 
+from include.audit import __main__ as audit
 from include.catalogue import CONDITIONS, Condition
 from include.ingest.__main__ import parser
 
+PROGRAMS = {"include.ingest": parser, "include.audit": audit.parser}
 INGEST = (["docker", "exec", "consumer"], ["docker", "exec", "producer"])
 
 
@@ -24,7 +26,7 @@ def test_the_command_of_a_first_step_exists(condition: Condition) -> None:
         assert words[3:6] == ["python", "-m", "include.ingest"]
         assert callable(parser().parse_args(words[6:]).run)
     elif words[0] == "python":
-        assert words[1:3] == ["-m", "include.ingest"]
-        assert callable(parser().parse_args(words[3:]).run)
+        assert words[1] == "-m"
+        assert callable(PROGRAMS[words[2]]().parse_args(words[3:]).run)
     else:
         assert words[0] == "select"

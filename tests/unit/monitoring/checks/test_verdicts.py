@@ -21,6 +21,7 @@ from include.monitoring.checks.lag import Status
 from include.monitoring.checks.measurements import SOURCES, DagsMeasurement, LayersMeasurement, Measurements
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, failing_tests, numbers, verdicts
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests, FailingTest, TestSeverity
 from include.state.layer_state import QuarantineCount
 from include.state.record_fields import ExtraField, Place, RecordFields
@@ -322,6 +323,34 @@ def test_many_refused_rows_are_a_breach(accepted: int, refused: int, outcome: st
 @pytest.mark.parametrize("quarantine", [QuarantineCount(0, 0), UNSET])
 def test_without_new_rows_the_share_is_unknown(quarantine: QuarantineCount | UnsetType) -> None:
     assert judged(with_quarantine(quarantine))["quarantine_share"].outcome == "unknown"
+
+
+# --- the audit
+
+
+def audit_verdict(audit: Audited | None, **faults: str) -> Verdict:
+    return judged(replace(EVERYTHING, layers=replace(LAYERS, audit=audit, unreadable=faults)))["audit_failed"]
+
+
+def test_findings_of_the_audit_are_named() -> None:
+    lines = ["missing: crypto_data/a.json: the manifest has it", "hole: partition 0, offset 4"]
+    verdict = audit_verdict(Audited(NOW, "2026-11-24", "0" * 64, ["2026-11-24"], 12, lines))
+    assert (verdict.outcome, verdict.value) == ("breached", "12 findings")
+    assert {*lines, "10 more findings: see the log of lakehouse_maintenance.audit"} <= set(verdict.details)
+
+
+def test_without_an_audit_nothing_is_known_about_it() -> None:
+    assert (audit_verdict(None).outcome, audit_verdict(None).value) == ("unknown", "no audit has run yet")
+    assert audit_verdict(Audited(NOW, "", "", [], 0, [])).outcome == "unknown"
+    assert "AuditFindings" not in published(replace(EVERYTHING, layers=replace(LAYERS, audit=None)))
+
+
+def test_a_broken_verdict_of_the_audit_is_unknown() -> None:
+    assert "state/audit.json" in audit_verdict(None, **{"state/audit.json": "not readable"}).value
+
+
+def test_findings_before_the_first_manifest_alert_too() -> None:
+    assert audit_verdict(Audited(NOW, "", "", ["2026-11-24"], 1, ["chain: edited"])).outcome == "breached"
 
 
 # --- the fields of the records --------------------------------------------------------
