@@ -16,15 +16,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Unit = Literal["Count", "Count/Second", "Seconds", "Bytes", "Percent"]
-Statistic = Literal["Sum", "Average", "Maximum", "Minimum"]
+Statistic = Literal["Sum", "Average", "Maximum", "Minimum", "p95"]
 Comparison = Literal[">", "<"]
 Missing = Literal["missing", "notBreaching", "breaching"]
 AlarmMissing = Literal["missing", "notBreaching", "breaching", "ignore"]
 Publisher = Literal["consumer", "monitor"]
 Severity = Literal["error", "warning"]
 Layer = Literal["bronze", "silver", "gold"]
+Stage = Literal["landed", "bronze", "silver", "gold"]
+"""A step of a record's way, at which its latency is measured."""
 
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
+STAGES: tuple[Stage, ...] = ("landed", *LAYERS)
 ENVIRONMENT = "Environment"
 LAYER = "Layer"
 
@@ -239,6 +242,13 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
 ) = CONSUMER_METRICS  # fmt: skip
 """The same metrics by name, for the code that publishes them."""
 
+_ENDS: dict[Stage, str] = {
+    "landed": "its object is in S3",
+    "bronze": "the build of bronze that loaded it has ended",
+    "silver": "the build of silver that accepted it has ended",
+    "gold": "the build of gold that first contained it has ended",
+}
+
 MONITOR_METRICS: tuple[Metric, ...] = (
     Metric(
         "SumOffsetLag",
@@ -367,6 +377,27 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Share of the rows that a business rule of silver refused, among all rows that the runs of the last day before "
         "silver's last build loaded. Duplicates do not count.",
     ),
+    *(
+        Metric(
+            f"LatencyTo{stage.capitalize()}",
+            f"Latency to {stage.capitalize()}",
+            "Seconds",
+            "p95",
+            "monitor",
+            f"Time from Kafka's timestamp of a record until {end}: the distribution of a build's new records, of which "
+            "CloudWatch shows any percentile. Absent without a new record.",
+        )
+        for stage, end in _ENDS.items()
+    ),
+    Metric(
+        "BurningObjectives",
+        "Latency Objectives at Risk",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Latency objectives (OBJECTIVE_*) whose error budget is used up too fast. Zero without new records.",
+        counts="objectives",
+    ),
     Metric(
         "AuditFindings",
         "Audit Findings",
@@ -443,6 +474,32 @@ CONDITIONS: dict[str, Condition] = {
             impact="New prices reach the reports late.",
             first_step=FirstStep("See what the consumer lands, and what it waits for.", ASK_CONSUMER, ON_LAPTOP),
             keeps_records=True,
+        ),
+        Condition(
+            "latency_objective",
+            "Records reach gold too late",
+            "BurningObjectives",
+            ">",
+            0,
+            "missing",
+            "More records than an objective allows were late in S3 or in gold: its error budget is used up too fast.",
+            alarm=False,
+            explained_by=(
+                "upload_errors",
+                "consumer_stalled",
+                "partitions_stopped",
+                "kafka_lag",
+                "stale_gold",
+                "monitor_blind:*S3",
+                "dag_unhealthy:crypto_transform",
+                "run_late:crypto_transform",
+                "latency_objective:landed",
+            ),
+            impact="New prices reach the reports later than promised.",
+            first_step=FirstStep(
+                "See whether the runs of the transform fail, are long, or are far apart.",
+                "airflow dags list-runs crypto_transform",
+            ),
         ),
         Condition(
             "dbt_tests",

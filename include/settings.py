@@ -397,6 +397,17 @@ class MonitorSettings(BaseSettings):
     )
 
 
+class ObjectiveSettings(BaseSettings):
+    """The latency objectives: the share of the records that must be in S3 and in gold in time."""
+
+    model_config = _group("OBJECTIVE_")
+
+    gold_minutes: float = Field(20.0, gt=0, description="Minutes from Kafka until a record is in gold.")
+    gold_percent: float = Field(95.0, ge=50, lt=100, description="Percent of the records that must be in gold by then.")
+    landed_minutes: float = Field(2.0, gt=0, description="Minutes from Kafka until a record is in S3.")
+    landed_percent: float = Field(99.0, ge=50, lt=100, description="Percent of the records that must be in S3 by then.")
+
+
 class LocalSettings(BaseSettings):
     """The laptop stack of `make demo`. Everything listens on 127.0.0.1."""
 
@@ -435,6 +446,7 @@ class Settings:
     warehouse: WarehouseSettings
     alert: AlertSettings
     monitor: MonitorSettings
+    objective: ObjectiveSettings
 
 
 Group = TypeVar("Group", bound=BaseSettings)
@@ -491,12 +503,13 @@ def load() -> Settings:
         warehouse=load_group(WarehouseSettings),
         alert=load_group(AlertSettings),
         monitor=load_group(MonitorSettings),
+        objective=load_group(ObjectiveSettings),
     )
 
 
 _CLOSED_GROUPS: tuple[type[BaseSettings], ...] = (
     KafkaSettings, StorageSettings, ConsumerSettings, ProducerSettings, SimulatorSettings, AlertSettings,
-    MonitorSettings,
+    MonitorSettings, ObjectiveSettings,
 )  # fmt: skip
 """Groups whose prefix belongs to this project. AWS_* does not: other programs read many of its variables."""
 _ALIKE = 0.8

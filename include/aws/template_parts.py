@@ -22,6 +22,9 @@ _COMPANIONS = {
     "BatchSizeLastHour": "BatchSize",
     "AuditFindings": "FailingTests",
     "DriftingFields": "FailingTests",
+    "LatencyToBronze": "LatencyToLanded",
+    "LatencyToSilver": "LatencyToLanded",
+    "LatencyToGold": "LatencyToLanded",
 }
 """Metrics without their own graph -> the metric in whose graph they are drawn."""
 

@@ -65,10 +65,10 @@ def _measure_layers(settings: Settings, now: datetime) -> LayersMeasurement:
         state, _ = S3AlertStore(s3, settings.storage).load()
     except StateUnreadableError as fault:
         log.error("the number of undelivered notices is not known: %s", fault)
-        return measure.layers(s3, settings.storage, None, "", now)
+        return measure.layers(s3, settings, None, "", now)
     undelivered = len(transitions.undelivered(state, now))
     error = next((notice.last_error for notice in state.outbox if notice.last_error), "")
-    return measure.layers(s3, settings.storage, undelivered, error, now)
+    return measure.layers(s3, settings, undelivered, error, now)
 
 
 def publish_and_judge(

@@ -23,7 +23,7 @@ from msgspec import UNSET, structs
 
 from include.assets import coins
 from include.aws.permissions import POLICIES
-from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer
+from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer, Stage
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.monitoring.checks import cloudwatch, coin_quotes
@@ -32,9 +32,10 @@ from include.monitoring.checks.coins import Watched
 from include.on_airflow import callbacks
 from include.settings import StorageSettings
 from include.state import audited as audited_state
-from include.state import json_object, layer_state
+from include.state import json_object, latency, layer_state
 from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
+from include.state.latency import LayerLatency, StageLatency
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
 from include.state.record_fields import ExtraField, Place, RecordFields
 from tests import policy_guard
@@ -82,7 +83,7 @@ class Pipeline:
         return {task_id for task_id, state in self.run().items() if state == "failed"}
 
     def set_layer(self, layer: Layer, **extra: ExtraField) -> None:
-        """Write the state of a layer, as a transform run does; `extra` are fields beyond the contract in bronze."""
+        """Write state and latency of a layer, as a run does; `extra` are fields beyond the contract in bronze."""
         now = datetime.now(UTC)
         fields = RecordFields(now, 7, (), extra) if layer == "bronze" else UNSET
         run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
@@ -90,7 +91,10 @@ class Pipeline:
         state = LayerState(
             layer, f"model_{layer}", 7, now - MINUTE, now, tests, run, quarantine=quarantine, record_fields=fields
         )
-        layer_state.write(boto3.client("s3"), StorageSettings(bucket=self.bucket), state)
+        s3, storage = boto3.client("s3"), StorageSettings(bucket=self.bucket)
+        layer_state.write(s3, storage, state)
+        stages: dict[Stage, StageLatency] = {layer: latency.added(StageLatency(), now, {30: 7}, good_within=1200)}
+        latency.write(s3, storage, layer, LayerLatency(f"{now:%Y-%m-%d %H:%M:%S}", now, now, stages))
 
     def publish(self, metric: str, value: float, ago: timedelta = 2 * MINUTE) -> None:
         """Publish one number, as the consumer or the monitor does."""

@@ -42,7 +42,7 @@ def _comparable(kind: str, value: Any) -> Any:
 
 def looked_at(warehouse: Warehouse, *arguments: str, since: str = "") -> dict[str, Any]:
     """The look of the macro `record_fields`, as the layer count of bronze returns it."""
-    inline = "{{ layer_count('crypto_raw'" + (f", since='{since}'" if since else "") + ") }}"
+    inline = "{{ layer_count('crypto_raw'" + (f", looked_until='{since}'" if since else "") + ") }}"
     shown = warehouse.invoke("show", "--output", "json", "--inline", inline, *arguments)
     table = shown.results[0].agate_table
     looked: dict[str, Any] = json.loads(dict(zip(table.column_names, table.rows[0], strict=True))["record_fields"])

@@ -48,6 +48,14 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def release() -> None:
+    """Close the file that dbt's adapter keeps open, and locked, after a command in this process."""
+    kept_open: Any = DuckDBConnectionManager._ENV
+    if kept_open is not None:
+        kept_open.close()
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """`folder` holds the DuckDB file; `artifacts` (manifest, partial parse) may be shared."""
@@ -166,14 +174,6 @@ class Warehouse:
         folder.mkdir(parents=True)
         shutil.copyfile(self.database, twin.database)
         return twin
-
-
-def release() -> None:
-    """Close the warehouse's file, which the adapter keeps open and locked after a dbt command in this process."""
-    kept_open: Any = DuckDBConnectionManager._ENV
-    if kept_open is not None:
-        kept_open.close()
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def reported(results: Mapping[str, Result]) -> set[str]:

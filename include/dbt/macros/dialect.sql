@@ -297,6 +297,20 @@
 {%- endmacro %}
 
 
+{# The texts of a group, joined in any order; null without rows. #}
+{% macro joined(expression, separator) -%}
+    {{ return(adapter.dispatch('joined')(expression, separator)) }}
+{%- endmacro %}
+
+{% macro default__joined(expression, separator) -%}
+    array_join(array_agg({{ expression }}), {{ separator }})
+{%- endmacro %}
+
+{% macro duckdb__joined(expression, separator) -%}
+    string_agg({{ expression }}, {{ separator }})
+{%- endmacro %}
+
+
 {# The median of a group; approximate on Athena. #}
 {% macro median(expression) -%}
     {{ return(adapter.dispatch('median')(expression)) }}

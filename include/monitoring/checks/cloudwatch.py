@@ -26,11 +26,17 @@ MAX_ALARMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One number of one metric of the catalogue, in the metric's unit."""
+    """One number of one metric of the catalogue, in the metric's unit.
+
+    With `counts` (a value -> how often) it is a distribution, and `value` its number in words. `at` is the time of the
+    number; None for the time of the publication.
+    """
 
     metric: str
     value: float
     layer: Layer | None = None
+    counts: tuple[tuple[float, int], ...] = ()
+    at: datetime | None = None
 
 
 def publish(client: CloudWatchClient, namespace: str, environment: str, data: Sequence[Datum], at: datetime) -> int:
@@ -58,13 +64,17 @@ def _datum(datum: Datum, environment: str, at: datetime) -> MetricDatumTypeDef:
         raise ValueError(f"metric {datum.metric} is {datum.value}: leave an unknown number out")
     metric = METRICS[datum.metric]
     dimensions = dimension_values(metric, environment, datum.layer)
-    return {
+    body: MetricDatumTypeDef = {
         "MetricName": metric.name,
         "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-        "Timestamp": at,
-        "Value": datum.value,
+        "Timestamp": datum.at or at,
         "Unit": metric.unit,
     }
+    if datum.counts:
+        body["Values"], body["Counts"] = map(list, zip(*datum.counts, strict=True))
+    else:
+        body["Value"] = datum.value
+    return body
 
 
 Series = list[tuple[datetime, float]]
@@ -148,7 +158,7 @@ def combine(series: Sequence[tuple[datetime, float]], statistic: Statistic) -> f
         return None
     if statistic == "Sum":
         return sum(values)
-    if statistic == "Maximum":
+    if statistic in {"Maximum", "p95"}:  # of percentiles only a bound is known
         return max(values)
     if statistic == "Minimum":
         return min(values)

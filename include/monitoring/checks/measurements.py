@@ -15,6 +15,7 @@ from include.monitoring.checks.coins import CoinArrival
 from include.monitoring.checks.dag_runs import Problem
 from include.monitoring.checks.dead_letters import NONE, DeadLetters
 from include.monitoring.checks.lag import Lag
+from include.monitoring.checks.latency import LatencyMeasurement
 from include.state.audited import Audited
 from include.state.layer_state import LayerState
 from include.state.task_tests import TaskTests
@@ -81,6 +82,7 @@ class LayersMeasurement(msgspec.Struct, frozen=True):
     undelivered: int | None
     undelivered_error: str
     unreadable: Mapping[str, str] = {}
+    latency: LatencyMeasurement = LatencyMeasurement()
     audit: Audited | None = None
     """The last audit; None before the first."""
 

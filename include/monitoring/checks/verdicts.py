@@ -26,6 +26,7 @@ from include.monitoring.checks.measurements import (
 )
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
 from include.state.audited import Audited
+from include.state.latency import percentile
 from include.state.layer_state import QuarantineCount
 from include.state.record_fields import RecordFields
 from include.state.task_tests import EVERY_ROW
@@ -82,6 +83,7 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
             "UndeliveredNotices": layers.undelivered,
             "AuditFindings": _audit_findings(layers.audit),
             "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
+            "BurningObjectives": layers.latency.burning,
             "DriftingFields": len(fields.drifting) if (fields := _record_fields(layers)) else None,
         }
         by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
@@ -90,7 +92,16 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
     data = [Datum(metric, value) for metric, value in table.items() if value is not None]
     for metric, values in by_layer.items():
         data += [Datum(metric, value, layer) for layer, value in values.items() if value is not None]
-    return data
+    return data + (_latencies(layers) if layers else [])
+
+
+def _latencies(layers: LayersMeasurement) -> list[Datum]:
+    """The distribution of each build that was not published yet, at the end of the build; its value is the p95."""
+    return [
+        Datum(f"LatencyTo{stage.capitalize()}", percentile(dict(build.values), 95), None, build.values, build.at)
+        for stage, builds in layers.latency.builds.items()
+        for build in builds
+    ]
 
 
 def _scanned_bytes(layers: LayersMeasurement) -> dict[Layer, float | None]:
@@ -268,6 +279,18 @@ def _quarantined(layers: LayersMeasurement, _: Condition, percent: float | None)
     return Evidence((percent,), details=(f"{counts.refused:,} of {counts.accepted + counts.refused:,} new rows",))
 
 
+def _objectives(layers: LayersMeasurement, _: Condition, burning: float | None) -> Evidence:
+    known = layers.latency.objectives
+    if burning is None:
+        return _unreadable(layers) if layers.unreadable else Evidence(note="no record was counted yet")
+    subjects: dict[str, Subject] = {}
+    for stage, objective in known.items():
+        if alarm := objective.alarm:
+            subjects[stage] = Subject(objective.report(alarm), alarm.rule.severity, objective.began_at)
+    details = tuple(f"{stage}: {objective.line}" for stage, objective in known.items() if stage not in subjects)
+    return Evidence((burning,), details=details, subjects=subjects)
+
+
 def _audit_findings(audit: Audited | None) -> int | None:
     """None before the first manifest, if nothing was found either."""
     return audit.findings if audit and (audit.day or audit.findings) else None
@@ -356,6 +379,7 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "quotes_missing": ("objects", _silent),
     "dbt_tests": ("layers", _tests),
     "quarantine_share": ("layers", _quarantined),
+    "latency_objective": ("layers", _objectives),
     "audit_failed": ("layers", _audit),
     "schema_drift": ("layers", _drift),
     "notices_undelivered": ("layers", _undelivered),

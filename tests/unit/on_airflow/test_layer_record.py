@@ -20,7 +20,7 @@ from include.state import layer_state, partial_build
 from include.state.dbt_tests import DbtTests
 from include.transform import gate, kpi_query, layer_query
 from include.transform.inline_query import InlineQueryError
-from include.transform.layer_query import LayerCount
+from include.transform.layer_query import Arrivals, LayerCount
 
 pytestmark = pytest.mark.servers
 
@@ -28,6 +28,7 @@ NEWEST = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RAW, LETTERS = "bronze.crypto_raw_model_build", "bronze.crypto_dead_letter_model_build"
 STAGE, QUARANTINE = "silver.crypto_stage_model_build", "silver.crypto_quarantine_model_build"
 ORDER = [RAW, LETTERS, STAGE, QUARANTINE, "gold.crypto_curated_model_build"]
+NONE = Arrivals(None, rebuilt=False, times={})
 PASSED, FAILED = DbtTests(2, 0, 0, ()), DbtTests(1, 0, 1, ())
 
 
@@ -35,7 +36,7 @@ PASSED, FAILED = DbtTests(2, 0, 0, ()), DbtTests(1, 0, 1, ())
 def storage(bucket: str, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
     monkeypatch.setenv("S3_BUCKET", bucket)
     monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
-    monkeypatch.setattr(layer_query, "count", lambda *_: LayerCount(7, NEWEST, None, None))
+    monkeypatch.setattr(layer_query, "count", lambda *_, **__: LayerCount(7, NEWEST, None, None, NONE))
     monkeypatch.setattr(kpi_query, "record", lambda *_: None)
     return StorageSettings(bucket=bucket)
 
@@ -143,7 +144,7 @@ def test_a_layer_that_cannot_be_counted_fails_only_a_success(
 ) -> None:
     """After a failure of dbt the task ends with dbt's error."""
 
-    def broken(*_: object) -> LayerCount:
+    def broken(*_: object, **__: object) -> LayerCount:
         raise InlineQueryError("no such table")
 
     monkeypatch.setattr(layer_query, "count", broken)
