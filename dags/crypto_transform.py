@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,6 @@ def new_data() -> bool:
     from include.on_airflow.connections import s3_client
     from include.on_airflow.refusal import refusing
     from include.settings import StorageSettings
-    from include.state.json_object import StateUnreadableError
     from include.transform import gate, starts
     from include.transform.start_rule import Start
 
@@ -100,16 +98,11 @@ def new_data() -> bool:
         parameters = run_parameters.of_run(context)
         if parameters.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
-    s3, storage = s3_client(), load_group(StorageSettings)
-    begin = partial(starts.write_start, s3, storage, context["run_id"], Start(now, offers=not parameters.select))
-    try:
-        look = gate.look(s3, storage, now)
-    except StateUnreadableError:
-        begin()  # so that the trigger waits before it starts the next run
-        raise
-    goes_on = look.is_new or parameters.by_hand
-    if goes_on:
-        begin()
+    run, start = context["dag_run"], Start(now, offers=not parameters.select)
+    by_event = run.run_type == "asset_triggered"
+    look, goes_on = starts.begin(
+        s3_client(), load_group(StorageSettings), run.run_id, start, by_hand=parameters.by_hand, by_event=by_event
+    )
     context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in look.seen.items()})
     context["ti"].xcom_push(key="offered", value=msgspec.to_builtins(replace(look.offered, started_at=now)))
     context["ti"].xcom_push(key=landed_offer.HOURS, value=gate.ranges(look.hours))

@@ -95,11 +95,19 @@ def after(context: Mapping[str, Any], *, succeeded: bool) -> None:
     if state is None:
         ti.task.outlets = []
     elif succeeded:
-        context["outlet_events"][asset(layer)].extra = {"rows": state.rows, "newest_quote_at": _text(state)}
+        context["outlet_events"][asset(layer)].extra = _extra(state)
 
 
-def _text(state: LayerState) -> str | None:
-    return state.newest_quote_at.isoformat() if state.newest_quote_at else None
+def _extra(state: LayerState) -> dict[str, int | str | None]:
+    """What the asset's event says: rows, newest quote, tests, and the 95th percentile of the new records' latency."""
+    latency = state.latency.get(state.layer)
+    return {
+        "rows": state.rows,
+        "newest_quote_at": state.newest_quote_at.isoformat() if state.newest_quote_at else None,
+        "tests_passed": state.tests.passed,
+        "tests_warned": state.tests.warned,
+        "latency_p95_seconds": latency.last.p95 if latency and latency.last else None,
+    }
 
 
 def _is_last(ti: Any, layer: Layer) -> bool:

@@ -32,7 +32,10 @@ KEPT = 2 * DAY
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The start of a run that went on. `offers`: on success it stores what it offered (not with a selection)."""
+    """The start of a run; `starts.begin` says which runs count.
+
+    `offers`: on success the run stores what it offered (not with a selection).
+    """
 
     at: Instant
     offers: bool = True

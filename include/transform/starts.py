@@ -44,6 +44,28 @@ def write_start(s3: S3Client, storage: StorageSettings, run_id: str, start: Star
     json_object.write(s3, storage.bucket, storage.state_prefix + STARTS, known)
 
 
+def begin(
+    s3: S3Client, storage: StorageSettings, run_id: str, start: Start, *, by_hand: bool, by_event: bool
+) -> tuple[gate.Look, bool]:
+    """Look for unread files and write the start of the run. Returns the look, and whether the run goes on.
+
+    A run with a parameter (`by_hand`) goes on without new files, too. Such a run and one that the trigger started
+    (`by_event`) are starts whatever they find. So if the look fails or finds nothing, the trigger waits as after any
+    failed run. Another run is a start only if it finds something.
+
+    Raises:
+        StateUnreadableError: what bronze was offered is unreadable.
+        ClientError, BotoCoreError: S3 refused or could not be reached.
+    """
+    is_start = by_hand or by_event
+    if is_start:
+        write_start(s3, storage, run_id, start)
+    look = gate.look(s3, storage, start.at)
+    if look.is_new and not is_start:
+        write_start(s3, storage, run_id, start)
+    return look, look.is_new or by_hand
+
+
 def has_cause(s3: S3Client, storage: StorageSettings, rule: StartRule, known: Starts, now: datetime) -> bool | None:
     """Whether a run may start, and a file is unread. `now` is UTC.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -55,7 +56,7 @@ def land(stack: Stack, offset: int) -> datetime:
     now = datetime.now(UTC)
     quotes = Simulator(SimulatorSettings()).quotes_at(now)
     place = {"_topic": "selected_crypto_data", "_partition": 0, "_timestamp": round(now.timestamp() * 1000)}
-    records = [place | {"_offset": offset + n} | json.loads(encode(quote)) for n, quote in enumerate(quotes)]
+    records = [place | {"_offset": offset + n} | json.loads(encode(price)) for n, price in enumerate(quotes)]
     key = object_key("crypto_data/", "crypto_data", 0, offset, place["_timestamp"])  # type: ignore[arg-type]
     body = "[\n" + ",\n".join(json.dumps(record, separators=(",", ":")) for record in records) + "\n]"
     s3 = boto3.client("s3", endpoint_url=stack.values["AWS_ENDPOINT_URL"])
@@ -79,6 +80,13 @@ def test_a_landing_starts_a_run(stack: Stack) -> None:
     (run,) = wait_for_runs(stack, 1)
     assert run.run_id.startswith("asset_triggered__")
     assert stack.api.task_states(TRANSFORM, run.run_id)["bronze.crypto_raw_model_build"] == "success"
+    path = f"/assets/events?source_dag_id={TRANSFORM}&source_run_id={quote(run.run_id)}"
+    events = stack.api.call("GET", path).json()["asset_events"]
+    assert {event["name"]: event["extra"]["rows"] for event in events} == {
+        "bronze_crypto_raw": 3,
+        "silver_crypto_stage": 3,
+        "gold_crypto_curated": 3,
+    }
 
 
 def test_a_landing_while_the_triggerer_is_away_starts_one_run_later(stack: Stack) -> None:

@@ -63,8 +63,8 @@ class Lake:
     def run(self, *, succeeds: bool = True) -> None:
         """A run that starts now; bronze takes the offer if it succeeds."""
         self.runs += 1
-        found = gate.look(self.s3, self.storage, self.now)
-        starts.write_start(self.s3, self.storage, f"run {self.runs}", Start(self.now))
+        run_id = f"run {self.runs}"
+        found, _ = starts.begin(self.s3, self.storage, run_id, Start(self.now), by_hand=False, by_event=True)
         if succeeds:
             gate.write_seen(self.s3, self.storage, found.seen)
             gate.write_offered(self.s3, self.storage, replace(found.offered, started_at=self.now))
