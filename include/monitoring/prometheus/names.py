@@ -1,4 +1,4 @@
-"""What a metric of the catalogue is called in Prometheus, and in which unit it is there. Pure.
+"""The names and units of the catalogue's metrics in Prometheus. Pure.
 
 Prometheus' conventions: lower case, the base unit last, and a share from 0 to 1 (a ratio) instead of percent.
 https://prometheus.io/docs/practices/naming/
