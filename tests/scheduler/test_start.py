@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from include.catalogue import LAYERS
 from include.ingest.quote import encode
 from include.ingest.sources.simulator import Simulator
 from include.landing.layout import object_key
@@ -22,6 +25,7 @@ from include.local.servers import check_ports, start_servers
 from include.local.stack import Demo
 from include.local.start import prepare, provision, start_airflow
 from include.local.status import TRANSFORM
+from include.monitoring.prometheus import names
 from include.settings import SimulatorSettings
 from tests.laptop_stack import Stack, eventually, local_settings
 
@@ -91,7 +95,8 @@ def test_a_task_reports_its_lineage(stack: Stack) -> None:
     job = "crypto_transform.silver.crypto_stage_model_build"
 
     def events() -> dict[str, dict[str, Any]]:
-        lines = (stack.demo.local.state / LINEAGE).read_text().splitlines()
+        written, _, _ = (stack.demo.local.state / LINEAGE).read_text().rpartition("\n")  # the last line may be half
+        lines = written.splitlines()
         return {event["eventType"]: event for event in map(json.loads, lines) if event["job"]["name"] == job}
 
     eventually(lambda: {"START", "COMPLETE"} <= events().keys(), 120, state=lambda: list(events()))
@@ -101,6 +106,15 @@ def test_a_task_reports_its_lineage(stack: Stack) -> None:
     assert warehouse == f"duckdb://{stack.values['WAREHOUSE_DUCKDB_PATH']}"
     assert "crypto_lakehouse_bronze.crypto_raw" in tables(complete["inputs"])
     assert "crypto_lakehouse_silver.crypto_stage" in tables(complete["outputs"])
+
+
+def test_prometheus_can_scrape_the_stack(stack: Stack) -> None:
+    """The laptop's Airflow needs no login. tests/dags/test_pipeline_metrics.py tests the permissions."""
+    response = httpx.get(f"{stack.api.base_url}/pipeline-health/metrics", timeout=60, trust_env=False)
+    assert response.status_code == 200, response.text
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
+    rows = {sample.labels["layer"]: sample.value for sample in families[names.LAYER_ROWS].samples}
+    assert rows == dict.fromkeys(LAYERS, 3)
 
 
 def tables(datasets: list[dict[str, Any]]) -> set[str]:
