@@ -1,6 +1,6 @@
 """Grafana's dashboard, made from the catalogue. `make generate` writes it to deploy/grafana/.
 
-Grafana's classic dashboard model, which each version since 10 imports:
+It has the classic dashboard model:
 https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """
 
