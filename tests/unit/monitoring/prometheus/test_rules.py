@@ -56,14 +56,17 @@ def test_a_rule_compares_the_metric_with_its_threshold(condition: Condition) -> 
 @pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda condition: condition.name)
 def test_both_sides_of_a_rule_have_the_same_other_labels(condition: Condition) -> None:
     """Otherwise the comparison finds no pair, and the alert never starts."""
+    if condition.name in JUDGED:
+        return
     expression = promql_parser.parse(OF[condition.name]["expr"])
     assert isinstance(expression, BinaryExpr)
-    if condition.name not in JUDGED:
-        assert expression.modifier is not None
-        ignored = set(expression.modifier.matching.labels)
-        series = names.every_series()
-        left, right = (set(series[side.name][0]) - ignored for side in (expression.lhs, expression.rhs))
-        assert left == right == set()
+    assert expression.modifier
+    assert expression.modifier.matching
+    ignored = set(expression.modifier.matching.labels)
+    series = names.every_series()
+    for side in (expression.lhs, expression.rhs):
+        assert isinstance(side, VectorSelector)
+        assert set(series[str(side.name)][0]) <= ignored
 
 
 @pytest.mark.parametrize("change", [{"periods": 2}, {"missing": "breaching"}, {"checked": False}, {"metric": None}])
