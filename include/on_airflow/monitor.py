@@ -96,11 +96,10 @@ def publish_and_judge(
     limits, threshold_faults = thresholds.in_force(variable)
     if threshold_faults:
         blind["thresholds"] = "; ".join(threshold_faults)
-    data = numbers(measured, blind)
-    refusal = _publish(data, settings)
+    refusal = _publish(numbers(measured, blind), settings)
     if refusal:
         blind["publish"] = refusal  # the check counts this source; the published number cannot
-    _keep_numbers(settings.storage, data, measured.consumer, limits, refusal)
+    _keep_numbers(settings.storage, numbers(measured, blind), measured.consumer, limits, refusal)
     judged = verdicts(measured, blind, limits)
     for verdict in judged:
         log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)

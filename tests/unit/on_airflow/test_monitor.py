@@ -159,7 +159,7 @@ def test_a_number_that_is_not_known_is_not_kept(for_prometheus: StorageSettings)
 
 
 @pytest.mark.servers
-def test_no_heartbeat_is_kept_of_a_run_that_cloudwatch_refused(
+def test_numbers_of_a_run_that_cloudwatch_refused_say_so(
     for_prometheus: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> NoReturn:
@@ -170,7 +170,9 @@ def test_no_heartbeat_is_kept_of_a_run_that_cloudwatch_refused(
     kept = monitor_numbers.read(boto3.client("s3"), for_prometheus)
     assert refusal
     assert kept
-    assert "MonitorHeartbeat" not in {number.metric for number in kept.numbers}
+    values = {number.metric: number.value for number in kept.numbers}
+    assert "MonitorHeartbeat" not in values
+    assert values["BlindSources"] == 1
 
 
 def test_checks_do_not_need_the_kept_numbers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
