@@ -21,6 +21,7 @@ from include.catalogue import CONDITIONS
 from include.ingest import message_contract as message
 from include.ingest.quote import TIME_PATTERN
 from include.monitoring import reference as monitoring
+from include.monitoring.prometheus import dashboard, names, rules
 from include.settings import PROJECT_ROOT
 
 
@@ -43,6 +44,9 @@ PARTS = (
     Part("docs/aws-reference.md", "permissions", aws.permissions),
     Part("docs/monitoring.md", "conditions", monitoring.conditions),
     Part("docs/monitoring.md", "metrics", monitoring.metrics),
+    Part("docs/prometheus.md", "pipeline", names.reference),
+    Part("deploy/prometheus/crypto_lakehouse.rules.yaml", "", rules.lines),
+    Part("deploy/grafana/crypto_lakehouse.json", "", dashboard.lines),
     Part("docs/settings.md", "settings", settings_reference.settings),
     *(
         Part(f"docs/runbooks/{condition.runbook}", "first-step", partial(monitoring.first_step, condition))

@@ -19,15 +19,24 @@ from include.monitoring.alerts.model import AlertState, Notice
 from include.monitoring.alerts.store import S3AlertStore, update
 from include.monitoring.checks import cloudwatch, measure, thresholds
 from include.monitoring.checks.judge import Subject, Verdict
-from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, Measurement, Measurements, Source
-from include.monitoring.checks.verdicts import numbers, verdicts
+from include.monitoring.checks.measurements import (
+    SOURCES,
+    ConsumerMeasurement,
+    LayersMeasurement,
+    Measurement,
+    Measurements,
+    Source,
+)
+from include.monitoring.checks.verdicts import newest_windows, numbers, verdicts, with_learned
 from include.on_airflow import connections, dag_runs, runs, silencing
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings, load
 from include.state import judged as judged_state
+from include.state import monitor_numbers
 from include.state.json_object import StateUnreadableError
 from include.state.judged import Judged, JudgedConditions
+from include.state.monitor_numbers import MonitorNumbers, Number
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +99,7 @@ def publish_and_judge(
     refusal = _publish(numbers(measured, blind), settings)
     if refusal:
         blind["publish"] = refusal  # the check counts this source; the published number cannot
+    _keep_numbers(settings.storage, numbers(measured, blind), measured.consumer, limits, refusal)
     judged = verdicts(measured, blind, limits)
     for verdict in judged:
         log.info("condition=%s outcome=%s %s", verdict.condition, verdict.outcome, verdict.sentence)
@@ -110,6 +120,30 @@ def _publish(data: Sequence[cloudwatch.Datum], settings: Settings) -> str:
         log.error("cloudwatch status=failed namespace=%s error=%s", monitor.namespace, refusal)
         return refusal
     return ""
+
+
+def _keep_numbers(
+    storage: StorageSettings,
+    data: Sequence[cloudwatch.Datum],
+    consumer: ConsumerMeasurement | None,
+    limits: Mapping[str, thresholds.Threshold],
+    refusal: str,
+) -> None:
+    """Write the numbers of this run for Prometheus; checks and mails do not need it, so an error is only logged.
+
+    Distributions are not among them: the layer states have their percentiles.
+    """
+    known = [datum for datum in (*data, *newest_windows(consumer)) if not datum.counts]
+    kept = tuple(
+        Number(datum.metric, datum.value, datum.layer)
+        for datum in known
+        if not (refusal and datum.metric == "MonitorHeartbeat")  # it says that CloudWatch was reached
+    )
+    in_force = {name: limit.value for name, limit in with_learned(limits, consumer).items()}
+    try:  # with the page's short patience: nobody waits for it, and the next run writes it again
+        monitor_numbers.write(connections.page_s3_client(), storage, MonitorNumbers(datetime.now(UTC), kept, in_force))
+    except (ClientError, BotoCoreError) as error:
+        log.error("Prometheus does not get these numbers; checks and mails are not affected: %s", error)
 
 
 def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:

@@ -24,6 +24,7 @@ from include.monitoring.page import PipelineHealth, collect, without_settings
 from include.on_airflow import connections
 from include.reasons import without_secrets
 from include.settings import AlertSettings, SettingsError, load
+from plugins.pipeline_health import metrics
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -79,4 +80,5 @@ def create_app() -> FastAPI:
         nonce = secrets.token_urlsafe(16)
         return HTMLResponse(render(*read(datetime.now(UTC)), nonce), headers=headers(nonce))
 
+    app.include_router(metrics.router)
     return app

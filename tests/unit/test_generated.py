@@ -130,4 +130,14 @@ def test_a_condition_taken_out_is_noticed(monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_a_change_of_a_metric_is_noticed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(METRICS, "BatchSize", replace(METRICS["BatchSize"], name="BatchRecords"))
-    assert parts_to_write(capsys) == {"include/aws/template.yaml: dashboard", "docs/monitoring.md: metrics"}
+    of_cloudwatch = {"include/aws/template.yaml: dashboard", "docs/monitoring.md: metrics"}
+    of_prometheus = {"deploy/grafana/crypto_lakehouse.json: file", "docs/prometheus.md: pipeline"}
+    assert parts_to_write(capsys) == of_cloudwatch | of_prometheus
+
+
+@pytest.mark.parametrize("change", [{"missing": "breaching"}, {"periods": 2}, {"severity": "warning"}, {"title": "L"}])
+def test_a_change_of_a_condition_is_noticed_in_its_alert_rule(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(CONDITIONS, "kafka_lag", replace(CONDITIONS["kafka_lag"], **change))
+    assert "deploy/prometheus/crypto_lakehouse.rules.yaml: file" in parts_to_write(capsys)

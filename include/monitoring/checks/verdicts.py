@@ -144,8 +144,7 @@ def failing_tests(layers: LayersMeasurement) -> dict[str, Subject]:
 def verdicts(measured: Measurements, blind: Mapping[str, str], thresholds: Mapping[str, Threshold]) -> list[Verdict]:
     """The verdict on every condition that the monitor checks, in the catalogue's order."""
     known = {(datum.metric, datum.layer): datum.value for datum in numbers(measured, blind)}
-    limits = dict(thresholds)
-    limits["low_throughput"] = _throughput_limit(limits["low_throughput"], measured.consumer)
+    limits = with_learned(thresholds, measured.consumer)
     differing = differing_alarms(limits, measured.consumer.alarms if measured.consumer else {})
     judged = []
     for condition in CONDITIONS.values():
@@ -177,11 +176,18 @@ def _landing(measured: Measurements) -> list[str]:
     return lines
 
 
-def _throughput_limit(threshold: Threshold, consumer: ConsumerMeasurement | None) -> Threshold:
+def with_learned(thresholds: Mapping[str, Threshold], consumer: ConsumerMeasurement | None) -> dict[str, Threshold]:
+    """The thresholds with the baseline of throughput that was learned, if one was."""
     learned = consumer.baseline if consumer else None
     if learned and learned.value is not None:
-        return Threshold(learned.value, FROM_HISTORY)
-    return threshold
+        return {**thresholds, "low_throughput": Threshold(learned.value, FROM_HISTORY)}
+    return dict(thresholds)
+
+
+def newest_windows(consumer: ConsumerMeasurement | None) -> list[Datum]:
+    """The consumer's numbers in the newest window, which CloudWatch has from the consumer itself."""
+    windows = consumer.windows if consumer else {}
+    return [Datum(name, value) for name, values in windows.items() if values and (value := values[-1]) is not None]
 
 
 def _evidence(condition: Condition, measured: Measurements, number: float | None) -> Evidence:
