@@ -1,4 +1,4 @@
-"""Tokens of AWS IAM for the login to Amazon MSK (SASL mechanism OAUTHBEARER), and why there is none.
+"""Tokens of AWS IAM for the login to Amazon MSK (SASL mechanism OAUTHBEARER), and why one is missing.
 
 librdkafka asks for a token in a thread of its own: when a client is made, and again when 80 % of the token's life is
 over. After a failure it keeps the token that it has, and asks again ten seconds later (`set_token_failure0` in

@@ -1,4 +1,4 @@
-"""The tokens of AWS IAM for Amazon MSK: what the real signer makes without a network, and why there is none."""
+"""The tokens of AWS IAM for Amazon MSK: what the real signer makes without a network, and why one is missing."""
 
 from __future__ import annotations
 
