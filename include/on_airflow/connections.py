@@ -6,6 +6,7 @@ Connections: `kafka_default`, `aws_default`, `smtp_default`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
@@ -26,7 +27,7 @@ from include.ingest.store import client_options
 from include.ingest.topic import connected
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.checks.kafka_offsets import probe_config
-from include.msk_iam import CALLBACK, Token
+from include.msk_iam import CALLBACK, Signed, Token, iam_token, region_of
 from include.settings import AUTO_CREATION, AwsSettings, StorageSettings
 
 if TYPE_CHECKING:
@@ -112,12 +113,19 @@ def kafka_admin() -> AdminClient:
 
 
 def _without_creation(config: dict[str, Any]) -> dict[str, Any]:
-    """The options of a connection, with which a client creates no topic and says why it gets no token.
-
-    The provider adds a callback for tokens itself: for OAUTHBEARER and an address of Amazon MSK.
-    """
-    token = {CALLBACK: Token(config[CALLBACK])} if CALLBACK in config else {}
+    """The options of a connection, with which a client creates no topic and says why it gets no token."""
+    token = {CALLBACK: _token(config[CALLBACK], config["bootstrap.servers"])} if CALLBACK in config else {}
     return config | token | {AUTO_CREATION: False}
+
+
+def _token(callback: Callable[[str], Signed], servers: str) -> Token:
+    """The connection's own callback, or ours instead of that which the provider adds for an address of Amazon MSK.
+
+    The provider's does not say that credentials are missing, and does not keep them.
+    """
+    is_providers = getattr(callback, "func", callback).__module__ == KafkaBaseHook.__module__
+    region = region_of(servers) if is_providers else None
+    return iam_token(region) if region else Token(callback)
 
 
 class _AdminHook(KafkaAdminClientHook):
