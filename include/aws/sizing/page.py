@@ -70,6 +70,7 @@ def settings(made: Plan) -> dict[str, str]:
     chosen = {name: f"{value:.15g}" for name, (value, default) in values.items() if value != default}
     if made.consumers > 1:
         chosen["replicas"] = f"{made.consumers}"
+    if made.memory_limit_bytes != sizing.memory_limit(sizing.memory(sizing.BUFFER_BYTES, DEFAULT_PARTITIONS)):
         chosen["memory limit"] = f"{made.memory_limit_bytes // sizing.MIB}Mi"
     if made.consumers > len(coins()):
         chosen["PRODUCER_KEY"] = "none"
@@ -119,15 +120,15 @@ def changes() -> Iterator[str]:
 def formulas() -> Iterator[str]:
     """Each figure's formula and where its numbers come from."""
     bench, ingest, cost_page = "[benchmarks](../benchmarks/README.md#landing)", "[ingest.md](ingest.md)", "aws-cost.md"
-    s3 = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
-    blog = "https://www.confluent.io/blog/how-choose-number-topics-partitions-kafka-cluster/"
+    s3 = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"
+    blog = "https://dattell.com/data-architecture-blog/kafka-optimization-how-many-partitions-are-needed/"
     table = [
         (
             "messages/s of a consumer",
             f"the least of 1 / ({sizing.RECORD_SECONDS * 1e6:g} µs + {sizing.FILE_SECONDS * 1e6:g} µs / records), "
             f"{sizing.PARALLEL_PUTS} x records / {sizing.PUT_SECONDS:g} s, and "
             f"{sizing.PROCESS_BYTES_A_SECOND / 1e6:g} MB/s / (bytes + {sizing.ROW_BYTES})",
-            f"{bench}; [S3's latency]({s3}/optimizing-performance-design-patterns.html)",
+            f"{bench}; [S3's latency]({s3})",
         ),
         (
             "consumers",
@@ -138,7 +139,7 @@ def formulas() -> Iterator[str]:
             "partitions",
             f"the most of {DEFAULT_PARTITIONS}, 2 x consumers, and bytes/s / "
             f"{sizing.PARTITION_BYTES_A_SECOND / 1e6:g} MB",
-            f"[Kafka's authors]({blog})",
+            f"[an estimate]({blog})",
         ),
         (
             "records in a full file",
@@ -154,7 +155,7 @@ def formulas() -> Iterator[str]:
         (
             "topics",
             f"messages/s / records / ({sizing.SPARE:g} x {sizing.PREFIX_PUTS:,})",
-            f"[S3's limit]({s3}/optimizing-performance.html)",
+            f"[S3's limit]({s3})",
         ),
         (
             "memory of a consumer",

@@ -27,13 +27,12 @@ ROW_BYTES = 70
 PROCESS_BYTES_A_SECOND = 76e6
 """Rows that one process has landed in a second: 450,000 of 170 bytes. More was not measured."""
 PUT_SECONDS = 0.1
-"""S3 takes 100 to 200 ms for small objects:
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html"""
 PREFIX_PUTS = 3_500
-"""PUTs a second of a prefix: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"""
+"""S3 takes roughly 100 to 200 ms for a small object, and at least 3,500 PUTs a second for a prefix:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"""
 PARTITION_BYTES_A_SECOND = 10e6
-"""One partition of Kafka takes "10s of MB per second":
-https://www.confluent.io/blog/how-choose-number-topics-partitions-kafka-cluster/"""
+"""A careful estimate for one partition of Kafka:
+https://dattell.com/data-architecture-blog/kafka-optimization-how-many-partitions-are-needed/"""
 SPARE = 0.5
 """Share of a limit that the usual load takes. After an outage the other half catches up, as fast as new data comes."""
 FULL_FILES_A_SECOND = 10
@@ -164,6 +163,11 @@ def memory(buffer_bytes: int, partitions: int) -> int:
     return int(PROGRAM_BYTES) + buffer_bytes + queue + partitions * PARTITION_BYTES
 
 
+def memory_limit(held: int) -> int:
+    """A container's limit for a consumer that holds so much."""
+    return _up(held * MEMORY_MARGIN, MEMORY_STEP)
+
+
 def _up(value: float, step: int) -> int:
     return ceil(value / step) * step
 
@@ -210,7 +214,7 @@ def plan(demand: Demand) -> Plan:
     return Plan(
         demand=demand, topics=topics, partitions=partitions, consumers=consumers,
         process_messages_per_second=process, batch_records=records, batch_age_seconds=wait, buffer_bytes=buffer,
-        memory_bytes=held, memory_limit_bytes=_up(held * MEMORY_MARGIN, MEMORY_STEP),
+        memory_bytes=held, memory_limit_bytes=memory_limit(held),
         puts_per_second=files, prefix_share=files / topics / PREFIX_PUTS,
         monitor_pages=ceil(files * 3600 / 1000), floor_seconds=floor, poll_seconds=wait, runs_per_day=runs,
         queries_per_day=runs * cost.QUERIES, files_per_run=files * floor, test_window_days=days,
