@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import logging
 import time
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -54,6 +53,11 @@ def signature(query: dict[str, str], host: str, region: str) -> str:
     return key.hex()
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Our own lines; libraries may log too."""
+    return [record.getMessage() for record in caplog.records if record.name == msk_iam.log.name]
+
+
 def test_a_token_is_a_signed_request_to_connect(identity: None) -> None:
     asked = time.time()
     token, ends = msk_iam.iam_token("eu-central-1")("")
@@ -77,7 +81,7 @@ def test_a_process_without_credentials_gets_no_token(nobody: None, caplog: pytes
             token("")
     (problem,) = token.problems()
     assert problem.startswith("no new token for the login to Kafka: NoCredentialsError")
-    assert len(caplog.records) == 1
+    assert len(logged(caplog)) == 1
 
 
 def test_the_first_token_after_a_failure_ends_the_problem(caplog: pytest.LogCaptureFixture) -> None:
@@ -93,10 +97,9 @@ def test_the_first_token_after_a_failure_ends_the_problem(caplog: pytest.LogCapt
     with pytest.raises(OSError, match="away"):
         token("")
     assert len(token.problems()) == 1
-    with caplog.at_level(logging.WARNING):
-        assert token("") == ("signed", 1.0)
+    assert token("") == ("signed", 1.0)
     assert token.problems() == []
-    assert caplog.messages[-1] == "Kafka's login has a token again"
+    assert logged(caplog)[1:] == ["Kafka's login has a token again"]
 
 
 def test_credentials_are_kept_when_their_source_is_away(identity: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,13 @@
 """From a load to a plan. Pure.
 
-docs/sizing.md shows each formula with its source (`FORMULAS`). Numbers that AWS or Kafka set are from their pages;
+docs/sizing.md shows each formula with its source. Numbers that AWS or Kafka set are from their pages;
 numbers of our programs are fitted to measurements, and tests/unit/aws/sizing/test_plan.py holds them against these.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import astuple, dataclass
+from math import ceil, isfinite
 
 from include.aws import cost
 from include.catalogue import MONITOR_SECONDS
@@ -183,26 +183,41 @@ def _window_days(rows_a_second: float, floor: float) -> float:
     return min(WINDOW_DAYS, max(2 * floor / DAY_SECONDS, fitting))
 
 
+def _counts(demand: Demand, records: int, process: float) -> tuple[int, int, int]:
+    """Topics, consumers and partitions."""
+    rate = demand.messages_per_second
+    topics = ceil(rate / records / (SPARE * PREFIX_PUTS))
+    consumers = max(topics, ceil(rate / (SPARE * process)))
+    by_bytes = ceil(rate * demand.message_bytes / PARTITION_BYTES_A_SECOND)
+    return topics, consumers, max(DEFAULT_PARTITIONS, 2 * consumers, by_bytes)
+
+
+def _scans(rate: float, row_bytes: int, floor: float, days: float) -> tuple[float, float]:
+    """Bytes that a statement about the window reads, and that bronze reads of the new files."""
+    window = rate * days * DAY_SECONDS * STATEMENT_ROW_BYTES
+    return max(cost.ATHENA_LEAST_BYTES, window), max(cost.ATHENA_LEAST_BYTES, rate * floor * row_bytes)
+
+
+def _cutoff(largest: float) -> int:
+    """`QueryCutoffBytes`: twice the largest query, at least the template's."""
+    return CUTOFF_BYTES if largest <= SPARE * CUTOFF_BYTES else _up(2 * largest, CUTOFF_BYTES)
+
+
 def plan(demand: Demand) -> Plan:
     """The plan for a demand.
 
     Raises:
         SizingError: a number is not positive, or gold cannot be so fresh.
     """
-    if min(demand.messages_per_second, demand.message_bytes, demand.freshness_seconds, demand.months_kept) <= 0:
-        raise SizingError("messages a second, bytes, freshness and months kept must be more than 0")
+    if not all(isfinite(number) and number > 0 for number in astuple(demand)):
+        raise SizingError("messages a second, bytes, freshness and months kept must be numbers above 0")
     rate, row_bytes = demand.messages_per_second, demand.message_bytes + ROW_BYTES
     records, (wait, floor) = batch_records(demand), pace(demand.freshness_seconds)
     process = landing_rate(records, demand.message_bytes)
-    puts_if_full = rate / records
-    topics = ceil(puts_if_full / (SPARE * PREFIX_PUTS))
-    consumers = max(topics, ceil(rate / (SPARE * process)))
-    partitions = max(DEFAULT_PARTITIONS, 2 * consumers, ceil(rate * demand.message_bytes / PARTITION_BYTES_A_SECOND))
+    topics, consumers, partitions = _counts(demand, records, process)
     buffer = _buffer(ceil(partitions / consumers), records, demand.message_bytes)
-    held = memory(buffer, partitions)
-    days = _window_days(rate, floor)
-    statement = max(cost.ATHENA_LEAST_BYTES, rate * days * DAY_SECONDS * STATEMENT_ROW_BYTES)
-    bronze = max(cost.ATHENA_LEAST_BYTES, rate * floor * row_bytes)
+    held, days, runs = memory(buffer, partitions), _window_days(rate, floor), ceil(DAY_SECONDS / floor)
+    statement, bronze = _scans(rate, row_bytes, floor, days)
     scanned = (cost.QUERIES - 1) * statement + bronze
     load = cost.Load(
         messages_per_second=rate, bytes_per_message=row_bytes, partitions=partitions, batch_records=records,
@@ -210,7 +225,6 @@ def plan(demand: Demand) -> Plan:
         months_kept=demand.months_kept, consumers=consumers,
     )  # fmt: skip
     files = cost.files(load) / cost.MONTH_SECONDS
-    largest, runs = max(statement, bronze), ceil(DAY_SECONDS / floor)
     return Plan(
         demand=demand, topics=topics, partitions=partitions, consumers=consumers,
         process_messages_per_second=process, batch_records=records, batch_age_seconds=wait, buffer_bytes=buffer,
@@ -218,8 +232,8 @@ def plan(demand: Demand) -> Plan:
         puts_per_second=files, prefix_share=files / topics / PREFIX_PUTS,
         monitor_pages=ceil(files * 3600 / 1000), floor_seconds=floor, poll_seconds=wait, runs_per_day=runs,
         queries_per_day=runs * cost.QUERIES, files_per_run=files * floor, test_window_days=days,
-        scanned_bytes_per_run=scanned, largest_query_bytes=largest,
-        cutoff_bytes=CUTOFF_BYTES if largest <= SPARE * CUTOFF_BYTES else _up(2 * largest, CUTOFF_BYTES),
+        scanned_bytes_per_run=scanned, largest_query_bytes=max(statement, bronze),
+        cutoff_bytes=_cutoff(max(statement, bronze)),
         metric_series=cost.SERIES, dollars=cost.monthly(load),
     )  # fmt: skip
 

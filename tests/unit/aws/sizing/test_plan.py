@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from math import inf, nan
 from statistics import median
 
 import pytest
@@ -147,9 +148,9 @@ def test_gold_is_not_fresher_than_two_runs() -> None:
         pace(int(least) - 2)
 
 
-@pytest.mark.parametrize("demand", [Demand(0), Demand(1, 0), Demand(1, 1, -1), Demand(1, months_kept=0)])
-def test_a_demand_of_nothing_is_refused(demand: Demand) -> None:
-    with pytest.raises(SizingError, match="more than 0"):
+@pytest.mark.parametrize("demand", [Demand(0), Demand(1, 0), Demand(1, 1, -1), Demand(nan), Demand(inf)])
+def test_a_demand_without_a_sensible_number_is_refused(demand: Demand) -> None:
+    with pytest.raises(SizingError, match="numbers above 0"):
         plan(demand)
 
 
