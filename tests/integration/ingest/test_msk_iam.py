@@ -123,7 +123,7 @@ def test_a_producer_without_a_token_says_why_and_waits(stage: Stage) -> None:
         until(lambda: "EndpointConnectionError" in problems(port), "the reason")
         fault.unlink()
         until(lambda: sum(log_ends(stage).values()) >= 6, "quotes on the topic")
-        assert problems(port) == ""
+        until(lambda: problems(port) == "", "ready")
         assert producer.terminate() == 0
     finally:
         producer.signal(signal.SIGKILL)
