@@ -10,7 +10,8 @@ RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/inge
     && rm /tmp/ingest.txt
 
 WORKDIR /app
-COPY include/__init__.py include/settings.py include/reasons.py include/meanings.py include/catalogue.py include/assets.py include/
+COPY include/__init__.py include/settings.py include/reasons.py include/meanings.py include/catalogue.py include/
+COPY include/assets.py include/msk_iam.py include/
 COPY include/dbt/seeds/assets.csv include/dbt/seeds/
 COPY include/landing include/landing
 COPY include/ingest include/ingest

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from include import settings_reference
 from include.aws import reference as aws
 from include.aws import template_parts as template
+from include.aws.sizing import page as sizing
 from include.catalogue import CONDITIONS
 from include.ingest import message_contract as message
 from include.ingest.quote import TIME_PATTERN
@@ -42,6 +43,9 @@ PARTS = (
     Part("include/aws/template.yaml", "dashboard", template.dashboard),
     Part("docs/aws-reference.md", "parameters", aws.parameters),
     Part("docs/aws-reference.md", "permissions", aws.permissions),
+    Part("docs/sizing.md", "orders", sizing.orders),
+    Part("docs/sizing.md", "changes", sizing.changes),
+    Part("docs/sizing.md", "formulas", sizing.formulas),
     Part("docs/monitoring.md", "conditions", monitoring.conditions),
     Part("docs/monitoring.md", "metrics", monitoring.metrics),
     Part("docs/prometheus.md", "pipeline", names.reference),

@@ -10,6 +10,7 @@ from http import HTTPStatus
 _ROLE = "Compare the program's role and the bucket policy with docs/aws-reference.md."
 _KEYS = "Check the AWS credentials of this process."
 _LOGIN = "Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (the monitor: kafka_default)."
+_IAM = "With AWS_MSK_IAM look at the log's warning about the token, and at the role's kafka-cluster rights."
 _ACL = "Give the user that right on the brokers (docs/security.md)."
 _BROKER = "Check that the brokers run, and the address in KAFKA_BOOTSTRAP_SERVERS (the monitor: kafka_default)."
 _RETRIED = "It is repeated; nothing is lost."
@@ -70,8 +71,8 @@ KAFKA = {
     "_TIMED_OUT_QUEUE": f"No broker has answered in time. {_BROKER}",
     "_WAIT_COORD": "The group's coordinator is not known yet. It is asked again; if it stays, look at the brokers.",
     "REQUEST_TIMED_OUT": "A broker has not finished the request in time. Look at the brokers' load.",
-    "_AUTHENTICATION": f"The broker refuses the login. {_LOGIN}",
-    "SASL_AUTHENTICATION_FAILED": f"The broker refuses the login. {_LOGIN}",
+    "_AUTHENTICATION": f"The broker refuses the login. {_LOGIN} {_IAM}",
+    "SASL_AUTHENTICATION_FAILED": f"The broker refuses the login. {_LOGIN} {_IAM}",
     "UNSUPPORTED_SASL_MECHANISM": f"The broker does not offer this mechanism. {_LOGIN}",
     "_SSL": "The TLS handshake failed. Check KAFKA_SSL_CA_LOCATION, the broker's name, and KAFKA_SECURITY_PROTOCOL.",
     "TOPIC_AUTHORIZATION_FAILED": f"The Kafka user may not use this topic. {_ACL}",

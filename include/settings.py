@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,6 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as ParsingError
 
+from include import msk_iam
 from include.assets import coins
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +69,9 @@ def _group(prefix: str) -> SettingsConfigDict:
     )
 
 
+MSK_IAM = "AWS_MSK_IAM"
+"""The login to Amazon MSK with an IAM identity: librdkafka's OAUTHBEARER with the tokens of `include/msk_iam.py`. The
+name is that of Kafka's own clients (https://github.com/aws/aws-msk-iam-auth)."""
 AUTO_CREATION = "allow.auto.create.topics"
 """A setting of librdkafka, true by default for producers and admin clients. With it, a mere look at a missing topic
 makes a broker with `auto.create.topics.enable` (Kafka's default) create it: unfit for landing, or after a deletion."""
@@ -85,8 +90,10 @@ class KafkaSettings(BaseSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Transport and authentication."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="Mechanism of a SASL protocol, which requires it."
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "AWS_MSK_IAM"] | None = Field(
+        None,
+        description="Mechanism of a SASL protocol, which requires it. AWS_MSK_IAM: the AWS identity of the process "
+        "logs in to Amazon MSK, without user and password.",
     )
     sasl_username: str | None = Field(None, description="SASL user.")
     sasl_password: SecretStr | None = Field(None, description="SASL password; never logged.")
@@ -102,6 +109,13 @@ class KafkaSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> KafkaSettings:
+        if self.sasl_mechanism == MSK_IAM:
+            if self.security_protocol != "SASL_SSL":
+                raise ValueError(
+                    f"KAFKA_SASL_MECHANISM={MSK_IAM} needs KAFKA_SECURITY_PROTOCOL=SASL_SSL: without TLS others could "
+                    "read the token"
+                )
+            return self
         if self.security_protocol.startswith("SASL") and not (
             self.sasl_mechanism and self.sasl_username and self.sasl_password
         ):
@@ -111,13 +125,22 @@ class KafkaSettings(BaseSettings):
             )
         return self
 
+    @cached_property
+    def token(self) -> msk_iam.Token | None:
+        """The tokens with which all clients log in; None if they log in without."""
+        if self.sasl_mechanism != MSK_IAM:
+            return None
+        return msk_iam.iam_token(msk_iam.region_of(self.bootstrap_servers) or load_group(AwsSettings).default_region)
+
     def client_config(self) -> dict[str, Any]:
         """Settings common to every librdkafka client (producer, consumer, admin). None of them creates a topic."""
         config: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.security_protocol,
         }
-        if self.sasl_mechanism:
+        if self.token:
+            config |= {"sasl.mechanism": msk_iam.MECHANISM, msk_iam.CALLBACK: self.token}
+        elif self.sasl_mechanism:
             config["sasl.mechanism"] = self.sasl_mechanism
         if self.sasl_username:
             config["sasl.username"] = self.sasl_username

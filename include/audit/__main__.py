@@ -67,7 +67,8 @@ def where(settings: Settings, options: argparse.Namespace) -> int:
     console, store = Console(), open_store(settings.storage, settings.aws)
     query = None if options.without_layers else inline_query.rows
     batch, group = settings.consumer.batch_records, settings.kafka.group
-    with closing(Consumer(settings.kafka.client_config() | probe_config(group))) as consumer:
+    config = settings.kafka.client_config() | probe_config(group)
+    with closing(topic.connected(Consumer, config)) as consumer:
         log = None if options.without_kafka else KafkaLog(consumer, settings.kafka.topic, batch)
         finder = Where(store, settings.storage, log, query, settings.consumer.max_message_bytes)
         places = _places(finder, options)

@@ -38,7 +38,7 @@ from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Outcome, Sink
 from include.ingest.starting_offset import WINDOW_CELLS_A_PUT, records_end
 from include.ingest.stops import Stops
-from include.ingest.topic import TopicError
+from include.ingest.topic import TopicError, UnreachableError
 from include.ingest.watchdog import Watchdog
 from include.landing.codec import Codec
 from include.landing.contract import ContractError, summary
@@ -103,7 +103,7 @@ class Consumer:
         `deadline` bounds the shutdown. `log_ends` says what there is to read. `commit_check` holds commits against what
         is landed; None: they are trusted.
         """
-        self._topic, self._group = kafka.topic, kafka.group
+        self._topic, self._group, self._token = kafka.topic, kafka.group, kafka.token
         self._settings = settings
         self._connect = connect
         self._placement = placement
@@ -202,11 +202,27 @@ class Consumer:
 
         callbacks: dict[str, Callable[..., None]]
         callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error, "stats_cb": self._on_statistics}
-        self._kafka = self._connect({name: heard(callback) for name, callback in callbacks.items()})
+        self._kafka = self._new_client({name: heard(callback) for name, callback in callbacks.items()})
         rebalance: dict[str, Callable[..., None]]
         rebalance = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
         self._kafka.subscribe([self._topic], **{name: heard(callback) for name, callback in rebalance.items()})
         self._watchdog.restart()
+
+    def _new_client(self, callbacks: dict[str, Callable[..., None]]) -> KafkaConsumer:
+        """A new client. It is tried until there is a token for its login; an attempt takes ten seconds.
+
+        Raises:
+            UnreachableError: stopped before there was a token.
+        """
+        while True:
+            try:
+                return self._connect(callbacks)
+            except UnreachableError as error:
+                if self._terminating.is_set():
+                    raise
+                self._unassigned.begin(f"no assignment from the group: {error}")
+                self._log.warning("cannot join the group yet", reason=str(error))
+            self._watchdog.awake()
 
     def _leave(self) -> Task[None]:
         """Leave the group and close the client. A Kafka that is silent makes this hang."""
@@ -767,6 +783,7 @@ class Consumer:
         else:
             problems += self._unassigned.problems()
         uncommitted = [problem for pending in self._uncommitted.copy().values() for problem in pending.problems()]
+        problems += self._token.problems() if self._token else []
         problems += self._disconnected.problems() + self._placement.problems() + uncommitted[:1]
         problems += [_read_problem(number, error.text) for number, error in sorted(self._read_errors.copy().items())]
         problems += self._progress.problems(self._clock())

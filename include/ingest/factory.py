@@ -76,15 +76,15 @@ def build_consumer(
     admin, isolation = topic.Admin(kafka.client_config()), str(config["isolation.level"])
     probe = {name: value for name, value in config.items() if name not in MEMBERS_ONLY}
     placement = Placement(
-        kafka, consumer, storage, isolation, admin, lambda: KafkaConsumer(probe | {"logger": LIBRDKAFKA}), control,
-        metrics, watchdog,
+        kafka, consumer, storage, isolation, admin,
+        lambda: topic.connected(KafkaConsumer, probe | {"logger": LIBRDKAFKA}), control, metrics, watchdog,
     )  # fmt: skip
     contract = placement.open()
     codec, writer = CODECS[contract.suffix], f"{socket.gethostname()}:{os.getpid()}"
     destination = Destination(storage.data_prefix, storage.dead_letter_prefix, contract, codec, writer)
     sink = Sink(store, destination, metrics, consumer.parallel_puts, consumer.put_timeout_seconds)
     return Consumer(
-        kafka, consumer, lambda callbacks: KafkaConsumer(config | callbacks | {"logger": LIBRDKAFKA}), placement, sink,
-        codec, metrics, watchdog, deadline, LogEnds(admin, kafka.topic),
+        kafka, consumer, lambda callbacks: topic.connected(KafkaConsumer, config | callbacks | {"logger": LIBRDKAFKA}),
+        placement, sink, codec, metrics, watchdog, deadline, LogEnds(admin, kafka.topic),
         commit_check=CommitCheck(store, storage, contract.topic_id),
     )  # fmt: skip

@@ -130,7 +130,8 @@ class Operator:
         self.contract.check_prefixes(settings.storage)
         require_topic(self.contract, topic.describe(admin, self._topic))
         bounds = queue_config(settings.consumer.max_buffer_bytes)
-        self._kafka = KafkaConsumer(bounds | config | {"group.id": settings.kafka.group, "enable.auto.commit": False})
+        group = {"group.id": settings.kafka.group, "enable.auto.commit": False}
+        self._kafka = topic.connected(KafkaConsumer, bounds | config | group)
 
     @property
     def contract(self) -> Contract:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from include.ingest.sources.coingecko import CoinGecko
 from include.ingest.sources.coinmarketcap import CoinMarketCap
 from include.ingest.sources.simulator import FaultInjection, Message, Simulator
 from include.ingest.sources.web import named
-from include.ingest.topic import Admin
+from include.ingest.topic import Admin, UnreachableError, connected
 from include.reasons import reason_of
 from include.settings import Settings, SettingsError
 
@@ -92,7 +92,6 @@ class Producer:
         self._metrics = metrics
         self._log = logger("producer")
         self._topic = settings.kafka.topic
-        self._kafka = KafkaProducer(kafka_config(settings) | {"error_cb": self._kafka_failed, "logger": LIBRDKAFKA})
         self._fault_injection = FaultInjection(settings.simulator)
         self._last: dict[str, Quote] = {}
         self._late: list[tuple[datetime, int, Message]] = []
@@ -119,10 +118,27 @@ class Producer:
         """
         started, status = monotonic(), EXIT_UNDELIVERED
         try:
-            self._send_quotes()
+            if self._connect():
+                self._send_quotes()
         finally:  # whatever ended the loop, what is queued is delivered or counted
             status = self._finish(started)
         return status
+
+    @cached_property
+    def _kafka(self) -> KafkaProducer:
+        config = kafka_config(self._settings) | {"error_cb": self._kafka_failed, "logger": LIBRDKAFKA}
+        return connected(KafkaProducer, config)
+
+    def _connect(self) -> bool:
+        """Make the client; try until there is a token for its login. False when stopped before that."""
+        while not self._stop.is_set():
+            try:
+                self._turn(0)
+                return True
+            except UnreachableError as error:
+                self._last_turn = monotonic()
+                self._log.warning("not started yet", reason=str(error))
+        return False
 
     def _send_quotes(self) -> None:
         chosen = self._in_turns(lambda: choose_source(self._settings))
@@ -354,7 +370,7 @@ class Producer:
 
     def _finish(self, started: float) -> int:
         self._send_late(everything=True)
-        queued = self._kafka.flush(FLUSH_SECONDS)
+        queued = self._kafka.flush(FLUSH_SECONDS) if "_kafka" in vars(self) else 0
         self._log.info(
             "stopped", undelivered=queued, seconds=round(monotonic() - started, 1), fatal=self._fatal, **self._counts
         )
@@ -363,7 +379,8 @@ class Producer:
     def health(self) -> ProcessHealth:
         """State for /healthz."""
         parts = (self._source_problem, self._kafka_problem, self._delivery_problem, self._fatal)
-        problems = [text for text in parts if text]
+        token = self._settings.kafka.token
+        problems = [text for text in parts if text] + (token.problems() if token else [])
         live = self._fatal is None and monotonic() - self._last_turn < STUCK_SECONDS
         return ProcessHealth(live, live and not problems, problems, dict(self._counts))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -14,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from include.landing.contract import NO_TOPIC_ID
+from include.msk_iam import CALLBACK, Token
 from include.reasons import reason_of
 from include.settings import AUTO_CREATION, KafkaSettings
 
@@ -65,13 +67,33 @@ class UnreachableError(TopicError):
     """Kafka does not answer now; a retry may help."""
 
 
+Client = TypeVar("Client")
+
+
+def connected(client: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
+    """A client with these settings. With a login by token it has its first token when it is made.
+
+    Raises:
+        UnreachableError: there was no token in ten seconds.
+        KafkaException: librdkafka refuses a setting.
+    """
+    try:
+        return client(config)
+    except KafkaException as error:
+        token = config.get(CALLBACK)
+        if not isinstance(token, Token) or error.args[0].code() != KafkaError.SASL_AUTHENTICATION_FAILED:
+            raise
+        reasons = token.problems() or [f"no token for the login to Kafka: {reason_of(error)}"]
+        raise UnreachableError("; ".join(reasons)) from error
+
+
 class Admin(AdminClient):
     """An admin client that keeps the reason why Kafka does not answer: a call's own error is only a time-out."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._reason = ""
         # librdkafka would log each of its attempts, twenty a second. Our own error has the reason.
-        super().__init__({"log_level": 2} | config | {"error_cb": self._failed})
+        connected(super().__init__, {"log_level": 2} | config | {"error_cb": self._failed})
 
     def _failed(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the error before it says more

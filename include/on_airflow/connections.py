@@ -6,6 +6,7 @@ Connections: `kafka_default`, `aws_default`, `smtp_default`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
@@ -23,8 +24,10 @@ from confluent_kafka import Consumer
 from obstore.store import S3Store
 
 from include.ingest.store import client_options
+from include.ingest.topic import connected
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.checks.kafka_offsets import probe_config
+from include.msk_iam import CALLBACK, Signed, Token, iam_token, region_of
 from include.settings import AUTO_CREATION, AwsSettings, StorageSettings
 
 if TYPE_CHECKING:
@@ -109,11 +112,27 @@ def kafka_admin() -> AdminClient:
     return cast("AdminClient", _AdminHook(kafka_config_id=KAFKA).get_conn)
 
 
+def _without_creation(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of a connection, with which a client creates no topic and says why it gets no token."""
+    token = {CALLBACK: _token(config[CALLBACK], config["bootstrap.servers"])} if CALLBACK in config else {}
+    return config | token | {AUTO_CREATION: False}
+
+
+def _token(callback: Callable[[str], Signed], servers: str) -> Token:
+    """The connection's own callback, or ours instead of that which the provider adds for an address of Amazon MSK.
+
+    The provider's does not say that credentials are missing, and does not keep them.
+    """
+    is_providers = getattr(callback, "func", callback).__module__ == KafkaBaseHook.__module__
+    region = region_of(servers) if is_providers else None
+    return iam_token(region) if region else Token(callback)
+
+
 class _AdminHook(KafkaAdminClientHook):
     """The provider's hook, with a client that creates no topic when it asks for one."""
 
     def _get_client(self, config: dict[str, Any]) -> AdminClient:
-        return cast("AdminClient", super()._get_client(config | {AUTO_CREATION: False}))
+        return cast("AdminClient", connected(super()._get_client, _without_creation(config)))
 
 
 class _OffsetProbeHook(KafkaBaseHook):
@@ -122,7 +141,19 @@ class _OffsetProbeHook(KafkaBaseHook):
     group = ""
 
     def _get_client(self, config: dict[str, Any]) -> Consumer:
-        return Consumer(config | probe_config(self.group) | {AUTO_CREATION: False})
+        return connected(Consumer, _without_creation(config | probe_config(self.group)))
+
+
+class _OptionsHook(KafkaBaseHook):
+    """The connection's options instead of a client."""
+
+    def _get_client(self, config: dict[str, Any]) -> dict[str, Any]:
+        return _without_creation(config)
+
+
+def kafka_options() -> dict[str, Any]:
+    """The options of librdkafka in the connection `kafka_default`, with a callback for tokens if it needs one."""
+    return cast("dict[str, Any]", _OptionsHook(kafka_config_id=KAFKA).get_conn)  # type: ignore[no-untyped-call]
 
 
 def offset_probe(group: str) -> Consumer:

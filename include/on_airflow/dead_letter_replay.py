@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from airflow.sdk import BaseHook
-
 from include.ingest.replay import choice
 from include.ingest.replay.choice import Filter
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
 from include.ingest.store import check_prefixes
-from include.on_airflow.connections import KAFKA, bucket_store
+from include.on_airflow.connections import bucket_store, kafka_options
 from include.on_airflow.refusal import RunParameterError
 from include.settings import KafkaSettings, Settings, load
 
@@ -81,5 +79,4 @@ def run(selection: Filter, params: Mapping[str, Any]) -> dict[str, int]:
 
 def _kafka(settings: Settings) -> KafkaSettings:
     """The Kafka settings with the client options of the connection `kafka_default` on top."""
-    extra = BaseHook.get_connection(KAFKA).extra_dejson
-    return settings.kafka.model_copy(update={"options": settings.kafka.options | extra})
+    return settings.kafka.model_copy(update={"options": settings.kafka.options | kafka_options()})

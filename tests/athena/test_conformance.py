@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore.store import S3Store
 
-from benchmarks.aws_cost import QUERIES
+from include.aws.cost import QUERIES
 from include.settings import StorageSettings
 from include.transform import companions, inline_query, kpi_query, run_results, test_history
 from tests.athena.rig import AthenaWarehouse

@@ -18,6 +18,7 @@ from include.ingest.reading import queue_config
 from include.ingest.replay.choice import dead_letter_id
 from include.ingest.replay.replay import SEND_TIME, RefusedMessageError
 from include.ingest.runs import readable
+from include.ingest.topic import connected
 from include.landing.dead_letter import DeadLetter
 from include.reasons import reason_of
 from include.settings import KafkaSettings
@@ -43,7 +44,7 @@ class KafkaTopic:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._producer = Producer(self.producer_config(kafka))
+        self._producer = connected(Producer, self.producer_config(kafka))
 
     @staticmethod
     def producer_config(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
@@ -87,10 +88,11 @@ class KafkaTopic:
             raise KafkaException(f"{name} was not acknowledged: {reason_of(failure)}")
 
     def _reader(self) -> Consumer:
-        return Consumer(
+        return connected(
+            Consumer,
             queue_config(READER_BYTES)
             | self._kafka.client_config()
-            | {"group.id": f"{self._kafka.group}-replay", "enable.auto.commit": False, "auto.offset.reset": "error"}
+            | {"group.id": f"{self._kafka.group}-replay", "enable.auto.commit": False, "auto.offset.reset": "error"},
         )
 
     def _watermarks(self, topic: str) -> dict[int, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""A real broker that requires TLS and a password."""
+"""A real broker that requires TLS, and a password or a token."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ LISTENERS = Template("""
 listeners=PLAINTEXT://127.0.0.1:${inner},CONTROLLER://127.0.0.1:${controller},SECURE://127.0.0.1:${port}
 advertised.listeners=PLAINTEXT://127.0.0.1:${inner},SECURE://127.0.0.1:${port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL
-listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN,OAUTHBEARER
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
 user_${user}="${password}";
+listener.name.secure.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
+listener.name.secure.oauthbearer.connections.max.reauth.ms=900000
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 allow.everyone.if.no.acl.found=true

@@ -30,6 +30,7 @@ from include.ingest.shutdown import EXIT_UNLANDED, Deadline
 from include.ingest.sink import Destination, Sink
 from include.ingest.starting_offset import commit_metadata
 from include.ingest.stops import TRY_AGAIN_SECONDS
+from include.ingest.topic import UnreachableError
 from include.ingest.watchdog import Watchdog
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
@@ -681,6 +682,34 @@ def test_librdkafka_reports_a_kafka_that_does_not_answer(stage: Stage, group: Gr
         client.close()
 
     assert stage.play(script()) == EXIT_CLEAN
+
+
+def test_a_consumer_without_a_token_for_its_login_joins_later(stage: Stage, group: Group) -> None:
+    problems: list[str] = []
+
+    def connect(callbacks: dict[str, Any]) -> Any:
+        if len(problems) == 2:
+            return group.connect(callbacks)
+        problems.append(stage.problem)
+        raise UnreachableError("no new token")
+
+    def script() -> Script:
+        yield group.assign()
+        assert stage.problem == ""
+
+    stage.consumer._connect = connect
+    assert stage.play(script()) == EXIT_CLEAN
+    assert problems[1].startswith("no assignment from the group: no new token")
+
+
+def test_a_consumer_that_waits_for_a_token_can_be_stopped(stage: Stage) -> None:
+    def connect(_callbacks: dict[str, Any]) -> Any:
+        stage.consumer.stop()
+        raise UnreachableError("no new token")
+
+    stage.consumer._connect = connect
+    with pytest.raises(UnreachableError, match="no new token"):
+        stage.consumer.run()
 
 
 def test_a_dead_letter_object_without_metadata_stops_its_partition_only(stage: Stage, group: Group) -> None:

@@ -49,6 +49,10 @@ class Load:
     consumers: int = 1
 
 
+SERIES = sum(len(LAYERS) if "Layer" in metric.dimensions else 1 for metric in METRICS.values())
+"""Metric series of one environment, whatever the load is."""
+
+
 def files(load: Load) -> float:
     """Files a month: a batch closes when it is full or old."""
     by_size = load.messages_per_second * MONTH_SECONDS / load.batch_records
@@ -70,7 +74,6 @@ def monthly(load: Load) -> dict[str, float]:
     """US dollars a month by part; storage after `months_kept`."""
     landed = load.messages_per_second * MONTH_SECONDS * load.bytes_per_message
     runs = MONTH_SECONDS / load.transform_seconds
-    series = sum(len(LAYERS) if "Layer" in metric.dimensions else 1 for metric in METRICS.values())
     monitor_runs = MONTH_SECONDS / MONITOR_SECONDS
     publications = load.consumers * MONTH_SECONDS / 60 + monitor_runs
     alarms = sum(condition.alarm for condition in CONDITIONS.values())
@@ -79,7 +82,7 @@ def monthly(load: Load) -> dict[str, float]:
         # landed files, and one more copy for bronze, silver and gold together, because Parquet is compressed
         "storage (S3)": 2 * landed * load.months_kept / 1e9 * S3_GB_MONTH,
         "transform (Athena)": runs * load.queries * max(load.scanned_bytes, ATHENA_LEAST_BYTES) / 1e12 * ATHENA_TB,
-        "metrics (CloudWatch)": series * METRIC_MONTH
+        "metrics (CloudWatch)": SERIES * METRIC_MONTH
         + publications * PUT_METRIC_DATA
         + monitor_runs * len(CONSUMER_METRICS) * GET_METRIC_DATA,
         "alarms (CloudWatch)": alarms * ALARM_MONTH + COMPOSITE_ALARM_MONTH,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks import aws_cost
+from include.aws import cost
 from include.catalogue import CONDITIONS, LAYERS, METRICS
 from include.settings import PROJECT_ROOT, WarehouseSettings
 
@@ -21,13 +21,13 @@ def test_the_example_prints_what_the_page_shows(capsys: pytest.CaptureFixture[st
 
 
 def test_cost_follows_its_formula() -> None:
-    slow = aws_cost.Load(messages_per_second=0.05, bytes_per_message=200, partitions=3)
-    fast = aws_cost.Load(messages_per_second=1000, bytes_per_message=200, partitions=12)
-    assert aws_cost.files(slow) == 0.05 * aws_cost.MONTH_SECONDS  # never more files than messages
-    assert aws_cost.files(fast) == 1000 * aws_cost.MONTH_SECONDS / 100
-    idle = aws_cost.Load(messages_per_second=0.5, bytes_per_message=200, partitions=3)
-    assert aws_cost.files(idle) == 3 * aws_cost.MONTH_SECONDS / 60
-    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 122 * 10e6 / 1e12 * 5)
+    slow = cost.Load(messages_per_second=0.05, bytes_per_message=200, partitions=3)
+    fast = cost.Load(messages_per_second=1000, bytes_per_message=200, partitions=12)
+    assert cost.files(slow) == 0.05 * cost.MONTH_SECONDS  # never more files than messages
+    assert cost.files(fast) == 1000 * cost.MONTH_SECONDS / 100
+    idle = cost.Load(messages_per_second=0.5, bytes_per_message=200, partitions=3)
+    assert cost.files(idle) == 3 * cost.MONTH_SECONDS / 60
+    assert cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 122 * 10e6 / 1e12 * 5)
 
 
 def test_prices_are_those_of_the_table() -> None:
@@ -35,7 +35,7 @@ def test_prices_are_those_of_the_table() -> None:
     prices = {name: float(price) / (1000 if amount.startswith("1,000") else 1) for name, price, amount in rows}
     assert prices == {
         name: value
-        for name, value in vars(aws_cost).items()
+        for name, value in vars(cost).items()
         if name.isupper() and isinstance(value, float) and name not in {"MONTH_SECONDS", "ATHENA_LEAST_BYTES"}
     }
 
@@ -69,11 +69,11 @@ def test_the_table_of_floors_follows_the_formula() -> None:
     assert [row[0] for row in rows] == ["1", "2", "5", "15", "60"]
     for floor, wait, runs, queries, dollars in rows:
         seconds = int(floor) * 60
-        load = aws_cost.Load(0.05, 200, 3, transform_seconds=seconds)
-        assert int(wait.replace(",", "")) == aws_cost.wait_p95(seconds)
+        load = cost.Load(0.05, 200, 3, transform_seconds=seconds)
+        assert int(wait.replace(",", "")) == cost.wait_p95(seconds)
         assert int(runs.replace(",", "")) == 24 * 3600 / seconds
-        assert int(queries.replace(",", "")) == 24 * 3600 / seconds * aws_cost.QUERIES
-        assert dollars == f"{aws_cost.monthly(load)['transform (Athena)']:.2f}"
+        assert int(queries.replace(",", "")) == 24 * 3600 / seconds * cost.QUERIES
+        assert dollars == f"{cost.monthly(load)['transform (Athena)']:.2f}"
 
 
 def test_the_default_start_costs_no_more_than_a_cron_of_15_minutes() -> None:
@@ -84,4 +84,4 @@ def test_the_default_start_costs_no_more_than_a_cron_of_15_minutes() -> None:
 
 def test_the_cost_of_idle_looks_is_that_of_the_page() -> None:
     poll = WarehouseSettings.model_fields["transform_poll_seconds"].default
-    assert f"cost {aws_cost.idle_looks(poll):.2f} US dollars a month" in PAGE
+    assert f"cost {cost.idle_looks(poll):.2f} US dollars a month" in PAGE

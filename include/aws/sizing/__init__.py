@@ -1,0 +1,1 @@
+"""Partitions, consumers, batches, memory, queries and dollars for a load: `python -m include.aws.sizing --help`."""
