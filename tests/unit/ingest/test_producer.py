@@ -266,13 +266,12 @@ def test_a_stop_does_not_wait_for_an_answer(
     service: QuoteService, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setenv("PRODUCER_SOURCE", source)
+    monkeypatch.setattr(web, "TOTAL_SECONDS", 10_000)  # the answer goes on for longer than the test
     service.raw = b"HTTP/1.1 200 OK\r\n"
     service.drips.set()
     with running() as run:
         until(lambda: len(service.requests) == 1, "the answer drips")
-        begun = monotonic()
         assert run.end() == EXIT_CLEAN
-        assert monotonic() - begun < web.TOTAL_SECONDS / 2
 
 
 def test_an_unforeseen_error_loses_nothing_that_is_queued(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
