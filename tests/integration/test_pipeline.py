@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -30,6 +31,7 @@ from include.local.programs import SERVERS
 from include.local.stack import Demo
 from include.local.start import make_observer, start
 from include.local.status import TRANSFORM, Observer
+from include.on_airflow import dbt_docs
 from include.settings import PROJECT_ROOT, KafkaSettings, StorageSettings, load_group
 from include.state import kpis, layer_state, task_tests
 from tests.laptop_stack import Stack, eventually, local_settings
@@ -128,6 +130,18 @@ def hourly_candles(
         prices = [price for _, price in sorted(members)]
         candles[group] = (prices[0], max(prices), min(prices), prices[-1], len(prices))
     return candles
+
+
+def test_before_the_first_maintenance_nothing_in_airflow_is_red_or_missing(stack: WholeStack) -> None:
+    base = stack.api.base_url
+    page = httpx.get(f"{base}/cosmos/{dbt_docs.PROJECT}/dbt_docs_index.html", timeout=60, trust_env=False)
+    assert (page.status_code, "quote_hour_id" in page.text) == (200, True)
+
+    def unhealthy() -> list[str]:
+        parts = httpx.get(f"{base}/api/v2/monitor/health", timeout=60, trust_env=False).json()
+        return [name for name, part in parts.items() if part["status"] != "healthy"]
+
+    eventually(lambda: unhealthy() == [], 120)
 
 
 def test_every_message_arrives_once_in_every_layer(stack: WholeStack) -> None:
