@@ -99,7 +99,7 @@ def test_the_consumers_programs_use_exactly_what_their_policy_allows(
             assert time.monotonic() < deadline, (tmp_path / "consume.log").read_text()
             time.sleep(0.2)
         consumer.send_signal(signal.SIGTERM)
-        assert consumer.wait(30) == 0, (tmp_path / "consume.log").read_text()
+        assert consumer.wait(60) == 0, (tmp_path / "consume.log").read_text()
     finally:
         consumer.kill()
     producer = Producer(kafka.client_config())

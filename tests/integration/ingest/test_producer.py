@@ -95,7 +95,7 @@ def test_a_refused_api_key_ends_the_producer_after_delivery(
     until(lambda: len(service.requests) >= 2, "a poll that was answered")
     service.status = 401
     assert producer.process is not None
-    assert producer.process.wait(30) == 2
+    assert producer.process.wait(60) == 2
     lines = [json.loads(line) for line in producer.log.read_text().splitlines()]
     assert "is the API key right?" in lines[-1]["reason"]
     assert (lines[-2]["message"], lines[-2]["delivered"], lines[-2]["undelivered"]) == ("stopped", len(PRICES), 0)

@@ -52,7 +52,7 @@ class Stage:
     def holes(self, *commits: HeldCommit) -> dict[int, str]:
         """Why partitions stop, when all commits are checked."""
         self.check.begin(commits)
-        deadline, found = monotonic() + 30, dict[int, str]()
+        deadline, found = monotonic() + 60, dict[int, str]()
         while any(self.check.is_held(commit.partition) for commit in commits):
             assert monotonic() < deadline
             found |= self.check.holes()

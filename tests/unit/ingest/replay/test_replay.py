@@ -125,7 +125,7 @@ def test_one_of_two_replays_at_once_sends(topic: Topic, store: Bucket, replay: R
     ends = topic.ends
 
     def together(name: str) -> dict[int, int]:
-        barrier.wait(10)
+        barrier.wait(60)
         return ends(name)
 
     topic.ends = together  # type: ignore[method-assign]
@@ -150,7 +150,7 @@ def test_an_interrupted_claim_is_taken_over_by_one_of_two(
 ) -> None:
     leave_claim(store, replay)
     other._topic, barrier = topic, threading.Barrier(2)
-    topic.after_search = lambda: barrier.wait(10)  # until both have searched, neither has taken over
+    topic.after_search = lambda: barrier.wait(60)  # until both have searched, neither has taken over
     assert sorted(at_once(replay, other)) == ["claimed or present", "sent"]
     assert topic.sent == ["quotes/0/7"]
     assert marker(store, replay).replayed_at is not None
@@ -169,7 +169,7 @@ def at_once(*replays: Replay) -> list[str]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     return outcomes
 
 
