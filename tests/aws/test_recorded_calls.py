@@ -55,8 +55,8 @@ def landed(bucket: str, prefix: str) -> int:
 
 def is_published(environment: str) -> bool:
     """Whether CloudWatch has a metric with this value of the dimension Environment."""
-    dimensions = [{"Name": catalogue.ENVIRONMENT, "Value": environment}]
-    return bool(boto3.client("cloudwatch").list_metrics(Dimensions=dimensions)["Metrics"])
+    found = boto3.client("cloudwatch").list_metrics(Dimensions=[{"Name": catalogue.ENVIRONMENT, "Value": environment}])
+    return bool(found["Metrics"])
 
 
 def test_the_consumers_programs_use_exactly_what_their_policy_allows(
