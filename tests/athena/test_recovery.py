@@ -156,7 +156,7 @@ def test_ctrl_c_at_a_terminal_cancels_the_query(athena_warehouse: AthenaWarehous
             if ended.wait(0.2):
                 return
         os.kill(os.getpid(), signal.SIGINT)
-        if not ended.wait(120):  # a dbt that cancels nothing would wait for ever
+        if not ended.wait(120):  # a dbt that cancels nothing would never end
             for query in list(api.queries.values()):
                 query.state = "FAILED" if query.state == "RUNNING" else query.state
                 query.ended.set()
