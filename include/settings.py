@@ -415,6 +415,9 @@ class MonitorSettings(BaseSettings):
         description="Seconds in which each coin sends at least one quote; a coin is silent after three times as long. "
         "Unset: learned from the last quotes, and at least PRODUCER_POLL_SECONDS.",
     )
+    paused_dags: list[str] = Field(
+        [], description="JSON list of DAG ids that are paused on purpose: the monitor does not report their pause."
+    )
     baseline_share: float = Field(
         0.5, gt=0, le=1, description="Share of the learned throughput below which throughput is low."
     )

@@ -61,7 +61,7 @@ class Stack:
 
         A task's process holds the file's lock for a moment after Airflow has recorded the end of the task.
         """
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 with duckdb.connect(self.values["WAREHOUSE_DUCKDB_PATH"]) as warehouse:

@@ -31,6 +31,8 @@ CMC: dict[str, dict[str, object]] = {
 class QuoteService:
     """Responds to each GET with `status`, `headers` and `body`; `requests` has the path and the headers of each GET.
 
+    `answers` has the time (monotonic, s) at which each GET arrived, and the status of its answer.
+
     With `raw` it sends these bytes instead of a response, then blanks one by one while `drips` is set.
     """
 
@@ -38,19 +40,23 @@ class QuoteService:
         self.status, self.headers = 200, {"Content-Type": "application/json"}
         self.body = json.dumps(body).encode()
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.answers: list[tuple[float, int]] = []
         self.raw: bytes | None = None
         self.drips = threading.Event()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                arrived = time.monotonic()
                 service.requests.append((self.path, dict(self.headers)))
                 if service.raw is not None:
                     self.close_connection = True
                     service.send_raw(self.wfile)
                     return
-                self.send_response(service.status)
-                for name, value in service.headers.items():
+                status, headers = service.status, service.headers
+                service.answers.append((arrived, status))
+                self.send_response(status)
+                for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(service.body)

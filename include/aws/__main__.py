@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from include.aws import deploy
 from include.aws.document import TEMPLATE, compact
 from include.aws.parameters import StackParameterError
+from include.reasons import reason_of
 from include.settings import SettingsError
 
 
@@ -102,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     except NoCredentialsError:
         sys.stderr.write("No AWS credentials: log in (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID\n")
     except (deploy.DeployError, StackParameterError, SettingsError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{reason_of(error)}\n")
     return 1
 
 

@@ -77,7 +77,7 @@ def _healthz(
     except (OSError, UnicodeError) as error:
         raise SettingsError(
             f"{prefix}HTTP_HOST={settings.http_host!r}, {prefix}HTTP_PORT={settings.http_port}: cannot listen there: "
-            f"{error}; set another port (0 switches /healthz and /metrics off), or an address of this machine"
+            f"{reason_of(error)} Set another port (0 switches /healthz and /metrics off), or an address of this machine"
         ) from error
     with contextlib.closing(server):
         yield

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from queue import SimpleQueue
 from time import monotonic
 from typing import TypeGuard
@@ -20,6 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from include.ingest.background import Task
 from include.ingest.health import Pending
 from include.ingest.listing import Listing, read_metadata
 from include.ingest.logs import logger
@@ -146,10 +147,7 @@ class CommitCheck:
         newest, holes = dict[int, str](), dict[int, str]()
         for look in LOOKS:
             newest = self._newest(waiting.keys(), look)
-            with ThreadPoolExecutor(READERS) as readers:
-                ends = dict(
-                    zip(waiting, readers.map(self._end, [newest.get(number) for number in waiting]), strict=True)
-                )
+            ends = dict.fromkeys(waiting, 0) | self._ends(newest)  # 0: nothing is landed
             failed = next((end for end in ends.values() if isinstance(end, BaseError | OSError)), None)
             holes = {number: _hole(waiting[number], end) for number, end in ends.items() if _is_known(end)}
             for number in [number for number, hole in holes.items() if not hole]:
@@ -171,10 +169,23 @@ class CommitCheck:
     def _report(self, commit: HeldCommit, hole: str) -> None:
         self._outbox.put((commit, hole))
 
-    def _end(self, path: str | None) -> int | Exception:
-        """The offset after the object at `path`, 0 without one; or the error with which S3 or the object answers."""
+    def _ends(self, paths: dict[int, str]) -> dict[int, int | Exception]:
+        """What `_end` says of each partition's object. Threads that wait for S3 do not keep the process alive."""
+        ends: dict[int, int | Exception] = {}
+        numbers = list(paths)
+        for begin in range(0, len(numbers), READERS):
+            reading = {
+                number: Task("commit", partial(self._end, paths[number])) for number in numbers[begin : begin + READERS]
+            }
+            for number, task in reading.items():
+                task.done(None)
+                ends[number] = task.result()
+        return ends
+
+    def _end(self, path: str) -> int | Exception:
+        """The offset after the object at `path`, or the error with which S3 or the object answers."""
         try:
-            return 0 if path is None else read_metadata(self._store, path).last_offset + 1
+            return read_metadata(self._store, path).last_offset + 1
         except (ProtocolError, BaseError, OSError) as error:
             return error
 

@@ -17,7 +17,7 @@ from include.reasons import reason_of
 
 ASK_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
-NOT_ALLOWED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED).str()
+NOT_ALLOWED = reason_of(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
 """A broker hides the existence of a topic that this client may not describe."""
 
 
@@ -86,10 +86,10 @@ class LogEnds:
             latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
             answers = self._admin.list_offsets(dict.fromkeys(places, latest), request_timeout=ANSWER_SECONDS)
         except KafkaException as failure:
-            return {}, failure.args[0].str()
+            return {}, reason_of(failure)
         for place, answer in answers.items():
             try:
                 ends[place.partition] = answer.result().offset
             except KafkaException as failure:
-                error = failure.args[0].str()
+                error = reason_of(failure)
         return ends, error

@@ -346,7 +346,7 @@ class Placement:
             return
         del self._committing[commit.partition]
         if failure is not None:
-            self._pending.begin(f"landing waits: Kafka does not take the commit of a start: {failure}")
+            self._pending.begin(f"landing waits: Kafka does not take the commit of a start: {reason_of(failure)}")
             self._retry_at = self._clock() + _pause()
             return
         facts = {"partition": found.partition, "start": found.start.offset, "landed_objects": found.landed_objects}

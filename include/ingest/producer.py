@@ -271,7 +271,7 @@ class Producer:
     def _kafka_failed(self, error: KafkaError) -> None:
         """Keep an error while librdkafka tries again. A single lost connection is not a problem yet."""
         if error.fatal():  # the client has stopped and takes no further messages
-            self._fatal = error.str()
+            self._fatal = reason_of(error)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._kafka_problem = f"Kafka does not answer: {self._kafka_reason or reason_of(error)}"
         else:
@@ -296,7 +296,7 @@ class Producer:
         )
         self._log.error("message not delivered", error=reason_of(error), code=error.name())
         if error.fatal():
-            self._fatal = error.str()
+            self._fatal = reason_of(error)
 
     # --- history --------------------------------------------------------------
 

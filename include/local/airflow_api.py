@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from include.reasons import reason_of
+
 ATTEMPTS = 4
 """A busy SQLite answers some calls with a server error ("database is locked"); the next attempt succeeds."""
 
@@ -65,7 +67,7 @@ class AirflowApi:
             try:
                 token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
             except httpx.HTTPError as error:
-                raise AirflowApiError(f"no token from Airflow at {self.base_url}: {error}") from error
+                raise AirflowApiError(f"no token from Airflow at {self.base_url}: {reason_of(error)}") from error
             self._http.headers["Authorization"] = f"Bearer {token}"
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
@@ -73,7 +75,7 @@ class AirflowApi:
             except httpx.TransportError as error:
                 if attempts_left and method == "GET" and isinstance(error, httpx.ReadTimeout):
                     continue  # a repeated GET is harmless; any other request may have taken effect
-                raise AirflowApiError(f"{method} {path}: {error}") from error
+                raise AirflowApiError(f"{method} {path}: {reason_of(error)}") from error
             if not response.is_server_error or not attempts_left:
                 break
             time.sleep(1)

@@ -22,6 +22,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from include.local import java
+from include.reasons import reason_of
 from include.settings import PROJECT_ROOT
 
 JARS = PROJECT_ROOT / ".local" / "kafka-jars"
@@ -132,7 +133,8 @@ def wait_until_ready(bootstrap: str, seconds: float) -> None:
             return
         except KafkaException as error:
             if time.monotonic() > deadline:
-                raise BrokerError(f"Kafka at {bootstrap} did not answer within {seconds:.0f} s: {error}") from error
+                text = f"Kafka at {bootstrap} did not answer within {seconds:.0f} s: {reason_of(error)}"
+                raise BrokerError(text) from error
             time.sleep(0.1)
 
 

@@ -6,6 +6,7 @@ Source the file (`.local/demo/environment`) by hand to run any command of the pr
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from include.local.emulator import CREDENTIALS
 from include.on_airflow import dbt_docs
+from include.on_airflow.watched_dags import MAINTENANCE
 from include.settings import PROJECT_ROOT, AwsSettings, LocalSettings, StorageSettings, load_group
 from include.settings_reference import groups
 
@@ -98,6 +100,7 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
         "WAREHOUSE_DUCKDB_PATH": str(local.state / WAREHOUSE),
         **_start_of_the_transform(local),
         "MONITOR_ENVIRONMENT": "demo",
+        "MONITOR_PAUSED_DAGS": json.dumps([MAINTENANCE.dag_id]),  # a demo has little to maintain; a run by hand works
         "ALERT_AIRFLOW_URL": airflow_url(local),
         "ALERT_RUNBOOK_URL": f"{airflow_url(local)}/{DOCS}/docs/runbooks/",
         "SIMULATOR_HISTORY_HOURS": "48",

@@ -25,6 +25,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from include.local.environment import inherited
 from include.local.programs import Program
+from include.reasons import reason_of
 
 ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
 """supervisord's names for the states of a program without a process."""
@@ -111,7 +112,7 @@ class ProcessControl:
         try:
             return getattr(server, method)(*arguments)
         except (OSError, HTTPException) as error:
-            raise NotRunningError(f"supervisord does not answer ({error})") from error
+            raise NotRunningError(f"supervisord does not answer: {reason_of(error)}") from error
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == Faults.SHUTDOWN_STATE:
                 raise EndingError("supervisord is stopping everything") from fault

@@ -6,6 +6,7 @@ demo, in Astro and with a remote worker. The public REST API would need an accou
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ def measure(s3: S3Client, settings: Settings, now: datetime) -> DagsMeasurement:
     problems, after = {}, dict(before)
     for dag in watched():
         known, promise = before.get(dag.dag_id), promise_of(dag, now, s3, storage)
+        promise = dataclasses.replace(promise, may_be_paused=dag.dag_id in settings.monitor.paused_dags)
         look = _look(dag, known, now)
         memory = after[dag.dag_id] = dag_runs.remember(known, look, promise)
         problems[dag.dag_id] = [

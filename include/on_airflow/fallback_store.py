@@ -44,7 +44,7 @@ def store_in_force(primary: S3AlertStore) -> tuple[AlertStore, str]:
     try:
         primary.require()
     except (ClientError, BotoCoreError, json_object.StateUnreadableError) as error:
-        log.error("the alert state cannot be kept in S3, so the Variable %s keeps it: %s", VARIABLE, error)
+        log.error("the alert state cannot be kept in S3, so the Variable %s keeps it: %s", VARIABLE, reason_of(error))
         return VariableAlertStore(), reason_of(error)
     return primary, ""
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.catalogue import LAYERS, Layer
 from include.on_airflow import run_parameters
 from include.on_airflow.callbacks import TEST_RESULTS
+from include.reasons import reason_of
 from include.settings import AlertSettings, StorageSettings, load_group
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef, LayerState
@@ -90,7 +91,7 @@ def after(context: Mapping[str, Any], *, succeeded: bool) -> None:
     except (InlineQueryError, ClientError, BotoCoreError) as error:
         if succeeded:
             raise
-        log.error("the state of %s is not recorded: %s", layer, error)  # dbt's own failure ends the task
+        log.error("the state of %s is not recorded: %s", layer, reason_of(error))  # dbt's own failure ends the task
         return
     if state is None:
         ti.task.outlets = []

@@ -185,7 +185,7 @@ def _keep_verdicts(storage: StorageSettings, verdicts_of_all: Sequence[Verdict],
     try:
         judged_state.write(connections.s3_client(), storage, JudgedConditions(now, conditions))
     except (ClientError, BotoCoreError) as error:
-        log.error("Pipeline Health does not get these verdicts; mails are not affected: %s", error)
+        log.error("Pipeline Health does not get these verdicts; mails are not affected: %s", reason_of(error))
 
 
 _NO_VERDICTS = Verdict(

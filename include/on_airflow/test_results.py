@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.on_airflow import companion_build, layer_record
 from include.on_airflow.callbacks import TEST_RESULTS as XCOM_KEY
 from include.on_airflow.layer_record import SCANNED
+from include.reasons import reason_of
 from include.settings import AlertSettings, StorageSettings, load_group
 from include.state import task_tests
 from include.state.dbt_tests import DbtTests
@@ -105,4 +106,4 @@ def _store(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], t
     try:
         task_tests.write(s3, storage, TaskTests(f"{ti.dag_id}.{ti.task_id}", at, tests, run))
     except (ClientError, BotoCoreError) as error:
-        log.error("the monitor does not get these tests; the data is not affected: %s", error)
+        log.error("the monitor does not get these tests; the data is not affected: %s", reason_of(error))

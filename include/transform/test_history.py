@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.instants import from_text
+from include.reasons import reason_of
 from include.settings import StorageSettings
 from include.transform.run_results import Invocation
 
@@ -93,6 +94,6 @@ def keep(s3: S3Client, storage: StorageSettings, tests: list[TestRun]) -> None:
     try:
         object_key = write(s3, storage, tests)
     except (ClientError, BotoCoreError) as error:
-        log.error("the test history of this invocation is not kept; the data is not affected: %s", error)
+        log.error("the test history of this invocation is not kept; the data is not affected: %s", reason_of(error))
     else:
         log.info("test history: %d tests in %s", len(tests), object_key or "no file, as there was no test")

@@ -6,7 +6,9 @@ The tests run in order, after those of test_conformance.py on the same warehouse
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -141,6 +143,36 @@ def test_an_ended_task_cancels_its_query(athena_warehouse: AthenaWarehouse) -> N
     task.join(120)
     assert [query.state for query in api.stopped] == ["CANCELLED"]
     assert len(failures) == 1
+
+
+def test_ctrl_c_at_a_terminal_cancels_the_query(athena_warehouse: AthenaWarehouse) -> None:
+    """SIGINT in the main thread, as a terminal sends it, while a thread of dbt waits for Athena."""
+    api = athena_warehouse.athena_api
+    api.held_text = "merge into"
+    ended, before = threading.Event(), len(api.stopped)
+
+    def interrupt() -> None:
+        while not any("merge into" in query.sql and query.state == "RUNNING" for query in list(api.queries.values())):
+            if ended.wait(0.2):
+                return
+        os.kill(os.getpid(), signal.SIGINT)
+        if not ended.wait(120):  # a dbt that cancels nothing would never end
+            for query in list(api.queries.values()):
+                query.state = "FAILED" if query.state == "RUNNING" else query.state
+                query.ended.set()
+
+    thread = threading.Thread(target=interrupt)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    thread.start()
+    try:
+        with pytest.raises((KeyboardInterrupt, DbtError)):
+            athena_warehouse.dbt(*BRONZE)
+    finally:
+        ended.set()
+        thread.join()
+        api.held_text = None
+        signal.signal(signal.SIGINT, handler)
+    assert "CANCELLED" in [query.state for query in api.stopped[before:]]
 
 
 def test_a_full_refresh_that_athena_would_cancel_keeps_bronze(athena_warehouse: AthenaWarehouse) -> None:

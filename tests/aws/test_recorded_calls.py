@@ -18,6 +18,7 @@ import boto3
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from include import catalogue
 from include.aws.permissions import POLICIES
 from include.ingest.topic import ensure_topic
 from include.settings import PROJECT_ROOT, KafkaSettings
@@ -52,6 +53,12 @@ def landed(bucket: str, prefix: str) -> int:
     return sum(page["KeyCount"] for page in pages)
 
 
+def is_published(environment: str) -> bool:
+    """Whether CloudWatch has a metric with this value of the dimension Environment."""
+    found = boto3.client("cloudwatch").list_metrics(Dimensions=[{"Name": catalogue.ENVIRONMENT, "Value": environment}])
+    return bool(found["Metrics"])
+
+
 def test_the_consumers_programs_use_exactly_what_their_policy_allows(
     kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path: Path
 ) -> None:
@@ -67,6 +74,7 @@ def test_the_consumers_programs_use_exactly_what_their_policy_allows(
         "CONSUMER_HTTP_PORT": "0",
         "CONSUMER_BATCH_AGE_SECONDS": "1",
         "CONSUMER_CLOUDWATCH_SECONDS": "1",
+        "MONITOR_ENVIRONMENT": topic,
         "CONSUMER_ALLOW_CREATE_TIME": "true",
         "CONSUMER_ALLOW_MISSING_TOPIC_ID": "true",
     }
@@ -85,14 +93,13 @@ def test_the_consumers_programs_use_exactly_what_their_policy_allows(
     load.finish()
     consumer = start("consume", "consume")
     try:
-        deadline = time.monotonic() + 60
-        while not landed(bucket, "dead_letter/"):
+        deadline = time.monotonic() + 120
+        while not (landed(bucket, "dead_letter/") and is_published(topic)):
             assert consumer.poll() is None, (tmp_path / "consume.log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "consume.log").read_text()
             time.sleep(0.2)
-        time.sleep(1.5)  # the consumer publishes to CloudWatch every second
         consumer.send_signal(signal.SIGTERM)
-        assert consumer.wait(30) == 0, (tmp_path / "consume.log").read_text()
+        assert consumer.wait(60) == 0, (tmp_path / "consume.log").read_text()
     finally:
         consumer.kill()
     producer = Producer(kafka.client_config())

@@ -47,6 +47,8 @@ class Weather:
     """Forward requests without If-None-Match, like an S3 that ignores it."""
     methods: frozenset[str] = frozenset()
     """Only requests with these methods meet a fault. The empty set means all methods."""
+    path: str = ""
+    """Only requests whose path or query contains this text meet a fault."""
 
 
 CALM = Weather()
@@ -61,6 +63,8 @@ class FaultProxy:
         self._weather = CALM
         self.requests = 0
         self.counts: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        """Requests that met a fault and are over, by the fault."""
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         proxy = self
@@ -119,9 +123,9 @@ class FaultProxy:
             self._server.shutdown()
         self._server.server_close()
 
-    def _draw(self, method: str) -> Fault | None:
+    def _draw(self, method: str, path: str) -> Fault | None:
         weather = self.weather
-        if weather.methods and method not in weather.methods:
+        if (weather.methods and method not in weather.methods) or weather.path not in path:
             return None
         if weather.outage:
             return "outage"
@@ -139,12 +143,17 @@ class FaultProxy:
 
     def handle(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int]) -> None:
         """Forward one request, or let it meet a fault."""
-        fault = self._draw(client.command)
+        fault = self._draw(client.command, client.path)
         if fault == "409" and "If-None-Match" not in client.headers:
             fault = None
         self.requests += 1
         if fault is not None:
             self.counts[fault] += 1
+        self._carry_out(client, upstream, fault)
+        if fault is not None:
+            self.ended[fault] += 1
+
+    def _carry_out(self, client: BaseHTTPRequestHandler, upstream: tuple[str, int], fault: Fault | None) -> None:
         body = client.rfile.read(int(client.headers.get("Content-Length") or 0))
         if fault == "outage":
             client.close_connection = True

@@ -70,7 +70,7 @@ class Writer:
         while puts:
             put = puts.pop(0)
             self._sink.submit(put)
-            done = self._sink.answers.get(timeout=10)
+            done = self._sink.answers.get(timeout=60)
             assert done.error is None
             assert done.answer is not None
             following = self._writer.answer(put, done.answer)
@@ -463,7 +463,7 @@ def test_dead_letters_that_a_dead_consumer_left_out_are_written(bucket: Bucket) 
 @pytest.fixture
 def listing(bucket: Any, settings: Any) -> Listing:
     listing = Listing(bucket, settings.storage, TOPIC_ID, {0: 1, 1: 1, 2: 1})
-    assert listing.wait(10)
+    assert listing.wait(60)
     listing.check()
     return listing
 

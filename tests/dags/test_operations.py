@@ -43,7 +43,7 @@ def messages(bootstrap: str, topic: str) -> list[tuple[Any, Any]]:
     consumer = Consumer(config | {"enable.partition.eof": True})
     consumer.subscribe([topic])
     contents = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         message = consumer.poll(1.0)
         if message is None:

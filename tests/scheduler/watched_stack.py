@@ -203,7 +203,7 @@ class WatchedStack:
             current = admin.describe_configs([topic])[topic].result(15)
             return all(current[name].value == value for name, value in settings.items())
 
-        eventually(in_force, 30)
+        eventually(in_force, 120)
 
     def set_retention(self, retention: timedelta) -> None:
         """Set how long the topic keeps its records."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import smtplib
 import socket
 import ssl
@@ -26,6 +27,7 @@ from obstore.store import S3Store
 
 from include.meanings import KAFKA
 from include.reasons import LONGEST, LONGEST_OTHER, reason_of
+from include.settings import PROJECT_ROOT
 
 KEY = "crypto_data/2026/11/30/crypto_data_p00000_2026-11-30T00-00-00_o00000000000000000000.json"
 MESSAGES = {
@@ -245,3 +247,33 @@ def test_a_reason_holds_no_secret(error: Exception, secret: str) -> None:
 def test_every_kafka_code_of_the_table_is_one_of_the_client() -> None:
     codes = (value for name, value in vars(KafkaError).items() if name.isupper() and isinstance(value, int))
     assert KAFKA.keys() <= {KafkaError(code).name() for code in codes}
+
+
+FOREIGN = {
+    "KafkaException", "BotoCoreError", "ClientError", "BaseError", "GenericError", "HTTPError", "HTTPStatusError",
+    "TransportError", "InvalidURL", "HTTPException", "SMTPException",
+}  # fmt: skip
+"""Errors of other programs, whose own text has no meaning and no remedy."""
+
+
+def shown_raw(handler: ast.ExceptHandler) -> Iterator[int]:
+    """Lines in which an except clause puts the error itself into a text or a log line."""
+    for node in ast.walk(handler):
+        shown: list[ast.expr] = []
+        if isinstance(node, ast.FormattedValue):
+            shown = [node.value]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            is_log = node.func.attr in ("debug", "info", "warning", "error")
+            shown = [*node.args, *(keyword.value for keyword in node.keywords)] if is_log else []
+        yield from (part.lineno for part in shown if isinstance(part, ast.Name) and part.id == handler.name)
+
+
+def test_no_error_of_another_program_is_shown_as_it_is() -> None:
+    raw = []
+    for folder in ("include", "dags", "plugins"):
+        for path in sorted((PROJECT_ROOT / folder).rglob("*.py")):
+            for handler in ast.walk(ast.parse(path.read_text())):
+                if isinstance(handler, ast.ExceptHandler) and handler.type is not None:
+                    names = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(handler.type)}
+                    raw += [f"{path.name}:{line}" for line in shown_raw(handler) if names & FOREIGN]
+    assert raw == []

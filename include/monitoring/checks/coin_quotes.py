@@ -14,6 +14,7 @@ from include.landing.codec import CODECS
 from include.landing.layout import instant, parse_key
 from include.monitoring.checks.arrivals import Arrived
 from include.monitoring.checks.coins import Watched
+from include.reasons import reason_of
 from include.settings import StorageSettings
 from include.state import json_object
 
@@ -92,4 +93,4 @@ def keep(s3: S3Client, storage: StorageSettings, watched: Mapping[str, Watched])
     try:
         json_object.write(s3, storage.bucket, key(storage), watched)
     except (ClientError, BotoCoreError) as error:
-        log.warning("what is known about the coins was not written: %s", error)
+        log.warning("what is known about the coins was not written: %s", reason_of(error))

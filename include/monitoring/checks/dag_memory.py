@@ -34,7 +34,7 @@ def read(s3: S3Client, storage: StorageSettings) -> tuple[dict[str, Memory], str
         log.warning("the memory of the DAGs' runs is broken and begins again: %s", error)
         return {}, ""
     except (ClientError, BotoCoreError) as error:
-        log.warning("the memory of the DAGs' runs cannot be read: %s", error)
+        log.warning("the memory of the DAGs' runs cannot be read: %s", reason_of(error))
         return {}, f"earlier runs are not known: {reason_of(error)}"
     return (stored[0] if stored else {}), ""
 
@@ -44,6 +44,6 @@ def write(s3: S3Client, storage: StorageSettings, memory: Mapping[str, Memory]) 
     try:
         json_object.write(s3, storage.bucket, key(storage), memory)
     except (ClientError, BotoCoreError) as error:
-        log.warning("the memory of the DAGs' runs was not written: %s", error)
+        log.warning("the memory of the DAGs' runs was not written: %s", reason_of(error))
         return f"the next run of the monitor does not know these runs: {reason_of(error)}"
     return ""

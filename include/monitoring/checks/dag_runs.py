@@ -37,7 +37,7 @@ class Promise:
 
     A cron expression: a run for `started` must exist, and a run that ended after `succeeded` must have succeeded. Both
     are None without one. `by_event`: a run starts when something has landed. `unread`: something has, and nothing
-    forbids the start of a run; None if that is not known.
+    forbids the start of a run; None if that is not known. `may_be_paused`: a pause is on purpose.
     """
 
     limit: timedelta
@@ -45,6 +45,7 @@ class Promise:
     succeeded: datetime | None = None
     by_event: bool = False
     unread: bool | None = False
+    may_be_paused: bool = False
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -246,7 +247,7 @@ def _paused(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
     if look.waiting:
         return [Problem(f"the DAG is paused, and {look.waiting} runs or tasks wait", since, "warning")]
     promises = promise.by_event or promise.started is not None
-    if not promises or (unused and look.at - memory.first_seen < LEFT_PAUSED):
+    if promise.may_be_paused or not promises or (unused and look.at - memory.first_seen < LEFT_PAUSED):
         return []
     return [
         Problem(f"the DAG is paused since {to_second(since)} or earlier: its schedule starts no run", since, "warning")

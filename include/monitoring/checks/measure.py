@@ -106,7 +106,7 @@ def _read_window(s3: S3Client, storage: StorageSettings) -> tuple[LagWindow | No
         log.warning("the lag window is broken, so it begins again and statuses come from one sample: %s", error)
         return lag_window.EMPTY, f"the lag window cannot be read: {error}"
     except (ClientError, BotoCoreError) as error:
-        log.warning("the lag window cannot be read, so statuses come from one sample: %s", error)
+        log.warning("the lag window cannot be read, so statuses come from one sample: %s", reason_of(error))
         return None, f"the lag window cannot be read: {reason_of(error)}"
 
 
@@ -114,7 +114,7 @@ def _write_window(s3: S3Client, storage: StorageSettings, window: LagWindow) -> 
     try:
         lag_window.write(s3, storage, window)
     except (ClientError, BotoCoreError) as error:
-        log.warning("the lag window was not written: %s", error)
+        log.warning("the lag window was not written: %s", reason_of(error))
         return f"the lag window cannot be written: {reason_of(error)}"
     return ""
 

@@ -15,6 +15,7 @@ from unittest.mock import MagicMock
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from include.audit import __main__ as audit_program
 from include.ingest import __main__ as program
 from include.ingest import topic
 from include.ingest.factory import build_consumer
@@ -136,7 +137,17 @@ def look_at_status() -> None:
         assert observer._kafka() == (0, 0)
 
 
-CLIENTS: list[Callable[[], None]] = [send_quotes, send_history, consume, monitor, replay, operate, look_at_status]
+def audit() -> None:
+    assert audit_program.main(["run", "--without-layers"]) == audit_program.EXIT_REFUSED
+
+
+def find_a_record() -> None:
+    assert audit_program.main(["where", "0/0", "--without-layers"]) != 0
+
+
+CLIENTS: list[Callable[[], None]] = [
+    send_quotes, send_history, consume, monitor, replay, operate, look_at_status, audit, find_a_record,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)

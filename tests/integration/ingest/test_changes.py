@@ -155,6 +155,6 @@ def test_a_consumer_without_a_writer_for_an_assigned_partition_joins_again(
     loads.append(stage.load(400))
     assert wait_until_committed(stage.bootstrap, stage.group, stage.topic, PARTITIONS, 120) == {}
     member.stop()
-    thread.join(30)
+    thread.join(60)
     assert consumer.ASSIGNMENT_DIFFERS in capsys.readouterr().out
     assert verdict(stage, *loads).errors == []

@@ -33,7 +33,7 @@ class Pages:
     def list(self, store: Any, prefix: str) -> Iterator[Any]:
         self.prefixes.append(prefix)
         yield []
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if self.failures:
             raise self.failures.pop(0)
         yield from self._list(store, prefix=prefix)

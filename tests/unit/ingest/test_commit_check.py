@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
@@ -50,7 +52,7 @@ class Stage:
     def holes(self, *commits: HeldCommit) -> dict[int, str]:
         """Why partitions stop, when all commits are checked."""
         self.check.begin(commits)
-        deadline, found = monotonic() + 30, dict[int, str]()
+        deadline, found = monotonic() + 60, dict[int, str]()
         while any(self.check.is_held(commit.partition) for commit in commits):
             assert monotonic() < deadline
             found |= self.check.holes()
@@ -157,6 +159,32 @@ def test_an_unexpected_error_stops_its_partitions_only(stage: Stage, monkeypatch
     ((partition, reason),) = stage.holes(HeldCommit(0, 100, None)).items()
     assert (partition, "a fault of ours" in reason) == (0, True)
     assert stage.holes(HeldCommit(1, 100, None)) == {}
+
+
+HANGING = """
+import sys, threading
+from typing import Any
+import obstore
+from include.ingest import commit_check
+from include.ingest.commit_check import HeldCommit
+from tests.unit.ingest.test_commit_check import Stage
+stage, reading = Stage(), threading.Event()
+stage.land(0, 0, 99)
+
+def hang(store: Any, path: str) -> Any:
+    reading.set()
+    threading.Event().wait()
+
+commit_check.read_metadata = hang
+stage.check.begin([HeldCommit(0, 100, None)])
+reading.wait()
+stage.check.close()
+"""
+
+
+def test_an_s3_that_hangs_does_not_hold_the_end_of_the_process() -> None:
+    end = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=120, check=False)
+    assert end.returncode == 0, end.stderr
 
 
 def test_a_long_wait_for_s3_is_a_problem_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:

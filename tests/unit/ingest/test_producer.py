@@ -110,7 +110,7 @@ class Run:
     def end(self) -> int | None:
         """Stop the producer, as SIGTERM does; returns its exit status."""
         self.producer.stop()
-        self._thread.join(15)
+        self._thread.join(60)
         return self.status
 
 
@@ -147,7 +147,7 @@ def port_forward(bootstrap: str, port: int) -> Iterator[None]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -160,7 +160,7 @@ def keys(bootstrap: str, count: int) -> list[object]:
     partitions = reader.list_topics(load().kafka.topic, timeout=10).topics[load().kafka.topic].partitions
     reader.assign([TopicPartition(load().kafka.topic, number, 0) for number in partitions])
     messages: list[Message] = []
-    deadline = monotonic() + 20
+    deadline = monotonic() + 60
     while len(messages) < count and monotonic() < deadline:
         messages += [message for message in reader.consume(count - len(messages), 1) if not message.error()]
     reader.close()
@@ -266,13 +266,12 @@ def test_a_stop_does_not_wait_for_an_answer(
     service: QuoteService, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setenv("PRODUCER_SOURCE", source)
+    monkeypatch.setattr(web, "TOTAL_SECONDS", 10_000)  # the answer goes on for longer than the test
     service.raw = b"HTTP/1.1 200 OK\r\n"
     service.drips.set()
     with running() as run:
         until(lambda: len(service.requests) == 1, "the answer drips")
-        begun = monotonic()
         assert run.end() == EXIT_CLEAN
-        assert monotonic() - begun < web.TOTAL_SECONDS / 2
 
 
 def test_an_unforeseen_error_loses_nothing_that_is_queued(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def test_a_conflict_without_an_existing_object_is_retried_and_not_counted(
     gateway.puts = deque([409, 409, 200])
     data = batch()
     sink.submit(Put(data.partition, data.assignment, step, data.batch))
-    assert sink.answers.get(timeout=10).answer == Created()
+    assert sink.answers.get(timeout=60).answer == Created()
     assert gateway.requests == ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
     assert (metrics.total.errors, sink.last_error) == (0, "")
 
@@ -133,7 +133,7 @@ def test_nothing_but_conflicts_is_a_failure_after_some_seconds(
         sink.submit(batch())
         until(lambda: sink.failing_since is not None)
         gateway.puts = deque([200])
-        assert sink.answers.get(timeout=10).answer == Created()
+        assert sink.answers.get(timeout=60).answer == Created()
     assert "another write of this object is in progress (409 or 412)" in sink.last_error
     assert next(line["event"] for line in lines) == "PUT failed, will be repeated"
     assert metrics.total.errors > 0
@@ -151,7 +151,7 @@ def test_existing_dead_letters_count_as_written_only_if_of_this_topic(
     sink = Sink(store, DESTINATION, metrics, 1)
     data = batch()
     sink.submit(Put(0, data.assignment, Step.DEAD_LETTERS, data.batch))
-    outcome = sink.answers.get(timeout=10)
+    outcome = sink.answers.get(timeout=60)
     sink.close()
     if is_ours:
         assert (outcome.answer, outcome.error) == (Created(), None)
@@ -163,7 +163,7 @@ def test_a_put_that_is_answered_not_found_is_a_failure(gateway: Gateway, sink: S
     gateway.puts = deque([404, 404, 200])  # the bucket is gone
     sink.submit(batch())
     until(lambda: sink.failing_since is not None)
-    assert sink.answers.get(timeout=10).answer == Created()
+    assert sink.answers.get(timeout=60).answer == Created()
     assert metrics.total.errors == 2
     until(lambda: sink.failing_since is None)
 
@@ -176,10 +176,10 @@ def test_an_abandoned_put_is_not_failing_any_more(gateway: Gateway, sink: Sink) 
     sink.submit(second)
     until(lambda: len(sink._failing) == 2)
     sink.abandon(0, first.assignment)
-    assert sink.answers.get(timeout=10).answer is None
+    assert sink.answers.get(timeout=60).answer is None
     assert sink.failing_since is not None
     sink.abandon(1, second.assignment)
-    assert sink.answers.get(timeout=10).answer is None
+    assert sink.answers.get(timeout=60).answer is None
     until(lambda: sink.failing_since is None)
 
 

@@ -35,7 +35,7 @@ def test_a_read_without_an_answer_is_repeated() -> None:
 
 def test_a_change_without_an_answer_is_not_repeated() -> None:
     api, methods = answers(httpx.ReadTimeout("busy"), httpx.Response(200, json={}))
-    with pytest.raises(AirflowApiError, match="POST /dags/crypto_transform/dagRuns: busy"):
+    with pytest.raises(AirflowApiError, match="POST /dags/crypto_transform/dagRuns: ReadTimeout: busy"):
         api.trigger("crypto_transform")
     assert methods == ["POST"]
 

@@ -64,17 +64,17 @@ def test_a_second_signal_does_not_interrupt_the_stop(
     )
     os.close(side)
     try:
-        eventually((state / "watching").exists, 30, pause=0.05)
+        eventually((state / "watching").exists, 120, pause=0.05)
         supervisor = psutil.Process(int((state / "supervisord.pid").read_text()))
         if first == signal.SIGHUP:
             os.close(terminal)
         child.send_signal(first)
-        eventually(ending.exists, 30, pause=0.05)
+        eventually(ending.exists, 120, pause=0.05)
         if second == signal.SIGHUP:
             os.close(terminal)
         child.send_signal(second)
         may_end.touch()
-        status = child.wait(30)
+        status = child.wait(120)
         assert status == 0 or signal.SIGHUP in {first, second}, "without a terminal its last line cannot be written"
         assert not alive(supervisor)
     finally:

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.local import environment
+from include.local.start import DAGS
+from include.on_airflow import watched_dags
 from include.settings import LocalSettings, load
 
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
@@ -48,6 +50,14 @@ def test_set_values_win_and_the_secret_is_kept(monkeypatch: pytest.MonkeyPatch, 
 def test_only_the_built_in_broker_relaxes_the_consumer(tmp_path: Path) -> None:
     built = environment.build(LocalSettings(state=tmp_path), "127.0.0.1:1", built_in_broker=True, previous={})
     assert built["CONSUMER_ALLOW_CREATE_TIME"] == built["CONSUMER_ALLOW_MISSING_TOPIC_ID"] == "true"
+
+
+def test_no_dag_that_stays_paused_in_the_demo_is_a_problem_there(tmp_path: Path) -> None:
+    values = environment.build(LocalSettings(state=tmp_path), "127.0.0.1:1", built_in_broker=False, previous={})
+    with environment.applied(values):
+        paused = set(load().monitor.paused_dags)
+        promised = {dag.dag_id for dag in watched_dags.watched() if dag.schedule or dag.starts}
+    assert promised - set(DAGS) == paused
 
 
 def test_the_settings_of_the_running_demo_win_over_this_terminals(

@@ -85,6 +85,22 @@ def test_since_is_kept_while_value_and_details_follow() -> None:
     assert (alert.since, alert.value, alert.details) == (NOW, "9,999", ("the oldest is 2 h old",))
 
 
+def test_an_alert_begins_with_its_first_evidence() -> None:
+    """By the verdict, or by each of its subjects; later looks do not move it."""
+    early, earlier = NOW - INTERVAL, NOW - 2 * INTERVAL
+    silent = {"BTC": Subject("line", began_at=early), "XRP": Subject("line", began_at=earlier), "SOL": Subject("line")}
+    verdicts = [verdict("breached", began_at=early), verdict("breached", "quotes_missing", subjects=silent)]
+    later = [verdict("breached", began_at=NOW), verdict("breached", "quotes_missing", subjects=silent)]
+    state, _ = run([verdicts, later])
+    begun = {key: (alert.begin_at, alert.since) for key, alert in state.open.items()}
+    assert begun == {
+        "kafka_lag": (early, NOW),
+        "quotes_missing:BTC": (early, NOW),
+        "quotes_missing:XRP": (earlier, NOW),
+        "quotes_missing:SOL": (NOW, NOW),
+    }
+
+
 def test_each_failing_test_is_an_alert_of_its_own() -> None:
     early, end = NOW + INTERVAL, NOW + 3 * INTERVAL
     failing = [("t1",), ("t1", "t2"), ("t1",)]

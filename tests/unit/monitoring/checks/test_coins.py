@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.monitoring.checks.coins import CoinArrival, Pace, Watched, arrivals, usual_interval, watch
 
@@ -122,3 +124,61 @@ def test_one_pause_does_not_raise_the_usual_interval() -> None:
     times = [*every(60, BEGIN, BEGIN + 4 * TICK), *every(60, BEGIN + 10 * TICK, BEGIN + 11 * TICK)]
     assert usual_interval(times, 60) == 60
     assert usual_interval(times[:2], 60) is None
+
+
+@given(
+    interval=st.sampled_from([60, 120, 300]), phase=st.integers(0, 299), before=st.integers(60, 120),
+    restart=st.booleans(),
+)  # fmt: skip
+def test_silence_is_told_within_two_looks_and_never_before(
+    interval: int, phase: int, before: int, restart: bool
+) -> None:
+    """Whenever a coin stops: three of its intervals, then at most two looks. A restart begins to count again."""
+    stops = BEGIN + timedelta(minutes=before, seconds=phase)
+    times = every(interval, BEGIN, stops)
+    limit = timedelta(seconds=3 * interval + PACE.landing)
+    allowed = times[-1] + limit
+    told: list[datetime] = []
+    looks: list[datetime] = []
+    known: dict[str, Watched] = {}
+    for number in range(60):
+        now = BEGIN + number * TICK
+        if restart and number > 0 and stops <= now < stops + 4 * TICK:
+            continue  # the monitor is away for four looks
+        looks.append(now)
+        landed = {"XRP": [at for at in times if now - 12 * TICK < at <= now]}
+        known = watch(known, landed, ["XRP"], now, PACE)
+        if arrivals(known, None, PACE)["XRP"].silent:
+            told.append(now)
+    back = next(look for look in looks if look >= stops + 4 * TICK)
+    assert allowed < told[0] <= (back + limit if restart else allowed) + 2 * TICK
+    assert told[-1] == BEGIN + 59 * TICK  # and it does not end by itself
+
+
+def test_the_limit_itself_is_not_silence() -> None:
+    at = BEGIN + timedelta(seconds=3 * 60 + 60)
+    for later, silent in ((timedelta(), False), (timedelta(seconds=1), True)):
+        known = {"XRP": Watched(BEGIN, BEGIN, BEGIN, 60.0)}
+        known = watch(known, {}, ["XRP"], at + later, PACE)
+        assert arrivals(known, None, PACE)["XRP"].silent is silent
+
+
+@pytest.mark.parametrize(("away", "judged"), [(TICK * 3, True), (TICK * 3 + timedelta(seconds=1), False)])
+def test_a_short_pause_of_the_monitor_is_no_start(away: timedelta, judged: bool) -> None:
+    known = {"XRP": Watched(BEGIN - TICK, BEGIN, BEGIN, 60.0)}
+    known = watch(known, {}, ["XRP"], BEGIN + away, PACE)
+    assert arrivals(known, None, PACE)["XRP"].known is judged
+    assert arrivals(known, None, PACE)["XRP"].silent is judged
+
+
+def test_with_a_set_interval_only_the_first_look_of_all_is_blind() -> None:
+    looks = feed(lambda _: {}, 4, fixed=60.0)
+    assert silent(looks) == [False, True, True, True]
+    assert [look["XRP"].known for look in looks] == [False, True, True, True]
+
+
+def test_silence_ends_at_the_first_look_with_a_quote() -> None:
+    pause = BEGIN + timedelta(minutes=30), BEGIN + timedelta(minutes=51)
+    times = [*every(60, BEGIN, pause[0]), *every(60, pause[1], BEGIN + timedelta(minutes=90))]
+    looks = feed(lambda now: {"BTC": every(60, BEGIN, now), "XRP": [at for at in times if at <= now]}, 16)
+    assert silent(looks) == [False] * 7 + [True] * 4 + [False] * 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,12 +29,14 @@ def hourly(now: datetime) -> Promise:
     return Promise(2 * HOUR, due, (now - 2 * TICK - 2 * HOUR).replace(minute=0))
 
 
-def watch(looks: list[Look], *, scheduled: bool = True) -> list[list[Problem]]:
+def watch(
+    looks: list[Look], *, scheduled: bool = True, promised: Callable[[datetime], Promise] = hourly
+) -> list[list[Problem]]:
     """The problems that each of the looks shows."""
     memory: Memory | None = None
     found = []
     for look in looks:
-        promise = hourly(look.at) if scheduled else BY_HAND
+        promise = promised(look.at) if scheduled else BY_HAND
         memory = remember(memory, look, promise)
         found.append(problems(memory, look, promise))
     return found
@@ -117,6 +121,16 @@ def test_a_paused_dag_is_told_as_a_warning_from_the_first_look_at_it() -> None:
 def test_a_dag_that_was_never_unpaused_is_told_after_a_day() -> None:
     found = watch(looks(24 * 12 + 2, paused=True))
     assert [bool(each) for each in found] == [False] * 24 * 12 + [True] * 2
+
+
+def test_a_dag_that_is_paused_on_purpose_is_not_told_unless_runs_wait() -> None:
+    def on_purpose(now: datetime) -> Promise:
+        return dataclasses.replace(hourly(now), may_be_paused=True)
+
+    assert watch(looks(24 * 12 + 2, paused=True), promised=on_purpose) == [[]] * (24 * 12 + 2)
+    assert watch(looks(1, paused=True, newest=run()), promised=on_purpose) == [[]]
+    (told,) = watch(looks(1, paused=True, newest=run(), waiting=1), promised=on_purpose)
+    assert "1 runs or tasks wait" in texts(told)
 
 
 def test_the_time_without_a_monitor_does_not_count_for_an_unused_dag() -> None:
