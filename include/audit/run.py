@@ -20,7 +20,6 @@ from include.audit.manifest import (
     KafkaOffsets,
     Manifest,
     ManifestError,
-    root_of,
 )
 from include.audit.objects import Landed, Listed, Reading, check_pair
 from include.landing.contract import Contract
@@ -200,13 +199,10 @@ class Auditor:
         if again:
             old = self.bucket.manifest(day)
             manifest = replace(manifest, replaces=old[1] if old else "")
-        self.bucket.write(manifest, again=again)
-        root = root_of(manifest)
-        previous = root
+        previous = root = self.bucket.write(manifest, again=again)
         while old and (later := self.bucket.manifest(day := day + timedelta(days=1))):
             rechained = replace(later[0], previous=previous, replaces=later[1])
-            self.bucket.write(rechained, again=True)
-            previous = root_of(rechained)
+            previous = self.bucket.write(rechained, again=True)
         return root
 
     def commits(self) -> list[Finding]:
