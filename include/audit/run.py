@@ -86,10 +86,9 @@ class Auditor:
         """Audit one day. `deep` reads every object again; `again` replaces the manifest and those of later days.
 
         Raises:
-            AuditError: the day has not ended.
+            AuditError: the day has not ended, or nothing had landed then.
         """
-        if day >= self.now.date():
-            raise AuditError(f"{day} has not ended (UTC): its manifest can be made from tomorrow on")
+        self._refuse(day)
         try:
             stored = None if again else self.bucket.manifest(day)
             before = self.bucket.manifest(day - timedelta(days=1))
@@ -118,6 +117,16 @@ class Auditor:
             return DayResult(day, None, False, len(listed), read, tuple(findings), tuple(still_open))
         root = self._write(manifest, again=again)
         return DayResult(day, root, True, len(listed), read, tuple(findings))
+
+    def _refuse(self, day: date) -> None:
+        if day >= self.now.date():
+            raise AuditError(f"{day} has not ended (UTC): its manifest can be made from {day + timedelta(days=1)} on")
+        if self.bucket.audited_days():
+            return
+        landed = self.bucket.days()
+        if not landed or day < landed[0]:
+            text = f"the first object is of {landed[0]}" if landed else "nothing has landed"
+            raise AuditError(f"{day} would be the first day of the chain, but {text}: begin with the first day")
 
     def _entries(
         self, listed: Sequence[Listed], stored: Manifest | None, findings: list[Finding], *, deep: bool
