@@ -39,7 +39,7 @@ REFUSALS = (
 )  # fmt: skip
 EXIT_FOUND, EXIT_REFUSED = 1, 2
 RETRIES = 4
-"""Of a request to S3, within about 2 s: one refusal among many thousand requests must not end an audit."""
+"""New attempts of a request to S3, within about 2 s: one refusal among thousands must not end an audit."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
