@@ -23,7 +23,7 @@ from include.audit.manifest import (
     partition_day,
 )
 from include.audit.objects import Landed
-from include.landing.layout import parse_key
+from include.landing import layout
 
 
 class Piece(NamedTuple):
@@ -53,8 +53,8 @@ def pieces_of(entry: Landed) -> list[Piece]:
 
 def partition_of(key: str) -> int:
     """The partition in the key of a landed object."""
-    name = parse_key(key)
-    return -1 if name is None else name.partition
+    number = layout.partition_of(key)
+    return -1 if number is None else number
 
 
 def add_up(
@@ -95,7 +95,7 @@ def empty_twins(data: Iterable[DataObject]) -> list[Finding]:
     return [
         Finding("doubled", "another object begins at the same offset", twin.key, name.partition, name.first_offset)
         for twin in twins
-        if (name := parse_key(twin.key))
+        if (name := layout.parse_key(twin.key))
     ]
 
 

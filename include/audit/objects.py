@@ -150,7 +150,9 @@ def check_pair(listed: Listed, data: Reading | None, letters: Reading | None) ->
     times = [reading.first_time for reading in (data, letters) if reading and reading.first_time is not None]
     for reading in (data, letters):
         if reading is not None and times:
-            findings += _misfiled(reading.entry.key, parse_key(reading.entry.key) or listed.name, times[0])
+            key = reading.entry.key
+            name = listed.name if key == listed.key else parse_key(key) or listed.name
+            findings += _misfiled(key, name, times[0])
     if data is not None and isinstance(data.entry, DataObject) and data.metadata is not None:
         findings += _contradictions(data.entry, data.metadata, listed.name, letters)
     if letters is not None and isinstance(letters.entry, DeadLetterObject) and letters.metadata is not None:
