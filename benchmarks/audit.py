@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.audit --objects 100000
 
 The first audit reads each object; the second knows them and only lists. In memory there is no network and no server, so
-its seconds are the audit's own CPU. versitygw (`make bench-landing` builds it) takes part of the same two cores.
-Prints a line of JSON for each.
+its seconds are the audit's own CPU. versitygw (`make bench-landing` builds it) takes part of the same two cores; its
+CPU seconds are in the line, too. Prints a line of JSON for each, with the machine's load before.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,12 +61,16 @@ def fill(store: Any, objects: int) -> None:
     asyncio.run(put_all())
 
 
-def audit(store: Any, objects: int) -> dict[str, float]:
-    """Seconds and CPU seconds of an audit of the day, the number of objects read, and the manifest's bytes."""
+def audit(store: Any, objects: int, server: Callable[[], float] = float) -> dict[str, float]:
+    """Seconds and CPU seconds of an audit of the day, the number of objects read, and the manifest's bytes.
+
+    `server` gives the CPU seconds that the store's process has used.
+    """
     ends = {number: len(range(number, objects, PARTITIONS)) * RECORDS for number in range(PARTITIONS)}
     kafka = {number: KafkaOffsets(0, end, end) for number, end in ends.items()}
     now = datetime(DAY.year, DAY.month, DAY.day, 4, tzinfo=UTC) + timedelta(days=1)
     bucket = AuditBucket(store, StorageSettings(bucket="audit"))
+    load, served = os.getloadavg()[0], server()
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     result = Auditor(bucket, None, kafka, None, now).day(DAY)
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -72,7 +78,10 @@ def audit(store: Any, objects: int) -> dict[str, float]:
     cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     seconds = time.perf_counter() - begin
     size = obstore.head(store, f"audit/{DAY:%Y/%m/%d}.json")["size"]
-    return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "read": result.read, "manifest_bytes": size}
+    return {
+        "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "server_cpu_seconds": round(server() - served, 1),
+        "read": result.read, "manifest_bytes": size, "load": round(load, 1),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -98,7 +107,9 @@ def main() -> None:
         )  # fmt: skip
         fill(store, objects)
         for name in ("first", "by listing"):
-            line = {"store": "versitygw", "audit": name, "objects": objects} | audit(store, objects)
+            line = {"store": "versitygw", "audit": name, "objects": objects} | audit(
+                store, objects, gateway.cpu_seconds
+            )
             print(json.dumps(line), flush=True)
         gateway.close()
 

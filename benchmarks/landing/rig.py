@@ -95,6 +95,10 @@ class Gateway:
                     raise
                 sleep(0.2)
 
+    def cpu_seconds(self) -> float:
+        """User and system time of the process until now."""
+        return _cpu_seconds(self._process)
+
     def freeze(self) -> None:
         """Suspend the process: it accepts connections and does not answer."""
         self._process.send_signal(signal.SIGSTOP)

@@ -38,11 +38,13 @@ REFUSALS = (
     inline_query.InlineQueryError, BaseError, OSError,
 )  # fmt: skip
 EXIT_FOUND, EXIT_REFUSED = 1, 2
+RETRIES = 4
+"""New attempts of a request to S3, within about 2 s: one refusal among thousands must not end an audit."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Audit every day that has ended and has no manifest yet, and compare the last days with theirs."""
-    store, console = open_store(settings.storage, settings.aws), Console(stderr=True)
+    store, console = open_store(settings.storage, settings.aws, retries=RETRIES), Console()
     stored = read_contract(store, settings.storage.data_prefix)
     contract = stored.contract if stored else None
     if contract:
@@ -64,7 +66,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def where(settings: Settings, options: argparse.Namespace) -> int:
     """Say where a record is: PARTITION/OFFSET, or a coin and the time of its quote (SYMBOL TIME)."""
-    console, store = Console(), open_store(settings.storage, settings.aws)
+    console, store = Console(), open_store(settings.storage, settings.aws, retries=RETRIES)
     query = None if options.without_layers else inline_query.rows
     batch, group = settings.consumer.batch_records, settings.kafka.group
     config = settings.kafka.client_config() | probe_config(group)
@@ -76,7 +78,8 @@ def where(settings: Settings, options: argparse.Namespace) -> int:
             text = finder.find(partition, offset).text(settings.storage.bucket)
             console.print(text, highlight=False, markup=False, soft_wrap=True)
     if not places:
-        console.print(f"silver and quarantine have no quote of {options.place} at {options.time}", markup=False)
+        text = "A record that is rejected or not built yet is found by PARTITION/OFFSET only."
+        console.print(f"silver and quarantine have no quote of {options.place} at {options.time}. {text}", markup=False)
         return EXIT_FOUND
     return 0
 
@@ -85,17 +88,22 @@ def _places(finder: Where, options: argparse.Namespace) -> list[tuple[int, int]]
     """The places that the arguments name.
 
     Raises:
-        AuditError: they are neither PARTITION/OFFSET nor SYMBOL TIME.
+        AuditError: they are neither PARTITION/OFFSET nor SYMBOL TIME, or the warehouse is needed and left out.
     """
     partition, _, offset = options.place.partition("/")
     if partition.isdigit() and offset.isdigit():
         return [(int(partition), int(offset))]
     if not options.time or not options.place.isalnum():
         raise AuditError(f"{options.place!r}: write PARTITION/OFFSET like 2/4217, or a coin and a time")
+    if options.without_layers:
+        raise AuditError(
+            "only the warehouse knows coins and times: leave out --without-layers, or give PARTITION/OFFSET"
+        )
     try:
-        return finder.quotes(options.place, from_text(options.time))
+        moment = from_text(options.time)
     except ValueError as error:
-        raise AuditError(f"{options.time!r} is no time: {error}") from error
+        raise AuditError(f"{options.time!r} is no time with a zone: write it like 2026-11-23T20:15:07Z") from error
+    return finder.quotes(options.place, moment)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,7 +128,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    options = parser().parse_args(arguments)
+    program = parser()
+    options = program.parse_args(arguments)
+    if options.run is run and not options.day and (options.deep or options.again):
+        program.error("--deep and --again need --day")
     os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
     try:
         return int(options.run(load(), options))

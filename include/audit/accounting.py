@@ -23,7 +23,7 @@ from include.audit.manifest import (
     partition_day,
 )
 from include.audit.objects import Landed
-from include.landing.layout import parse_key
+from include.landing import layout
 
 
 class Piece(NamedTuple):
@@ -53,8 +53,8 @@ def pieces_of(entry: Landed) -> list[Piece]:
 
 def partition_of(key: str) -> int:
     """The partition in the key of a landed object."""
-    name = parse_key(key)
-    return -1 if name is None else name.partition
+    number = layout.partition_of(key)
+    return -1 if number is None else number
 
 
 def add_up(
@@ -83,7 +83,20 @@ def add_up(
     gaps = tuple(
         Gap(partition_of(letter.key), row[0], row[1], row[3], letter.key) for letter, row in rows if row[2] == "gap"
     )
-    return Accounts(tuple(days), dict(sorted(rejects.items())), gaps, tuple(findings))
+    return Accounts(tuple(days), dict(sorted(rejects.items())), gaps, (*findings, *empty_twins(data)))
+
+
+def empty_twins(data: Iterable[DataObject]) -> list[Finding]:
+    """Data objects without rows whose name has partition and first offset of another. `walk` sees those with rows."""
+    by_place: dict[str, list[DataObject]] = defaultdict(list)
+    for item in data:
+        by_place[item.key.rpartition("_p")[2].partition(".")[0]].append(item)
+    twins = [twin for place in by_place.values() if len(place) > 1 for twin in place if not twin.ranges]
+    return [
+        Finding("doubled", "another object begins at the same offset", twin.key, name.partition, name.first_offset)
+        for twin in twins
+        if (name := layout.parse_key(twin.key))
+    ]
 
 
 def walk(partition: int, pieces: Sequence[Piece], begin: int | None) -> tuple[int, list[Finding]]:

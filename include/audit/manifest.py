@@ -19,7 +19,6 @@ from include.instants import Instant
 VERSION = 1
 FIRST = "0" * 64
 """`previous` of the first day."""
-ROOT = "root"
 
 Range = tuple[int, int]
 """First and last offset, inclusive."""
@@ -177,10 +176,15 @@ def root_of(manifest: Manifest) -> str:
     return hashlib.sha256(canonical(msgspec.to_builtins(manifest))).hexdigest()
 
 
-def to_json(manifest: Manifest) -> bytes:
-    """The object in S3: canonical JSON with the root."""
+def to_json(manifest: Manifest) -> tuple[bytes, str]:
+    """The object in S3, canonical JSON with the root, and the root."""
     fields = msgspec.to_builtins(manifest)
-    return canonical({**fields, ROOT: hashlib.sha256(canonical(fields)).hexdigest()}) + b"\n"
+    root = hashlib.sha256(canonical(fields)).hexdigest()
+    return canonical({**fields, "root": root}) + b"\n", root
+
+
+class _Rooted(msgspec.Struct, frozen=True):
+    root: str
 
 
 class ManifestError(ValueError):
@@ -195,8 +199,8 @@ def from_json(key: str, body: bytes) -> tuple[Manifest, str]:
     """
     try:
         manifest = msgspec.json.decode(body, type=Manifest)
-        stated = str(msgspec.json.decode(body)[ROOT])
-    except (msgspec.MsgspecError, KeyError) as error:
+        stated = msgspec.json.decode(body, type=_Rooted).root
+    except msgspec.MsgspecError as error:
         raise ManifestError(f"{key} is not a manifest ({error}): {REMEDIES['chain']}") from error
     if manifest.version != VERSION:
         raise ManifestError(f"{key} has version {manifest.version}: run the version of this program that wrote it")

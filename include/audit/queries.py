@@ -56,7 +56,10 @@ class Misplaced(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A row of `audit_record`: a layer with the record. `found` is the file, the rule in quarantine, or gold's hour."""
+    """A row of `audit_record`: a layer with the record, and when bronze loaded it (`since`).
+
+    `found` is the file in bronze and of a dead letter, the quote in silver, the rule in quarantine, the hour in gold.
+    """
 
     layer: str
     found: str

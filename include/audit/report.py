@@ -17,7 +17,12 @@ def lines(result: Result) -> Iterator[str]:
         yield f"{day.day}: {found}; {day.objects} objects, {day.read} read; {state}"
     findings = result.all_findings()
     yield from (finding.line() for finding in findings)
-    yield f"{len(findings)} findings" if findings else "nothing is missing, doubled, altered or out of place"
+    if findings:
+        yield f"{len(findings)} findings"
+    elif result.days:
+        yield "nothing is missing, doubled, altered or out of place"
+    else:
+        yield "no day with landed objects has ended yet (UTC); a day is audited when it is over"
 
 
 def audited(result: Result, now: datetime) -> Audited:

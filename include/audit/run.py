@@ -20,7 +20,6 @@ from include.audit.manifest import (
     KafkaOffsets,
     Manifest,
     ManifestError,
-    root_of,
 )
 from include.audit.objects import Landed, Listed, Reading, check_pair
 from include.landing.contract import Contract
@@ -87,10 +86,9 @@ class Auditor:
         """Audit one day. `deep` reads every object again; `again` replaces the manifest and those of later days.
 
         Raises:
-            AuditError: the day has not ended.
+            AuditError: the day has not ended, or nothing had landed then.
         """
-        if day >= self.now.date():
-            raise AuditError(f"{day} has not ended (UTC): its manifest can be made from tomorrow on")
+        self._refuse(day)
         try:
             stored = None if again else self.bucket.manifest(day)
             before = self.bucket.manifest(day - timedelta(days=1))
@@ -119,6 +117,16 @@ class Auditor:
             return DayResult(day, None, False, len(listed), read, tuple(findings), tuple(still_open))
         root = self._write(manifest, again=again)
         return DayResult(day, root, True, len(listed), read, tuple(findings))
+
+    def _refuse(self, day: date) -> None:
+        if day >= self.now.date():
+            raise AuditError(f"{day} has not ended (UTC): its manifest can be made from {day + timedelta(days=1)} on")
+        if self.bucket.audited_days():
+            return
+        landed = self.bucket.days()
+        if not landed or day < landed[0]:
+            text = f"the first object is of {landed[0]}" if landed else "nothing has landed"
+            raise AuditError(f"{day} would be the first day of the chain, but {text}: begin with the first day")
 
     def _entries(
         self, listed: Sequence[Listed], stored: Manifest | None, findings: list[Finding], *, deep: bool
@@ -200,13 +208,10 @@ class Auditor:
         if again:
             old = self.bucket.manifest(day)
             manifest = replace(manifest, replaces=old[1] if old else "")
-        self.bucket.write(manifest, again=again)
-        root = root_of(manifest)
-        previous = root
+        previous = root = self.bucket.write(manifest, again=again)
         while old and (later := self.bucket.manifest(day := day + timedelta(days=1))):
             rechained = replace(later[0], previous=previous, replaces=later[1])
-            self.bucket.write(rechained, again=True)
-            previous = root_of(rechained)
+            previous = self.bucket.write(rechained, again=True)
         return root
 
     def commits(self) -> list[Finding]:

@@ -1,8 +1,8 @@
 """Where one record is: in which object and line, in which layers; or why it is not there.
 
 It asks the warehouse first, which knows the object of each loaded record. Else Kafka says which keys the record's
-object can have: a key follows from the first record of a batch. Else a manifest has the object. Each way needs at most
-three requests to S3.
+object can have: a key follows from the first record of a batch. Else a manifest has the object; of a dead letter it
+says enough, so the object is not read. Each way needs at most three requests to S3.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from include.settings import StorageSettings
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+LAYERS = ("bronze", "dead_letter", "silver", "quarantine", "gold")
 MOST_LISTED = 1000
 """Keys in one page of a listing, S3's limit."""
 
@@ -58,10 +59,12 @@ class Whereabouts:
         """The answer for a person."""
         lines = [f"partition {self.partition}, offset {self.offset}"]
         if self.key:
-            since = f", since {to_second(self.landed_at)}" if self.landed_at else ""
+            since = f", landed {to_second(self.landed_at)}" if self.landed_at else ""
             lines.append(f"object: s3://{bucket}/{self.key}, line {self.line}{since}")
         if self.kind == "dead_letter":
-            lines.append(f"rejected: {self.row.get('error_class')}: {self.row.get('error')}")
+            lines.append(
+                ": ".join(["rejected", *(self.row[name] for name in ("error_class", "error") if self.row[name])])
+            )
             lines.append(f"replayed: {self.replayed or 'no'}")
         elif self.kind == "gap":
             lines.append(f"gap: {self.row.get('error')}")
@@ -70,24 +73,23 @@ class Whereabouts:
         elif self.kind:
             lines.append(f"record: {msgspec.json.encode(self.row).decode()}")
         lines += self._in_layers()
-        return "\n".join([*lines, *([f"why: {self.why}"] if self.why else []), f"requests to S3: {self.requests}"])
+        if self.why:
+            lines.append(f"{'note' if self.kind else 'why'}: {self.why}")
+        return "\n".join([*lines, f"requests to S3: {self.requests}"])
 
     def _in_layers(self) -> list[str]:
         if self.layers is None:
-            return ["layers: not asked (--without-layers), or no warehouse answers"]
-        words = {"quarantine": "rule {found}", "gold": "hour {found}", "silver": "quote {found}"}
-        lines = [
-            f"{item.layer}: {words.get(item.layer, 'yes').format(found=item.found)}, since {item.since}"
-            for item in self.layers
-        ]
+            return ["layers: not asked (--without-layers)"]
+        lines = [f"{item.layer}: {_in_layer(item)}" for item in self.layers]
         there = {item.layer for item in self.layers}
-        if self.kind == "crypto_data" and "bronze" not in there:
-            lines.append("bronze: not built yet; the next run of crypto_transform loads it")
+        absent = ""
+        if self.kind in ("crypto_data", "dead_letter") and not there & {"bronze", "dead_letter"}:
+            absent = "bronze" if self.kind == "crypto_data" else "dead_letter"
         elif "bronze" in there and not there & {"silver", "quarantine"}:
-            lines.append("silver: not built yet; the next run of crypto_transform loads it")
+            absent = "silver"
         elif "silver" in there and "gold" not in there:
-            lines.append("gold: not built yet; the next run of crypto_transform loads it")
-        return lines
+            absent = "gold"
+        return [*lines, *([f"{absent}: not built yet; the next run of crypto_transform does it"] if absent else [])]
 
 
 class Where:
@@ -113,7 +115,8 @@ class Where:
         self._requests = 0
         answer = Whereabouts(partition, offset)
         if self._query:
-            placed = tuple(self._query(f"audit_record({partition}, {offset})", Placed))
+            rows = self._query(f"audit_record({partition}, {offset})", Placed)
+            placed = tuple(sorted(rows, key=lambda row: LAYERS.index(row.layer)))
             answer = replace(answer, layers=placed)
             files = [item.found for item in placed if item.layer in ("bronze", "dead_letter")]
             answer = self._in_objects(answer, [path.removeprefix(f"s3://{self._storage.bucket}/") for path in files])
@@ -195,9 +198,12 @@ class Where:
             return replace(answer, why=f"{text}before the first audit")
         self._requests += 1
         stored = self._bucket.manifest(date.fromisoformat(days[0]))
-        keys = [item.key for item in stored[0].landed() if _covers(item, answer)] if stored else []
-        found = self._in_objects(answer, keys)
-        return found if found.kind else replace(answer, why=f"the manifest of {days[0]} names {keys}: run the audit")
+        entry = next((item for item in stored[0].landed() if _covers(item, answer)), None) if stored else None
+        if isinstance(entry, DeadLetterObject):
+            return _as_audited(answer, entry, days[0])
+        found = self._in_objects(answer, [entry.key] if entry else [])
+        there = entry.key if entry else "no object with it"
+        return found if found.kind else replace(answer, why=f"the manifest of {days[0]} names {there}: run the audit")
 
     # --- objects ---------------------------------------------------------------------
 
@@ -243,6 +249,28 @@ def _kind(row: Mapping[str, Any], offset: int) -> str:
     if own == offset:
         return "crypto_data"
     return "hole" if own - int(row.get("_hole", 0)) <= offset < own else ""
+
+
+def _as_audited(answer: Whereabouts, entry: DeadLetterObject, day: str) -> Whereabouts:
+    """The answer from a manifest's entry of a dead-letter object, whose rows are in the order of their offsets."""
+    line, row = next((line, row) for line, row in enumerate(entry.rows, 2) if row[0] <= answer.offset <= row[1])
+    why = f"the manifest of {day} says so; the object itself was not read, and has the error and the message"
+    fields = {"error_class": row[2], "error": row[3]}
+    kind = "gap" if row[2] == "gap" else "dead_letter"
+    return replace(answer, kind=kind, key=entry.key, line=line, landed_at=entry.modified, row=fields, why=why)
+
+
+def _in_layer(item: Placed) -> str:
+    """What a layer has of the record. Times are UTC; engines write them with other numbers of digits."""
+    if item.layer in ("bronze", "dead_letter"):
+        return f"loaded {_second(item.since)}"
+    if item.layer == "gold":
+        return f"hour {_second(item.found)}"
+    return f"{'rule' if item.layer == 'quarantine' else 'quote'} {item.found}"
+
+
+def _second(text: str) -> str:
+    return to_second(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
 def _covers(item: DataObject | DeadLetterObject, answer: Whereabouts) -> bool:

@@ -46,10 +46,11 @@ def open_store(
     aws: AwsSettings,
     timeout_seconds: float = TIMEOUT_SECONDS,
     whole_seconds: float = WHOLE_READ_SECONDS,
+    retries: int = 0,
 ) -> S3Store:
     """The bucket. Credentials come from the usual AWS chain (environment, web identity, container, instance).
 
-    The library does not retry, because the sink retries and counts that.
+    By default the library does not retry, because the sink retries and counts that.
     """
     options: dict[str, Any] = {"region": aws.default_region}
     if aws.endpoint_url:
@@ -61,7 +62,7 @@ def open_store(
             timeout_seconds=timeout_seconds,
             whole_seconds=whole_seconds,
         ),
-        retry_config={"max_retries": 0},
+        retry_config={"max_retries": retries},
         **options,
     )
 

@@ -1,9 +1,9 @@
 {#-
-    The content of the bucket, for tests that compare it with bronze.
+    The content of the bucket, for the test that compares it with bronze.
 
-    Athena opens a file even to return its path. These tests therefore check hours where others check days. They begin
-    at `landed_check_start`: the variable `landed_check_hours` before bronze's newest record. Once a day, when the other
-    tests check every row, the variable is `landed_check_daily_hours`.
+    It opens files one by one, so it checks hours where other tests check days. It begins at `landed_check_start`: the
+    variable `landed_check_hours` before bronze's newest record. Once a day, when the other tests check every row, the
+    variable is `landed_check_daily_hours`.
 -#}
 
 {# A UTC datetime, used to the second as in paths. #}
@@ -34,28 +34,6 @@
 {%- endmacro %}
 
 
-{# Paths of landed data files: `source_file`. #}
-{% macro landed_paths(table, start) -%}
-    {{ return(adapter.dispatch('landed_paths')(table, start)) }}
-{%- endmacro %}
-
-{% macro default__landed_paths(table, start) -%}
-    select distinct "$path" as source_file
-    from {{ table }}
-    where {{ landed_files_to_check(start) }}
-{%- endmacro %}
-
-{% macro duckdb__landed_paths(table, start) -%}
-    select file as source_file
-    from glob({{ day_patterns(landed_data_folder(), 'crypto_data_', [{'start': start, 'end': none}]) }})
-    where file >= {{ landed_check_path(start) }}
-{%- endmacro %}
-
-{% macro landed_files_to_check(start) -%}
-    dt >= '{{ start.strftime("%Y/%m/%d") }}' and "$path" >= {{ landed_check_path(start) }}
-{%- endmacro %}
-
-
 {# Landed data files with records and their number: `source_file`, `record_count`. #}
 {% macro landed_record_counts(table, start) -%}
     {{ return(adapter.dispatch('landed_record_counts')(table, start)) }}
@@ -67,13 +45,19 @@
         count(*) as record_count
     from {{ table }}
     where
-        {{ landed_files_to_check(start) }}
+        dt >= '{{ start.strftime("%Y/%m/%d") }}'
+        and "$path" >= {{ landed_check_path(start) }}
         and substr(line, 1, 1) = '{'
     group by "$path"
 {%- endmacro %}
 
 {% macro duckdb__landed_record_counts(table, start) -%}
-    {%- set paths = run_query(landed_paths(table, start)).columns[0].values() if execute else [] -%}
+    {%- set to_check -%}
+        select file
+        from glob({{ day_patterns(landed_data_folder(), 'crypto_data_', [{'start': start, 'end': none}]) }})
+        where file >= {{ landed_check_path(start) }}
+    {%- endset -%}
+    {%- set paths = run_query(to_check).columns[0].values() if execute else [] -%}
     {%- if paths -%}
         select
             filename as source_file,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import boto3
 import pytest
@@ -36,7 +36,7 @@ def days(bucket: str, monkeypatch: pytest.MonkeyPatch) -> LandedDays:
 
 def test_a_clean_bucket_has_status_0(days: LandedDays, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["run", *ALONE]) == 0
-    text = capsys.readouterr().err
+    text = capsys.readouterr().out
     assert "2026-11-23: ok; 12 objects, 12 read; root " in text
     assert "nothing is missing, doubled, altered or out of place" in text
     state = audited.read(boto3.client("s3"), days.storage)
@@ -48,7 +48,7 @@ def test_a_finding_has_status_1_and_its_remedy(days: LandedDays, capsys: pytest.
     assert program.main(["run", *ALONE]) == 0
     boto3.client("s3").delete_object(Bucket=days.storage.bucket, Key=days.key(DAY, 0, 20))
     assert program.main(["run", *ALONE]) == 1
-    assert f"missing: {days.key(DAY, 0, 20)}" in capsys.readouterr().err
+    assert f"missing: {days.key(DAY, 0, 20)}" in capsys.readouterr().out
     assert program.main(["run", "--day", "2026-11-23", "--again", *ALONE]) == 1  # the hole stays
     assert program.main(["run", "--day", "2026-11-24", *ALONE]) == 2
     assert "2026-11-24 has not ended" in capsys.readouterr().err
@@ -58,11 +58,41 @@ def test_where_finds_a_record_by_the_manifest(days: LandedDays, capsys: pytest.C
     program.main(["run", *ALONE])
     assert program.main(["where", "0/15", *ALONE]) == 0
     text = capsys.readouterr().out
-    assert f"object: s3://{days.storage.bucket}/{days.key(DAY, 0, 10)}, line 7, since " in text
+    assert f"object: s3://{days.storage.bucket}/{days.key(DAY, 0, 10)}, line 7, landed " in text
     assert "requests to S3: 3" in text
 
 
-def test_a_place_that_is_none_is_refused(days: LandedDays, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["where", "BTC"], ["where", "1/x"], ["where", "BTC", "yesterday"]):
-        assert program.main(arguments) == 2
-    assert "write PARTITION/OFFSET like 2/4217" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["where", "BTC"], "write PARTITION/OFFSET like 2/4217"),
+        (["where", "1/x"], "write PARTITION/OFFSET like 2/4217"),
+        (["where", "BTC", "yesterday"], "write it like 2026-11-23T20:15:07Z"),
+        (["where", "BTC", "2026-11-23T20:15:07Z", "--without-layers"], "leave out --without-layers"),
+        (["run", "--day", "2026-11-20", *ALONE], "the first object is of 2026-11-22"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    days: LandedDays, capsys: pytest.CaptureFixture[str], arguments: list[str], remedy: str
+) -> None:
+    assert days.end
+    assert program.main(arguments) == 2
+    assert remedy in capsys.readouterr().err
+
+
+def test_deep_without_a_day_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.main(["run", "--deep", *ALONE])
+    assert "--deep and --again need --day" in capsys.readouterr().err
+
+
+def test_a_bucket_without_an_ended_day_says_so(
+    days: LandedDays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Clock, "now", classmethod(lambda *_: NOW - timedelta(days=2)))
+    assert days.end
+    assert program.main(["run", *ALONE]) == 0
+    assert (
+        capsys.readouterr().out.strip()
+        == "no day with landed objects has ended yet (UTC); a day is audited when it is over"
+    )

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 
 from include.audit.manifest import FIRST, KafkaOffsets, manifest_key
 from include.audit.run import AuditError, Result
+from include.landing.body import PLAIN
+from include.landing.layout import object_key
 from tests.unit.audit.harms import HARMS, Harm
-from tests.unit.audit.landed_days import AFTER, BEFORE, DAY, NOW, LandedDays
+from tests.unit.audit.landed_days import AFTER, BEFORE, DAY, NOW, LandedDays, time_of
 
 
 @pytest.fixture
@@ -70,6 +72,13 @@ def test_a_harm_before_the_audit_is_named(days: LandedDays, harm: Harm) -> None:
     harm.inflict(days)
     found = days.auditor().run().all_findings()
     assert [finding for finding in found if finding.kind == harm.kind and harm.names in finding.line()], found
+
+
+def test_an_empty_object_beside_another_is_doubled(days: LandedDays) -> None:
+    _, metadata = days.get(days.key(DAY, 1, 45))  # all its records are dead letters
+    twin = object_key("crypto_data/", "crypto_data", 1, 45, time_of(DAY, 46))
+    days.put(twin, PLAIN.encode([]), metadata)
+    assert f"doubled: {twin} partition 1, offset 45: another object begins" in findings(days.auditor().run())
 
 
 def test_a_finding_of_the_first_audit_is_found_again(days: LandedDays) -> None:

@@ -8,7 +8,11 @@ with
 
 bronze as (
 
-    select record_id from {{ ref('crypto_raw') }}
+    select
+        record_id,
+        kafka_partition,
+        kafka_offset
+    from {{ ref('crypto_raw') }}
     where
         loaded_at >= {{ test_window_start() }}
         and loaded_at <= timestamp '{{ watermark }}'
@@ -19,6 +23,8 @@ records as (
 
     select
         record_id,
+        kafka_partition,
+        kafka_offset,
         1 as in_bronze,
         0 as in_silver,
         0 as in_quarantine
@@ -28,6 +34,8 @@ records as (
 
     select
         record_id,
+        kafka_partition,
+        kafka_offset,
         0 as in_bronze,
         1 as in_silver,
         0 as in_quarantine
@@ -41,6 +49,8 @@ records as (
 
     select
         record_id,
+        kafka_partition,
+        kafka_offset,
         0 as in_bronze,
         0 as in_silver,
         1 as in_quarantine
@@ -54,6 +64,8 @@ records as (
 
 select
     record_id,
+    max(kafka_partition) as kafka_partition,
+    max(kafka_offset) as kafka_offset,
     sum(in_bronze) as in_bronze,
     sum(in_silver) as in_silver,
     sum(in_quarantine) as in_quarantine
