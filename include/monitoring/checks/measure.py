@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AUDITED_AFTER = timedelta(days=1)
+"""Days between the first day with records and today from which on an audit is due: the DAG audits once a day."""
 SHORTEST_GRACE = timedelta(minutes=2)
 UNREAD_MEMORY = arrivals.HOUR + INTERVAL + JITTER
 """Samples of the oldest unread record are kept for this time: an hour, and a run of the monitor that came late."""
@@ -175,6 +177,7 @@ def layers(
         unreadable=unreadable,
         latency=latency.measure(s3, storage, settings.objective, stages, now),
         audit=audit,
+        audit_due=first is not None and now.date() - first.date() > AUDITED_AFTER,
     )
 
 

@@ -85,6 +85,8 @@ class LayersMeasurement(msgspec.Struct, frozen=True):
     latency: LatencyMeasurement = LatencyMeasurement()
     audit: Audited | None = None
     """The last audit; None before the first."""
+    audit_due: bool = True
+    """Whether a day with records ended so long ago that an audit must have looked at it."""
 
 
 class ConsumerMeasurement(msgspec.Struct, frozen=True):

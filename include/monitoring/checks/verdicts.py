@@ -304,8 +304,12 @@ def _audit_findings(audit: Audited | None) -> int | None:
 
 def _audit(layers: LayersMeasurement, _: Condition, findings: float | None) -> Evidence:
     audit = layers.audit
+    if audit is None and layers.unreadable:
+        return _unreadable(layers)
+    if findings is None and not layers.audit_due:
+        return Evidence((0,), details=("no day with records has to be audited yet",))
     if audit is None:
-        return _unreadable(layers) if layers.unreadable else Evidence(note="no audit has run yet")
+        return Evidence(note="no audit has run yet")
     waiting = (audit.waiting,) if audit.waiting else ()
     if findings is None:
         return Evidence(note=audit.waiting or "no day with records has ended yet", details=waiting)

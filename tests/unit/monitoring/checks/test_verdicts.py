@@ -345,6 +345,11 @@ def test_without_an_audit_nothing_is_known_about_it() -> None:
     assert "AuditFindings" not in published(replace(EVERYTHING, layers=replace(LAYERS, audit=None)))
 
 
+def test_before_a_day_with_records_has_ended_no_audit_is_missed() -> None:
+    verdict = judged(replace(EVERYTHING, layers=replace(LAYERS, audit=None, audit_due=False)))["audit_failed"]
+    assert (verdict.outcome, verdict.details) == ("ok", ("no day with records has to be audited yet",))
+
+
 def test_a_broken_verdict_of_the_audit_is_unknown() -> None:
     assert "state/audit.json" in audit_verdict(None, **{"state/audit.json": "not readable"}).value
 
