@@ -143,13 +143,6 @@ def test_an_ended_task_cancels_its_query(athena_warehouse: AthenaWarehouse) -> N
     assert len(failures) == 1
 
 
-def test_a_full_refresh_that_athena_would_cancel_keeps_bronze(athena_warehouse: AthenaWarehouse) -> None:
-    before = athena_warehouse.query(ROWS)
-    with pytest.raises(DbtError, match=r"crypto_raw is kept.*Load bronze in parts"):
-        athena_warehouse.dbt(*BRONZE, "--full-refresh", "--vars", "landing_most_rebuild_bytes: 1000")
-    assert athena_warehouse.query(ROWS) == before
-
-
 def test_bronze_can_be_loaded_in_parts(athena_warehouse: AthenaWarehouse) -> None:
     before = athena_warehouse.query(ROWS)
     athena_warehouse.query("drop table lake_bronze.crypto_raw")
