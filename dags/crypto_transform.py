@@ -33,6 +33,7 @@ from include.on_airflow import (  # noqa: E402
     cosmos_settings,
     landed_offer,
     layer_record,
+    rebuild_progress,
     run_parameters,
 )
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
@@ -55,8 +56,9 @@ Seed, snapshot and views have no task: `crypto_stage` builds `assets`, `assets_h
 A run with a parameter goes on even without new files. Airflow checks the form of each value when the run is triggered.
 The task `new_data` refuses an unknown name or an impossible value with the reason, and nobody gets a mail about it.
 
-- `full_refresh`: build every table again from all landed files. Snapshots keep their history. On Athena it is refused
-  above 9 GB of landed files (`docs/data-quality.md`, "Loading bronze again").
+- `full_refresh`: build every table again from all landed files. Snapshots keep their history. On Athena bronze is
+  loaded day by day beside the old table. If the run ends before, start another with `full_refresh`: it goes on there
+  (`docs/data-quality.md`, "Loading bronze again").
 - `select`: run only these nodes, in dbt's selection language: `crypto_stage+`, `tag:gold`, `crypto_raw crypto_stage`.
   The tests of a selected model run with it. A test across layers runs when everything that it reads is selected or
   upstream of the selection. The state of a layer is recorded only when the whole layer is selected; Pipeline Health
@@ -171,6 +173,10 @@ with DAG(
     def dbt_group(layer: Layer) -> DbtTaskGroup:
         """A task for each table of the layer; the last one updates the layer's asset."""
         interceptors = [*arguments["interceptors"], companion_build.apply] + [landed_offer.apply] * (layer == "bronze")
+        of_bronze: dict[str, Any] = {
+            "dbt_runner_callbacks": [rebuild_progress.keep],
+            "pre_execute": rebuild_progress.allow_whole_run,
+        }
         group = DbtTaskGroup(
             group_id=layer,
             project_config=cosmos_settings.project_config(),
@@ -178,7 +184,12 @@ with DAG(
             execution_config=cosmos_settings.execution_config(),
             render_config=cosmos_settings.render_config([f"path:models/{layer},config.materialized:incremental"]),
             # `none_failed`: with a selection, tasks of other nodes are skipped, and the tasks after them still run.
-            operator_args={**arguments, "interceptors": interceptors, "trigger_rule": TriggerRule.NONE_FAILED},
+            operator_args={
+                **arguments,
+                **(of_bronze if layer == "bronze" else {}),
+                "interceptors": interceptors,
+                "trigger_rule": TriggerRule.NONE_FAILED,
+            },
         )
         companion_build.select(group)
         layer_record.give_asset(group, layer)

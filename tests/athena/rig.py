@@ -30,11 +30,14 @@ class AthenaWarehouse(Warehouse):
 
     gateway: str
     athena_api: AthenaApi
+    lake: str = DATABASE
+    """Glue database."""
 
     def variables(self) -> dict[str, str]:
         """Environment of a dbt run: S3 is the emulator's, Athena and Glue the gateway's."""
         return super().variables() | {
             "WAREHOUSE_TARGET": "athena",
+            "WAREHOUSE_DATABASE": self.lake,
             "WAREHOUSE_WORKGROUP": "primary",
             "AWS_ENDPOINT_URL_ATHENA": self.gateway,
             "AWS_ENDPOINT_URL_GLUE": self.gateway,
@@ -50,10 +53,15 @@ class AthenaWarehouse(Warehouse):
         return [tuple(row) for row in self.trino.run(sql).rows]
 
 
-def deploy_lake(bucket: str, aws_endpoint: str) -> None:
+def deploy_lake(bucket: str, aws_endpoint: str, lake: str = DATABASE, projected: timedelta = PROJECTED) -> None:
     """Deploy the template, so that bucket, Glue database and external tables are those of production."""
-    names = {"AWS_ENDPOINT_URL": aws_endpoint, "S3_BUCKET": bucket, "WAREHOUSE_DATABASE": DATABASE}
-    first_day = datetime.now(UTC) - PROJECTED
+    names = {
+        "AWS_ENDPOINT_URL": aws_endpoint,
+        "S3_BUCKET": bucket,
+        "WAREHOUSE_DATABASE": lake,
+        "WAREHOUSE_WORKGROUP": lake,
+    }
+    first_day = datetime.now(UTC) - projected
     with environment(names):
         deploy({"FirstDay": f"{first_day:%Y/%m/%d}"}, stack=bucket, settings=load())
 

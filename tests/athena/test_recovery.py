@@ -175,13 +175,6 @@ def test_ctrl_c_at_a_terminal_cancels_the_query(athena_warehouse: AthenaWarehous
     assert "CANCELLED" in [query.state for query in api.stopped[before:]]
 
 
-def test_a_full_refresh_that_athena_would_cancel_keeps_bronze(athena_warehouse: AthenaWarehouse) -> None:
-    before = athena_warehouse.query(ROWS)
-    with pytest.raises(DbtError, match=r"crypto_raw is kept.*Load bronze in parts"):
-        athena_warehouse.dbt(*BRONZE, "--full-refresh", "--vars", "landing_most_rebuild_bytes: 1000")
-    assert athena_warehouse.query(ROWS) == before
-
-
 def test_bronze_can_be_loaded_in_parts(athena_warehouse: AthenaWarehouse) -> None:
     before = athena_warehouse.query(ROWS)
     athena_warehouse.query("drop table lake_bronze.crypto_raw")

@@ -8,8 +8,8 @@
     without a scan.
 
     A run that dies before it writes the watermark processes the same loads again, which changes nothing. Without the
-    view, the newest row counts. Before a table is rebuilt the watermark is reset: on Athena a rebuild that dies may
-    leave a part of the table, which must not count as the whole.
+    view, the newest row counts. Before a table is rebuilt the watermark is reset, and before bronze is rebuilt those of
+    silver: a rebuild of bronze in several attempts has loads that are older than a watermark of silver.
 
     In the model:   where {{ new_loads(ref('crypto_checked')) }}
     and its hooks:  pre_hook={'sql': '{{ reset_watermark() }}', 'transaction': false}

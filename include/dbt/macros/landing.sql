@@ -81,6 +81,12 @@
         {%- if is_incremental() -%}
             {%- do conditions.append(not_loaded(table, folder, name_start, spans, conditions | join(" and "))) -%}
         {%- endif -%}
+    {%- elif name_start is not none -%}
+        {#- a rebuild puts the files of a day in place of this condition (macros/rebuild.sql) -#}
+        {%- do conditions.append(every_file()) -%}
+        {%- do graph.nodes[model.unique_id].update(
+            {'landed': {'table': table, 'folder': folder, 'name_start': name_start}}
+        ) -%}
     {%- endif -%}
     select
         line,
@@ -89,6 +95,12 @@
     {%- if conditions %}
     where {{ conditions | join("\n        and ") }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{# A condition that is true for each line. #}
+{% macro every_file() -%}
+    {{- return('"$path" is not null') -}}
 {%- endmacro %}
 
 
@@ -386,22 +398,4 @@
 #}
 {% macro loaded_lately(column) -%}
     {{- return(column ~ " >= cast(current_timestamp at time zone 'UTC' as timestamp(6)) - interval '1' day") -}}
-{%- endmacro %}
-
-
-{#
-    Hook before a rebuild on Athena: an error if the landed files are more than one query may scan. dbt-athena drops the
-    table before that query, and Athena would cancel it. `column` has the landed line of each row.
-#}
-{% macro refuse_large_rebuild(column) -%}
-    {%- if execute and target.type == 'athena' and flags.FULL_REFRESH and load_relation(this) is not none -%}
-        {%- set bytes = run_query("select coalesce(sum(length(" ~ column ~ ")), 0) from " ~ this).rows[0][0] | int -%}
-        {%- if bytes > var('landing_most_rebuild_bytes') -%}
-            {%- do exceptions.raise_compiler_error(
-                this.identifier ~ " is kept: its landed files have about " ~ (bytes / 1e9) | round(1) ~ " GB, and one query may "
-                ~ "scan " ~ (var('landing_most_rebuild_bytes') / 1e9) | round(1) ~ " GB (landing_most_rebuild_bytes). Load bronze in "
-                ~ "parts: docs/data-quality.md, 'Loading bronze again'"
-            ) -%}
-        {%- endif -%}
-    {%- endif -%}
 {%- endmacro %}

@@ -8,7 +8,6 @@
         unique_key=on_athena(['kafka_partition', 'kafka_offset', 'source_file']),
         update_condition=on_athena('1 = 0'),
         incremental_predicates=on_athena([loaded_lately('target.loaded_at')]),
-        pre_hook={'sql': '{{ refuse_large_rebuild("letter") }}', 'transaction': false},
         partitioned_by=on_athena(['day(kafka_timestamp)']),
     )
 }}

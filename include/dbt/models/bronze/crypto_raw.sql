@@ -9,7 +9,10 @@
         unique_key=on_athena(['kafka_partition', 'kafka_offset', 'source_file']),
         update_condition=on_athena('1 = 0'),
         incremental_predicates=on_athena([loaded_lately('target.loaded_at')]),
-        pre_hook={'sql': '{{ refuse_large_rebuild("record") }}', 'transaction': false},
+        pre_hook=[
+            {'sql': '{{ reset_watermark_of("crypto_stage") }}', 'transaction': false},
+            {'sql': '{{ reset_watermark_of("crypto_quarantine") }}', 'transaction': false},
+        ],
         partitioned_by=on_athena(['day(kafka_timestamp)']),
     )
 }}
