@@ -748,7 +748,7 @@ CONDITIONS: dict[str, Condition] = {
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
             explained_by=("monitor_blind:*{last}",),
-            impact="Users notice nothing, but alerts that need the source cannot start or end.",
+            impact="If it is down for all, no new prices arrive. Alerts that need it cannot start or end.",
             first_step=FirstStep(
                 "See in which runs the monitor could not read it; the log of the red task has the reason.",
                 "airflow dags list-runs pipeline_monitor",
