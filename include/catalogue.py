@@ -30,6 +30,8 @@ LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 STAGES: tuple[Stage, ...] = ("landed", *LAYERS)
 ENVIRONMENT = "Environment"
 LAYER = "Layer"
+DEMO = "demo"
+"""Value of the dimension Environment on a laptop: its mails have the commands of a clone that runs the demo."""
 
 MONITOR_SECONDS = 300
 """Seconds between two runs of the monitor; also the period of the numbers that it publishes.

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from include.catalogue import DEMO
 from include.local.emulator import CREDENTIALS
 from include.on_airflow import dbt_docs
 from include.on_airflow.watched_dags import MAINTENANCE
@@ -99,7 +100,7 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
         "WAREHOUSE_TARGET": "local",
         "WAREHOUSE_DUCKDB_PATH": str(local.state / WAREHOUSE),
         **_start_of_the_transform(local),
-        "MONITOR_ENVIRONMENT": "demo",
+        "MONITOR_ENVIRONMENT": DEMO,
         "MONITOR_PAUSED_DAGS": json.dumps([MAINTENANCE.dag_id]),  # a demo has little to maintain; a run by hand works
         "ALERT_AIRFLOW_URL": airflow_url(local),
         "ALERT_RUNBOOK_URL": f"{airflow_url(local)}/{DOCS}/docs/runbooks/",

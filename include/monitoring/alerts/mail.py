@@ -15,7 +15,7 @@ from html import escape
 
 from msgspec import UNSET
 
-from include.catalogue import CONDITIONS
+from include.catalogue import CONDITIONS, DEMO
 from include.instants import span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.reasons import without_secrets
@@ -66,7 +66,8 @@ def render(
             texts.append(f"{HEADINGS[kind].upper()}\n")
             htmls.append(f'<p style="{HEADING}">{HEADINGS[kind]}</p>')
         for notice in members:
-            facts = _facts(notice, settings, now, (histories or {}).get(notice.alert.condition, ""))
+            history = (histories or {}).get(notice.alert.condition, "")
+            facts = _facts(notice, settings, now, history, on_laptop=environment == DEMO)
             texts.append(_as_text(notice.alert, facts))
             htmls.append(_as_html(notice, facts))
     links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
@@ -110,11 +111,13 @@ def in_order(notices: Sequence[Notice]) -> list[Notice]:
     return [notice for kind in HEADINGS for notice in notices if notice.kind == kind]
 
 
-def _facts(notice: Notice, settings: AlertSettings, now: datetime, history: str) -> list[tuple[str, str]]:
+def _facts(
+    notice: Notice, settings: AlertSettings, now: datetime, history: str, *, on_laptop: bool
+) -> list[tuple[str, str]]:
     """Labels and values, in the order in which a reader needs them. A value that is a link begins with http."""
     alert, condition = notice.alert, CONDITIONS[notice.alert.condition]
     over = notice.kind == "recovery"
-    facts = [] if over else [("Users notice", condition.notice), *_first_step(alert)]
+    facts = [] if over else [("Users notice", condition.notice), *_first_step(alert, on_laptop=on_laptop)]
     facts += _times(notice, now)
     if over and condition.keeps_records:
         facts.append(("Lost", "nothing: each record is landed, or still in Kafka"))
@@ -135,9 +138,11 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime, history: str)
     return [(label, without_secrets(value)) for label, value in facts]
 
 
-def _first_step(alert: OpenAlert) -> list[tuple[str, str]]:
+def _first_step(alert: OpenAlert, *, on_laptop: bool) -> list[tuple[str, str]]:
     step = CONDITIONS[alert.condition].first_step
-    command = step.command.format(subject=alert.subject, dag=alert.subject.partition("/")[0])
+    command = (step.laptop if on_laptop else step.command).format(
+        subject=alert.subject, dag=alert.subject.partition("/")[0]
+    )
     return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, command)]
 
 

@@ -71,6 +71,12 @@ def test_a_start_begins_with_what_users_notice_and_the_first_step() -> None:
     assert f"Command: {CONDITIONS['kafka_lag'].first_step.command}\n" in mail.text
 
 
+def test_a_mail_of_the_demo_has_the_command_of_a_laptop() -> None:
+    """A laptop has no container to run the other one in."""
+    mail = render([notice("start")], SETTINGS, "demo", NOW)
+    assert f"Command: {CONDITIONS['kafka_lag'].first_step.laptop}\n" in mail.text
+
+
 def test_a_command_names_the_alerts_subject() -> None:
     failed = replace(LAG, key="task_failed:crypto_transform/gold.build", condition="task_failed")
     mail = render([notice("start", failed)], SETTINGS, "test", NOW)
