@@ -101,7 +101,7 @@ def after(context: Mapping[str, Any], *, succeeded: bool) -> None:
 
 def _extra(state: LayerState) -> dict[str, int | str | None]:
     """What the asset's event says: rows, newest quote, tests, and the 95th percentile of the new records' latency."""
-    latency = state.latency.get(state.layer)
+    latency = state.latency.get(state.layer) if state.latency else None
     return {
         "rows": state.rows,
         "newest_quote_at": state.newest_quote_at.isoformat() if state.newest_quote_at else None,
