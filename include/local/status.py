@@ -24,7 +24,7 @@ from include.landing.codec import CODECS
 from include.landing.layout import parse_key
 from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
-from include.monitoring.page import PipelineHealth, collect
+from include.monitoring.page.health import PipelineHealth, collect
 from include.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,82 +1,104 @@
-"""The page's web app: reads the state objects from S3 and renders them; it changes nothing.
+"""The page's web app: reads the sources through the shared cache and renders them; it changes nothing.
 
 Airflow shows the page in a sandboxed frame, which may neither open a window nor leave the frame. So the
-JavaScript in page.html lets the document around the frame follow the links. Outside a frame the
-page works without it.
+script lets the document around the frame follow the links. Outside a frame the page works without it.
 """
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
 from airflow.sdk import Variable
-from fastapi import Depends, FastAPI
-from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi import Depends, FastAPI, Query
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from include.instants import ago, old, span, to_second
 from include.monitoring.checks.thresholds import VARIABLE
-from include.monitoring.page import PipelineHealth, collect, without_settings
+from include.monitoring.page import render, view
+from include.monitoring.page.health import without_settings
+from include.monitoring.page.read_model import Reader, ReadModel, Sources, State, TrendState
+from include.monitoring.page.trends import DEFAULT_RANGE, RANGES
+from include.monitoring.page.view import View
 from include.on_airflow import connections
-from include.reasons import without_secrets
 from include.settings import AlertSettings, SettingsError, load
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+RangeName = Annotated[str, Query(alias="range")]
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
 )
-TEMPLATES.filters |= {
-    "span": span,
-    "ago": ago,
-    "old": old,
-    "time": to_second,
-    "number": lambda value: f"{value:,}",
-    "public": without_secrets,
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
 }
+"""The page runs its own script and nothing else, loads nothing but its own files, and is shown in Airflow's frame only."""
 
 
-def render(health: PipelineHealth, settings: AlertSettings, nonce: str = "") -> str:
-    """The page. Its style and its script carry `nonce`, which the content security policy names."""
-    return TEMPLATES.get_template("page.html").render(
-        health=health, runbooks=settings.runbook_url, airflow=settings.airflow_url.rstrip("/"), nonce=nonce
-    )
+class Page:
+    """What all requests of one process share. The settings are read when the first reader comes."""
 
+    def __init__(self) -> None:
+        self._reader: Reader | None = None
+        self._alert = AlertSettings.model_construct()
 
-def headers(nonce: str) -> dict[str, str]:
-    """The page runs its own script and nothing else, loads nothing but itself, and is shown in Airflow's frame only."""
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    )
-    return {
-        "Cache-Control": "no-store",
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-    }
+    def read(self, chosen: str) -> tuple[View, AlertSettings]:
+        """Everything to show. When the settings cannot be used, the links are those of the defaults."""
+        range_name = chosen if chosen in RANGES else DEFAULT_RANGE
+        try:
+            model = self._connected().read(range_name)
+        except SettingsError as error:
+            now = datetime.now(UTC)
+            model = ReadModel(now, State(without_settings(error, now)), TrendState(fault=str(error)))
+        return view.of(model, range_name), self._alert
 
-
-def read(now: datetime) -> tuple[PipelineHealth, AlertSettings]:
-    """Everything to show. When the settings cannot be used, the links are those of the defaults."""
-    try:
-        settings = load()
-    except SettingsError as error:
-        return without_settings(error, now), AlertSettings.model_construct()
-    health = collect(connections.page_s3_client, settings, lambda: Variable.get(VARIABLE, default=None), now)
-    return health, settings.alert
+    def _connected(self) -> Reader:
+        if self._reader is None:
+            settings = load()
+            self._alert = settings.alert
+            self._reader = Reader(
+                Sources(
+                    settings,
+                    connections.page_s3_client,
+                    connections.page_cloudwatch_client,
+                    lambda: Variable.get(VARIABLE, default=None),
+                    lambda: datetime.now(UTC),
+                )
+            )
+        return self._reader
 
 
 def create_app() -> FastAPI:
-    """An app with one page, for every user who may see the Airflow UI."""
-    app = FastAPI(title="Pipeline Health", docs_url=None, redoc_url=None, openapi_url=None)
+    """An app for every user who may see the Airflow UI: the page, its style and script, and the same as JSON."""
+    app = FastAPI(
+        title="Pipeline Health",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(requires_access_view(AccessView.WEBSITE))],
+    )
+    page = Page()
+    methods = ["GET", "HEAD"]
 
-    @app.api_route("/", methods=["GET", "HEAD"], dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
-    def page() -> HTMLResponse:  # not a coroutine: FastAPI runs it beside the event loop, because it waits for S3
-        # Always 200: a proxy may replace the page of an error with its own, and this page has the reasons.
-        nonce = secrets.token_urlsafe(16)
-        return HTMLResponse(render(*read(datetime.now(UTC)), nonce), headers=headers(nonce))
+    # Not coroutines: FastAPI runs them beside the event loop, because they wait for S3. Always 200: a proxy may replace
+    # the page of an error with its own, and this page has the reasons.
+    @app.api_route("/", methods=methods)
+    def show(range_name: RangeName = DEFAULT_RANGE) -> HTMLResponse:
+        return HTMLResponse(render.page(*page.read(range_name)), headers=HEADERS)
+
+    @app.api_route("/status.json", methods=methods)
+    def status() -> JSONResponse:
+        return JSONResponse(view.status(page.read(DEFAULT_RANGE)[0]), headers=HEADERS)
+
+    @app.api_route(f"/{render.STYLE}", methods=methods)
+    def style() -> FileResponse:
+        return FileResponse(render.STATIC / render.STYLE, headers=HEADERS)
+
+    @app.api_route(f"/{render.SCRIPT}", methods=methods)
+    def script() -> FileResponse:
+        return FileResponse(render.STATIC / render.SCRIPT, headers=HEADERS)
 
     return app

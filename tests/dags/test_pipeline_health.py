@@ -30,7 +30,7 @@ from include.monitoring.checks.lag_window import LagWindow
 from include.monitoring.checks.measurements import Measurements
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, verdicts
-from include.monitoring.page import SILENT_AFTER, collect, without_settings
+from include.monitoring.page.health import SILENT_AFTER, collect, without_settings
 from include.on_airflow import connections
 from include.settings import StorageSettings, load
 from include.state import json_object, judged, layer_state, partial_build, task_tests

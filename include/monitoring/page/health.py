@@ -83,6 +83,8 @@ class LagHealth:
     measured_at: datetime
     partitions: Mapping[int, Sample]
     oldest_age: timedelta | None
+    spans: Mapping[int, tuple[Sample, Sample]] = field(default_factory=dict)
+    """The first and the last sample of each partition's window, for the rates."""
 
     @property
     def total(self) -> int:
@@ -175,6 +177,11 @@ class PipelineHealth:
         """The last value in words; empty where the monitor does not measure one."""
         verdict = self.judged.conditions.get(name) if self.judged and self.judged_recently else None
         return verdict.value if verdict else ""
+
+    def details(self, name: str) -> tuple[str, ...]:
+        """The texts that the monitor added to its last verdict, however old."""
+        verdict = self.judged.conditions.get(name) if self.judged else None
+        return verdict.details if verdict else ()
 
     def _open(self) -> set[str]:
         """Conditions that are open: by an alert, or by the last verdict where no alert is raised about them."""
@@ -319,7 +326,8 @@ def _lag(window: lag_window.LagWindow) -> LagHealth | None:
         return None
     measured_at = max(sample.at for sample in newest.values())
     oldest_age = next((at - oldest for at, oldest in reversed(window.unread) if at == measured_at), None)
-    return LagHealth(measured_at, newest, oldest_age or None)  # the window keeps an unknown age as zero
+    spans = {number: (samples[0], samples[-1]) for number, samples in window.samples.items() if samples}
+    return LagHealth(measured_at, newest, oldest_age or None, spans)  # the window keeps an unknown age as zero
 
 
 def _by_age(state: AlertState) -> tuple[OpenAlert, ...]:

@@ -1,0 +1,122 @@
+"""What the page knows: the state objects in S3 and the trends of CloudWatch, each with its own faults and its own age.
+
+It is small, and the same for every reader, so it is made once for all open pages (`cache`). While S3 is away, the page
+shows what it knew before, and says since when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from include.monitoring.page import health, trends
+from include.monitoring.page.cache import SingleFlight
+from include.monitoring.page.health import PARTS, PipelineHealth
+from include.monitoring.page.trends import RANGES, Trends
+from include.reasons import reason_of
+from include.settings import Settings
+from include.state import past_alerts, test_runs
+from include.state.past_alerts import PastAlert
+from include.state.test_runs import TestRuns
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+
+Content = TypeVar("Content")
+STATE_SECONDS = 10.0
+"""The page asks again each half minute; a reader who loads it again at once costs nothing."""
+TREND_SECONDS = 60.0
+"""CloudWatch gets new numbers each minute at most, and each request of its metrics costs money."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What S3 has. `away_since` is the time of the first read that failed, None while S3 answers."""
+
+    health: PipelineHealth
+    tests: Sequence[TestRuns] | None = None
+    past: Sequence[PastAlert] | None = None
+    away_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrendState:
+    """What CloudWatch has: the trends or the reason why there are none."""
+
+    trends: Trends | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel:
+    """Everything of one page at `at`."""
+
+    at: datetime
+    state: State
+    trends: TrendState
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """How the page reaches its sources. `variable` returns the content of the Variable `monitor_thresholds`."""
+
+    settings: Settings
+    s3: Callable[[], S3Client]
+    cloudwatch: Callable[[], CloudWatchClient]
+    variable: Callable[[], str | None]
+    clock: Callable[[], datetime]
+
+    def state(self, before: State | None = None) -> State:
+        """Read S3. While no part can be read, the parts of `before` stay, with the time since when."""
+        now = self.clock()
+        read = health.collect(self.s3, self.settings, self.variable, now)
+        if set(PARTS) <= set(read.faults):
+            if before is None:
+                return State(read, away_since=now)
+            kept = replace(before.health, at=now, faults=read.faults)
+            return replace(before, health=kept, away_since=before.away_since or now)
+        faults = dict(read.faults)
+        tests = self._part(faults, "runs of the tests", lambda s3: test_runs.read_all(s3, self.settings.storage))
+        past = self._part(faults, "past alerts", lambda s3: past_alerts.read(s3, self.settings.storage))
+        return State(replace(read, faults=faults), tests, past)
+
+    def _part(self, faults: dict[str, str], name: str, read: Callable[[S3Client], Content]) -> Content | None:
+        try:
+            return read(self.s3())
+        except Exception as error:  # any error of a wrong connection or object; the other parts are shown
+            faults[name] = reason_of(error)
+            return None
+
+    def trends(self, chosen: str) -> TrendState:
+        """Read CloudWatch; its error is the content of a page without trends."""
+        try:
+            client = self.cloudwatch()
+            return TrendState(trends.read(client, self.settings.monitor, RANGES[chosen], self.clock()))
+        except Exception as error:  # a wrong connection can raise any exception
+            return TrendState(fault=reason_of(error))
+
+
+class Reader:
+    """Reads for all pages of one process: however many are open, the sources are asked once for each period."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._clock = sources.clock
+        self._state = SingleFlight[State](lambda _, before: sources.state(before), STATE_SECONDS)
+        self._trends = SingleFlight[TrendState](lambda chosen, _: sources.trends(chosen), TREND_SECONDS)
+
+    def read(self, chosen: str) -> ReadModel:
+        """The model with the trends of one range (a key of `RANGES`). The ages in it are of now."""
+        state, now = self._state.get(), self._clock()
+        return ReadModel(now, replace(state, health=_aged(state.health, now)), self._trends.get(chosen))
+
+
+def _aged(state: PipelineHealth, now: datetime) -> PipelineHealth:
+    """The same state, seen at `now`."""
+    layers = tuple(
+        replace(layer, age=now - layer.state.newest_quote_at) if layer.state and layer.state.newest_quote_at else layer
+        for layer in state.layers
+    )
+    return replace(state, at=now, layers=layers)
