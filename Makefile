@@ -126,7 +126,7 @@ TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # once, because a suite waits for its servers half of the time. The long suites begin first.
 SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
-.PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse
+.PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse bench-latency
 test: $(TEST_ENV) .local/trino-jars/.made ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
 	@$(MAKE) --no-print-directory -k -j$(TEST_JOBS) $(SUITES:%=suite-%)
 
@@ -174,6 +174,10 @@ BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11 /
 
 bench-warehouse: env .local/bench/versitygw ## dbt build of a day of quotes, and bronze with 10,000 files, on DuckDB
 	@TMPDIR=$(wildcard /dev/shm) $(PY) -m benchmarks.warehouse.run
+
+BENCH_LATENCY ?=
+bench-latency: env ## from Kafka to gold on a laptop stack (BENCH_LATENCY="--mode event --rate slow")
+	@$(PY) -m benchmarks.latency $(BENCH_LATENCY)
 
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
 	@$(PY) -m benchmarks.landing --write benchmarks/README.md

@@ -13,6 +13,7 @@ from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, METRICS, MON
 MONTH_SECONDS = 30 * 24 * 3600
 
 S3_PUT = 0.005 / 1000
+S3_GET = 0.0004 / 1000
 S3_GB_MONTH = 0.023
 ATHENA_TB = 5.0
 ATHENA_LEAST_BYTES = 10 * 10**6
@@ -24,7 +25,7 @@ PUT_METRIC_DATA = 0.01 / 1000
 GET_METRIC_DATA = 0.01 / 1000
 
 
-QUERIES = 145
+QUERIES = 122
 """Statements of one transform run; tests/athena/test_conformance.py counts them. Some 20 scan nothing (DDL)."""
 
 
@@ -53,6 +54,16 @@ def files(load: Load) -> float:
     by_size = load.messages_per_second * MONTH_SECONDS / load.batch_records
     by_age = load.partitions * MONTH_SECONDS / load.batch_age_seconds
     return max(by_size, min(by_age, load.messages_per_second * MONTH_SECONDS))
+
+
+def idle_looks(poll_seconds: float) -> float:
+    """US dollars a month for the looks of the trigger while nothing lands: one LIST, at the price of a PUT, 3 GETs."""
+    return MONTH_SECONDS / poll_seconds * (S3_PUT + 3 * S3_GET)
+
+
+def wait_p95(floor_seconds: float) -> float:
+    """95 % of files that land at a steady rate wait at most this long for the start of a run, without the look."""
+    return 0.95 * floor_seconds
 
 
 def monthly(load: Load) -> dict[str, float]:

@@ -1,15 +1,15 @@
-"""Bronze, silver and gold, layer by layer: one Airflow task for each dbt model and its tests."""
+"""Bronze, silver and gold, layer by layer: one Airflow task for each table and its tests."""
 
 from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub of 3.3.2 lacks Deadline* and SyncCallback
     DAG,
-    Asset,
     DeadlineAlert,
     DeadlineReference,
     Param,
@@ -29,18 +29,28 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 
 from include.catalogue import LAYERS, Layer  # noqa: E402
-from include.on_airflow import cosmos_settings, landed_offer, run_parameters  # noqa: E402
+from include.on_airflow import (  # noqa: E402
+    companion_build,
+    cosmos_settings,
+    landed_offer,
+    layer_record,
+    run_parameters,
+)
 from include.on_airflow.callbacks import on_task_failure  # noqa: E402
+from include.on_airflow.landed_trigger import schedule  # noqa: E402
 from include.on_airflow.refusal import refuse_unknown_names  # noqa: E402
 from include.on_airflow.watched_dags import START, transform  # noqa: E402
 from include.settings import DBT_PROJECT, WarehouseSettings, load_group  # noqa: E402
-from include.transform import layers  # noqa: E402
 
 DOC = """
 ### What it does
 This DAG builds bronze `crypto_raw`, silver `crypto_stage` and gold `crypto_curated` from the files that the consumer
-has landed in S3. It uses dbt through Cosmos. Each model is a task that runs the model and its tests. A failed test
-stops the later layers. A run without a new file skips all later tasks.
+has landed in S3. It uses dbt through Cosmos. Each table is a task that builds the table and runs its tests. A failed
+test stops the later tasks. A run without a new file skips all later tasks. By default a run starts when a file has
+landed that bronze was not offered (`WAREHOUSE_TRANSFORM_START`).
+
+Seed, snapshot and views have no task: `crypto_stage` builds `assets`, `assets_history` and `crypto_checked`, and
+`crypto_curated` builds the views `kpi_...`. A scheduled run builds them only after a change of their code.
 
 ### Parameters (Trigger, with configuration)
 A run with a parameter goes on even without new files. Airflow checks the form of each value when the run is triggered.
@@ -61,10 +71,11 @@ The task `new_data` refuses an unknown name or an impossible value with the reas
 warehouse, `state/layers/` and `state/tests/`.
 
 ### Triage
-- The task of a model is red: the end of its log and the mail name the failed tests and their rows. The schema
+- The task of a table is red: the end of its log and the mail name the failed tests and their rows. The schema
   `test_failures` keeps these rows. When the cause is removed, clear the task: a second run loads nothing twice.
 - `cross_layer_tests` is red: layers disagree (a row was lost or duplicated on the way). Runbook: `docs/runbooks/`.
-- `new_data` skips in every run: no file lands; see `pipeline_monitor`.
+- `new_data` skips in every run, or no run starts: no file lands; see `pipeline_monitor`. `dag_unhealthy`
+  reports that files have landed and no run starts: look at the triggerer's log.
 - "A run takes too long" is mailed: the run has not ended `WAREHOUSE_TRANSFORM_DEADLINE_MINUTES` after it was queued.
   Airflow ends it after two hours. Runbook: `docs/runbooks/run_late.md`.
 - Every task waits: the pool `duckdb` (local target only) has one slot, and another run may occupy it.
@@ -75,61 +86,34 @@ warehouse, `state/layers/` and `state/tests/`.
 def new_data() -> bool:
     """Skip the run when nothing has landed since bronze last succeeded, unless the run has a parameter."""
     import msgspec
+    from msgspec.structs import replace
 
     from include.on_airflow.connections import s3_client
     from include.on_airflow.refusal import refusing
     from include.settings import StorageSettings
-    from include.transform import gate
+    from include.state.json_object import StateUnreadableError
+    from include.transform import gate, starts
+    from include.transform.start_rule import Start
 
-    context = get_current_context()
+    context, now = get_current_context(), datetime.now(UTC)
     with refusing(context):
         parameters = run_parameters.of_run(context)
         if parameters.select:
             context["ti"].xcom_push(key=run_parameters.CHOSEN, value=run_parameters.chosen_nodes(parameters.select))
-    look = gate.look(s3_client(), load_group(StorageSettings), datetime.now(UTC))
-    context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in look.seen.items()})
-    context["ti"].xcom_push(key="offered", value=msgspec.to_builtins(look.offered))
-    context["ti"].xcom_push(key=landed_offer.HOURS, value=gate.ranges(look.hours))
-    return look.is_new or parameters.by_hand
-
-
-@task(execution_timeout=timedelta(minutes=5), trigger_rule="all_done")
-def record_layer(layer: Layer) -> dict[str, Any]:
-    """Write the layer's rows, newest quote and test results to S3, even if a test has failed."""
-    import msgspec
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    from include.on_airflow import test_results
-    from include.on_airflow.connections import s3_client
-    from include.settings import AlertSettings, StorageSettings
-    from include.state.dbt_tests import DbtTests
-    from include.state.layer_state import DagRunRef
-    from include.transform import gate
-
-    context = get_current_context()
-    ti, run = context["ti"], context["dag_run"]
-    dbt_tasks = [task_id for task_id in context["dag"].task_ids if task_id.startswith(f"{layer}.")]
-    pushed = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.XCOM_KEY)
     s3, storage = s3_client(), load_group(StorageSettings)
-    if not any(results is not None for results in pushed):
-        raise AirflowSkipException(f"{layer} was not built: an earlier task failed, or nothing of it is selected")
-    parameters = run_parameters.of_run(context)
-    built_by = DagRunRef.of(run.dag_id, run.run_id, load_group(AlertSettings).airflow_url)
-    ran = {task_id: results is not None for task_id, results in zip(dbt_tasks, pushed, strict=True)}
-    if not all(ran.values()):
-        layers.record_part(s3, storage, layer, ran, built_by)
-        if parameters.select:
-            raise AirflowSkipException(f"only a part of {layer} was built: its recorded state stays")
-    tests = [msgspec.convert(results, DbtTests) for results in pushed if results is not None]
-    scanned = ti.xcom_pull(task_ids=dbt_tasks, key=test_results.SCANNED)
-    state = layers.record(s3, storage, layer, tests, filter(None, scanned), built_by)
-    if not all(ran.values()) or state.tests.failed:
-        raise AirflowSkipException(f"{layer} is not complete: its state is recorded, its asset is not updated")
-    if layer == "bronze" and not parameters.select:  # with a selection the next run must build the later layers
-        gate.write_seen(s3, storage, {int(k): v for k, v in ti.xcom_pull(task_ids="new_data", key="seen").items()})
-        offered = ti.xcom_pull(task_ids="new_data", key="offered")
-        gate.write_offered(s3, storage, msgspec.convert(offered, gate.Offered))
-    return dict(msgspec.to_builtins(state))
+    begin = partial(starts.write_start, s3, storage, context["run_id"], Start(now, offers=not parameters.select))
+    try:
+        look = gate.look(s3, storage, now)
+    except StateUnreadableError:
+        begin()  # so that the trigger waits before it starts the next run
+        raise
+    goes_on = look.is_new or parameters.by_hand
+    if goes_on:
+        begin()
+    context["ti"].xcom_push(key="seen", value={str(partition): key for partition, key in look.seen.items()})
+    context["ti"].xcom_push(key="offered", value=msgspec.to_builtins(replace(look.offered, started_at=now)))
+    context["ti"].xcom_push(key=landed_offer.HOURS, value=gate.ranges(look.hours))
+    return goes_on
 
 
 def run_is_late(context: dict[str, Any]) -> None:
@@ -145,7 +129,7 @@ with DAG(
     dag_id=TRANSFORM.dag_id,
     description="bronze, silver and gold with dbt, layer by layer",
     doc_md=DOC,
-    schedule=TRANSFORM.schedule,
+    schedule=schedule(TRANSFORM),
     start_date=START,
     catchup=False,
     max_active_runs=1,
@@ -178,7 +162,7 @@ with DAG(
     },
 ) as dag:
     arguments = cosmos_settings.dbt_task_arguments()
-    arguments["interceptors"] = [*arguments["interceptors"], run_parameters.apply]
+    arguments["interceptors"] = [*arguments["interceptors"], layer_record.apply_parameters]
 
     parsed_for = get_parsing_context().task_id
 
@@ -189,23 +173,25 @@ with DAG(
         """
         if parsed_for is None or parsed_for == run_parameters.GATE:
             return True
-        return parsed_for.startswith(f"{group_id}.") or parsed_for == f"record_{group_id}"
+        return parsed_for.startswith(f"{group_id}.")
 
-    def dbt_group(group_id: str, *select: str) -> DbtTaskGroup:
-        """The dbt nodes of `select` as a task group."""
-        interceptors = arguments["interceptors"] + [landed_offer.apply] * (group_id == "bronze")
-        return DbtTaskGroup(
-            group_id=group_id,
+    def dbt_group(layer: Layer) -> DbtTaskGroup:
+        """A task for each table of the layer; the last one updates the layer's asset."""
+        interceptors = [*arguments["interceptors"], companion_build.apply] + [landed_offer.apply] * (layer == "bronze")
+        group = DbtTaskGroup(
+            group_id=layer,
             project_config=cosmos_settings.project_config(),
             profile_config=cosmos_settings.profile_config(),
             execution_config=cosmos_settings.execution_config(),
-            render_config=cosmos_settings.render_config(list(select)),
+            render_config=cosmos_settings.render_config([f"path:models/{layer},config.materialized:incremental"]),
             # `none_failed`: with a selection, tasks of other nodes are skipped, and the tasks after them still run.
             operator_args={**arguments, "interceptors": interceptors, "trigger_rule": TriggerRule.NONE_FAILED},
         )
+        companion_build.select(group)
+        layer_record.give_asset(group, layer)
+        return group
 
-    selections = {"reference": ["path:seeds", "path:snapshots"]} | {layer: [f"path:models/{layer}"] for layer in LAYERS}
-    groups = {name: dbt_group(name, *select) for name, select in selections.items() if needed(name)}
+    groups = [dbt_group(layer) for layer in LAYERS if needed(layer)]
     cross_layer_tests = DbtTestLocalOperator(
         task_id="cross_layer_tests",
         project_dir=str(DBT_PROJECT),
@@ -216,13 +202,4 @@ with DAG(
         **arguments,
     )
 
-    chain(new_data(), *groups.values(), cross_layer_tests)
-    for layer in LAYERS:
-        recorded = record_layer.override(
-            task_id=f"record_{layer}",
-            priority_weight=1_000,  # before the next layer's models, which use the same pool on the local target
-            outlets=[Asset(name=f"{layer}_{layers.MODELS[layer]}", uri=layers.asset_uri(layer))],
-            **cosmos_settings.warehouse_pool(),
-        )(layer)
-        if layer in groups:
-            groups[layer] >> recorded
+    chain(new_data(), *groups, cross_layer_tests)

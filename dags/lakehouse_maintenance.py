@@ -1,12 +1,12 @@
-"""Once a day: every data test over every row, the test history, compaction, and dbt's docs."""
+"""Once a day: every data test over every row, the test history, compaction, dbt's docs, and the audit."""
 
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, TriggerRule, task
 from cosmos.operators.local import (
     DbtBuildLocalOperator,
     DbtDocsLocalOperator,
@@ -27,7 +27,7 @@ from include.settings import DBT_PROJECT  # noqa: E402
 
 DOC = """
 ### What it does
-Once a day this DAG does four things, the last three even if a test has failed:
+Once a day this DAG does five things, the last four even if a test has failed:
 1. It runs every data test over every row. The runs of `crypto_transform` check a window of a few days, so that their
    cost stays constant.
 2. It loads the results of all runs from `test_history/` into `test_run` and `test_health` (pass rate, failing since,
@@ -36,6 +36,8 @@ Once a day this DAG does four things, the last three even if a test has failed:
    compaction.
 4. It renews the data dictionary (dbt's docs) at `s3://BUCKET/state/dbt_docs/index.html` and, on the laptop, in Airflow
    under Browse.
+5. It audits the bucket: what landed on the days that have ended is read once and entered in a manifest, and what was
+   audited before is compared with its manifest (`docs/audit.md`). It runs beside the others.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
@@ -46,12 +48,14 @@ Once a day this DAG does four things, the last three even if a test has failed:
 - `build_test_history` is red: no data is affected; the files stay in `test_history/` and the next run loads them.
 - `compact_tables` is red: the log names the table. Nothing is lost; queries read more files until it succeeds. Clear
   the task while `crypto_transform` does not run: a commit conflict only needs a second attempt.
+- `audit` is red: Kafka, S3 or the warehouse could not be read, see its log. Its findings are the alert
+  `audit_failed`.
 - `publish_docs` is red: no data is affected; the docs stay as they were.
 """
 
 with DAG(
     dag_id=MAINTENANCE.dag_id,
-    description="Every data test over every row, the test history, compaction, and dbt's docs",
+    description="Every data test over every row, the test history, compaction, dbt's docs, and the audit",
     doc_md=DOC,
     schedule=MAINTENANCE.schedule,
     start_date=START,
@@ -96,4 +100,13 @@ with DAG(
         trigger_rule=TriggerRule.ALL_DONE,
         **{**dbt, "callback": "include.on_airflow.dbt_docs.publish"},
     )
+
+    @task(execution_timeout=timedelta(hours=4), **cosmos_settings.warehouse_pool())
+    def audit() -> int:
+        """Compare bucket and layers with the manifests, and make those of the days that have ended."""
+        from include.on_airflow import audit as daily_audit
+
+        return daily_audit.run(datetime.now(UTC))
+
+    audit()
     test_all_rows >> build_test_history >> compact_tables >> publish_docs

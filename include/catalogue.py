@@ -12,19 +12,22 @@ go to the log.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Unit = Literal["Count", "Count/Second", "Seconds", "Bytes", "Percent"]
-Statistic = Literal["Sum", "Average", "Maximum", "Minimum"]
+Statistic = Literal["Sum", "Average", "Maximum", "Minimum", "p95"]
 Comparison = Literal[">", "<"]
 Missing = Literal["missing", "notBreaching", "breaching"]
 AlarmMissing = Literal["missing", "notBreaching", "breaching", "ignore"]
 Publisher = Literal["consumer", "monitor"]
 Severity = Literal["error", "warning"]
 Layer = Literal["bronze", "silver", "gold"]
+Stage = Literal["landed", "bronze", "silver", "gold"]
+"""A step of a record's way, at which its latency is measured."""
 
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
+STAGES: tuple[Stage, ...] = ("landed", *LAYERS)
 ENVIRONMENT = "Environment"
 LAYER = "Layer"
 
@@ -60,6 +63,25 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstStep:
+    """What the reader of a mail does first: a sentence, and the command that shows more.
+
+    In a command `{subject}` is the alert's subject (a test, a DAG, a coin, a source), and `{dag}` the DAG of a subject
+    like `dag/task`. A runbook shows them as SUBJECT and DAG.
+    """
+
+    text: str
+    command: str
+    laptop: str = "make demo-status"
+    """The same in a clone that runs the demo."""
+
+
+ASK_CONSUMER = "docker exec consumer python -m include.ingest health"
+ASK_PRODUCER = "docker exec producer python -m include.ingest health producer"
+ON_LAPTOP = ".venv/bin/python -m include.ingest health"
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """One thing that must not happen.
 
@@ -83,6 +105,11 @@ class Condition:
     severity: Severity = "error"
     periods: int = 1
     layer: Layer | None = None
+    impact: str = field(kw_only=True)
+    """The effect on the users of the data while it is open."""
+    first_step: FirstStep = field(kw_only=True)
+    keeps_records: bool = False
+    """Whether no record is lost by it: at its end each record is landed or still in Kafka."""
     alarm: bool = True
     """Whether this condition has a CloudWatch alarm, which also works when Airflow is down."""
     checked: bool = True
@@ -93,6 +120,11 @@ class Condition:
     While such an alert is open, this one is listed under it and not mailed by itself. In a pattern `{subject}` is this
     alert's own subject (the part of its key after the colon), and `{last}` the last word of that subject.
     """
+
+    @property
+    def notice(self) -> str:
+        """What the users of the data notice, and whether something is lost."""
+        return f"{self.impact} Nothing is lost." if self.keeps_records else self.impact
 
     @property
     def runbook(self) -> str:
@@ -209,6 +241,13 @@ CONSUMER_METRICS: tuple[Metric, ...] = (
     PARTITIONS_STOPPED,
 ) = CONSUMER_METRICS  # fmt: skip
 """The same metrics by name, for the code that publishes them."""
+
+_ENDS: dict[Stage, str] = {
+    "landed": "its object is in S3",
+    "bronze": "the build of bronze that loaded it has ended",
+    "silver": "the build of silver that accepted it has ended",
+    "gold": "the build of gold that first contained it has ended",
+}
 
 MONITOR_METRICS: tuple[Metric, ...] = (
     Metric(
@@ -338,6 +377,47 @@ MONITOR_METRICS: tuple[Metric, ...] = (
         "Share of the rows that a business rule of silver refused, among all rows that the runs of the last day before "
         "silver's last build loaded. Duplicates do not count.",
     ),
+    *(
+        Metric(
+            f"LatencyTo{stage.capitalize()}",
+            f"Latency to {stage.capitalize()}",
+            "Seconds",
+            "p95",
+            "monitor",
+            f"Time from Kafka's timestamp of a record until {end}: the distribution of a build's new records, of which "
+            "CloudWatch shows any percentile. Absent without a new record.",
+        )
+        for stage, end in _ENDS.items()
+    ),
+    Metric(
+        "BurningObjectives",
+        "Latency Objectives at Risk",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Latency objectives (OBJECTIVE_*) whose error budget is used up too fast. Zero without new records.",
+        counts="objectives",
+    ),
+    Metric(
+        "AuditFindings",
+        "Audit Findings",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Objects, offsets and rows that the last audit found missing, doubled, altered or out of place. Absent before "
+        "the first audit of a day with records.",
+        counts="findings",
+    ),
+    Metric(
+        "DriftingFields",
+        "Fields That Drift",
+        "Count",
+        "Maximum",
+        "monitor",
+        "Fields beyond the message's contract that nobody has acknowledged, that have another type than the project "
+        "knows, or that no longer arrive.",
+        counts="fields",
+    ),
     Metric(
         "BlindSources",
         "Sources the Monitor Cannot Read",
@@ -391,6 +471,35 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "The consumer does not keep up with the topic: data reaches the lake late.",
             explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            impact="New prices reach the reports late.",
+            first_step=FirstStep("See what the consumer lands, and what it waits for.", ASK_CONSUMER, ON_LAPTOP),
+            keeps_records=True,
+        ),
+        Condition(
+            "latency_objective",
+            "Records reach gold too late",
+            "BurningObjectives",
+            ">",
+            0,
+            "missing",
+            "More records than an objective allows were late in S3 or in gold: its error budget is used up too fast.",
+            alarm=False,
+            explained_by=(
+                "upload_errors",
+                "consumer_stalled",
+                "partitions_stopped",
+                "kafka_lag",
+                "stale_gold",
+                "monitor_blind:*S3",
+                "dag_unhealthy:crypto_transform",
+                "run_late:crypto_transform",
+                "latency_objective:landed",
+            ),
+            impact="New prices reach the reports later than promised.",
+            first_step=FirstStep(
+                "See whether the runs of the transform fail, are long, or are far apart.",
+                "airflow dags list-runs crypto_transform",
+            ),
         ),
         Condition(
             "dbt_tests",
@@ -400,6 +509,12 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "missing",
             "Data in a layer breaks a rule. An error stops the layers after it, a warning does not.",
+            impact="The layers after a failed test keep their last good data and grow old. A warning stops nothing.",
+            first_step=FirstStep(
+                "See which rows fail.",
+                "select * from crypto_lakehouse_test_failures.{subject} limit 20",
+                'make demo-sql SQL="select * from test_failures.{subject} limit 20"',
+            ),
         ),
         Condition(
             "quarantine_share",
@@ -411,6 +526,47 @@ CONDITIONS: dict[str, Condition] = {
             "More than one percent of the new rows break a business rule. They do not reach gold, where a coin may "
             "become empty.",
             alarm=False,
+            impact="Prices of a coin may be missing in gold. The rows are kept in quarantine.",
+            first_step=FirstStep(
+                "Count the refused rows by rule and coin.",
+                "select broken_rule, symbol, count(*) from crypto_lakehouse_silver.crypto_quarantine group by 1, 2",
+                'make demo-sql SQL="select broken_rule, symbol, count(*) from silver.crypto_quarantine group by 1, 2"',
+            ),
+        ),
+        Condition(
+            "schema_drift",
+            "The fields of the messages have changed",
+            "DriftingFields",
+            ">",
+            0,
+            "missing",
+            "A producer sends a field that the project does not know, or a known one with another type, or no longer "
+            "sends it. Bronze keeps every field.",
+            severity="warning",
+            alarm=False,
+            impact="Reports are complete, but a field that they could show is new, gone, or of another type.",
+            first_step=FirstStep(
+                "Compare what the producer sends now with the contract.",
+                "python -m include.ingest check-contract docs/contract/quote-v1.schema.json NEW",
+                ".venv/bin/python -m include.ingest check-contract docs/contract/quote-v1.schema.json NEW",
+            ),
+        ),
+        Condition(
+            "audit_failed",
+            "The audit found a fault",
+            "AuditFindings",
+            ">",
+            0,
+            "missing",
+            "What the bucket or a layer holds is not what landed: something is missing, doubled, altered or out of "
+            "place.",
+            alarm=False,
+            impact="Reports may lack records, or count some twice, until the fault is repaired.",
+            first_step=FirstStep(
+                "Run the audit again: it lists every finding with its remedy.",
+                "python -m include.audit run",
+                ".venv/bin/python -m include.audit run",
+            ),
         ),
         Condition(
             "upload_errors",
@@ -422,6 +578,9 @@ CONDITIONS: dict[str, Condition] = {
             f"S3 refused or did not answer more than a few PUTs in {MONITOR_MINUTES} minutes. The consumer repeats "
             "them.",
             explained_by=("monitor_blind:*S3",),
+            impact="New prices reach the reports late.",
+            first_step=FirstStep("See what S3 answers.", ASK_CONSUMER, ON_LAPTOP),
+            keeps_records=True,
         ),
         Condition(
             "stale_gold",
@@ -433,6 +592,11 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_curated is older than two hours: dashboards show old prices.",
             layer="gold",
             explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            impact="Dashboards show old prices.",
+            first_step=FirstStep(
+                "See whether the transform runs, and how its last runs ended.",
+                "airflow dags list-runs crypto_transform",
+            ),
         ),
         Condition(
             "low_throughput",
@@ -446,6 +610,8 @@ CONDITIONS: dict[str, Condition] = {
             "asset.",
             periods=3,
             explained_by=("upload_errors", "consumer_stalled", "monitor_blind:*S3", "quotes_missing:*"),
+            impact="Few or no new prices arrive.",
+            first_step=FirstStep("See whether the producer sends quotes.", ASK_PRODUCER, f"{ON_LAPTOP} producer"),
         ),
         Condition(
             "quotes_missing",
@@ -465,6 +631,10 @@ CONDITIONS: dict[str, Condition] = {
                 "low_throughput",
                 "quotes_missing:*",
             ),
+            impact="The coin's last price stands still in every report.",
+            first_step=FirstStep(
+                "See whether the producer gets quotes of the coin.", ASK_PRODUCER, f"{ON_LAPTOP} producer"
+            ),
         ),
         Condition(
             "slow_uploads",
@@ -475,6 +645,9 @@ CONDITIONS: dict[str, Condition] = {
             "notBreaching",
             "A PUT of a few kilobytes took longer than half a minute.",
             explained_by=("upload_errors", "monitor_blind:*S3"),
+            impact="New prices may reach the reports late.",
+            first_step=FirstStep("See which uploads wait, and what S3 answers.", ASK_CONSUMER, ON_LAPTOP),
+            keeps_records=True,
         ),
         Condition(
             "consumer_stalled",
@@ -485,6 +658,9 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "Records wait in Kafka and no consumer commits, or the group has no members.",
             explained_by=("upload_errors", "monitor_blind:*S3"),
+            impact="No new prices arrive.",
+            first_step=FirstStep("See whether the consumer runs, and what it waits for.", ASK_CONSUMER, ON_LAPTOP),
+            keeps_records=True,
         ),
         Condition(
             "partitions_stopped",
@@ -495,6 +671,8 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "A consumer does not land a partition, because an object in S3 or the log is not as it must be. The other "
             "partitions go on. Retention will delete what is not landed.",
+            impact="Prices of the stopped partitions are missing. They are lost when Kafka's retention ends.",
+            first_step=FirstStep("See which partition is stopped, and the remedy.", ASK_CONSUMER, ON_LAPTOP),
         ),
         Condition(
             "dead_letters",
@@ -505,6 +683,11 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "Messages broke the format, or offsets were deleted before they were read. They are kept and can be "
             "replayed.",
+            impact="Some quotes are missing in the reports. They are kept and can be replayed.",
+            first_step=FirstStep(
+                "List the rejected messages with their reasons.",
+                "docker exec consumer python -m include.ingest replay",
+            ),
         ),
         Condition(
             "retention_headroom",
@@ -515,6 +698,10 @@ CONDITIONS: dict[str, Condition] = {
             "notBreaching",
             "Less than six hours are left until retention deletes the oldest record that is not landed: data will "
             "be lost.",
+            impact="Kafka is about to delete records that are not in the lake: data will be lost.",
+            first_step=FirstStep(
+                "See why the consumer is late; then raise the topic's retention.", ASK_CONSUMER, ON_LAPTOP
+            ),
         ),
         Condition(
             "stale_silver",
@@ -527,6 +714,11 @@ CONDITIONS: dict[str, Condition] = {
             severity="warning",
             layer="silver",
             explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            impact="Reports on silver show old prices.",
+            first_step=FirstStep(
+                "See whether the transform runs, and how its last runs ended.",
+                "airflow dags list-runs crypto_transform",
+            ),
         ),
         Condition(
             "stale_bronze",
@@ -539,6 +731,11 @@ CONDITIONS: dict[str, Condition] = {
             severity="warning",
             layer="bronze",
             explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            impact="No layer has new data.",
+            first_step=FirstStep(
+                "See whether the transform runs, and how its last runs ended.",
+                "airflow dags list-runs crypto_transform",
+            ),
         ),
         Condition(
             "monitor_blind",
@@ -551,6 +748,11 @@ CONDITIONS: dict[str, Condition] = {
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
             explained_by=("monitor_blind:*{last}",),
+            impact="Users notice nothing, but alerts that need the source cannot start or end.",
+            first_step=FirstStep(
+                "See in which runs the monitor could not read it; the log of the red task has the reason.",
+                "airflow dags list-runs pipeline_monitor",
+            ),
         ),
         Condition(
             "dag_unhealthy",
@@ -563,6 +765,8 @@ CONDITIONS: dict[str, Condition] = {
             "promises. This is seen from outside, so it is also told when the tasks' own code could not report it.",
             alarm=False,
             explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*"),
+            impact="New data, tests of old data, or replays are late, depending on the DAG.",
+            first_step=FirstStep("See how its last runs ended.", "airflow dags list-runs {subject}"),
         ),
         Condition(
             "notices_undelivered",
@@ -572,6 +776,11 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "notBreaching",
             "The mail server refuses the notices. Only CloudWatch's alarms reach a person.",
+            impact="Nobody gets a mail about any alert.",
+            first_step=FirstStep(
+                "See the reason in the log of the task notify of the last run.",
+                "airflow dags list-runs pipeline_monitor",
+            ),
         ),
         Condition(
             "monitor_silent",
@@ -584,6 +793,8 @@ CONDITIONS: dict[str, Condition] = {
             "CloudWatch is down.",
             periods=3,
             checked=False,
+            impact="Users notice nothing, but no alert of the monitor can start.",
+            first_step=FirstStep("See whether the monitor runs.", "airflow dags list-runs pipeline_monitor"),
         ),
         Condition(
             "task_failed",
@@ -595,6 +806,10 @@ CONDITIONS: dict[str, Condition] = {
             "A task of the transform or another DAG failed after its retries.",
             alarm=False,
             checked=False,
+            impact="The work of the task is late. The next layers keep their last good data.",
+            first_step=FirstStep(
+                "See whether the runs before failed too; the link opens the task's log.", "airflow dags list-runs {dag}"
+            ),
         ),
         Condition(
             "run_late",
@@ -606,6 +821,8 @@ CONDITIONS: dict[str, Condition] = {
             "A run of the transform did not end by its deadline: it hangs, waits, or has very much to do.",
             alarm=False,
             checked=False,
+            impact="Dashboards show old prices until the run ends.",
+            first_step=FirstStep("See whether a run is running or waits.", "airflow dags list-runs {subject}"),
         ),
     )
 }

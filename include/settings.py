@@ -146,6 +146,7 @@ class StorageSettings(BaseSettings):
     state_prefix: str = Field("state/", description="Small JSON objects: layer state, lag window, alert state.")
     test_history_prefix: str = Field("test_history/", description="Test results, a file for each dbt invocation.")
     warehouse_prefix: str = Field("warehouse/", description="Tables written by Athena.")
+    audit_prefix: str = Field("audit/", description="Manifests of the audit, one for each day; never deleted.")
     query_results_prefix: str = Field("query_results/", description="Athena query results; expire by lifecycle rule.")
 
     @field_validator("*", mode="after")
@@ -316,7 +317,25 @@ class WarehouseSettings(BaseSettings):
     )
     database: str = Field("crypto_lakehouse", description="Glue database (Athena schema).")
     workgroup: str = Field("crypto-lakehouse", description="Athena workgroup.")
+    transform_start: Literal["auto", "event", "cron"] = Field(
+        "auto",
+        description="event: a run starts when something has landed. cron: at the times of "
+        "WAREHOUSE_TRANSFORM_SCHEDULE. auto: cron if WAREHOUSE_TRANSFORM_SCHEDULE is set, or if Airflow lacks this "
+        "project's `plugins/`.",
+    )
     transform_schedule: str = Field("*/15 * * * *", description="Cron expression of the transform DAG.")
+    transform_floor_seconds: float = Field(
+        900.0, ge=1, description="Minimum of seconds from the start of a run to the start of the next one by an event."
+    )
+    transform_runs_per_day: int = Field(
+        96,
+        ge=1,
+        description="Maximum of runs in a UTC day; runs by hand count, but always start. When half of them are used, "
+        "the others are spread over the rest of the day.",
+    )
+    transform_poll_seconds: float = Field(
+        60.0, ge=1, description="Seconds between two looks for new files; each look is one LIST and two or three GETs."
+    )
     transform_deadline_minutes: float = Field(
         60.0, gt=0, description="Minutes from the queueing to the end of a transform run; a longer run is mailed."
     )
@@ -324,6 +343,10 @@ class WarehouseSettings(BaseSettings):
         "",
         pattern=r"^((\d{4}/\d\d/\d\d/\d\d\.\.\d{4}/\d\d/\d\d/\d\d)( |$))*$",
         description="Set by the transform for bronze: the hours with new files. Empty: bronze looks for itself.",
+    )
+    unchanged: str = Field(
+        "",
+        description="Set by the transform: seed, snapshot and views that dbt does not build again. Empty: none.",
     )
 
 
@@ -374,6 +397,17 @@ class MonitorSettings(BaseSettings):
     )
 
 
+class ObjectiveSettings(BaseSettings):
+    """The latency objectives: the share of the records that must be in S3 and in gold in time."""
+
+    model_config = _group("OBJECTIVE_")
+
+    gold_minutes: float = Field(20.0, gt=0, description="Minutes from Kafka until a record is in gold.")
+    gold_percent: float = Field(95.0, ge=50, lt=100, description="Percent of the records that must be in gold by then.")
+    landed_minutes: float = Field(2.0, gt=0, description="Minutes from Kafka until a record is in S3.")
+    landed_percent: float = Field(99.0, ge=50, lt=100, description="Percent of the records that must be in S3 by then.")
+
+
 class LocalSettings(BaseSettings):
     """The laptop stack of `make demo`. Everything listens on 127.0.0.1."""
 
@@ -393,7 +427,10 @@ class LocalSettings(BaseSettings):
     aws_port: int = Field(14566, ge=1024, le=65535, description="Port of the AWS emulator.")
     smtp_port: int = Field(11025, ge=1024, le=65535, description="Port of the mailbox (SMTP).")
     airflow_port: int = Field(8080, ge=1024, le=65535, description="Port of the Airflow UI.")
-    transform_schedule: str = Field("*/2 * * * *", description="Cron expression of the transform DAG in the demo.")
+    transform_schedule: str = Field(
+        "",
+        description="Cron expression of the transform DAG in the demo. Empty: a run starts when something has landed.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +446,7 @@ class Settings:
     warehouse: WarehouseSettings
     alert: AlertSettings
     monitor: MonitorSettings
+    objective: ObjectiveSettings
 
 
 Group = TypeVar("Group", bound=BaseSettings)
@@ -465,12 +503,13 @@ def load() -> Settings:
         warehouse=load_group(WarehouseSettings),
         alert=load_group(AlertSettings),
         monitor=load_group(MonitorSettings),
+        objective=load_group(ObjectiveSettings),
     )
 
 
 _CLOSED_GROUPS: tuple[type[BaseSettings], ...] = (
     KafkaSettings, StorageSettings, ConsumerSettings, ProducerSettings, SimulatorSettings, AlertSettings,
-    MonitorSettings,
+    MonitorSettings, ObjectiveSettings,
 )  # fmt: skip
 """Groups whose prefix belongs to this project. AWS_* does not: other programs read many of its variables."""
 _ALIKE = 0.8

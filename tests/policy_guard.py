@@ -29,7 +29,7 @@ from tests.aws.api_calls import IAM_NAMES, OBSTORE
 _HERE = re.escape(str(PROJECT_ROOT))
 CALLERS = {
     "AirflowPolicy": re.compile(
-        rf"{_HERE}/(include/(monitoring|on_airflow|state|transform)|dags|plugins)/|/dbt/adapters/athena/"
+        rf"{_HERE}/(include/(audit|monitoring|on_airflow|state|transform)|dags|plugins)/|/dbt/adapters/athena/"
     ),
     "ConsumerPolicy": re.compile(rf"{_HERE}/include/(ingest|landing)/"),
 }
@@ -139,7 +139,7 @@ def _guarded_function(name: str, original: Callable[..., Any]) -> Callable[..., 
     def call(store: Any, *arguments: Any, **options: Any) -> Any:
         if policy := caller():
             bucket = store.config["bucket"]
-            key = arguments[0] if arguments and name != "list" else None
+            key = arguments[0] if arguments and not name.startswith("list") else None
             for action in OBSTORE[name]:
                 judge(policy, action, bucket if key is None else f"{bucket}/{key}")
         return original(store, *arguments, **options)

@@ -23,6 +23,7 @@ _FROM_SETTINGS: dict[str, tuple[str, str]] = {
     "StatePrefix": ("storage", "state_prefix"),
     "TestHistoryPrefix": ("storage", "test_history_prefix"),
     "WarehousePrefix": ("storage", "warehouse_prefix"),
+    "AuditPrefix": ("storage", "audit_prefix"),
     "QueryResultsPrefix": ("storage", "query_results_prefix"),
     "DatabaseName": ("warehouse", "database"),
     "WorkgroupName": ("warehouse", "workgroup"),

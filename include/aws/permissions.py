@@ -31,7 +31,7 @@ CONSUMER = (
 
 AIRFLOW = (
     Permission("s3:GetObject", ("our code", "Athena"), "Reads landed files, layer state, alert state and tables."),
-    Permission("s3:PutObject", ("our code", "dbt-athena", "Athena"), "Writes state, test history, seeds and tables."),
+    Permission("s3:PutObject", ("our code", "dbt-athena", "Athena"), "Writes state, manifests and tables."),
     Permission("s3:ListBucket", ("our code", "dbt-athena", "Athena"), "Counts what landed; lists a table's files."),
     Permission("s3:DeleteObject", ("dbt-athena", "Athena"), "Removes temporary tables, and files after VACUUM."),
     Permission("s3:GetBucketLocation", ("Athena",), "Athena checks the bucket of the query results."),

@@ -17,13 +17,23 @@ _COMPARISON = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
 _LATEST = ("SumOffsetLag", "EstimatedMaxTimeLag", "MessagesConsumed", "ObjectsLastHour", "FailingTests", "UploadErrors")
 """Numbers in the top row of the dashboard, next to the age of gold."""
 
-_COMPANIONS = {"MaxOffsetLag": "SumOffsetLag", "BatchSizeLastHour": "BatchSize"}
+_COMPANIONS = {
+    "MaxOffsetLag": "SumOffsetLag",
+    "BatchSizeLastHour": "BatchSize",
+    "AuditFindings": "FailingTests",
+    "DriftingFields": "FailingTests",
+    "LatencyToBronze": "LatencyToLanded",
+    "LatencyToSilver": "LatencyToLanded",
+    "LatencyToGold": "LatencyToLanded",
+}
 """Metrics without their own graph -> the metric in whose graph they are drawn."""
 
 _COLUMNS = 24
 """Width of a CloudWatch dashboard in grid units."""
 _REGION = {"<<Region>>": 0}
 """The region of a widget. Every widget has one, so Sub inserts it: the template's size is limited."""
+_GRAPH = '"type":"metric","width":8,"properties":{"title":'
+"""The beginning of each graph. Sub inserts it, for the same reason."""
 _DEFAULT_PERIOD = 300
 """Seconds that CloudWatch takes for a graph that names no period."""
 
@@ -214,10 +224,12 @@ def dashboard() -> Iterator[str]:
         text = json.dumps(widget, ensure_ascii=False, separators=(",", ":"))
         text = text.replace('"<<Unhealthy>>",', "${Unhealthy}").replace('"<<Env>>"', "${Env}")
         text = text.replace('"<<Region>>":0', "${Region}")
+        text = text.replace(_GRAPH, "${Graph}")
         text = re.sub(r'"<<(\$\{\w+\})>>"', r"\1", text)
         yield "          " + text + ("," if number < len(widgets) else "")
     yield "          ]}"
     yield "        - Space: !Ref MetricNamespace"
+    yield f"          Graph: '{_GRAPH}'"
     yield '          Env: !Sub \'"Environment","${EnvironmentName}"\''
     yield '          Region: !Sub \'"region":"${AWS::Region}"\''
     yield '          Unhealthy: !If [OnAws, !Sub \'"${UnhealthyAlarm.Arn}",\', ""]'

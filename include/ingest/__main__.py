@@ -1,7 +1,7 @@
-"""Command line: `python -m include.ingest {produce,consume,create-topic,replay,adopt,resize-cells}`.
+"""Command line: `python -m include.ingest COMMAND`; `--help` lists the commands.
 
 Settings come from the environment (docs/settings.md). Exit status: 0 clean, 2 refused (settings, topic, contract or
-commit), 3 stopped with something not landed or not sent.
+commit), 3 stopped with something not landed or not sent. `check-contract` ends with 1 if the change breaks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -25,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from include.ingest import console, logs, topic
 from include.ingest.adoption import OperationError
 from include.ingest.consumer import EXIT_REFUSED, Consumer, RefusedError
+from include.ingest.contract_check import SchemaError
 from include.ingest.factory import build_consumer
 from include.ingest.factory import kafka_config as consumer_config
 from include.ingest.health import HealthServer, ProcessHealth
@@ -49,7 +51,7 @@ from include.settings import (
 
 REFUSALS = (
     SettingsError, topic.TopicError, ContractError, ProtocolError, RefusedError, OperationError, SourceError,
-    KafkaException, BaseError, OSError,
+    SchemaError, KafkaException, BaseError, OSError,
 )  # fmt: skip
 
 CONTROL_SECONDS, CONTROL_WHOLE_SECONDS = 5.0, 60.0
@@ -254,6 +256,8 @@ def parser() -> argparse.ArgumentParser:
 
     add("consume", consume)
     add("produce", produce)
+    argument = add("health", console.health)
+    argument("program", choices=("consumer", "producer"), nargs="?", default="consumer", help="default: consumer")
     argument = add("create-topic", create_topic)
     argument("--partitions", type=int, help=f"of a new topic (default: {topic.DEFAULT_PARTITIONS})")
     argument("--replication", type=int, help=f"copies of each partition (default: {topic.DEFAULT_REPLICATION})")
@@ -274,6 +278,9 @@ def parser() -> argparse.ArgumentParser:
     argument = add("resize-cells", console.resize_cells)
     argument("size", type=int, help="records in a cell: the largest CONSUMER_BATCH_RECORDS that is then possible")
     argument("--yes", action="store_true", help="write the contract")
+    argument = add("check-contract", console.check_contract)
+    argument("old", type=Path, metavar="OLD", help="JSON Schema of the contract: docs/contract/quote-v1.schema.json")
+    argument("new", type=Path, metavar="NEW", help="JSON Schema of what the producer will send")
     return program
 
 

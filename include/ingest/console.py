@@ -1,18 +1,23 @@
-"""An operator's commands: replay, adopt, resize-cells. Each shows what it would do, and does it with --yes."""
+"""An operator's commands. `health` only asks; replay, adopt and resize-cells show a plan and need --yes to do it.
+
+`check-contract` compares two files and changes nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from include.ingest import logs
+from include.ingest import contract_check, logs
 from include.ingest.adoption import Plan
 from include.ingest.consumer import EXIT_CLEAN
 from include.ingest.operate import Operator, require_size
@@ -22,7 +27,53 @@ from include.ingest.replay.replay import Replay, Report
 from include.ingest.shutdown import EXIT_UNLANDED
 from include.ingest.store import check_prefixes, open_store
 from include.landing.dead_letter import DeadLetter
-from include.settings import Settings
+from include.reasons import reason_of
+from include.settings import Settings, SettingsError
+
+ANSWER_SECONDS = 10.0
+NOT_READY = 1
+"""Exit status of `health` when the program makes no progress."""
+
+
+def health(settings: Settings, options: argparse.Namespace) -> int:
+    """Show the state that the running consumer or producer of this machine reports. Exit status 1: it is not ready.
+
+    Raises:
+        SettingsError: the program does not answer.
+    """
+    program = settings.producer if options.program == "producer" else settings.consumer
+    prefix = program.model_config.get("env_prefix", "")
+    connection = HTTPConnection(program.http_host, program.http_port, timeout=ANSWER_SECONDS)
+    try:
+        with closing(connection):
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            Console(soft_wrap=True).print_json(json.dumps(json.load(answer)))
+            return EXIT_CLEAN if answer.status == 200 else NOT_READY
+    except (OSError, HTTPException, ValueError) as error:
+        raise SettingsError(
+            f"the {options.program} does not answer at {program.http_host}:{program.http_port}: {reason_of(error)} "
+            f"Start it, or set {prefix}HTTP_HOST and {prefix}HTTP_PORT as it has them"
+        ) from error
+
+
+EXIT_BREAKS = 1
+"""Exit status of `check-contract`, like that of diff."""
+
+
+def check_contract(_settings: Settings, options: argparse.Namespace) -> int:
+    """Compare two JSON Schemas of the message; exit status 1 if a message that NEW allows breaks OLD.
+
+    OLD is the contract (docs/contract/), NEW what the producer will send. The rules are in docs/message-contract.md.
+    """
+    old, new = (contract_check.read(path.read_bytes(), str(path)) for path in (options.old, options.new))
+    found = contract_check.differences(old, new)
+    for difference in found:
+        verdict = "breaks" if difference.breaks else "harmless"
+        sys.stdout.write(f"{verdict}: {difference.field or 'message'}: {difference.rule}: {difference.text}\n")
+    breaks = sum(difference.breaks for difference in found)
+    sys.stdout.write(f"{breaks} of {len(found)} differences break the contract\n")
+    return EXIT_BREAKS if breaks else EXIT_CLEAN
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:

@@ -310,8 +310,11 @@ class Consumer:
             return
         try:
             epochs = [now.leader_epoch for now in self._kafka.position([place]) if now.offset == offset]
+        except KafkaException:  # librdkafka is taking the partition away; a commit needs no epoch
+            epochs = []
+        try:
             writer.reach(offset, epochs[0] if epochs else None)
-        except (ProtocolError, KafkaException) as error:
+        except ProtocolError as error:
             self._stop_partition(writer.partition, str(error))
 
     def _feed(self, writer: PartitionWriter, consecutive: ConsecutiveMessages, now: float) -> None:

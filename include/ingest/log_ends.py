@@ -11,7 +11,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from include.ingest.background import Task
+from include.ingest.logs import logger
 from include.ingest.topic import Admin
+from include.reasons import reason_of
 
 ASK_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
@@ -43,6 +45,7 @@ class LogEnds:
         self._clock = clock
         self._asked_at = clock()
         self._asking: Task[Answer] | None = None
+        self._log = logger("log-ends")
 
     def look(self, partitions: Collection[int]) -> bool:
         """Ask about these partitions if it is time to. Returns whether there is a new answer."""
@@ -54,7 +57,11 @@ class LogEnds:
         if not self._asking.done():
             return False
         asking, self._asking = self._asking, None
-        self.answer = asking.result()
+        try:
+            self.answer = asking.result()
+        except Exception as error:  # noqa: BLE001 - a look must not end the loop that lands; health shows the error
+            self._log.warning("the ends of the log are not known", reason=reason_of(error))
+            self.answer = Answer(self._asked_at, error=reason_of(error))
         return True
 
     def _ask(self, at: float, partitions: list[int]) -> Answer:

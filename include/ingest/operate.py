@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import obstore
 from confluent_kafka import Consumer as KafkaConsumer
@@ -19,6 +20,7 @@ from obstore.store import S3Store
 
 from include.ingest import topic
 from include.ingest.adoption import LandedRange, OperationError, Plan, decide, is_landed, missing_ranges
+from include.ingest.background import Task
 from include.ingest.commits import commit_now, position, read_commits
 from include.ingest.listing import ADOPT, list_objects, read_metadata, skipped_ranges
 from include.ingest.logs import LIBRDKAFKA
@@ -41,6 +43,8 @@ from include.reasons import reason_of
 from include.settings import ConsumerSettings, Settings
 
 SECONDS = 15.0
+COMMIT_SECONDS = 60.0
+"""Time limit of a commit. librdkafka has none, and asks again for as long as Kafka is silent."""
 
 
 def require_stopped(admin: topic.Admin, group: str) -> None:
@@ -233,7 +237,21 @@ class Operator:
             for part in plan.incomplete:
                 self._write_gaps(part.dead_letters, plan.partition, (part.first, part.last), part.missing, time)
         if plan.target != plan.committed or not plan.committed_is_ours:
-            commit_now(self._kafka, [position(self.contract, plan.partition, plan.target, None)])
+            self._commit(position(self.contract, plan.partition, plan.target, None))
+
+    def _commit(self, place: TopicPartition) -> None:
+        """Commit one partition, in a thread that the process need not wait for.
+
+        Raises:
+            OperationError: Kafka did not answer in time.
+        """
+        task = Task("commit", partial(commit_now, self._kafka, [place]))
+        if not task.done(COMMIT_SECONDS):
+            raise OperationError(
+                f"partition {place.partition}: Kafka did not answer the commit of {place.offset} within "
+                f"{COMMIT_SECONDS:.0f} s. See that its brokers run, then run the same command again"
+            )
+        task.result()
 
     def _time_at(self, plan: Plan) -> int:
         """Kafka's time (ms) of the record at the target; the present time if there is no such record yet.
@@ -290,5 +308,5 @@ class Operator:
         return new
 
     def close(self) -> None:
-        """Leave Kafka."""
-        self._kafka.close()
+        """Leave Kafka, or give up if it is silent."""
+        Task("leave", self._kafka.close).done(SECONDS)

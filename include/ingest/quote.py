@@ -2,13 +2,16 @@
 
     {"id": 1, "symbol": "BTC", "name": "Bitcoin", "price": 64123.12, "last_updated": "2026-11-23T20:15:07Z"}
 
-`id` is CoinMarketCap's (BTC 1, ETH 1027, XRP 52), `price` is in US dollars, `last_updated` is ISO 8601 (RFC 3339)
-with a zone. More fields are allowed and kept.
+More fields are allowed and kept. No field of a quote may be there twice: readers of JSON disagree about which one
+counts. docs/contract/ has the same rules as JSON Schema and as data contract, generated from this module
+(`message_contract.py`).
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from operator import itemgetter
@@ -27,6 +30,13 @@ MAX_ID = 2**63 - 1
 AT_ONCE_BYTES = 2**20
 """`check` validates values one by one if they have more bytes together, so that it makes no copy of them."""
 
+TIME_PATTERN = (
+    "^([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt ]"
+    "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$"
+)
+"""The texts of `last_updated` that the decoder takes, if they are also a day of the calendar. JSON Schema and silver's
+SQL are generated from it; tests compare decoder, pattern and SQL. It uses only what all their engines read alike."""
+
 _Never = Annotated[int, Meta(gt=1, lt=0)]
 """A type without values: a message that has the field does not decode."""
 
@@ -34,11 +44,32 @@ _Never = Annotated[int, Meta(gt=1, lt=0)]
 class Quote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One quote of one coin. Its fields cannot make cycles, so the garbage collector need not track it."""
 
-    id: Annotated[int, Meta(ge=1, le=MAX_ID)]
-    symbol: Annotated[str, Meta(min_length=1, max_length=MAX_SYMBOL)]
-    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
-    price: Annotated[float, Meta(gt=0)]
-    last_updated: Annotated[datetime, Meta(tz=True)]
+    id: Annotated[
+        int,
+        Meta(
+            ge=1, le=MAX_ID, description="CoinMarketCap's id of the coin: BTC 1, ETH 1027, XRP 52.", examples=[1, 1027]
+        ),
+    ]
+    symbol: Annotated[
+        str, Meta(min_length=1, max_length=MAX_SYMBOL, description="The coin's ticker.", examples=["BTC"])
+    ]
+    name: Annotated[
+        str, Meta(min_length=1, max_length=MAX_NAME, description="The coin's full name.", examples=["Bitcoin"])
+    ]
+    price: Annotated[
+        float,
+        Meta(
+            gt=0, description="Price of one coin in US dollars.", examples=[64123.12],
+            extra_json_schema={"maximum": sys.float_info.max},
+        ),
+    ]  # fmt: skip
+    last_updated: Annotated[
+        datetime,
+        Meta(
+            tz=True, description="Time of the quote: ISO 8601 (RFC 3339) with a zone.",
+            examples=["2026-11-23T20:15:07Z"], extra_json_schema={"pattern": TIME_PATTERN},
+        ),
+    ]  # fmt: skip
 
 
 class _Received(Quote, frozen=True, kw_only=True, gc=False):
@@ -66,6 +97,10 @@ class InvalidQuoteError(ValueError):
 
 
 _FIELD = re.compile(r"`\$\.([^`\[.]+)")
+_FRAME = b"\0\0"
+"""A schema registry's clients begin a value with the byte 0 and a schema id of four bytes. The id's first byte is 0
+below 16.7 million; registries count from 1. In JSON text as UTF-8 or UTF-16 one of the first two bytes is not 0."""
+_FRAME_BYTES = 5
 _UNREADABLE_TIME = ("Invalid RFC3339", "timezone")
 
 
@@ -101,9 +136,23 @@ def validate(value: bytes | None, max_bytes: int) -> Quote:
     try:
         quote = decode(value)
         _check_utf8(value)
+        if _may_repeat_a_field(value, 1):
+            _require_fields_once(value)
     except _DECODING_ERRORS as error:
-        raise explain(error) from error
+        raise _framed(value) or explain(error) from error
     return quote
+
+
+def _framed(value: bytes) -> InvalidQuoteError | None:
+    """The error for a value in a schema registry's frame, whatever follows the frame; None for any other value."""
+    if not value.startswith(_FRAME) or len(value) <= _FRAME_BYTES:
+        return None
+    schema_id = int.from_bytes(value[1:_FRAME_BYTES])
+    return InvalidQuoteError(
+        "schema_registry_frame",
+        f"the value begins with a schema registry's frame (byte 0, schema id {schema_id}); "
+        "let the producer send plain JSON: docs/message-contract.md",
+    )
 
 
 def check(values: Sequence[bytes | None], max_bytes: int) -> tuple[Sequence[bytes], dict[int, InvalidQuoteError]]:
@@ -145,7 +194,7 @@ def _are_all_valid(values: Sequence[Any], max_bytes: int) -> TypeGuard[Sequence[
     joined = b",\n".join(values)
     try:
         _check_utf8(joined)
-        return len(_decode_array(b"[%b]" % joined)) == len(values)
+        return len(_decode_array(b"[%b]" % joined)) == len(values) and not _may_repeat_a_field(joined, len(values))
     except _DECODING_ERRORS:
         return False
 
@@ -167,6 +216,35 @@ def _check_utf8(value: bytes) -> None:
     """Raise UnicodeDecodeError for invalid UTF-8; the decoder does not notice it in a field that it skips."""
     if not value.isascii():
         value.decode()
+
+
+_NAMES = tuple(f'"{name}"'.encode() for name in Quote.__struct_fields__)
+_FEWEST_COLONS = len(_NAMES) + 2
+"""One after each field's name, and two in the time."""
+
+
+def _may_repeat_a_field(text: bytes, count: int) -> bool:
+    r"""Whether one of the `count` decoded quotes may have a field of a quote twice. False is certain.
+
+    Each quote has each name at least once. If all have the fewest colons, none has a sixth field, whatever its name.
+    Otherwise each name must be there once a quote. An escaped letter or colon begins with `\\u00`.
+    """
+    if b"\\u00" in text:
+        return True
+    return text.count(b":") != count * _FEWEST_COLONS and any(text.count(name) != count for name in _NAMES)
+
+
+def _require_fields_once(value: bytes) -> None:
+    """Read a decoded quote's names exactly, which the decoder does not show.
+
+    Raises:
+        InvalidQuoteError: a field of a quote is there twice.
+    """
+    fields = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False).decode(value.decode())
+    names = [name for name, _ in fields]
+    for name in Quote.__struct_fields__:
+        if names.count(name) > 1:
+            raise InvalidQuoteError("not_json", f"field {name} is there {names.count(name)} times")
 
 
 def encode(quote: Quote) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 
 ErrorClass = Literal[
     "empty", "too_large", "not_utf8", "not_json", "missing_field", "wrong_type", "out_of_range", "reserved_field",
-    "rejected_earlier", "gap",
+    "schema_registry_frame", "rejected_earlier", "gap",
 ]  # fmt: skip
 """`rejected_earlier`: another version of the consumer landed the range without this message.
 `gap`: offsets that `adopt` skipped, or that have no record (a hole) and are directly before a rejected message."""
@@ -35,7 +35,8 @@ class DeadLetter(msgspec.Struct, frozen=True, rename={
     offset: int
     timestamp: int
     last_offset: int
-    error_class: ErrorClass
+    error_class: str
+    """One of `ErrorClass`. A row of a later version may have another; it is read, listed and replayed all the same."""
     error: str
     key: bytes | None
     payload: bytes | None

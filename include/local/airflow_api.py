@@ -103,6 +103,11 @@ class AirflowApi:
         """Let the scheduler run the DAG."""
         self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
 
+    def parse(self, dag_id: str) -> None:
+        """Have the DAG's file parsed now. Only a parse gives the trigger of a DAG that was paused to the triggerer."""
+        token = self.call("GET", f"/dags/{dag_id}").json()["file_token"]
+        self.call("PUT", f"/parseDagFile/{token}")
+
     def trigger(self, dag_id: str, conf: dict[str, object] | None = None) -> str:
         """Start a manual run now; returns its run id."""
         body: dict[str, object] = {"logical_date": None, "conf": conf or {}}

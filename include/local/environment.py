@@ -96,7 +96,7 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
         "S3_BUCKET": load_group(StorageSettings).bucket,
         "WAREHOUSE_TARGET": "local",
         "WAREHOUSE_DUCKDB_PATH": str(local.state / WAREHOUSE),
-        "WAREHOUSE_TRANSFORM_SCHEDULE": local.transform_schedule,
+        **_start_of_the_transform(local),
         "MONITOR_ENVIRONMENT": "demo",
         "ALERT_AIRFLOW_URL": airflow_url(local),
         "ALERT_RUNBOOK_URL": f"{airflow_url(local)}/{DOCS}/docs/runbooks/",
@@ -123,6 +123,18 @@ def build(local: LocalSettings, bootstrap: str, *, built_in_broker: bool, previo
         }
     )
     return demo | chosen | fixed
+
+
+def _start_of_the_transform(local: LocalSettings) -> dict[str, str]:
+    """By cron if the demo has one. Else as soon as something has landed: a local run costs nothing."""
+    if local.transform_schedule:
+        return {"WAREHOUSE_TRANSFORM_START": "cron", "WAREHOUSE_TRANSFORM_SCHEDULE": local.transform_schedule}
+    return {
+        "WAREHOUSE_TRANSFORM_START": "event",
+        "WAREHOUSE_TRANSFORM_FLOOR_SECONDS": "1",
+        "WAREHOUSE_TRANSFORM_RUNS_PER_DAY": "100000",
+        "WAREHOUSE_TRANSFORM_POLL_SECONDS": "5",
+    }
 
 
 def of_the_stack(local: LocalSettings) -> dict[str, str]:

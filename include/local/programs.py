@@ -58,6 +58,6 @@ def programs(local: LocalSettings) -> list[Program]:
         ),
         Program("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs")),
         Program("airflow-dag-processor", ("airflow", "dag-processor")),
-        # No DAG defers a task yet, but Airflow's home page shows a missing triggerer in red.
+        # It looks at S3 and starts crypto_transform.
         Program("airflow-triggerer", ("airflow", "triggerer", "--skip-serve-logs")),
     ]

@@ -20,6 +20,12 @@ def _number(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"
 
 
+def _changes(changes: dict[str, float | None]) -> str:
+    """1 h +0.12 %  24 h unknown"""
+    texts = ((span, UNKNOWN if percent is None else f"{percent:+.2f} %") for span, percent in changes.items())
+    return "  ".join(f"{span} {text}" for span, text in texts)
+
+
 def _tests(status: Status) -> str:
     if status.tests.get("passed") is None:
         return UNKNOWN
@@ -58,6 +64,10 @@ def render(status: Status, state: Path, elapsed: float | None, at_end: str = "Ct
     table.add_row("messages produced", _number(status.produced), "Kafka topic selected_crypto_data")
     table.add_row("messages landed", _number(status.landed), "S3, each once")
     table.add_row("newest prices", "", "  ".join(f"{symbol} {price:,.9g}" for symbol, price in status.prices.items()))
+    for symbol, changes in status.changes.items():
+        table.add_row(f"{symbol} in gold", "", _changes(changes))
+    if not status.changes:
+        table.add_row("price changes", UNKNOWN, "in gold")
     for layer in LAYERS:
         newest = status.newest_quote.get(layer, "")[:19]
         table.add_row(f"rows in {layer}", _number(status.rows.get(layer)), f"{MODELS[layer]}  {newest}")

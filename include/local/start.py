@@ -89,6 +89,7 @@ def start(demo: Demo) -> AirflowApi:
             dictionary.finish()
     for dag_id in DAGS:
         api.unpause(dag_id)  # the scheduler then starts the newest due run at once
+    api.parse(TRANSFORM)
     return api
 
 

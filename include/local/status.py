@@ -26,6 +26,8 @@ from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.monitoring.page.health import PipelineHealth, collect
 from include.settings import Settings
+from include.state import kpis
+from include.state.json_object import StateUnreadableError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,6 +55,7 @@ class Alert:
 class Status:
     """The pipeline at one time. Counts are totals since the topic was created; None means that nothing is known.
 
+    `changes` has each coin's changes in gold by span (1 h, 24 h, 7 d), in percent; it is empty if they are not known.
     `transform` and `monitor` are the state of the last run. `conditions` has open, ok or unknown for each condition.
     """
 
@@ -60,6 +63,7 @@ class Status:
     produced: int | None = None
     landed: int | None = None
     prices: dict[str, float] = field(default_factory=dict)
+    changes: dict[str, dict[str, float | None]] = field(default_factory=dict)
     lag: int | None = None
     rows: dict[str, int] = field(default_factory=dict)
     newest_quote: dict[str, str] = field(default_factory=dict)
@@ -129,6 +133,7 @@ class Observer:
             produced=produced,
             landed=landed,
             prices={coin.symbol: self._prices[coin.symbol] for coin in coins() if coin.symbol in self._prices},
+            changes=self._changes(),
             lag=lag,
             rows={state.layer: state.rows for state in states},
             newest_quote={state.layer: state.newest_quote_at.isoformat() for state in states if state.newest_quote_at},
@@ -144,6 +149,17 @@ class Observer:
     def _health(self) -> PipelineHealth:
         """What Pipeline Health shows, with the catalogue's thresholds instead of those of Airflow's Variable."""
         return collect(lambda: self._s3, self._settings, lambda: None, datetime.now(UTC))
+
+    def _changes(self) -> dict[str, dict[str, float | None]]:
+        """Each coin's changes from the last build of gold; empty if none is known."""
+        try:
+            found = kpis.read(self._s3, self._storage)
+        except (BotoCoreError, ClientError, StateUnreadableError):
+            return {}
+        return {
+            coin.symbol: {"1 h": coin.change_percent_1h, "24 h": coin.change_percent_24h, "7 d": coin.change_percent_7d}
+            for coin in (found.coins if found else ())
+        }
 
     def _kafka(self) -> tuple[int | None, int | None]:
         """Number of messages sent to the topic, and of uncommitted messages; None if Kafka does not answer."""

@@ -1,10 +1,10 @@
-"""The catalogue's tables in docs/monitoring.md, which `make generate` writes."""
+"""The catalogue's tables in docs/monitoring.md and the first step of each runbook, which `make generate` writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from include.catalogue import CONDITIONS, METRICS
+from include.catalogue import CONDITIONS, METRICS, Condition
 from include.monitoring.checks.judge import quantity
 
 _EVENTS = {"task_failed": "a task fails", "run_late": "a run misses its deadline"}
@@ -41,3 +41,17 @@ def metrics() -> Iterator[str]:
             f"| `{metric.name}` | {metric.unit} | {metric.statistic} | {metric.publisher} | {metric.publish_seconds} s "
             f"| {metric.meaning} |"
         )
+
+
+def first_step(condition: Condition) -> Iterator[str]:
+    """What users notice, and the first step with its command: deployed, and in a clone that runs the demo."""
+    step = condition.first_step
+    commands = [text.format(subject="SUBJECT", dag="DAG") for text in (step.command, step.laptop)]
+    yield f"**What users notice.** {condition.notice}"
+    yield ""
+    yield f"**First step.** {step.text}"
+    yield ""
+    yield "| where | command |"
+    yield "|---|---|"
+    for place, command in zip(("deployed", "on a laptop"), commands, strict=True):
+        yield f"| {place} | `{command}` |"

@@ -47,6 +47,8 @@ def on_task_failure(context: Context) -> None:
     the task has succeeded again.
     """
     from include.monitoring.alerts.store import update
+    from include.on_airflow import silencing
+    from include.on_airflow.connections import s3_client
 
     if is_refusal(context.get("exception")):
         log.info("no alert: the run's parameters were refused, which its author sees")
@@ -54,7 +56,9 @@ def on_task_failure(context: Context) -> None:
     settings, now = load(), datetime.now(UTC)
     store = _store(settings)
     alerts = alerts_of(context, settings, now)
-    new = update(store, lambda state: transitions.raise_alerts(state, alerts, now, settings.alert.reminder_after))
+    silences = silencing.known(s3_client(), settings.storage)
+    reminder_after = settings.alert.reminder_after
+    new = update(store, lambda state: transitions.raise_alerts(state, alerts, now, reminder_after, silences))
     log.info("alert state: %d raised, %d of them new", len(alerts), len(new))
     deliver(store, settings)
 
@@ -73,6 +77,7 @@ def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
         ClientError, BotoCoreError: S3 refused or could not be reached; the monitor raises an alert about that.
     """
     from include.monitoring.alerts.store import S3AlertStore, update
+    from include.on_airflow import silencing
     from include.on_airflow.connections import own_s3_client
 
     settings, now = load(), datetime.now(UTC)
@@ -81,8 +86,10 @@ def on_deadline_missed(context: Mapping[str, Any], ended_by: str) -> None:
         log.info("%s has ended already, with the state %s", run["dag_run_id"], run["state"])
         return
     alert = _of_late_run(context, settings, now, ended_by)
-    store = S3AlertStore(own_s3_client(settings.aws), settings.storage)
-    new = update(store, lambda state: transitions.raise_alerts(state, [alert], now, settings.alert.reminder_after))
+    s3 = own_s3_client(settings.aws)
+    store, silences = S3AlertStore(s3, settings.storage), silencing.known(s3, settings.storage)
+    reminder_after = settings.alert.reminder_after
+    new = update(store, lambda state: transitions.raise_alerts(state, [alert], now, reminder_after, silences))
     log.info("alert state: %s raised, %s", alert.key, "new" if new else "open already")
 
 
@@ -145,11 +152,26 @@ def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notic
     from include.monitoring.alerts.store import update
     from include.on_airflow.channels import send
 
-    send(notices, render(notices, settings.alert, settings.monitor.environment, now), settings.alert)
+    mail = render(notices, settings.alert, settings.monitor.environment, now, _histories(notices, settings, now))
+    send(notices, mail, settings.alert)
     ids = [notice.id for notice in notices]
     update(store, lambda state: (transitions.mark_delivered(state, ids), None))
     summary = ", ".join(f"{notice.kind} {notice.alert.key}" for notice in notices)
     log.info("delivered %d notices: %s", len(notices), summary)
+
+
+def _histories(notices: Sequence[Notice], settings: Settings, now: datetime) -> dict[str, str]:
+    """The last hours of the alerts' numbers. A mail is complete without them, so an error of CloudWatch is logged."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from include.monitoring.alerts import history
+    from include.on_airflow.connections import cloudwatch_client
+
+    try:
+        return history.lines(cloudwatch_client(), settings.monitor, [notice.alert.condition for notice in notices], now)
+    except (ClientError, BotoCoreError) as error:
+        log.warning("the mail has no course of the numbers: %s", reason_of(error))
+        return {}
 
 
 def alerts_of(context: Context, settings: Settings, now: datetime) -> list[OpenAlert]:

@@ -20,10 +20,12 @@ from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook
 from airflow.providers.smtp.hooks.smtp import SmtpHook
 from botocore.config import Config
 from confluent_kafka import Consumer
+from obstore.store import S3Store
 
+from include.ingest.store import client_options
 from include.monitoring.alerts.mail import Mail
 from include.monitoring.checks.kafka_offsets import probe_config
-from include.settings import AUTO_CREATION, AwsSettings
+from include.settings import AUTO_CREATION, AwsSettings, StorageSettings
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -67,6 +69,31 @@ def page_cloudwatch_client() -> CloudWatchClient:
 def own_s3_client(aws: AwsSettings) -> S3Client:
     """S3 with the credentials of this process (the usual AWS chain), where Airflow opens no connection."""
     return boto3.client("s3", region_name=aws.default_region, endpoint_url=aws.endpoint_url, config=_PATIENCE)
+
+
+def bucket_store(storage: StorageSettings) -> S3Store:
+    """The bucket by the connection `aws_default`, for what uses the landing's own S3 client.
+
+    Raises:
+        ValueError: the connection has no credentials.
+    """
+    client = s3_client()
+    credentials = S3Hook(aws_conn_id=AWS).get_session().get_credentials()
+    if credentials is None:
+        raise ValueError(f"no AWS credentials: set them in the connection {AWS}, or give the worker a role")
+    frozen = credentials.get_frozen_credentials()
+    options: dict[str, Any] = {
+        "region": client.meta.region_name,
+        "access_key_id": frozen.access_key,
+        "secret_access_key": frozen.secret_key,
+    }
+    if frozen.token:
+        options["token"] = frozen.token
+    endpoint = client.meta.endpoint_url
+    if "amazonaws.com" not in endpoint:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    limits = client_options(allow_http=endpoint.startswith("http://"))
+    return S3Store(storage.bucket, client_options=limits, **options)
 
 
 def cloudwatch_client() -> CloudWatchClient:
@@ -137,6 +164,9 @@ def send_mail(mail: Mail, to: list[str], sender: str) -> None:
     message["Date"] = format_datetime(datetime.now(UTC))
     domain = parseaddr(sender)[1].rpartition("@")[2]
     message["Message-ID"] = f"<{mail.id}@{domain}>" if mail.id and domain else make_msgid(domain=domain or None)
+    if mail.replies_to and domain:  # mail programs show it below the mail about the start
+        message["In-Reply-To"] = f"<{mail.replies_to[0]}@{domain}>"
+        message["References"] = " ".join(f"<{thread}@{domain}>" for thread in mail.replies_to)
     message["Auto-Submitted"] = "auto-generated"  # so that no out-of-office reply is sent
     message["From"] = sender
     message.set_content(mail.text)

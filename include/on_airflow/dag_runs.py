@@ -10,6 +10,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from msgspec.structs import replace
 
 from include.monitoring.checks import dag_memory, dag_runs
@@ -18,7 +19,11 @@ from include.monitoring.checks.measurements import DagsMeasurement
 from include.on_airflow import runs
 from include.on_airflow.refusal import REFUSED
 from include.on_airflow.watched_dags import START, WatchedDag, watched
-from include.settings import Settings
+from include.reasons import reason_of
+from include.settings import Settings, StorageSettings
+from include.state.json_object import StateUnreadableError
+from include.transform import starts
+from include.transform.start_rule import StartRule
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,7 +46,7 @@ def measure(s3: S3Client, settings: Settings, now: datetime) -> DagsMeasurement:
     before, not_read = dag_memory.read(s3, storage)
     problems, after = {}, dict(before)
     for dag in watched():
-        known, promise = before.get(dag.dag_id), promise_of(dag, now)
+        known, promise = before.get(dag.dag_id), promise_of(dag, now, s3, storage)
         look = _look(dag, known, now)
         memory = after[dag.dag_id] = dag_runs.remember(known, look, promise)
         problems[dag.dag_id] = [
@@ -55,8 +60,10 @@ def measure(s3: S3Client, settings: Settings, now: datetime) -> DagsMeasurement:
     return DagsMeasurement(problems, not_read or dag_memory.write(s3, storage, after))
 
 
-def promise_of(dag: WatchedDag, now: datetime) -> Promise:
+def promise_of(dag: WatchedDag, now: datetime, s3: S3Client, storage: StorageSettings) -> Promise:
     """What the DAG's schedule promises at `now`."""
+    if dag.starts is not None:
+        return Promise(dag.limit, by_event=True, unread=_unread(dag.starts, now, s3, storage))
     if dag.schedule is None:
         return Promise(dag.limit)
     return Promise(
@@ -64,6 +71,15 @@ def promise_of(dag: WatchedDag, now: datetime) -> Promise:
         started=_due(dag.schedule, now - STARTS_WITHIN),
         succeeded=_due(dag.schedule, now - STARTS_WITHIN - dag.limit),
     )
+
+
+def _unread(rule: StartRule, now: datetime, s3: S3Client, storage: StorageSettings) -> bool | None:
+    """Whether a run may start and has a reason to; None if S3 does not show it, which other conditions tell."""
+    try:
+        return starts.has_cause(s3, storage, rule, starts.read_starts(s3, storage), now) is True
+    except (ClientError, BotoCoreError, StateUnreadableError) as error:
+        log.error("not known whether something is unread: %s", reason_of(error))
+        return None
 
 
 def _due(schedule: str, before: datetime) -> datetime:

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
-from obstore.store import S3Store
 
 from include.ingest.replay import choice
 from include.ingest.replay.choice import Filter
 from include.ingest.replay.kafka_log import KafkaTopic
 from include.ingest.replay.replay import Replay, Report
-from include.ingest.store import check_prefixes, client_options
-from include.on_airflow.connections import AWS, KAFKA, s3_client
+from include.ingest.store import check_prefixes
+from include.on_airflow.connections import KAFKA, bucket_store
 from include.on_airflow.refusal import RunParameterError
-from include.settings import KafkaSettings, Settings, StorageSettings, load
+from include.settings import KafkaSettings, Settings, load
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ def run(selection: Filter, params: Mapping[str, Any]) -> dict[str, int]:
         ContractError: a prefix differs from that of the contract object.
     """
     settings = load()
-    store = _store(settings.storage)
+    store = bucket_store(settings.storage)
     check_prefixes(store, settings.storage)
     replayer = Replay(KafkaTopic(_kafka(settings)), settings.storage, store, "DAG dead_letter_replay")
     report, chosen = Report(), 0
@@ -85,24 +83,3 @@ def _kafka(settings: Settings) -> KafkaSettings:
     """The Kafka settings with the client options of the connection `kafka_default` on top."""
     extra = BaseHook.get_connection(KAFKA).extra_dejson
     return settings.kafka.model_copy(update={"options": settings.kafka.options | extra})
-
-
-def _store(storage: StorageSettings) -> S3Store:
-    """The bucket by the connection `aws_default`."""
-    client = s3_client()
-    credentials = S3Hook(aws_conn_id=AWS).get_session().get_credentials()
-    if credentials is None:
-        raise ValueError(f"no AWS credentials: set them in the connection {AWS}, or give the worker a role")
-    frozen = credentials.get_frozen_credentials()
-    options: dict[str, Any] = {
-        "region": client.meta.region_name,
-        "access_key_id": frozen.access_key,
-        "secret_access_key": frozen.secret_key,
-    }
-    if frozen.token:
-        options["token"] = frozen.token
-    endpoint = client.meta.endpoint_url
-    if "amazonaws.com" not in endpoint:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    limits = client_options(allow_http=endpoint.startswith("http://"))
-    return S3Store(storage.bucket, client_options=limits, **options)

@@ -22,7 +22,7 @@ from include.monitoring.checks import cloudwatch, measure, thresholds
 from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.measurements import SOURCES, LayersMeasurement, Measurement, Measurements, Source
 from include.monitoring.checks.verdicts import numbers, verdicts
-from include.on_airflow import connections, dag_runs, runs
+from include.on_airflow import connections, dag_runs, runs, silencing
 from include.on_airflow.fallback_store import VariableAlertStore, move_back, store_in_force
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings, load
@@ -68,10 +68,10 @@ def _measure_layers(settings: Settings, now: datetime) -> LayersMeasurement:
         state, _ = S3AlertStore(s3, settings.storage).load()
     except StateUnreadableError as fault:
         log.error("the number of undelivered notices is not known: %s", fault)
-        return measure.layers(s3, settings.storage, None, "", now)
+        return measure.layers(s3, settings, None, "", now)
     undelivered = len(transitions.undelivered(state, now))
     error = next((notice.last_error for notice in state.outbox if notice.last_error), "")
-    return measure.layers(s3, settings.storage, undelivered, error, now)
+    return measure.layers(s3, settings, undelivered, error, now)
 
 
 def publish_and_judge(
@@ -132,16 +132,17 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     else:
         move_back(primary, now)
         _keep_verdicts(settings.storage, verdicts_of_all, now)
+    silenced = silencing.known(connections.s3_client(), settings.storage)
     reminder_after, run_url = settings.alert.reminder_after, runs.link(settings.alert, DAG_ID, run_id)
 
     # A layer's state may not be written yet when its model's task has succeeded: then the next run ends the alert.
     breached = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
 
     def change(state: AlertState) -> tuple[AlertState, tuple[list[Notice], list[OpenAlert]]]:
-        after, new = transitions.advance(state, judged, now, reminder_after, run_url)
+        after, new = transitions.advance(state, judged, now, reminder_after, run_url, silenced)
         after, over = transitions.count_successes(after, _successes(after), _late_runs(after))
-        after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now)
-        after, reminded = transitions.remind(after, now, reminder_after)
+        after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now, silenced)
+        after, reminded = transitions.remind(after, now, reminder_after, silenced)
         gone = [alert for key, alert in state.open.items() if key not in after.open]
         return after, ([*new, *ended, *reminded], gone)
 
@@ -167,7 +168,7 @@ def _keep_past(storage: StorageSettings, gone: Sequence[OpenAlert], now: datetim
 
 def _keep_verdicts(storage: StorageSettings, verdicts_of_all: Sequence[Verdict], now: datetime) -> None:
     """Write every verdict for Pipeline Health; the mails do not need it, so an error of S3 is only logged."""
-    conditions = {verdict.condition: Judged(verdict.outcome, verdict.value, verdict.details) for verdict in verdicts_of_all}
+    conditions = {one.condition: Judged(one.outcome, one.value, one.details) for one in verdicts_of_all}
     try:
         judged_state.write(connections.s3_client(), storage, JudgedConditions(now, conditions))
     except (ClientError, BotoCoreError) as error:

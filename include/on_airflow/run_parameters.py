@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from include.on_airflow.refusal import RunParameterError
 from include.settings import DBT_PROJECT
-from include.transform import dbt_connection
+from include.transform import companions, dbt_connection
 from include.transform.manifest import work_folder
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def apply(context: Mapping[str, Any], operator: Any) -> None:
 
     parameters = of_run(context)
     if parameters.select:
-        chosen: Sequence[str] = context["ti"].xcom_pull(task_ids=GATE, key=CHOSEN) or []
-        selected = selection_of(operator.select, operator.extra_context, chosen)
+        selected = selection_of(operator.select, operator.extra_context, chosen_of(context))
         if selected is None:
             raise AirflowSkipException(f"not in the selection {parameters.select!r}")
         operator.select = selected
@@ -135,13 +134,21 @@ def apply(context: Mapping[str, Any], operator: Any) -> None:
         operator.dbt_cmd_flags = [*operator.dbt_cmd_flags, "--full-refresh"]
 
 
+def chosen_of(context: Mapping[str, Any]) -> Sequence[str]:
+    """Unique ids of the nodes that the run's `select` names."""
+    return context["ti"].xcom_pull(task_ids=GATE, key=CHOSEN) or []
+
+
 def selection_of(select: str, extra_context: Mapping[str, Any], chosen: Sequence[str]) -> str | None:
     """The selection of one task when only `chosen` run; None: the task has nothing to run.
 
-    A task of one node has its unique id in `extra_context`; the task of the cross-layer tests has no such id.
+    The task of a table has the table's unique id in `extra_context`, and names the table first, then its companions.
+    The task of the cross-layer tests has no such id.
     """
     node = extra_context.get("dbt_node_config", {}).get("unique_id")
     if node:
-        return select if node in chosen else None
+        table, *_ = select.split()
+        others = [name for name in companions.of(node.split(".")[2]) if any(one.endswith(f".{name}") for one in chosen)]
+        return " ".join([table] * (node in chosen) + others) or None
     tests = [unique_id.split(".")[2] for unique_id in chosen if unique_id.startswith("test.")]
     return " ".join(tests) or None

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.catalogue import LAYERS
+from include.on_airflow import companion_build, layer_record
 from include.on_airflow.callbacks import TEST_RESULTS as XCOM_KEY
+from include.on_airflow.layer_record import SCANNED
 from include.settings import AlertSettings, StorageSettings, load_group
 from include.state import task_tests, test_runs
 from include.state.dbt_tests import DbtTests
@@ -31,27 +32,36 @@ if TYPE_CHECKING:
 
 __all__ = ["SCANNED", "XCOM_KEY", "keep"]
 
-SCANNED = "bytes_scanned"
-"""XCom key of `Invocation.scanned`; not pushed where the adapter does not report scanned bytes."""
-
 log = logging.getLogger(__name__)
 
 
 def keep(project_dir: str, context: Mapping[str, Any]) -> None:
-    """Cosmos callback: log failing tests with rows, push all results as an XCom of the dbt task, write the history.
+    """Cosmos callback: publish the results of the dbt task, then record its layer if this was the layer's last task.
 
     The XComs of a layer's tasks become the layer's state. Any other task writes a state object of its own.
     """
-    from include.on_airflow.connections import s3_client
+    invocation = _read(Path(project_dir))
+    if invocation is not None:
+        _publish(project_dir, context, invocation)
+    succeeded = invocation is not None and invocation.succeeded
+    companion_build.after(context, succeeded=succeeded)
+    layer_record.after(context, succeeded=succeeded)
 
+
+def _read(project_dir: Path) -> Invocation | None:
     try:
-        invocation = run_results.read(Path(project_dir))
+        return run_results.read(project_dir)
     except FileNotFoundError as error:
         log.warning("no test results: dbt wrote no %s (dbt failed before it ran a node)", error.filename)
-        return
     except run_results.RunResultsError as error:  # dbt's own result decides whether the task fails
         log.error("no test results: %s", error)
-        return
+    return None
+
+
+def _publish(project_dir: str, context: Mapping[str, Any], invocation: Invocation) -> None:
+    """Log failing tests with rows, push all results as XComs of the dbt task, and write the history."""
+    from include.on_airflow.connections import s3_client
+
     ti = context["ti"]
     tables = [test.stored_in for test in invocation.tests if test.stored_in]
     samples = failing_rows.fetch(Path(project_dir), tables) if tables else {}
@@ -64,7 +74,7 @@ def keep(project_dir: str, context: Mapping[str, Any]) -> None:
     s3, storage = s3_client(), load_group(StorageSettings)
     test_history.keep(s3, storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
     _keep_runs(s3, storage, ti, invocation)
-    if ti.task_id.partition(".")[0] not in LAYERS:
+    if layer_record.layer_of(ti.task_id) is None:
         _store(s3, storage, context, tests, invocation.finished_at)
 
 
@@ -91,7 +101,14 @@ def _keep_runs(s3: S3Client, storage: StorageSettings, ti: Any, invocation: Invo
     url = DagRunRef.of(ti.dag_id, ti.run_id, load_group(AlertSettings).airflow_url).url
     runs = {
         test.node_id: TestRuns(
-            test.name, test.layer, test.model, test.severity, (Run(at, test.status, test.failures),), test.owner, url, task
+            name=test.name,
+            layer=test.layer,
+            model=test.model,
+            severity=test.severity,
+            runs=(Run(at, test.status, test.failures),),
+            owner=test.owner,
+            url=url,
+            task=task,
         )
         for test in invocation.tests
     }

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 from msgspec.structs import replace
 
-from include.catalogue import LAYERS, Layer
+from include.catalogue import LAYERS, Layer, Stage
 from include.instants import Instant
 from include.settings import StorageSettings
 from include.state import json_object
 from include.state.dbt_tests import DbtTests
+from include.state.latency import RecentLatency
+from include.state.record_fields import RecordFields
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,7 +55,8 @@ class LayerState(msgspec.Struct, frozen=True):
     """One layer after its last build. `newest_quote_at` is None when the table has no rows.
 
     `scanned` has the bytes that the build and its tests read, by model; empty where the warehouse does not report them.
-    Only silver has a `quarantine`, if its tables were there.
+    Only silver has a `quarantine`, if its tables were there. Only bronze has `record_fields`, if it had records.
+    `latency` has the stages that the layer's builds measure.
     """
 
     layer: Layer
@@ -65,6 +68,8 @@ class LayerState(msgspec.Struct, frozen=True):
     run: DagRunRef
     scanned: Mapping[str, int] = {}
     quarantine: QuarantineCount | msgspec.UnsetType = msgspec.UNSET
+    latency: Mapping[Stage, RecentLatency] | msgspec.UnsetType = msgspec.UNSET
+    record_fields: RecordFields | msgspec.UnsetType = msgspec.UNSET
 
 
 def key(storage: StorageSettings, layer: Layer) -> str:

@@ -1,7 +1,7 @@
 """The last runs of each dbt test (`state/test_runs/DAG.TASK.json`), for the strips of Pipeline Health.
 
-The complete history is in `test_history/`, one file for each dbt invocation: too many files to read for a page. Each dbt
-task with tests keeps one small object beside it. Tests of a task that no longer exists are left out after some days.
+The complete history is in `test_history/`, one file for each dbt invocation: too many files to read for a page. Each
+dbt task with tests keeps one small object beside it. Tests of a task that no longer exists are left out after some days.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -73,7 +74,7 @@ class TestRuns(msgspec.Struct, frozen=True):
     def flaky(self) -> bool:
         """Whether it changes often between passing and failing."""
         passed = [run.status == "pass" for run in self.runs if run.status != "skipped"]
-        changes = sum(before != after for before, after in zip(passed, passed[1:], strict=False))
+        changes = sum(before != after for before, after in pairwise(passed))
         return changes >= FLAKY_CHANGES
 
 
@@ -89,9 +90,7 @@ def key(storage: StorageSettings, task: str) -> str:
 
 def merged(before: Mapping[str, TestRuns], now: Mapping[str, TestRuns], at: datetime) -> dict[str, TestRuns]:
     """The runs of `before` followed by those of `now`, by the test's dbt id; long unused tests are left out."""
-    kept = {
-        name: tests for name, tests in before.items() if tests.runs and at - tests.newest.at <= FORGOTTEN_AFTER
-    }
+    kept = {name: tests for name, tests in before.items() if tests.runs and at - tests.newest.at <= FORGOTTEN_AFTER}
     for name, tests in now.items():
         earlier = kept[name].runs if name in kept else ()
         runs = (*(run for run in earlier if run.at < tests.newest.at), *tests.runs)[-MOST_RUNS:]

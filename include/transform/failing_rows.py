@@ -45,8 +45,18 @@ def fetch(project_dir: Path, tables: Sequence[str]) -> dict[str, str]:
 
 
 def as_text(rows: Sequence[Mapping[str, str | None]]) -> str:
-    """One line for each row, `column=value`."""
-    return "\n".join(" ".join(f"{column}={_value(value)}" for column, value in row.items()) for row in rows)
+    """One line for each row, `column=value`, and the command that finds the record if the row names its place."""
+    return "\n".join(" ".join([*_columns(row), *_where(row)]) for row in rows)
+
+
+def _columns(row: Mapping[str, str | None]) -> list[str]:
+    return [f"{column}={_value(value)}" for column, value in row.items()]
+
+
+def _where(row: Mapping[str, str | None]) -> list[str]:
+    """The command for the row's record, or for the offset beside which a hole or an overlap is."""
+    partition, offset = row.get("kafka_partition"), row.get("kafka_offset") or row.get("last_offset")
+    return [f"(python -m include.audit where {partition}/{offset})"] if partition and offset else []
 
 
 def _value(value: str | None) -> str:

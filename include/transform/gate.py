@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
 import yaml
 
+from include.instants import Instant
 from include.landing.layout import Kind, ObjectKey, parse_key
 from include.settings import DBT_PROJECT, StorageSettings
 from include.state import json_object
@@ -45,11 +46,15 @@ Counts = dict[str, int]
 
 
 class Offered(msgspec.Struct, frozen=True):
-    """What bronze was last offered: the counts then, the first hour with new files, the hour of the last full count."""
+    """What bronze was last offered: the counts then, the first hour with new files, the hour of the last full count.
+
+    `started_at` is the start of the run that offered it; None in the state of a version that stored no starts.
+    """
 
     counts: Counts = msgspec.field(default_factory=dict)
     first: str = ""
     all_counted_in: str = ""
+    started_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +125,6 @@ def look(s3: S3Client, storage: StorageSettings, now: datetime) -> Look:
     offered = Offered(counts, min(hours, default=""), this_hour if all_of_it else earlier.all_counted_in)
     # Without counts (after an upgrade) only new offsets open the gate. The run behind them is offered every hour.
     return Look(bool(hours) if stored else newest != seen, newest, hours, offered)
-
-
-def check(s3: S3Client, storage: StorageSettings) -> tuple[bool, Seen]:
-    """Whether new data has landed, and the newest keys now."""
-    found = look(s3, storage, datetime.now(UTC))
-    return found.is_new, found.seen
 
 
 def _time(hour: str) -> str:

@@ -22,6 +22,8 @@ CROSS_LAYER = "cross_layer"
 
 FAILED = frozenset({"fail", "error"})
 """Statuses of a test that stops the layers after it."""
+SUCCEEDED = frozenset({"success", "pass", "warn", "no-op"})
+"""Statuses of a node in a successful invocation. A skipped node stands behind a failed one."""
 NOT_PASSED = FAILED | {"warn"}
 """Statuses of a test that a person should look at."""
 
@@ -57,13 +59,14 @@ class Invocation:
     """One call of dbt; `finished_at` is UTC.
 
     `scanned` has for each model the bytes that its statement and its tests' statements read. dbt-athena reports them,
-    DuckDB does not. Statements that a macro sends with `run_query` are not included.
+    DuckDB does not. Statements that a macro sends with `run_query` are not included. `succeeded`: no node failed.
     """
 
     invocation_id: str
     finished_at: datetime
     tests: tuple[TestResult, ...]
     scanned: Mapping[str, int] = field(default_factory=dict)
+    succeeded: bool = True
 
     def summary(self, samples: Mapping[str, str]) -> DbtTests:
         """Counts and failing tests; a skipped test is in no count. `samples` has texts of failing rows, by table."""
@@ -106,6 +109,7 @@ def from_artifacts(run_results: Mapping[str, Any], manifest: Mapping[str, Any]) 
         finished_at=from_text(metadata["generated_at"]),
         tests=tuple(_test(result, manifest) for result in tests),
         scanned=_scanned(run_results["results"], manifest),
+        succeeded=all(result["status"] in SUCCEEDED for result in run_results["results"]),
     )
 
 

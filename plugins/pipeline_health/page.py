@@ -35,7 +35,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-"""The page runs its own script and nothing else, loads nothing but its own files, and is shown in Airflow's frame only."""
+"""The page runs its own script and nothing else, loads nothing but its own files, and is shown in no foreign frame."""
 
 
 class Page:

@@ -41,6 +41,7 @@ OBSTORE = {
     "get_range": ("s3:GetObject",),
     "head": ("s3:GetObject",),
     "list": ("s3:ListBucket",),
+    "list_with_delimiter": ("s3:ListBucket",),
     "delete": ("s3:DeleteObject",),
     "copy": ("s3:GetObject", "s3:PutObject"),
     "rename": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),

@@ -199,8 +199,9 @@ def test_the_composite_alarm_has_every_alarm_of_severity_error(template: Templat
 
 @pytest.fixture(scope="module")
 def widgets(template: Template) -> list[Any]:
-    body, _ = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body, variables = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     body = body.replace("${Unhealthy}", "").replace("${Region}", '"region":"here"')
+    body = body.replace("${Graph}", variables["Graph"])
     body = body.replace("${Env}", '"Environment","${EnvironmentName}"')
     # Each threshold becomes its condition's default, so that the text is JSON.
     for condition in ALARMED:

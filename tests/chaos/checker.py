@@ -14,6 +14,7 @@ import gzip
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -41,13 +42,17 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Verdict:
-    """The result of a check. `errors` is empty when every promise holds."""
+    """The result of a check. `errors` is empty when every promise holds.
+
+    `places` has the kind and the key of each offset: where its message is, or a row that names the hole (`hole`).
+    """
 
     messages: int = 0
     landed: int = 0
     dead: int = 0
     objects: int = 0
     errors: list[str] = field(default_factory=list)
+    places: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,13 @@ def check(s3: Any, bucket: str, acknowledged: list[Acknowledged], holes: frozens
             if parsed is not None:
                 objects[parsed[0]].append(parsed[1])
                 verdict.objects += 1
+    verdict.places = {
+        place: found
+        for (kind, partition), chain in objects.items()
+        for item in chain
+        for row in item.rows
+        for place, found in _placed(kind, partition, item.key, row)
+    }
     seen, values = _rows(objects, holes, verdict)
     for partition in sorted({number for _, number in objects}):
         absent = frozenset(offset for number, offset in holes if number == partition)
@@ -174,6 +186,14 @@ def _hole_of(row: dict[str, Any]) -> range:
     if row.get("error_class") == "gap":
         return range(offset, int(row["last_offset"]) + 1)
     return range(offset - int(row.get("_hole", 0)), offset)
+
+
+def _placed(kind: str, partition: int, key: str, row: dict[str, Any]) -> Iterator[tuple[Place, tuple[str, str]]]:
+    """The offsets that a row stands for, with what is there."""
+    if row.get("error_class") != "gap":
+        yield (partition, int(row["_offset"])), (kind, key)
+    for offset in _hole_of(row):
+        yield (partition, offset), ("gap" if row.get("error_class") == "gap" else "hole", key)
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -34,6 +34,7 @@ from include.ingest.topic import ensure_topic
 from include.local import broker
 from include.settings import KafkaSettings
 from tests import servers
+from tests.chaos import whereabouts
 from tests.chaos.checker import Verdict, check
 from tests.chaos.fuzz import Fuzz, FuzzLoad, holes, visible
 from tests.chaos.proxy import CALM, OUTAGE, STORM, FaultProxy
@@ -47,6 +48,8 @@ SESSION_MS = 6000
 """The shortest session that the broker allows, so that a stall that exceeds the session is still short."""
 LANDED_SECONDS = 400.0
 """Only a partition that stands still takes longer. A backlog of every message takes a minute on two cores."""
+SAMPLE = 200
+"""Random offsets at which `where` is held against the checker."""
 STALL_SECONDS = (7.0, 12.0)
 STORM_SECONDS = 5.0
 """Length of the storm after the last fault. The backlog lands during the storm."""
@@ -147,6 +150,8 @@ def run(seed: int, plan: Plan, folder: Path, say: Callable[[str], None] = lambda
         seen, ends = visible(kafka.bootstrap, topic, PARTITIONS)
         verdict = check(s3, bucket, [*load.acknowledged, *fuzz.fuzz.committed(seen)], holes(seen, ends))
         verdict.errors += breaker.errors
+        settings = environment(kafka.bootstrap, topic, group, bucket, endpoint)
+        verdict.errors += whereabouts.compare(settings, seed, verdict.places, ends, SAMPLE)
         if missing:
             verdict.errors.append(f"not committed within {LANDED_SECONDS:.0f} s: {missing}")
         if any(ASSIGNMENT_DIFFERS in consumer.log.read_text() for consumer in consumers):

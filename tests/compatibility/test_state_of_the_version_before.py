@@ -7,7 +7,7 @@ version would prove nothing. A change that makes one of these tests fail needs a
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -239,7 +239,7 @@ def test_notices_that_were_refused_count_as_undelivered(alerts: Any) -> None:
 def test_a_mail_names_each_alert_of_the_outbox(alerts: Any, settings: Any) -> None:
     message = mail.render(alerts.outbox, settings.alert, "dev", at("2025-11-24T08:35:01"))
     assert message.subject == (
-        "[crypto-lakehouse dev] 8 new, 1 still open, 2 over: dbt tests fail: price_in_range_crypto_stage, ..."
+        "[crypto-lakehouse dev] 8 new, 1 still open, 2 over: error: dbt tests fail: price_in_range_crypto_stage, ..."
     )
     for notice in alerts.outbox:
         assert f"{notice.alert.severity}: {notice.alert.title}\n" in message.text
@@ -535,7 +535,8 @@ def test_the_newest_keys_of_the_gate_are_written_back_with_the_same_fields(s3: A
 
 
 def test_the_gate_finds_nothing_new_among_the_same_objects(s3: Any, settings: Any) -> None:
-    assert gate.check(s3, settings.storage) == (False, SEEN)
+    look = gate.look(s3, settings.storage, datetime.now(UTC))
+    assert (look.is_new, look.seen) == (False, SEEN)
 
 
 def test_the_status_page_shows_the_state(s3: Any, settings: Any) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -30,12 +33,9 @@ def airflow_db() -> None:
 @pytest.fixture
 def no_dag_runs(airflow_db: None) -> None:
     """Airflow's database without the runs of earlier tests, which `dag_unhealthy` would judge."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import delete
-
-    with create_session() as session:
-        session.execute(delete(DagRun))
+    with closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"]) / "airflow.db")) as database, database:
+        database.execute("pragma foreign_keys = on")  # the runs' tasks and XComs go with them
+        database.execute("delete from dag_run")
 
 
 @dataclass

@@ -7,18 +7,26 @@ import time
 from typing import Any
 
 import boto3
+import obstore
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
+from include.audit.queries import DayCount
 from include.landing.body import PLAIN
 from include.landing.dead_letter import rejected_message
 from include.landing.layout import object_key
+from include.on_airflow import audit as daily_audit
+from include.on_airflow.connections import bucket_store
+from include.settings import StorageSettings
+from include.state import audited
+from include.transform import inline_query
 from tests.airflow_connections import aws_connection, kafka_connection
 from tests.dags.conftest import DAGS, Mailbox
 from tests.servers import KafkaServer
+from tests.unit.audit.landed_days import DAY, NOW, LandedDays
 
 pytestmark = pytest.mark.servers
 
@@ -114,3 +122,34 @@ def test_dead_letters_are_listed_then_replayed_once_each(
     text = mail.get_body(("plain",))
     assert text is not None
     assert f"1 refused: {topic}/0/10" in text.get_content().replace("\n    ", " ")
+
+
+def test_the_audit_leaves_its_verdict_for_the_monitor(
+    airflow_db: None,
+    kafka_server: KafkaServer,
+    s3: str,
+    bucket: str,
+    topic: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """tests/warehouse/test_audit.py runs the query that is replaced here."""
+    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", kafka_connection(kafka_server.bootstrap))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3))
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setenv("KAFKA_TOPIC", topic)
+    gold = DayCount("gold", 0, 0, 0, 0, 0, 0, 0, 0)
+    monkeypatch.setattr(inline_query, "rows", lambda *_: [gold])
+    admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap})
+    admin.create_topics([NewTopic(topic, 2, config={})])[topic].result()
+    assert daily_audit.run(NOW) == 0  # nothing has landed yet
+    storage = StorageSettings(bucket=bucket)
+    days = LandedDays(bucket_store(storage), storage)
+    assert daily_audit.run(NOW) == 0
+    state = audited.read(boto3.client("s3"), storage)
+    assert state is not None
+    assert (state.day, state.days, state.findings) == ("2026-11-23", ["2026-11-22", "2026-11-23"], 0)
+    obstore.delete(days.store, days.key(DAY, 0, 20))
+    assert daily_audit.run(NOW) == 1
+    state = audited.read(boto3.client("s3"), storage)
+    assert state is not None
+    assert state.lines[0].startswith(f"missing: {days.key(DAY, 0, 20)} partition 0, offset 20 to 25: ")

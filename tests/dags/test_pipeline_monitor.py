@@ -19,10 +19,11 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
+from msgspec import UNSET, structs
 
 from include.assets import coins
 from include.aws.permissions import POLICIES
-from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer
+from include.catalogue import CONDITIONS, CONSUMER_METRICS, LAYERS, Layer, Stage
 from include.landing.body import PLAIN
 from include.landing.layout import object_key
 from include.monitoring.checks import cloudwatch, coin_quotes
@@ -30,9 +31,13 @@ from include.monitoring.checks.cloudwatch import Datum
 from include.monitoring.checks.coins import Watched
 from include.on_airflow import callbacks
 from include.settings import StorageSettings
-from include.state import layer_state
+from include.state import audited as audited_state
+from include.state import json_object, latency, layer_state
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
+from include.state.latency import LayerLatency, StageLatency
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
+from include.state.record_fields import ExtraField, Place, RecordFields
 from tests import policy_guard
 from tests.airflow_connections import aws_connection, kafka_connection
 from tests.dags.conftest import DAGS, Mailbox
@@ -77,13 +82,19 @@ class Pipeline:
         """Run the monitor once; returns the tasks that failed."""
         return {task_id for task_id, state in self.run().items() if state == "failed"}
 
-    def set_layer(self, layer: Layer) -> None:
-        """Write the state of a layer, as a transform run does."""
+    def set_layer(self, layer: Layer, **extra: ExtraField) -> None:
+        """Write state and latency of a layer, as a run does; `extra` are fields beyond the contract in bronze."""
         now = datetime.now(UTC)
+        fields = RecordFields(now, 7, (), extra) if layer == "bronze" else UNSET
         run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
         tests, quarantine = DbtTests(10, 0, 0, ()), QuarantineCount(accepted=7, refused=0)
-        state = LayerState(layer, f"model_{layer}", 7, now - MINUTE, now, tests, run, quarantine=quarantine)
-        layer_state.write(boto3.client("s3"), StorageSettings(bucket=self.bucket), state)
+        state = LayerState(
+            layer, f"model_{layer}", 7, now - MINUTE, now, tests, run, quarantine=quarantine, record_fields=fields
+        )
+        s3, storage = boto3.client("s3"), StorageSettings(bucket=self.bucket)
+        layer_state.write(s3, storage, state)
+        stages: dict[Stage, StageLatency] = {layer: latency.added(StageLatency(), now, {30: 7}, good_within=1200)}
+        latency.write(s3, storage, layer, LayerLatency(f"{now:%Y-%m-%d %H:%M:%S}", now, now, stages))
 
     def publish(self, metric: str, value: float, ago: timedelta = 2 * MINUTE) -> None:
         """Publish one number, as the consumer or the monitor does."""
@@ -122,6 +133,12 @@ class Pipeline:
         while not consumer.assignment():
             consumer.poll(0.2)
         self.members.callback(consumer.close)
+
+    def set_audit(self, *lines: str) -> None:
+        """Write the verdict of an audit with these findings."""
+        storage, day = StorageSettings(bucket=self.bucket), "2026-11-23"
+        audited = Audited(datetime.now(UTC), day, "0" * 64, [day], len(lines), lines)
+        json_object.write(boto3.client("s3"), storage.bucket, audited_state.key(storage), audited)
 
     def create_topic(self) -> None:
         """Create the topic with one partition."""
@@ -166,6 +183,7 @@ def pipeline(
         monkeypatch.setenv(name, value)
     for layer in LAYERS:
         running.set_layer(layer)
+    running.set_audit()
     for minutes in (3, 8, 13):
         running.publish("MonitorHeartbeat", 1, minutes * MINUTE)
         for metric in CONSUMER_METRICS:
@@ -207,6 +225,39 @@ def test_a_coin_without_quotes_is_mailed_with_its_consequences(pipeline: Pipelin
     assert pipeline.red() == set()
     (mail,) = pipeline.mailbox.take()
     assert str(mail["Subject"]).endswith(f"over: A coin sends no quotes: {SYMBOLS[1]}")
+
+
+def test_what_the_audit_found_is_mailed_and_its_end_too(pipeline: Pipeline) -> None:
+    pipeline.create_topic()
+    pipeline.join()
+    finding = "missing: crypto_data/x.json: the manifest has it"
+    for lines, red in (((finding,), {"check_audit_failed", "notify"}), ((), set())):
+        pipeline.set_audit(*lines)
+        assert pipeline.red() == red
+        (mail,) = pipeline.mailbox.take()
+        assert "The audit found a fault" in str(mail["Subject"])
+        body = mail.get_body(("plain",))
+        assert body is not None
+        if lines:
+            assert finding in body.get_content()
+
+
+def test_a_field_that_drifts_is_mailed_until_it_is_known(pipeline: Pipeline) -> None:
+    pipeline.create_topic()
+    pipeline.join()
+    now = datetime.now(UTC)
+    rank = ExtraField({"number": Place(now - 30 * MINUTE, 2, 4200)}, {"number": 7}, 7, now, "1")
+    pipeline.set_layer("bronze", rank=rank)
+    assert pipeline.red() == {"check_schema_drift", "notify"}
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith("The fields of the messages have changed: rank")
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert re.search(r"unknown: number since \S+Z \(partition 2, offset 4200\)", " ".join(body.get_content().split()))
+    pipeline.set_layer("bronze", rank=structs.replace(rank, known="number"))
+    assert pipeline.red() == set()
+    (mail,) = pipeline.mailbox.take()
+    assert str(mail["Subject"]).endswith("over: The fields of the messages have changed: rank")
 
 
 def replay(**params: object) -> str:
@@ -263,6 +314,18 @@ def test_a_failed_run_that_no_callback_reported_is_mailed_once(pipeline: Pipelin
     assert "over: A DAG does not run as it should" in str(mail["Subject"])
 
 
+def test_a_silenced_condition_is_red_and_not_mailed(pipeline: Pipeline) -> None:
+    bag = DagBag(str(DAGS / "alert_silence.py"))
+    assert not bag.import_errors
+    run = bag.dags["alert_silence"].test(run_conf={"alert": "consumer_stalled", "hours": 1, "reason": "planned"})
+    assert run is not None
+    assert [str(ti.state) for ti in run.get_task_instances()] == ["success"]
+    pipeline.create_topic()
+    pipeline.produce(3, age=10 * MINUTE)  # no consumer reads them
+    assert pipeline.red() == {"check_consumer_stalled"}
+    assert pipeline.mailbox.take() == []
+
+
 def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline: Pipeline) -> None:
     used: set[str] = set()
     pipeline.patch.setitem(policy_guard.seen, "AirflowPolicy", used)
@@ -272,7 +335,8 @@ def test_a_due_reminder_is_sent_by_exactly_the_calls_the_policy_allows(pipeline:
     pipeline.produce(3, age=10 * MINUTE)  # no consumer reads them
     assert pipeline.red() == {"check_consumer_stalled", "notify"}
     assert used == {item.action for item in POLICIES["AirflowPolicy"] if "our code" in item.used_by}
-    assert len(pipeline.mailbox.take()) == 1
+    (started,) = pipeline.mailbox.take()
     assert pipeline.red() == {"check_consumer_stalled"}
     (mail,) = pipeline.mailbox.take()
-    assert "still: The consumer group is gone or stalled" in str(mail["Subject"])
+    assert "still error: The consumer group is gone or stalled" in str(mail["Subject"])
+    assert mail["In-Reply-To"] == started["Message-ID"]

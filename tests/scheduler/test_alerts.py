@@ -135,7 +135,7 @@ def assert_started(watched: WatchedStack, texts: dict[str, str]) -> None:
         else:
             entry = watched.entry("start", name)
             assert_complete(entry)
-            assert text in entry.text
+            assert text in entry.text, entry.text
 
 
 def stop_a_partition_for_a_moment(watched: WatchedStack) -> None:
@@ -210,7 +210,9 @@ def test_a_run_hangs_and_uploads_fail_and_take_long(watched: WatchedStack) -> No
     watched.uploads.weather = CALM
     moments["uploads work"] = datetime.now(UTC)
     watched.send([b"no JSON", b'{"id": 1}'])  # for later
-    eventually(lambda: watched.landed() > 0 and bool(watched.keys(StorageSettings().dead_letter_prefix)), 120)
+    watched.wait_until_landed()  # bronze loads all of it, or the numbers of the next test differ
+    assert watched.landed() > 0
+    assert watched.keys(StorageSettings().dead_letter_prefix)
     assert watched.uploads.counts["503"] > 5
 
 
@@ -220,7 +222,7 @@ def test_old_data_is_built(watched: WatchedStack) -> None:
     watched.set_pool("duckdb", 1)
     hung = api.runs(TRANSFORM)[0].run_id
     eventually(
-        lambda: api.task_states(TRANSFORM, hung)["record_silver"] == "success",
+        lambda: api.task_states(TRANSFORM, hung)["silver.crypto_quarantine_model_build"] == "success",
         600,
         state=lambda: api.task_states(TRANSFORM, hung),
     )
@@ -421,7 +423,6 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     watched.set_thresholds({"dead_letters": 1000, "kafka_lagg": 1})
     state, tasks = watched.stack.run_dag(TRANSFORM)
     assert state == "success", tasks
-    watched.pause(TRANSFORM)
     assert watched.stack.run_dag(REPLAY)[0] == "success"  # it lists the dead letters
     states = watched.run_monitor()
     recovered = ("kafka_lag", "consumer_stalled", "retention_headroom", "stale_gold", "stale_silver", "stale_bronze")
@@ -429,7 +430,9 @@ def test_everything_recovers(watched: WatchedStack) -> None:
         assert states[f"check_{name}"] == "success"
         if any((entry.kind, entry.title) == ("start", CONDITIONS[name].title) for entry in watched.mail_entries()):
             assert_complete(watched.entry("recovery", name))
-    assert re.search(r" \d+ over[:,]", str(watched.entry("recovery", "stale_silver").mail["Subject"]))
+    # Which of them has a mail of its own depends on which alert explains which: they end together in any case.
+    ends = [str(entry.mail["Subject"]) for entry in watched.mail_entries() if entry.kind == "recovery"]
+    assert any(re.search(r" \d+ over[:,]", subject) for subject in ends)
     for test in ("crypto_raw_recency_check", "crypto_stage_recency_check", "crypto_curated_recency_check"):
         watched.entry("recovery", "dbt_tests", test)
     silenced = watched.entry("recovery", "dead_letters")
@@ -441,6 +444,8 @@ def test_everything_recovers(watched: WatchedStack) -> None:
     watched.entry("recovery", "run_late", TRANSFORM)
     watched.entry("recovery", "task_failed", f"{REPLAY} / replay")
     watched.entry("recovery", "dag_unhealthy", REPLAY)
+    watched.pause(TRANSFORM)  # only now: until here its failed run may be listed under the failing tests
+    watched.run_monitor()
     paused = watched.entry("start", "dag_unhealthy", TRANSFORM)
     assert (paused.severity, "the DAG is paused" in paused.text) == ("warning", True)
     watched.stack.api.unpause(TRANSFORM)
@@ -485,8 +490,10 @@ def test_at_the_end_all_is_quiet_and_each_notice_was_mailed_once(watched: Watche
         for condition in CONDITIONS.values()
         if any(title.startswith(condition.title) for title in starts | ends | lines)
     }
-    # CloudWatch's own; not mailed; tests/dags produces it.
-    assert mailed == set(CONDITIONS) - {"monitor_silent", "notices_undelivered", "quotes_missing"}
+    # CloudWatch's own; not mailed; tests/dags produces the others.
+    assert mailed == set(CONDITIONS) - {
+        "monitor_silent", "notices_undelivered", "quotes_missing", "audit_failed", "schema_drift",
+    }  # fmt: skip
     # `notify` is red in the runs in which a condition began, and in no other run.
     began = {unquote(entry.facts["Run"][0].rpartition("/")[2]) for entry in entries if entry.kind == "start"}
     # The link of an unhealthy DAG is that of its failed run.

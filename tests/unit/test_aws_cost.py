@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import aws_cost
 from include.catalogue import CONDITIONS, LAYERS, METRICS
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, WarehouseSettings
 
 PAGE = (PROJECT_ROOT / "docs" / "aws-cost.md").read_text()
 
@@ -27,7 +27,7 @@ def test_cost_follows_its_formula() -> None:
     assert aws_cost.files(fast) == 1000 * aws_cost.MONTH_SECONDS / 100
     idle = aws_cost.Load(messages_per_second=0.5, bytes_per_message=200, partitions=3)
     assert aws_cost.files(idle) == 3 * aws_cost.MONTH_SECONDS / 60
-    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 145 * 10e6 / 1e12 * 5)
+    assert aws_cost.monthly(slow)["transform (Athena)"] == pytest.approx(30 * 96 * 122 * 10e6 / 1e12 * 5)
 
 
 def test_prices_are_those_of_the_table() -> None:
@@ -52,7 +52,7 @@ def test_the_example_adds_up_by_hand() -> None:
     expected = {
         "landing (S3 PUT)": files * 0.005 / 1000,
         "storage (S3)": 2 * messages * 200 * 12 / 1e9 * 0.023,
-        "transform (Athena)": 30 * 24 * 4 * 145 * (10e6 / 1e12) * 5,
+        "transform (Athena)": 30 * 24 * 4 * 122 * (10e6 / 1e12) * 5,
         "metrics (CloudWatch)": sum(metrics.values()) * 0.30
         + (minutes + monitor_runs) * 1e-5
         + monitor_runs * consumers * 1e-5,
@@ -62,3 +62,26 @@ def test_the_example_adds_up_by_hand() -> None:
     for part, dollars in expected.items():
         assert f"{part:24}{dollars:8.2f}\n" in PAGE, part
     assert f"{'sum, US dollars a month':24}{sum(expected.values()):8.2f}\n" in PAGE
+
+
+def test_the_table_of_floors_follows_the_formula() -> None:
+    rows = re.findall(r"^\| (\d+) min[^|]*\| ([\d,]+) s \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|", PAGE, re.MULTILINE)
+    assert [row[0] for row in rows] == ["1", "2", "5", "15", "60"]
+    for floor, wait, runs, queries, dollars in rows:
+        seconds = int(floor) * 60
+        load = aws_cost.Load(0.05, 200, 3, transform_seconds=seconds)
+        assert int(wait.replace(",", "")) == aws_cost.wait_p95(seconds)
+        assert int(runs.replace(",", "")) == 24 * 3600 / seconds
+        assert int(queries.replace(",", "")) == 24 * 3600 / seconds * aws_cost.QUERIES
+        assert dollars == f"{aws_cost.monthly(load)['transform (Athena)']:.2f}"
+
+
+def test_the_default_start_costs_no_more_than_a_cron_of_15_minutes() -> None:
+    defaults = WarehouseSettings.model_fields
+    runs = min(24 * 3600 / defaults["transform_floor_seconds"].default, defaults["transform_runs_per_day"].default)
+    assert runs <= 24 * 4
+
+
+def test_the_cost_of_idle_looks_is_that_of_the_page() -> None:
+    poll = WarehouseSettings.model_fields["transform_poll_seconds"].default
+    assert f"cost {aws_cost.idle_looks(poll):.2f} US dollars a month" in PAGE

@@ -93,6 +93,8 @@ def test_a_condition_uses_a_metric_of_the_catalogue(condition: Condition) -> Non
     assert re.fullmatch(r"[A-Za-z0-9]+Threshold", condition.parameter)
     assert alarm_name(condition, "test") == f"crypto-lakehouse-test-{condition.name.replace('_', '-')}"
     assert condition.meaning.endswith(".")
+    assert condition.notice.endswith(".")
+    assert condition.first_step.text.endswith(".")
 
 
 def test_a_series_by_layer_needs_its_layer() -> None:

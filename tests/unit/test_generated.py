@@ -28,14 +28,14 @@ def test_every_part_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_mark_belongs_to_a_part() -> None:
     names = subprocess.run(
-        ["git", "ls-files", "*.md", "*.yaml"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.md", "*.yaml", "*.sql"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     marks = {
         (name, mark)
         for name in names
-        for mark in re.findall(r"^ *(?:<!--|#) >>> (\w+)", (PROJECT_ROOT / name).read_text(), re.MULTILINE)
+        for mark in re.findall(r"^ *(?:<!--|#|\{#-) >>> ([\w-]+)", (PROJECT_ROOT / name).read_text(), re.MULTILINE)
     }
-    assert marks == {(part.file, part.name) for part in (*PARTS, MEASURED)}
+    assert marks == {(part.file, part.name) for part in (*PARTS, MEASURED) if part.name}
 
 
 def test_the_benchmark_finds_its_marks() -> None:

@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 RAW, LETTER = "lake_bronze.crypto_raw", "lake_bronze.crypto_dead_letter"
 STAGE, QUARANTINE = "lake_silver.crypto_stage", "lake_silver.crypto_quarantine"
 CURATED, ASSETS = "lake_gold.crypto_curated", "lake_reference.assets"
+DAILY, LATEST = "lake_gold.kpi_daily", "lake_gold.kpi_latest_price"
 TEST_RUN = "lake_monitoring.test_run"
 KEYS = {
     RAW: "record_id",
@@ -104,6 +105,15 @@ def new_test_run(**values: str) -> Break:
     row = {"invocation_id": "'i'", "node_id": "'n'", "status": "'pass'"}
     row |= dict.fromkeys(("executed_at", "loaded_at"), "now()::timestamp") | values
     return Break(TEST_RUN, f"insert into {TEST_RUN} ({', '.join(row)}) values ({', '.join(row.values())})")
+
+
+def change_view(view: str, assignment: str) -> Break:
+    """Every row of a view gets another value: a table with its rows takes the place of the view."""
+    return Break(
+        view,
+        f"create temp table shown as from {view}; drop view {view}; create table {view} as from shown; "
+        f"drop table shown; update {view} set {assignment}",
+    )
 
 
 def change_all(table: str, assignment: str) -> Break:
@@ -218,6 +228,9 @@ BREAKS: dict[str, Break] = {
         f"from (select * from {CURATED} where symbol = 'BTC' and hour_start = "
         f"(select max(hour_start) - interval 2 hour from {CURATED})) as hours, range(2, 6) as days(n)",
     ),
+    "not_null_kpi_daily_id": change_view(DAILY, "id = null"),
+    "not_null_kpi_latest_price_id": change_view(LATEST, "id = null"),
+    "kpi_latest_price_lies_in_its_ranges": change_view(LATEST, "price = 2 * high_price_24h"),
     # reference data
     "not_null_assets_id": change_one(ASSETS, "id = null"),
     "unique_assets_id": repeat_key(ASSETS, "id"),

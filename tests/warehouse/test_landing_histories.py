@@ -91,12 +91,12 @@ def test_files_after_a_batch_from_the_future_are_loaded(warehouse: Warehouse, st
         for key, body in files[:number]:
             obstore.put(store, key, body)
         found = gate.look(s3, storage, datetime.now(UTC))
-        assert (found.is_new, gate.check(s3, storage)[0]) == (True, True)
+        assert (found.is_new, gate.look(s3, storage, datetime.now(UTC)).is_new) == (True, True)
         warehouse.dbt(*BRONZE)
         assert loaded_offsets(warehouse, 1) == list(range(number))
         gate.write_seen(s3, storage, found.seen)
         gate.write_offered(s3, storage, found.offered)
-    assert gate.check(s3, storage)[0] is False
+    assert gate.look(s3, storage, datetime.now(UTC)).is_new is False
 
 
 def test_a_partition_that_starts_late_does_not_wait(warehouse: Warehouse, store: S3Store, today: datetime) -> None:

@@ -32,19 +32,19 @@ def test_a_data_test_of_a_view_without_load_time_runs(
     """Each view of gold, and the view of the test history. Their models' folders set a `where` on `loaded_at`."""
     warehouse, project = built_warehouse(tmp_path / "warehouse"), tmp_path / "dbt"
     shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs", "__pycache__"))
-    files = ["gold/kpi_daily.yml", "gold/kpi_data_quality.yml", "gold/kpi_latest_price.yml"]
-    for file in [*files, "monitoring/test_health.yml"]:
+    views = ["kpi_correlation", "kpi_daily", "kpi_data_quality", "kpi_latest_price"]
+    for file in [*(f"gold/{view}.yml" for view in views), "monitoring/test_health.yml"]:
         add_test(project, file)
     warehouse.prepare()
     command = [sys.executable, "-m", "dbt.cli.main", "--log-level-file", "none", "test", "--no-use-colors"]
-    command += ["--select", "kpi_daily", "kpi_data_quality", "kpi_latest_price", "test_health"]
+    command += ["--select", *views, "test_health"]
     command += ["test_name:not_null,crypto_curated"]  # a model that knows when a row was loaded
     command += ["--exclude", "test_type:unit", "--project-dir", str(project), "--profiles-dir", str(project)]
     run = subprocess.run(
         command, env=os.environ | warehouse.variables(), capture_output=True, text=True, timeout=300, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.count("_first_column_not_null ") == 8, run.stdout  # each starts and passes
+    assert run.stdout.count("_first_column_not_null ") == 10, run.stdout  # each starts and passes
     compiled = {path.stem: path.read_text() for path in (project / "target" / "compiled").rglob("*not_null*.sql")}
     assert "loaded_at" not in compiled["kpi_daily_first_column_not_null"]
     assert "where loaded_at >= timestamp" in compiled["not_null_crypto_curated_hour_start"]

@@ -1,4 +1,4 @@
-"""Each time that the consumer accepts is the same instant in silver."""
+"""Silver reads the times that the consumer accepts, each as the same instant, and no others."""
 
 from __future__ import annotations
 
@@ -27,3 +27,15 @@ def test_silver_reads_each_time_that_the_consumer_accepts(expression: str, times
     with duckdb.connect() as connection:
         rows = connection.execute(f"select text, {expression} from (select unnest(?) as text)", [list(accepted)])
         assert dict(rows.fetchall()) == accepted
+
+
+@given(times=st.lists(TIMES, min_size=1, max_size=30))
+def test_silver_reads_no_time_that_the_consumer_refuses(expression: str, times: list[Time]) -> None:
+    """Silver cuts what the consumer rounds, so it may read the last microsecond of the year 9999, too."""
+    rounded_up = {time.text for time in times if time.clock.startswith("9999") and not time.is_of_the_calendar}
+    expected = {time.text: time.is_accepted for time in times if time.text not in rounded_up}
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            f"select text, {expression} is not null from (select unnest(?) as text)", [list(expected)]
+        )
+        assert dict(rows.fetchall()) == expected

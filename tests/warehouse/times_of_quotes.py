@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -23,6 +23,24 @@ class Time(NamedTuple):
     @property
     def text(self) -> str:
         return "".join(self)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the consumer accepts the text."""
+        try:
+            _last_updated(self.text)
+        except InvalidQuoteError:
+            return False
+        return True
+
+    @property
+    def is_of_the_calendar(self) -> bool:
+        """Whether the day exists, and the time does not round up to the year 10000 in microseconds."""
+        try:
+            date.fromisoformat(self.clock[:10])
+        except ValueError:
+            return False
+        return not (self.clock[:10] + self.clock[11:] == "9999-12-3123:59:59" and self.fraction[1:8] >= "9999995")
 
     def as_accepted(self) -> datetime | None:
         """UTC, cut to the millisecond; None if the consumer refuses the text, or if its UTC time has no year.

@@ -48,6 +48,14 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def release() -> None:
+    """Close the file that dbt's adapter keeps open, and locked, after a command in this process."""
+    kept_open: Any = DuckDBConnectionManager._ENV
+    if kept_open is not None:
+        kept_open.close()
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """`folder` holds the DuckDB file; `artifacts` (manifest, partial parse) may be shared."""
@@ -95,10 +103,7 @@ class Warehouse:
         self.prepare()
         with environment(self.variables()):
             response = dbtRunner().invoke(command)
-        kept_open: Any = DuckDBConnectionManager._ENV  # the adapter keeps it open, and the file locked
-        if kept_open is not None:
-            kept_open.close()
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        release()
         if response.exception is not None:
             raise DbtError(f"dbt {' '.join(arguments)}: {response.exception}")
         return response.result

@@ -16,6 +16,78 @@
 {%- endmacro %}
 
 
+{# Like `json_text`, but null for an object or a list. #}
+{% macro json_scalar(expression, field) -%}
+    {{ return(adapter.dispatch('json_scalar')(expression, field)) }}
+{%- endmacro %}
+
+{% macro default__json_scalar(expression, field) -%}
+    {{ json_text(expression, field) }}
+{%- endmacro %}
+
+{# DuckDB's `json_value` leaves out objects and lists, but quotes texts. #}
+{% macro duckdb__json_scalar(expression, field) -%}
+    case
+        when json_valid({{ expression }}) and json_value({{ expression }}, '$.{{ field }}') is not null
+            then json_extract_string({{ expression }}, '$.{{ field }}')
+    end
+{%- endmacro %}
+
+
+{#
+    The first `most` fields of a JSON object in text: a list of [name, JSON text of the value]. Null if the text is no
+    object, or has a name twice.
+#}
+{% macro json_members(expression, most) -%}
+    {{ return(adapter.dispatch('json_members')(expression, most)) }}
+{%- endmacro %}
+
+{% macro default__json_members(expression, most) -%}
+    slice(
+        try(transform(
+            map_entries(cast(json_parse({{ expression }}) as map(varchar, json))),
+            e -> array[e[1], coalesce(json_format(e[2]), 'null')]
+        )),
+        1, {{ most }}
+    )
+{%- endmacro %}
+
+{% macro duckdb__json_members(expression, most) -%}
+    try(list_transform(
+        map_entries(cast(cast({{ expression }} as json) as map(varchar, json))),
+        lambda e: [e.key, coalesce(cast(e.value as varchar), 'null')]
+    ))[1:{{ most }}]
+{%- endmacro %}
+
+
+{# A list with each element `e` replaced by an expression of it. #}
+{% macro each_element(elements, expression) -%}
+    {{ return(adapter.dispatch('each_element')(elements, expression)) }}
+{%- endmacro %}
+
+{% macro default__each_element(elements, expression) -%}
+    transform({{ elements }}, e -> {{ expression }})
+{%- endmacro %}
+
+{% macro duckdb__each_element(elements, expression) -%}
+    list_transform({{ elements }}, lambda e: {{ expression }})
+{%- endmacro %}
+
+
+{# A list as JSON text. #}
+{% macro json_of_array(elements) -%}
+    {{ return(adapter.dispatch('json_of_array')(elements)) }}
+{%- endmacro %}
+
+{% macro default__json_of_array(elements) -%}
+    json_format(cast({{ elements }} as json))
+{%- endmacro %}
+
+{% macro duckdb__json_of_array(elements) -%}
+    cast(to_json({{ elements }}) as varchar)
+{%- endmacro %}
+
+
 {#
     The rows of a query with further columns: fields of the JSON object in column `json`, each as `json_text` returns
     it. `fields` is {column: field}. DuckDB parses the object once, not once for each field.
@@ -142,7 +214,9 @@
 
 {# A date, one of T, t and a blank, a time of day with or without a fraction, and Z, z or an offset below 24 hours. #}
 {% macro iso_8601_pattern() -%}
-    ^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$
+    {#- >>> time_pattern (make generate, from include/ingest/quote.py) -#}
+^([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$
+    {#- <<< time_pattern -#}
 {%- endmacro %}
 
 {% macro iso_8601_local_time(expression) -%}
@@ -220,6 +294,20 @@
 {# A configuration value for Athena only; none on DuckDB. #}
 {% macro on_athena(value) -%}
     {{ return(value if target.type == 'athena' else none) }}
+{%- endmacro %}
+
+
+{# The texts of a group, joined in any order; null without rows. #}
+{% macro joined(expression, separator) -%}
+    {{ return(adapter.dispatch('joined')(expression, separator)) }}
+{%- endmacro %}
+
+{% macro default__joined(expression, separator) -%}
+    array_join(array_agg({{ expression }}), {{ separator }})
+{%- endmacro %}
+
+{% macro duckdb__joined(expression, separator) -%}
+    string_agg({{ expression }}, {{ separator }})
 {%- endmacro %}
 
 

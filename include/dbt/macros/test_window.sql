@@ -1,11 +1,12 @@
 {#-
     Data tests check the rows of a window, so that their cost stays constant. In a test's `where`, `__window_start__` is
     replaced by the start of the window (variable `test_window_days`; null: no window). This overrides dbt's own macro
-    of the same name. A view of KPIs has no `loaded_at`: its tests look at all its rows.
+    of the same name. A model may lack the column of the `where`, as views of KPIs lack `loaded_at`. Its tests then look
+    at all its rows.
 -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where') -%}
-    {%- if where and not ('__window_start__' in where and lacks_loaded_at(model.attached_node)) -%}
+    {%- if where and not ('__window_start__' in where and lacks_column(model.attached_node, where.split()[0])) -%}
         (select * from {{ relation }} where {{ where | replace('__window_start__', test_window_start()) }}) as dbt_subquery
     {%- else -%}
         {{ relation }}
@@ -13,10 +14,10 @@
 {%- endmacro %}
 
 
-{#- Whether the description of a tested model names its columns and no `loaded_at` among them. -#}
-{% macro lacks_loaded_at(node_id) -%}
+{#- Whether the description of a tested model names its columns and not this one among them. -#}
+{% macro lacks_column(node_id, column) -%}
     {%- set columns = graph.nodes[node_id].columns if execute and node_id in graph.nodes else {} -%}
-    {{- return(columns | length > 0 and 'loaded_at' not in columns) -}}
+    {{- return(columns | length > 0 and column not in columns) -}}
 {%- endmacro %}
 
 

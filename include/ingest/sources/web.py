@@ -18,6 +18,7 @@ import msgspec
 from include.assets import Coin, coins
 from include.ingest.quote import Quote, decode, encode
 from include.ingest.sources.base import Poll, SourceError
+from include.reasons import reason_of
 
 STEP_SECONDS = 10.0
 """Time limit of connecting, and of each wait for bytes."""
@@ -47,7 +48,7 @@ def fetch(url: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -
     except TimeoutError as error:
         raise SourceError(f"{url}: no complete answer within {TOTAL_SECONDS:.0f} s") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"{url}: {type(error).__name__} {error}") from error
+        raise SourceError(f"{url}: {reason_of(error)}") from error
     except (ValueError, RecursionError, zlib.error, msgspec.ValidationError) as error:
         raise SourceError(f"{url}: unexpected response: {error}") from error
     # A free service, which needs no key, answers 403 to a client that asks too often. A later request succeeds.

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from include.catalogue import CONDITIONS, MONITOR_SECONDS
+from include.catalogue import CONDITIONS, MONITOR_SECONDS, metric_of
 from include.monitoring.alerts.model import Effect, OpenAlert
 
 AFTERMATH = timedelta(seconds=3 * MONITOR_SECONDS)
@@ -60,10 +60,17 @@ def assign(
         known = [open_alerts[key] for key in roots]
         cause = next((roots[other.key] for other in known if is_cause(other, alert)), None)
         if cause is None:
-            lately = (key for key, at in ended.items() if key not in roots and alert.begin_at <= at + EVIDENCE_SLACK)
+            slack = _slack(alert)
+            lately = (key for key, at in ended.items() if key not in roots and alert.begin_at <= at + slack)
             cause = next((key for key in lately if explains(key, "", alert)), None)
         roots[alert.key] = cause or alert.key
         yield alert.key, cause
+
+
+def _slack(alert: OpenAlert) -> timedelta:
+    """How much later than it was the evidence of an alert may be dated."""
+    metric = metric_of(CONDITIONS[alert.condition])
+    return EVIDENCE_SLACK if metric is not None and metric.publisher == "consumer" else timedelta()
 
 
 def is_cause(other: OpenAlert, alert: OpenAlert) -> bool:

@@ -64,6 +64,18 @@ class OpenAlert(msgspec.Struct, frozen=True):
     """Key of the alert that explains this one: no notice was made about this one so far."""
     effects: tuple[Effect, ...] | UnsetType = UNSET
     """The alerts that this one explains or explained, in the order in which they began."""
+    thread: str | UnsetType = UNSET
+    """Id of the mail about its start: the later mails about it are replies to that one."""
+
+    silenced: str | UnsetType = UNSET
+    """The silence because of which no mail was sent lately, as a text. A mail that is sent afterwards shows it."""
+    untold: bool | UnsetType = UNSET
+    """Whether even the mail about its start was not sent, because it was silenced."""
+
+    @property
+    def subject(self) -> str:
+        """The test, task, coin or source that it is about; '' for a condition without subjects."""
+        return self.key.partition(":")[2].partition("#")[0]
 
     @property
     def begin_at(self) -> datetime:

@@ -4,7 +4,8 @@
 
 A notice is made when an alert starts, again after the reminder time, and when the alert is
 over, not in each run of the monitor. An unknown condition opens no alert and closes no alert.
-An alert that another one explains (`causes`) is listed in the notices about its cause instead.
+An alert that another one explains (`causes`) is listed in the notices about its cause instead. While an alert is
+silenced no notice is made about it; when the silence ends and it is still open, one is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from include.instants import to_text
 from include.monitoring.alerts import causes
 from include.monitoring.alerts.model import AlertState, Notice, NoticeKind, OpenAlert
 from include.monitoring.checks.judge import Verdict
+from include.state.silences import Silences, in_force
+
+NONE_SILENCED: Silences = {}
 
 
 @dataclass(slots=True)
@@ -34,15 +38,23 @@ class _Transition:
     open: dict[str, OpenAlert]
     outbox: list[Notice]
     ended: dict[str, datetime]
+    silences: Silences
     untold: list[str] = field(default_factory=list)
     over: list[OpenAlert] = field(default_factory=list)
     new: list[Notice] = field(default_factory=list)
 
     @classmethod
-    def of(cls, state: AlertState, now: datetime) -> _Transition:
+    def of(cls, state: AlertState, now: datetime, silences: Silences) -> _Transition:
         ended = {} if state.ended is UNSET else state.ended
         recent = {key: at for key, at in ended.items() if now - at < causes.AFTERMATH}
-        return cls(now, dict(state.open), list(state.outbox), recent)
+        return cls(now, dict(state.open), list(state.outbox), recent, silences)
+
+    def is_silenced(self, key: str) -> bool:
+        """Whether no notice is made about the alert now; it is noted with the alert."""
+        silence = in_force(self.silences, key, self.now)
+        if silence is not None:
+            self.open[key] = replace(self.open[key], silenced=str(silence))
+        return silence is not None
 
     def notify(self, kind: NoticeKind, alert: OpenAlert) -> None:
         identity = hashlib.sha256(f"{kind} {alert.key} {to_text(self.now)}".encode()).hexdigest()[:16]
@@ -58,6 +70,8 @@ class _Transition:
             return
         worse = (before.severity, alert.severity) == ("warning", "error")
         due = before.cause is UNSET and (worse or self.now - before.notified_at >= reminder_after)
+        due = due and not before.untold and not self.is_silenced(alert.key)
+        before = self.open[alert.key]
         continued = replace(
             alert,
             since=before.since,
@@ -71,6 +85,9 @@ class _Transition:
             run=before.run,
             cause=before.cause,
             effects=before.effects,
+            thread=before.thread,
+            silenced=before.silenced,
+            untold=before.untold,
         )
         if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
             continued = replace(continued, successes=None, run=alert.run)
@@ -86,10 +103,7 @@ class _Transition:
 
     def result(self) -> tuple[AlertState, list[Notice]]:
         """Make a notice about each new alert that no other one explains; the others are listed under their cause."""
-        for key, alert in self.open.items():
-            if alert.cause is not UNSET and key not in self.untold and not self._explained_by(alert.cause):
-                self.open[key] = replace(alert, cause=UNSET)  # it outlives its cause
-                self.untold.append(key)
+        self._find_alerts_to_tell_now()
         for alert in self.over:
             self.ended[alert.key] = self.now
         told = []
@@ -101,11 +115,29 @@ class _Transition:
                 self.open[key] = replace(self.open[key], cause=cause)
         self.open = causes.with_effects(self.open, self.over, self.now)
         for key in told:
-            self.notify("start", self.open[key])
+            self._tell_start(key)
         for alert in self.over:
-            if alert.cause is UNSET:
+            if alert.cause is UNSET and not alert.untold:
                 self.notify("recovery", causes.at_its_end(alert, self.over, self.now))
         return AlertState(self.open, tuple(self.outbox), self.ended or UNSET), self.new
+
+    def _find_alerts_to_tell_now(self) -> None:
+        """Alerts that were open without a notice: they outlive their cause, or their silence has ended."""
+        for key, alert in self.open.items():
+            if key in self.untold:
+                continue
+            if alert.cause is not UNSET and not self._explained_by(alert.cause):
+                self.open[key] = replace(alert, cause=UNSET)
+                self.untold.append(key)
+            elif alert.untold and in_force(self.silences, key, self.now) is None:
+                self.untold.append(key)
+
+    def _tell_start(self, key: str) -> None:
+        if self.is_silenced(key):
+            self.open[key] = replace(self.open[key], untold=True)
+            return
+        self.open[key] = replace(self.open[key], untold=UNSET)
+        self.notify("start", self.open[key])
 
     def _explained_by(self, cause: str) -> bool:
         """Whether the cause is still open, or ended only a moment ago."""
@@ -113,10 +145,15 @@ class _Transition:
 
 
 def advance(
-    state: AlertState, verdicts: Sequence[Verdict], now: datetime, reminder_after: timedelta, run_url: str = ""
+    state: AlertState,
+    verdicts: Sequence[Verdict],
+    now: datetime,
+    reminder_after: timedelta,
+    run_url: str = "",
+    silences: Silences = NONE_SILENCED,
 ) -> tuple[AlertState, list[Notice]]:
     """The state after these verdicts, and the notices that are new in it (they are in its outbox too)."""
-    transition = _Transition.of(state, now)
+    transition = _Transition.of(state, now, silences)
     for verdict in verdicts:
         if verdict.outcome == "unknown":
             continue
@@ -174,10 +211,14 @@ def _over(verdict: Verdict, open_alerts: Mapping[str, OpenAlert], current: Mappi
 
 
 def raise_alerts(
-    state: AlertState, alerts: Sequence[OpenAlert], now: datetime, reminder_after: timedelta
+    state: AlertState,
+    alerts: Sequence[OpenAlert],
+    now: datetime,
+    reminder_after: timedelta,
+    silences: Silences = NONE_SILENCED,
 ) -> tuple[AlertState, list[Notice]]:
     """The state after a failure callback raised `alerts`; an alert that is open already makes no new notice."""
-    transition = _Transition.of(state, now)
+    transition = _Transition.of(state, now, silences)
     for alert in alerts:
         transition.start_or_continue(_apart(alert, transition.open), reminder_after)
     return transition.result()
@@ -197,19 +238,24 @@ def _reason(alert: OpenAlert) -> str:
     return re.sub(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f-]{8,}\b|\d+", "#", first.lower())
 
 
-def remind(state: AlertState, now: datetime, reminder_after: timedelta) -> tuple[AlertState, list[Notice]]:
+def remind(
+    state: AlertState, now: datetime, reminder_after: timedelta, silences: Silences = NONE_SILENCED
+) -> tuple[AlertState, list[Notice]]:
     """The state with reminders of alerts that no verdict repeats, because a failed task or a late run raised them."""
-    transition = _Transition.of(state, now)
+    transition = _Transition.of(state, now, silences)
     for key, alert in state.open.items():
-        if alert.task and alert.cause is UNSET and now - alert.notified_at >= reminder_after:
+        due = alert.task and alert.cause is UNSET and not alert.untold and now - alert.notified_at >= reminder_after
+        if due and not transition.is_silenced(key):
             transition.open[key] = replace(alert, notified_at=now)
             transition.notify("reminder", transition.open[key])
     return transition.result()
 
 
-def end_alerts(state: AlertState, keys: Sequence[str], now: datetime) -> tuple[AlertState, list[Notice]]:
+def end_alerts(
+    state: AlertState, keys: Sequence[str], now: datetime, silences: Silences = NONE_SILENCED
+) -> tuple[AlertState, list[Notice]]:
     """The state after the end of the alerts `keys`; a key that is not open is ignored."""
-    transition = _Transition.of(state, now)
+    transition = _Transition.of(state, now, silences)
     for key in keys:
         if key in transition.open:
             transition.end(key)
@@ -272,7 +318,9 @@ def claim(state: AlertState, now: datetime) -> tuple[AlertState, list[Notice]]:
         for notice in due
     }
     outbox = tuple(claimed.get(notice.id, notice) for notice in state.outbox)
-    return replace(state, outbox=outbox), list(claimed.values())
+    starts = {notice.alert.key: notice.batch for notice in claimed.values() if notice.kind == "start"}
+    opened = {key: replace(alert, thread=starts.get(key, alert.thread)) for key, alert in state.open.items()}
+    return replace(state, open=opened, outbox=outbox), list(claimed.values())
 
 
 def undelivered(state: AlertState, now: datetime) -> list[Notice]:

@@ -26,11 +26,17 @@ MAX_ALARMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One number of one metric of the catalogue, in the metric's unit."""
+    """One number of one metric of the catalogue, in the metric's unit.
+
+    With `counts` (a value -> how often) it is a distribution, and `value` its number in words. `at` is the time of the
+    number; None for the time of the publication.
+    """
 
     metric: str
     value: float
     layer: Layer | None = None
+    counts: tuple[tuple[float, int], ...] = ()
+    at: datetime | None = None
 
 
 def publish(client: CloudWatchClient, namespace: str, environment: str, data: Sequence[Datum], at: datetime) -> int:
@@ -58,13 +64,17 @@ def _datum(datum: Datum, environment: str, at: datetime) -> MetricDatumTypeDef:
         raise ValueError(f"metric {datum.metric} is {datum.value}: leave an unknown number out")
     metric = METRICS[datum.metric]
     dimensions = dimension_values(metric, environment, datum.layer)
-    return {
+    body: MetricDatumTypeDef = {
         "MetricName": metric.name,
         "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-        "Timestamp": at,
-        "Value": datum.value,
+        "Timestamp": datum.at or at,
         "Unit": metric.unit,
     }
+    if datum.counts:
+        body["Values"], body["Counts"] = map(list, zip(*datum.counts, strict=True))
+    else:
+        body["Value"] = datum.value
+    return body
 
 
 Series = list[tuple[datetime, float]]
@@ -78,16 +88,17 @@ def read(
     begin: datetime,
     end: datetime,
     period: timedelta,
+    layer: Layer | None = None,
 ) -> dict[str, Series]:
     """Points of each metric between `begin` and `end`, oldest first, one for each `period` that has data.
 
-    A metric without data has an empty list: that is "no data", which is not zero.
+    A metric without data has an empty list: that is "no data", which is not zero. `layer` is for metrics by layer.
 
     Raises:
         ClientError, BotoCoreError: CloudWatch refused or could not be reached.
     """
     metrics = list(metrics)
-    queries = [_query(index, metric, namespace, environment, period) for index, metric in enumerate(metrics)]
+    queries = [_query(index, metric, namespace, environment, period, layer) for index, metric in enumerate(metrics)]
     points: dict[str, Series] = {metric.name: [] for metric in metrics}
     pages = client.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
@@ -99,8 +110,10 @@ def read(
     return {name: sorted(series) for name, series in points.items()}
 
 
-def _query(index: int, metric: Metric, namespace: str, environment: str, period: timedelta) -> MetricDataQueryTypeDef:
-    dimensions = dimension_values(metric, environment)
+def _query(
+    index: int, metric: Metric, namespace: str, environment: str, period: timedelta, layer: Layer | None
+) -> MetricDataQueryTypeDef:
+    dimensions = dimension_values(metric, environment, layer)
     return {
         "Id": f"m{index}",
         "ReturnData": True,
@@ -145,7 +158,7 @@ def combine(series: Sequence[tuple[datetime, float]], statistic: Statistic) -> f
         return None
     if statistic == "Sum":
         return sum(values)
-    if statistic == "Maximum":
+    if statistic in {"Maximum", "p95"}:  # of percentiles only a bound is known
         return max(values)
     if statistic == "Minimum":
         return min(values)

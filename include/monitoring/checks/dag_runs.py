@@ -33,15 +33,18 @@ LEFT_PAUSED = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a schedule promises at the time of a look. Both are None without a schedule.
+    """What a schedule promises at the time of a look. `limit` is the DAG's time limit of a run (`dagrun_timeout`).
 
-    A run for `started` must exist, and a run that ended after `succeeded` must have succeeded. `limit` is the DAG's
-    time limit of a run (`dagrun_timeout`).
+    A cron expression: a run for `started` must exist, and a run that ended after `succeeded` must have succeeded. Both
+    are None without one. `by_event`: a run starts when something has landed. `unread`: something has, and nothing
+    forbids the start of a run; None if that is not known.
     """
 
     limit: timedelta
     started: datetime | None = None
     succeeded: datetime | None = None
+    by_event: bool = False
+    unread: bool | None = False
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class Memory(msgspec.Struct, frozen=True):
     paused_since: Instant | None = None
     waiting_since: Instant | None = None
     failure: Failure | None = None
+    unread_since: Instant | None = None
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -136,7 +140,9 @@ def remember(before: Memory | None, look: Look, promise: Promise) -> Memory:
     if (
         gap > WAITS_TOO_LONG
     ):  # the monitor did not run, so nothing is known about the time between, and it does not count
-        last = replace(last, first_seen=last.first_seen + gap, unpaused_since=None, waiting_since=None)
+        last = replace(
+            last, first_seen=last.first_seen + gap, unpaused_since=None, waiting_since=None, unread_since=None
+        )
     waits = look.waiting > 0 and not look.working and not look.paused
     return Memory(
         first_seen=last.first_seen,
@@ -149,6 +155,7 @@ def remember(before: Memory | None, look: Look, promise: Promise) -> Memory:
         paused_since=(last.paused_since or now) if look.paused else None,
         waiting_since=(last.waiting_since or now) if waits else None,
         failure=_failure(last, look, promise.limit),
+        unread_since=_unread_since(last, look, promise),
     )
 
 
@@ -157,6 +164,13 @@ def _succeeded_at(last: Memory, look: Look) -> datetime | None:
     dated = look.succeeded.ended_at if look.succeeded else None
     counted = look.at if look.successes > last.successes else last.succeeded_at
     return max((moment for moment in (dated, counted) if moment), default=None)
+
+
+def _unread_since(last: Memory, look: Look, promise: Promise) -> datetime | None:
+    """Since when files are unread that a run could read, while no run is active."""
+    if look.active or look.paused or promise.unread is False:
+        return None
+    return last.unread_since or (look.at if promise.unread else None)
 
 
 def _failure(last: Memory, look: Look, limit: timedelta) -> Failure | None:
@@ -189,7 +203,17 @@ def problems(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
             f"{look.waiting} runs or tasks wait in the queue and no task runs, since {to_second(memory.waiting_since)}"
         )
         found.append(Problem(text, memory.waiting_since))
+    found += _left_unread(memory, look)
     return [*found, *_not_started(memory, look, promise), *(() if found else _no_success(memory, look, promise))]
+
+
+def _left_unread(memory: Memory, look: Look) -> list[Problem]:
+    """Files have landed, a run may start, and nothing starts one: the trigger does not work."""
+    since = memory.unread_since
+    if since is None or look.at - since < WAITS_TOO_LONG:
+        return []
+    text = f"files have landed that no run has read, and no run starts since {to_second(since)}: look at the triggerer"
+    return [Problem(text, since)]
 
 
 def _not_started(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
@@ -221,7 +245,8 @@ def _paused(memory: Memory, look: Look, promise: Promise) -> list[Problem]:
     unused = look.newest is None and not look.successes and not look.failed
     if look.waiting:
         return [Problem(f"the DAG is paused, and {look.waiting} runs or tasks wait", since, "warning")]
-    if promise.started is None or (unused and look.at - memory.first_seen < LEFT_PAUSED):
+    promises = promise.by_event or promise.started is not None
+    if not promises or (unused and look.at - memory.first_seen < LEFT_PAUSED):
         return []
     return [
         Problem(f"the DAG is paused since {to_second(since)} or earlier: its schedule starts no run", since, "warning")

@@ -25,6 +25,7 @@ from include.monitoring.checks import (
     kafka_offsets,
     lag,
     lag_window,
+    latency,
 )
 from include.monitoring.checks.arrivals import Arrivals
 from include.monitoring.checks.coins import CoinArrival, Pace
@@ -38,7 +39,8 @@ from include.monitoring.checks.measurements import (
 )
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings
-from include.state import json_object, layer_state, task_tests
+from include.state import audited, json_object, layer_state, task_tests
+from include.state import latency as latency_state
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
@@ -151,14 +153,18 @@ def _coins(s3: S3Client, settings: Settings, data: Arrivals, now: datetime) -> d
 
 
 def layers(
-    s3: S3Client, storage: StorageSettings, undelivered: int | None, undelivered_error: str, now: datetime
+    s3: S3Client, settings: Settings, undelivered: int | None, undelivered_error: str, now: datetime
 ) -> LayersMeasurement:
-    """The layers' states with the age of their data, and the tests outside the layers.
+    """The layers' states with the age of their data, the tests outside the layers, and the latency objectives.
 
     The caller reads `undelivered` and `undelivered_error` from the alert state, because checks do not use alerts.
     """
-    unreadable: dict[str, str] = {}
+    storage, unreadable = settings.storage, dict[str, str]()
     states = layer_state.read_all(s3, storage, unreadable)
+    stages = latency_state.read_stages(s3, storage, unreadable)
+    audit = None
+    with json_object.noting(unreadable, audited.key(storage)):
+        audit = audited.read(s3, storage)
     first = arrivals.first_landed(s3, storage.bucket, storage.data_prefix)
     return LayersMeasurement(
         states=states,
@@ -167,6 +173,8 @@ def layers(
         undelivered=undelivered,
         undelivered_error=undelivered_error,
         unreadable=unreadable,
+        latency=latency.measure(s3, storage, settings.objective, stages, now),
+        audit=audit,
     )
 
 

@@ -15,6 +15,8 @@ from include.monitoring.checks.coins import CoinArrival
 from include.monitoring.checks.dag_runs import Problem
 from include.monitoring.checks.dead_letters import NONE, DeadLetters
 from include.monitoring.checks.lag import Lag
+from include.monitoring.checks.latency import LatencyMeasurement
+from include.state.audited import Audited
 from include.state.layer_state import LayerState
 from include.state.task_tests import TaskTests
 
@@ -80,6 +82,9 @@ class LayersMeasurement(msgspec.Struct, frozen=True):
     undelivered: int | None
     undelivered_error: str
     unreadable: Mapping[str, str] = {}
+    latency: LatencyMeasurement = LatencyMeasurement()
+    audit: Audited | None = None
+    """The last audit; None before the first."""
 
 
 class ConsumerMeasurement(msgspec.Struct, frozen=True):

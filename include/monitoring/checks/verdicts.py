@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from include.catalogue import CONDITIONS, METRICS, Condition, Layer, Severity
 from include.instants import span, to_second
+from include.monitoring.checks import drift
 from include.monitoring.checks.arrivals import mean_batch
 from include.monitoring.checks.cloudwatch import Datum
 from include.monitoring.checks.dead_letters import NONE
@@ -24,7 +25,10 @@ from include.monitoring.checks.measurements import (
     Source,
 )
 from include.monitoring.checks.thresholds import FROM_HISTORY, Threshold, differing_alarms
+from include.state.audited import Audited
+from include.state.latency import percentile
 from include.state.layer_state import QuarantineCount
+from include.state.record_fields import RecordFields
 from include.state.task_tests import EVERY_ROW
 
 SOURCE_NAMES: dict[str, str] = {
@@ -77,7 +81,10 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
         table |= {
             "FailingTests": len(failing_tests(layers)) or (None if layers.unreadable else 0),
             "UndeliveredNotices": layers.undelivered,
+            "AuditFindings": _audit_findings(layers.audit),
             "QuarantineShare": quarantine.percent if (quarantine := _quarantine(layers)) else None,
+            "BurningObjectives": layers.latency.burning,
+            "DriftingFields": len(fields.drifting) if (fields := _record_fields(layers)) else None,
         }
         by_layer = {"DataAge": layers.ages, "BytesScanned": _scanned_bytes(layers)}
     if measured.dags:
@@ -85,7 +92,16 @@ def numbers(measured: Measurements, blind: Mapping[str, str]) -> list[Datum]:
     data = [Datum(metric, value) for metric, value in table.items() if value is not None]
     for metric, values in by_layer.items():
         data += [Datum(metric, value, layer) for layer, value in values.items() if value is not None]
-    return data
+    return data + (_latencies(layers) if layers else [])
+
+
+def _latencies(layers: LayersMeasurement) -> list[Datum]:
+    """The distribution of each build that was not published yet, at the end of the build; its value is the p95."""
+    return [
+        Datum(f"LatencyTo{stage.capitalize()}", percentile(dict(build.values), 95), None, build.values, build.at)
+        for stage, builds in layers.latency.builds.items()
+        for build in builds
+    ]
 
 
 def _scanned_bytes(layers: LayersMeasurement) -> dict[Layer, float | None]:
@@ -100,6 +116,12 @@ def _quarantine(layers: LayersMeasurement) -> QuarantineCount | None:
     """The counts of silver's last build; None if it was never built, or built by a version that did not count."""
     silver = layers.states.get("silver")
     return silver.quarantine if silver and isinstance(silver.quarantine, QuarantineCount) else None
+
+
+def _record_fields(layers: LayersMeasurement) -> RecordFields | None:
+    """The fields of bronze's records; None if it was never built, is empty, or a version built it that did not look."""
+    bronze = layers.states.get("bronze")
+    return bronze.record_fields or None if bronze else None
 
 
 def failing_tests(layers: LayersMeasurement) -> dict[str, Subject]:
@@ -257,6 +279,47 @@ def _quarantined(layers: LayersMeasurement, _: Condition, percent: float | None)
     return Evidence((percent,), details=(f"{counts.refused:,} of {counts.accepted + counts.refused:,} new rows",))
 
 
+def _objectives(layers: LayersMeasurement, _: Condition, burning: float | None) -> Evidence:
+    known = layers.latency.objectives
+    if burning is None:
+        return _unreadable(layers) if layers.unreadable else Evidence(note="no record was counted yet")
+    subjects: dict[str, Subject] = {}
+    for stage, objective in known.items():
+        if alarm := objective.alarm:
+            subjects[stage] = Subject(objective.report(alarm), alarm.rule.severity, objective.began_at)
+    details = tuple(f"{stage}: {objective.line}" for stage, objective in known.items() if stage not in subjects)
+    return Evidence((burning,), details=details, subjects=subjects)
+
+
+def _audit_findings(audit: Audited | None) -> int | None:
+    """None before the first manifest, if nothing was found either."""
+    return audit.findings if audit and (audit.day or audit.findings) else None
+
+
+def _audit(layers: LayersMeasurement, _: Condition, findings: float | None) -> Evidence:
+    audit = layers.audit
+    if audit is None:
+        return _unreadable(layers) if layers.unreadable else Evidence(note="no audit has run yet")
+    waiting = (audit.waiting,) if audit.waiting else ()
+    if findings is None:
+        return Evidence(note=audit.waiting or "no day with records has ended yet", details=waiting)
+    ran = f"last audit {to_second(audit.at)}, of {', '.join(audit.days)}"
+    more = audit.findings - len(audit.lines)
+    rest = (f"{more} more findings: see the log of lakehouse_maintenance.audit",) if more > 0 else ()
+    return Evidence((findings,), details=(ran, *audit.lines, *rest, *waiting), began_at=audit.at if findings else None)
+
+
+def _drift(layers: LayersMeasurement, _: Condition, number: float | None) -> Evidence:
+    if "bronze" not in layers.states:
+        return _unreadable(layers)
+    fields = _record_fields(layers)
+    if fields is None or number is None:
+        return Evidence(note="bronze has no list of its records' fields yet")
+    subjects = {name: Subject(drift.line(field), None, field.began_at) for name, field in fields.drifting.items()}
+    unlisted = (f"and {fields.unlisted:,} further fields",) if fields.unlisted else ()
+    return Evidence((number,), details=unlisted, subjects=subjects)
+
+
 def _undelivered(layers: LayersMeasurement, _: Condition, notices: float | None) -> Evidence:
     if notices is None:
         return Evidence(blind="the alert state in S3 could not be read")
@@ -316,6 +379,9 @@ _READERS: dict[str, tuple[Source, Reader]] = {
     "quotes_missing": ("objects", _silent),
     "dbt_tests": ("layers", _tests),
     "quarantine_share": ("layers", _quarantined),
+    "latency_objective": ("layers", _objectives),
+    "audit_failed": ("layers", _audit),
+    "schema_drift": ("layers", _drift),
     "notices_undelivered": ("layers", _undelivered),
     "stale_gold": ("layers", _age),
     "stale_silver": ("layers", _age),

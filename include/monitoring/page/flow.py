@@ -59,7 +59,7 @@ ALERTS: dict[str, tuple[str, ...]] = {
 def root_of(alert: OpenAlert, others: Iterable[OpenAlert]) -> OpenAlert | None:
     """The open alert that explains this one, None if it stands by itself.
 
-    The alert state names the cause of an alert that began after it. One that opened first is explained by the same rule.
+    The alert state names the cause of an alert that began after it. The same rule explains one that opened first.
     """
     others = list(others)
     known = next((other for other in others if alert.cause is not UNSET and other.key == alert.cause), None)

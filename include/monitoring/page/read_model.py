@@ -86,7 +86,7 @@ class Sources:
     def _part(self, faults: dict[str, str], name: str, read: Callable[[S3Client], Content]) -> Content | None:
         try:
             return read(self.s3())
-        except Exception as error:  # any error of a wrong connection or object; the other parts are shown
+        except Exception as error:  # noqa: BLE001 (a wrong connection can raise any; the other parts are shown)
             faults[name] = reason_of(error)
             return None
 
@@ -95,7 +95,7 @@ class Sources:
         try:
             client = self.cloudwatch()
             return TrendState(trends.read(client, self.settings.monitor, RANGES[chosen], self.clock()))
-        except Exception as error:  # a wrong connection can raise any exception
+        except Exception as error:  # noqa: BLE001 (a wrong connection can raise any exception)
             return TrendState(fault=reason_of(error))
 
 

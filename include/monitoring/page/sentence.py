@@ -17,7 +17,7 @@ Overall = Literal["ok", "warning", "fault", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`headline` says how it is, `rest` what follows from it. `runbook` is a file name, empty where nothing is to do."""
+    """`headline` says how it is, `rest` what follows from it. `runbook` is a file name, empty without one."""
 
     state: Overall
     headline: str
@@ -98,7 +98,8 @@ def _gold(health: PipelineHealth) -> str:
 
 
 def _tests(health: PipelineHealth) -> str:
-    states = [layer.state.tests for layer in health.layers if layer.state] + [other.tests for other in health.other_tests]
+    states = [layer.state.tests for layer in health.layers if layer.state]
+    states += [other.tests for other in health.other_tests]
     passed = sum(tests.passed for tests in states)
     count = passed + sum(tests.warned + tests.failed for tests in states)
     if not count:

@@ -36,7 +36,18 @@ from include.landing.layout import object_key
 from include.landing.metadata import ObjectMetadata
 from include.settings import ConsumerSettings, KafkaSettings, StorageSettings
 from tests.servers import free_port
-from tests.unit.ingest.fake_kafka import LOADS, TOPIC, Admin, Group, Onlooker, Time, offset_error, places, quotes
+from tests.unit.ingest.fake_kafka import (
+    LOADS,
+    NO_LEADER,
+    TOPIC,
+    Admin,
+    Group,
+    Onlooker,
+    Time,
+    offset_error,
+    places,
+    quotes,
+)
 from tests.unit.ingest.memory_bucket import Bucket, Pages
 
 SESSION_SECONDS = 30.0
@@ -269,6 +280,39 @@ def test_a_hole_at_the_logs_end_is_committed_with_the_end_of_the_records(stage: 
     group.has_committed({0: 7})
     assert stage.play(script()) == EXIT_CLEAN
     assert (group.commits[0].metadata, group.commits[0].leader_epoch) == (commit_metadata("id", 9), 3)
+
+
+def test_a_hole_at_the_logs_end_is_committed_without_the_clients_position(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        group.kafka.position.side_effect = NO_LEADER
+        yield group.assign(0)
+        yield [*quotes(0, 7, 8), end_of(0, 12)]
+        stage.time.passes(BATCH_AGE)
+        yield from stage.until(lambda: group.offsets == {0: 12})
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
+    assert stage.partitions("_stopped") == []
+
+
+def test_an_odd_error_of_a_look_at_the_log_does_not_end_the_loop(stage: Stage, group: Group) -> None:
+    def script() -> Script:
+        failures = [ValueError("a fault of the client"), UnicodeDecodeError("utf-8", b"", 0, 1, "odd")]
+
+        def fail(*_: object, **__: object) -> dict[TopicPartition, Any]:
+            if not failures:
+                group.kafka.fails_no_more = True
+                return {}
+            raise failures.pop()
+
+        stage.consumer._log_ends._admin = cast("Any", MagicMock(list_offsets=fail))
+        yield group.assign(0)
+        stage.poll_seconds = 5
+        yield from stage.until(lambda: "a fault of the client" in stage.consumer._log_ends.answer.error)
+        yield from stage.until(lambda: group.kafka.fails_no_more is True)
+
+    group.has_committed({0: 7})
+    assert stage.play(script()) == EXIT_CLEAN
 
 
 def test_the_end_of_a_partition_right_after_its_records_is_no_hole(stage: Stage, group: Group) -> None:

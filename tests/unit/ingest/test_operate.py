@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from threading import Event
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -228,3 +229,18 @@ def test_adopt_names_the_partitions_that_there_are(
         f"partition {number} is not in topic 'quotes', which has the partitions 0 to 5: give --partition one of them"
     )
     kafka.commit.assert_not_called()
+
+
+def test_a_silent_kafka_does_not_hold_an_adoption(
+    store: Any, kafka: MagicMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Event()
+    kafka.commit.side_effect = lambda **_: answers.wait(120) and []
+    kafka.close.side_effect = lambda: answers.wait(120)
+    monkeypatch.setattr(operate, "COMMIT_SECONDS", 0.1)
+    monkeypatch.setattr(operate, "SECONDS", 0.1)
+    operator = operate.Operator(load(), store)
+    with pytest.raises(OperationError, match=r"partition 0: Kafka did not answer the commit of 350.*again"):
+        operator.carry_out(operator.plan(0))
+    operator.close()
+    answers.set()

@@ -26,6 +26,10 @@ def message(**changes: object) -> bytes:
         message(last_updated="2026-11-23T20:15:07.123456+05:30"),
         message(volume=1e9, nested={"_topic": "inside another field is fine"}),
         message(name="Bitcoin ₿"),
+        message(nested={"price": 2, "name": [{"id": 3, "id2": 4}]}, note='"price"', symbols="BTC", more=1),
+        message(nested={"x": 1}).replace(b'{"x": 1}', b'{"x": 1, "x": 2, "price": 1, "price": 2}'),
+        message(note=1, notes=2).replace(b'"notes"', b'"note"'),
+        message(much=1).replace(b": 1}", b": " + b"9" * 5000 + b"}"),
         b"\n " + message() + b"\n",
     ],
 )
@@ -44,6 +48,10 @@ def test_valid(value: bytes) -> None:
         (b"\xff\xfe", "not_json"),
         (message().replace(b"64123.12", b"NaN"), "not_json"),
         (message() + b"{}", "not_json"),
+        (b"\0\0\0\0\x2a" + message(), "schema_registry_frame"),
+        (b"\0\0\x01\x86\xa1\x02\x06BTC\xff", "schema_registry_frame"),
+        (b"\0\0\0\0\x01", "not_json"),
+        (message().decode().encode("utf-16-be"), "not_json"),
         (message(note="x").replace(b'"x"', b'"\xff"'), "not_utf8"),
         (message(price=...), "missing_field"),
         (b"{}", "missing_field"),
@@ -63,6 +71,11 @@ def test_valid(value: bytes) -> None:
         (message(_offset=1), "reserved_field"),
         (message(_topic=None), "reserved_field"),
         (message().replace(b'{"id"', b'{"\\u005fpartition": 0, "id"'), "reserved_field"),
+        (message()[:-1] + b', "price": 5}', "not_json"),
+        (message()[:-1] + b', "\\u0070rice": 5}', "not_json"),
+        (message().replace(b'"price"', b'"pri\\u0063e": 5, "pri\\u0063e"'), "not_json"),
+        (message().replace(b"20:15:07Z", b'20\\u003a15\\u003a07Z", "id" :7, "name":"x'), "not_json"),
+        (message(x={"y": '"'})[:-1] + b', "symbol": "ETH"}', "not_json"),
         (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "not_json"),
     ],
 )
@@ -72,11 +85,19 @@ def test_invalid(value: bytes | None, error_class: str) -> None:
     assert refused.value.error_class == error_class
 
 
+def test_a_registrys_frame_is_named_with_its_schema_id_and_a_remedy() -> None:
+    with pytest.raises(InvalidQuoteError, match=r"schema id 100001.*plain JSON: docs/message-contract\.md"):
+        validate(b"\0\0\x01\x86\xa1" + message(), 10_500)
+
+
 SPELLINGS = [
+    b"\0\0\0\0\x2a" + message(),
     message(), message(name="Bitcoin \u20bf"), message(name="\u20bf").replace(b"\\u20bf", "\u20bf".encode()),
     message(note="x").replace(b'"x"', b'"\xff"'), message(name="x" * 500), message(note="x" * 500), message(price=0),
     message(_offset=1), None, b"", b"{", b"\xff\xfe", b"[" * 5000, b" " + message(), message() + b" ",
     message().replace(b", ", b",\n"), message().replace(b", ", b",\r"), message(x=[1]),
+    message()[:-1] + b', "price": 5}', message(price=...)[:-1] + b', "pric\\u0065": 5}', message(x={"id": 1}),
+    message(note='"id"', name="é"), message(name=...)[:-1] + b', "name" : "a:b", "id" :2}',
 ]  # fmt: skip
 
 
@@ -121,6 +142,13 @@ def test_values_that_are_quotes_only_together_are_refused(data: st.DataObject) -
     dropped = data.draw(st.sampled_from([b"", b",", b",\n"]))
     pieces = [text[begin:end] for begin, end in pairwise(cuts)]
     assert_checked_like_each_alone([piece.removeprefix(dropped) for piece in pieces])
+
+
+@pytest.mark.parametrize("time", ["2026-11-23T20:15Z", "2026-11-23T201507Z", "20261123T20:15:07Z", "2026-11-23T20Z"])
+def test_a_time_without_its_two_colons_is_refused(time: str) -> None:
+    """The search for repeated fields counts colons."""
+    with pytest.raises(InvalidQuoteError):
+        validate(message(last_updated=time), 1000)
 
 
 @pytest.mark.parametrize(

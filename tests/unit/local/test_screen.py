@@ -18,6 +18,7 @@ COMPLETE = Status(
     produced=9_084,
     landed=9_063,
     prices={"BTC": 88_123.45, "SHIB": 0.0000125},
+    changes={"BTC": {"1 h": 0.123, "24 h": -4.5, "7 d": None}},
     lag=21,
     rows={"bronze": 8_796, "silver": 8_790, "gold": 147},
     newest_quote={"gold": "2026-11-23T22:03:16+00:00"},
@@ -49,6 +50,8 @@ def test_the_screen_shows_address_counts_and_stopped_programs() -> None:
         "9,084",
         "9,063",
         "BTC 88,123.45  SHIB 1.25e-05",
+        "BTC in gold",
+        "1 h +0.12 %  24 h -4.50 %  7 d unknown",
         "8,796",
         "147",
         "61 passed  1 warned",
@@ -59,7 +62,14 @@ def test_the_screen_shows_address_counts_and_stopped_programs() -> None:
 
 def test_what_is_not_known_is_shown_as_unknown_and_nothing_as_zero() -> None:
     text = shown(NOTHING_YET)
-    for row in ("messages produced", "rows in gold", "consumer lag", "data tests", "last transform run"):
+    for row in (
+        "messages produced",
+        "price changes",
+        "rows in gold",
+        "consumer lag",
+        "data tests",
+        "last transform run",
+    ):
         assert "unknown" in next(line for line in text.splitlines() if row in line), row
     assert " 0 " not in text.split("mails received")[0]
     assert "programs: unknown" in text

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from include.catalogue import CONSUMER_METRICS, Layer
+from include.catalogue import CONSUMER_METRICS, STAGES, Layer
 from include.monitoring.checks.arrivals import Span
 from include.monitoring.checks.coins import CoinArrival
 from include.monitoring.checks.lag import Lag, Status
+from include.monitoring.checks.latency import LatencyMeasurement, objectives
 from include.monitoring.checks.measurements import (
     ArrivalsMeasurement,
     ConsumerMeasurement,
@@ -18,8 +20,12 @@ from include.monitoring.checks.measurements import (
     LayersMeasurement,
     Measurements,
 )
+from include.settings import ObjectiveSettings
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests
+from include.state.latency import BuildLatency, Count, StageLatency
 from include.state.layer_state import DagRunRef, LayerState, QuarantineCount
+from include.state.record_fields import RecordFields
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RUN = DagRunRef("d", "r", "http://airflow.test/r")
@@ -28,7 +34,9 @@ RUN = DagRunRef("d", "r", "http://airflow.test/r")
 def built(layer: Layer, scanned: dict[str, int]) -> LayerState:
     """The state of a layer whose tests passed."""
     quarantine = QuarantineCount(accepted=1_000, refused=2) if layer == "silver" else UNSET
-    return LayerState(layer, "model", 7, NOW, NOW, DbtTests(9, 0, 0, ()), RUN, scanned, quarantine)
+    fields = RecordFields(NOW, 7, (), {}) if layer == "bronze" else UNSET
+    tests = DbtTests(9, 0, 0, ())
+    return LayerState(layer, "model", 7, NOW, NOW, tests, RUN, scanned, quarantine, record_fields=fields)
 
 
 KAFKA = KafkaMeasurement(
@@ -60,6 +68,15 @@ LAYERS = LayersMeasurement(
     ages={"bronze": 10.0, "silver": 20.0, "gold": None},
     undelivered=0,
     undelivered_error="",
+    audit=Audited(NOW, "2026-11-24", "0" * 64, ["2026-11-24"], 0, []),
+)
+RECENT = BuildLatency(NOW, ((30, 95), (70, 5)))
+STAGE = StageLatency(counts=(Count(NOW, 1_000, 0),), builds=(RECENT,))
+LAYERS = replace(
+    LAYERS,
+    latency=LatencyMeasurement(
+        objectives({"landed": STAGE, "gold": STAGE}, ObjectiveSettings(), NOW), {stage: [RECENT] for stage in STAGES}
+    ),
 )
 CONSUMER = ConsumerMeasurement(
     windows={metric.name: [5.0, 5.0, 5.0] for metric in CONSUMER_METRICS}, watched=3, alarms={}, baseline=None

@@ -69,7 +69,7 @@ def test_a_channel_gets_the_notices_and_the_mail(bucket: str, monkeypatch: pytes
 
     def pager(notices: Sequence[Notice], mail: Mail) -> None:
         received.extend((notice.kind, notice.alert.key, notice.alert.severity) for notice in notices)
-        assert mail.subject.endswith("1 new, 1 over: A task failed, ...")
+        assert mail.subject.endswith("1 new, 1 over: error: A task failed, ...")
 
     monkeypatch.setenv("S3_BUCKET", bucket)
     monkeypatch.setattr(connections, "send_mail", lambda *_: None)

@@ -65,6 +65,13 @@ def context(chosen: list[str] | None = None, **params: Any) -> dict[str, Any]:
     return {"params": params, "ti": SimpleNamespace(xcom_pull=lambda **_: chosen)}
 
 
+def test_a_task_builds_only_the_chosen_ones_of_its_companions() -> None:
+    chosen = ["seed.lake.assets", "model.lake.crypto_checked", "model.lake.kpi_daily"]
+    task = operator("build", "model.lake.crypto_stage", "fqn:crypto_stage assets assets_history crypto_checked")
+    run_parameters.apply(context(chosen, select="x"), task)
+    assert task.select == "assets crypto_checked"
+
+
 def test_full_refresh_is_passed_to_builds_only() -> None:
     build, test = operator("build", "model.lake.a", "fqn:a"), operator("test", None, "tag:cross_layer")
     for task in (build, test):

@@ -13,7 +13,7 @@ import boto3
 import msgspec
 import pytest
 
-from include.on_airflow import connections, test_results
+from include.on_airflow import connections, layer_record, test_results
 from include.settings import StorageSettings
 from include.state import task_tests
 from include.state.dbt_tests import DbtTests
@@ -50,9 +50,11 @@ def test_rows_are_short_lines() -> None:
         {"id": "7", "price": None, "record": "x" * 500},
         {"id": "8", "price": "1.5", "record": "two\nlines"},
     ]
-    first, second = failing_rows.as_text(rows).splitlines()
+    rows.append({"kafka_partition": "2", "kafka_offset": "4217"})
+    first, second, third = failing_rows.as_text(rows).splitlines()
     assert first == f"id=7 price=null record={'x' * failing_rows.MAX_VALUE_LENGTH}..."
     assert second == "id=8 price=1.5 record=two lines"
+    assert third == "kafka_partition=2 kafka_offset=4217 (python -m include.audit where 2/4217)"
 
 
 def test_the_log_has_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +79,7 @@ def test_the_log_has_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monke
     monkeypatch.setattr(failing_rows, "fetch", lambda *_: {"kept": "symbol=null"})
     monkeypatch.setattr(connections, "s3_client", lambda: None)
     monkeypatch.setattr(test_history, "keep", lambda *_: None)
+    monkeypatch.setattr(layer_record, "after", lambda *_, **__: None)
     test_results.keep(str(tmp_path), {"ti": Mock(dag_id="d", run_id="r", task_id="silver.crypto_stage_model_build")})
     [call] = log.log.call_args_list
     level, form, *values = call.args
@@ -91,6 +94,7 @@ def keep(bucket: str, monkeypatch: pytest.MonkeyPatch, status: str, **task: Any)
     monkeypatch.setenv("S3_BUCKET", bucket)
     monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
     monkeypatch.setattr(run_results, "read", lambda _: Invocation("id", NOW, (result("no_hole", status, 3),)))
+    monkeypatch.setattr(layer_record, "after", lambda *_, **__: None)
     ti = Mock(dag_id="crypto_transform", run_id="r", max_tries=1, task_id=task["task_id"], try_number=task["attempt"])
     test_results.keep("", {"ti": ti, "params": task.get("params", {})})
     return ti
@@ -115,8 +119,8 @@ def test_the_pushed_tests_are_the_same_after_their_way_through_xcom(
         pytest.param("cross_layer_tests", "fail", 1, {}, [], id="it is tried again"),
         pytest.param("cross_layer_tests", "warn", 1, {}, [1], id="a warning is not tried again"),
         pytest.param("cross_layer_tests", "fail", 2, {"select": "x"}, [], id="a selection may leave out tests"),
-        pytest.param("reference.assets_seed", "fail", 2, {"select": None}, [1], id="a seed"),
-        pytest.param("silver.crypto_stage", "fail", 2, {}, [], id="record_silver writes the tests of the layer"),
+        pytest.param("test_all_rows", "fail", 2, {"select": None}, [1], id="every row"),
+        pytest.param("silver.crypto_stage", "fail", 2, {}, [], id="the layer has them"),
     ],
 )
 def test_a_dbt_task_outside_the_layers_leaves_its_tests(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 import boto3
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +13,16 @@ from include.landing.layout import object_key
 from include.settings import StorageSettings
 from include.transform import gate
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 DAY = 86_400_000
+
+
+def check(s3: S3Client, storage: StorageSettings) -> tuple[bool, gate.Seen]:
+    """Whether new data has landed, and the newest keys now."""
+    look = gate.look(s3, storage, datetime.now(UTC))
+    return look.is_new, look.seen
 
 
 def key(partition: int, offset: int, at: int) -> str:
@@ -33,24 +45,24 @@ def test_the_gate_opens_for_new_files_in_s3(bucket: str) -> None:
     def land(partition: int, offset: int, at: int) -> None:
         s3.put_object(Bucket=bucket, Key=key(partition, offset, at), Body=b"[]")
 
-    assert gate.check(s3, storage) == (False, {})
+    assert check(s3, storage) == (False, {})
     s3.put_object(Bucket=bucket, Key="crypto_data/_contract.json", Body=b"{}")
-    assert gate.check(s3, storage)[0] is False
+    assert check(s3, storage)[0] is False
     land(0, 0, 20 * DAY)
     land(1, 0, 20 * DAY)
-    is_new, seen = gate.check(s3, storage)
+    is_new, seen = check(s3, storage)
     assert is_new
     # Until bronze succeeds, the same data is new again.
-    assert gate.check(s3, storage)[0] is True
+    assert check(s3, storage)[0] is True
     gate.write_seen(s3, storage, seen)
-    assert gate.check(s3, storage)[0] is False
+    assert check(s3, storage)[0] is False
     land(0, 100, 21 * DAY)
-    is_new, seen = gate.check(s3, storage)
+    is_new, seen = check(s3, storage)
     assert is_new
     gate.write_seen(s3, storage, seen)
     # Partition 1 is a day later than partition 0: its file sorts below the newest key of all.
     land(1, 100, 20 * DAY + 5_000)
-    is_new, seen = gate.check(s3, storage)
+    is_new, seen = check(s3, storage)
     assert is_new
     gate.write_seen(s3, storage, seen)
-    assert gate.check(s3, storage)[0] is False
+    assert check(s3, storage)[0] is False

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.servers
 def test_a_build_of_a_part_is_recorded_beside_the_state(bucket: str) -> None:
     s3, storage = boto3.client("s3"), StorageSettings(bucket=bucket)
     run = DagRunRef("crypto_transform", "r", "http://airflow.test/r")
-    ran = {"gold.kpi_daily_model_build": True, "gold.crypto_curated_model_build": False}
-    layers.record_part(s3, storage, "gold", ran, run)
+    built = {"kpi_daily": True, "crypto_curated": False}
+    layers.record_part(s3, storage, "gold", built, run)
     part = partial_build.read_all(s3, storage)["gold"]
     assert part is not None
     assert (part.built, part.not_built, part.run) == (["kpi_daily"], ["crypto_curated"], run)

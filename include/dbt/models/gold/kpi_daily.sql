@@ -1,4 +1,4 @@
--- Dashboard chart: one candle for each coin and UTC day.
+-- Dashboard chart: one candle for each coin and UTC day, with returns, volatility and drawdown up to that day.
 {{ config(materialized='view') }}
 
 with
@@ -35,9 +35,52 @@ daily as (
         max_by(close_price, hour_start) as close_price,
         sum(average_price * quote_count) / sum(quote_count) as average_price,
         cast(sum(quote_count) as bigint) as quote_count,
-        cast(count(*) as bigint) as hours_with_quotes
+        cast(count(*) as bigint) as hours_with_quotes,
+        max(last_quote_at) as last_quote_at
     from hours
     group by id, quote_date
+
+),
+
+dated as (
+
+    select
+        *,
+        quote_date < max(quote_date) over () as is_over,
+        last_quote_at >= cast(quote_date as timestamp) + interval '22' hour as has_close
+    from daily
+
+),
+
+compared as (
+
+    select
+        dated.*,
+        day_before.close_price as previous_close_price,
+        {{ percent_change('dated.close_price', 'day_before.close_price') }} as close_return_percent,
+        dated.is_over and dated.has_close as is_settled,
+        {{ percent_change('dated.close_price', 'week_before.close_price') }} as return_percent_7d,
+        {{ percent_change('dated.close_price', 'month_before.close_price') }} as return_percent_30d
+    from dated
+    {%- for before, days in {'day_before': 1, 'week_before': 7, 'month_before': 30}.items() %}
+    left join dated as {{ before }}
+        on
+            dated.id = {{ before }}.id
+            and dated.quote_date - interval '{{ days }}' day = {{ before }}.quote_date
+            and {{ before }}.has_close
+    {%- endfor %}
+
+),
+
+rolled as (
+
+    select
+        *,
+        min(quote_date) over (partition by id) as first_date,
+        max(high_price) over ({{ last_30_days() }}) as high_price_30d,
+        count(case when is_settled then close_return_percent end) over ({{ last_30_days() }}) as returns_30d,
+        stddev_samp(case when is_settled then close_return_percent end) over ({{ last_30_days() }}) as deviation_30d
+    from compared
 
 ),
 
@@ -45,19 +88,30 @@ final as (
 
     select
         coins.symbol,
-        daily.quote_date,
-        daily.name,
-        daily.open_price,
-        daily.high_price,
-        daily.low_price,
-        daily.close_price,
-        daily.average_price,
-        cast(daily.close_price - daily.open_price as double) / cast(daily.open_price as double) * 100 as return_percent,
-        cast(daily.high_price - daily.low_price as double) / cast(daily.open_price as double) * 100 as range_percent,
-        daily.quote_count,
-        daily.hours_with_quotes
-    from daily
-    inner join coins on daily.id = coins.id
+        rolled.quote_date,
+        rolled.name,
+        rolled.open_price,
+        rolled.high_price,
+        rolled.low_price,
+        rolled.close_price,
+        rolled.average_price,
+        {{ percent_change('rolled.close_price', 'rolled.open_price') }} as return_percent,
+        cast(rolled.high_price - rolled.low_price as double) / cast(rolled.open_price as double) * 100 as range_percent,
+        rolled.quote_count,
+        rolled.hours_with_quotes,
+        rolled.id,
+        rolled.hours_with_quotes < 24 or not rolled.is_over as is_partial_day,
+        rolled.previous_close_price,
+        rolled.close_return_percent,
+        rolled.return_percent_7d,
+        rolled.return_percent_30d,
+        case when rolled.returns_30d >= 23 then rolled.deviation_30d * sqrt(365) end as volatility_percent_30d,
+        case
+            when rolled.first_date <= rolled.quote_date - interval '30' day
+                then {{ percent_change('rolled.close_price', 'rolled.high_price_30d') }}
+        end as drawdown_percent_30d
+    from rolled
+    inner join coins on rolled.id = coins.id
 
 )
 

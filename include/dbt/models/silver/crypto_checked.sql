@@ -46,6 +46,9 @@ typed as (
         try_cast(price as decimal(18, 8)) as price,
         -- the time of a quote is cut to the millisecond, as in quote_id
         date_trunc('millisecond', {{ timestamp_from_iso(trimmed('last_updated')) }}) as last_updated
+        {%- for field, type in promoted_fields().items() %},
+        {{ promoted_value(field, type) }} as {{ field }}
+        {%- endfor %}
     from records
 
 ),
@@ -92,6 +95,9 @@ select
     name,
     price,
     last_updated,
+    {%- for field in promoted_fields() %}
+    {{ field }},
+    {%- endfor %}
     broken_rule,
     record,
     source_file,

@@ -53,6 +53,9 @@ final as (
         name,
         price,
         last_updated,
+        {%- for field in promoted_fields() %}
+        {{ field }},
+        {%- endfor %}
         {{ seconds_between('last_updated', 'kafka_timestamp') }} as delay_seconds,
         record_id,
         kafka_topic,

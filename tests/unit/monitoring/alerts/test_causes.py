@@ -252,3 +252,12 @@ def test_the_state_with_causes_survives_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(state), type=AlertState) == state
     assert isinstance(state.ended, dict)
     assert Effect("k", "error", "t", "7", NOW).ended_at is None
+
+
+def test_a_dag_that_is_paused_after_the_end_of_its_late_run_is_told() -> None:
+    late = OpenAlert("run_late:d", "run_late", "error", "x", NOW - INTERVAL, NOW - INTERVAL)
+    state, _ = transitions.end_alerts(AlertState({late.key: late}, ()), [late.key], NOW)
+    at = NOW + timedelta(seconds=30)
+    paused = Verdict("dag_unhealthy", "breached", "1", "> 0", (), {"d": Subject("the DAG is paused", "warning", at)})
+    _, new = transitions.advance(state, [paused], at, REMINDER)
+    assert told([new]) == [["start dag_unhealthy:d"]]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from include.catalogue import CONDITIONS
 from include.monitoring.alerts.mail import render
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.reasons import without_secrets
@@ -36,7 +37,7 @@ def notice(kind: NoticeKind, alert: OpenAlert = LAG) -> Notice:
 
 def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
     mail = render([notice("start")], SETTINGS, "test", NOW)
-    assert mail.subject == "[crypto-lakehouse test] Kafka lag is high"
+    assert mail.subject == "[crypto-lakehouse test] error: Kafka lag is high"
     for part in (
         "2,345",
         "> 1,000, catalogue",
@@ -48,14 +49,14 @@ def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
         "Pipeline Health: http://airflow.test/plugin/pipeline-health\n",
     ):
         assert part in mail.text
-    assert '<a href="https://docs.test/runbooks/kafka_lag.md">' in mail.html
+    assert '<a href="https://docs.test/runbooks/kafka_lag.md"' in mail.html
     assert '<a href="http://airflow.test/plugin/pipeline-health">Pipeline Health</a>' in mail.html
     assert "&gt; 1,000, catalogue" in mail.html
 
 
 @pytest.mark.parametrize(
     ("kind", "subject", "heading"),
-    [("reminder", "still: Kafka lag is high", "STILL OPEN"), ("recovery", "over: Kafka lag is high", "OVER")],
+    [("reminder", "still error: Kafka lag is high", "STILL OPEN"), ("recovery", "over: Kafka lag is high", "OVER")],
 )
 def test_subject_and_heading_name_the_kind_of_notice(kind: NoticeKind, subject: str, heading: str) -> None:
     mail = render([notice(kind)], SETTINGS, "test", NOW)
@@ -63,10 +64,44 @@ def test_subject_and_heading_name_the_kind_of_notice(kind: NoticeKind, subject: 
     assert heading in mail.text
 
 
+def test_a_start_begins_with_what_users_notice_and_the_first_step() -> None:
+    mail = render([notice("start")], SETTINGS, "test", NOW)
+    labels = [line.strip().partition(":")[0] for line in mail.text.splitlines() if line.startswith("  ")]
+    assert labels[:5] == ["Users notice", "First step", "Command", "Since", "Detected"]
+    assert f"Command: {CONDITIONS['kafka_lag'].first_step.command}\n" in mail.text
+
+
+def test_a_command_names_the_alerts_subject() -> None:
+    failed = replace(LAG, key="task_failed:crypto_transform/gold.build", condition="task_failed")
+    mail = render([notice("start", failed)], SETTINGS, "test", NOW)
+    assert "Command: airflow dags list-runs crypto_transform\n" in mail.text
+
+
+@pytest.mark.parametrize(("condition", "says"), [("upload_errors", True), ("dead_letters", False)])
+def test_an_end_says_that_nothing_is_lost_only_where_it_is_known(condition: str, says: bool) -> None:
+    mail = render([notice("recovery", replace(LAG, key=condition, condition=condition))], SETTINGS, "test", NOW)
+    assert ("Lost: nothing" in mail.text) is says
+    assert "First step" not in mail.text
+
+
+def test_the_course_of_the_number_is_shown() -> None:
+    mail = render([notice("start")], SETTINGS, "test", NOW, {"kafka_lag": "▁▃█ last 3 h, at most 2,345"})
+    assert "Course: ▁▃█ last 3 h, at most 2,345\n" in mail.text
+    assert "▁▃█ last 3 h" in mail.html
+
+
+@pytest.mark.parametrize("kind", ["reminder", "recovery"])
+def test_a_later_mail_is_a_reply_to_the_one_about_the_start(kind: NoticeKind) -> None:
+    threaded = replace(LAG, thread="first")
+    assert render([notice(kind, threaded)], SETTINGS, "test", NOW).replies_to == ("first",)
+    gold = replace(LAG, key="stale_gold", condition="stale_gold")
+    assert render([notice(kind, threaded), notice("start", gold)], SETTINGS, "test", NOW).replies_to == ()
+
+
 def test_several_notices_are_one_mail_with_the_starts_first() -> None:
     gold = replace(LAG, key="stale_gold", condition="stale_gold", title="Gold data is old")
     mail = render([notice("recovery"), notice("start", gold)], SETTINGS, "test", NOW)
-    assert mail.subject == "[crypto-lakehouse test] 1 new, 1 over: Gold data is old, ..."
+    assert mail.subject == "[crypto-lakehouse test] 1 new, 1 over: error: Gold data is old, ..."
     assert mail.text.index("Gold data is old") < mail.text.index("Kafka lag is high")
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from include.monitoring.alerts import transitions
-from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, OpenAlert
+from include.monitoring.alerts.model import NO_ALERTS, AlertState, Notice, NoticeKind, OpenAlert
 from include.monitoring.checks.judge import Outcome, Subject, Verdict
 from include.on_airflow import connections
+from include.state.silences import Silence, Silences
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 INTERVAL = timedelta(minutes=5)
@@ -250,6 +251,14 @@ def test_a_claimed_notice_belongs_to_its_sender_until_the_claim_ends() -> None:
     assert timedelta(seconds=connections.PATIENCE_SECONDS) < transitions.CLAIM
 
 
+def test_an_alert_remembers_the_mail_about_its_start() -> None:
+    state, _ = run([[verdict("breached")]])
+    state, (start,) = transitions.claim(state, NOW)
+    state = transitions.mark_delivered(state, [start.id])
+    _, (over,) = transitions.advance(state, [verdict("ok")], NOW + INTERVAL, timedelta(hours=6))
+    assert (over.kind, over.alert.thread) == ("recovery", start.batch)
+
+
 def test_a_refused_notice_stays_and_is_tried_again() -> None:
     state, _ = run([[verdict("breached")]])
     state, (notice,) = transitions.claim(state, NOW)
@@ -312,3 +321,52 @@ def test_only_an_alert_about_a_late_run_has_the_field_run() -> None:
     """Version 0.1.0 refuses a field that it does not know."""
     assert "run" not in msgspec.to_builtins(alert("a", "kafka_lag"))
     assert msgspec.to_builtins(late("d/r1"))["run"] == "d/r1"
+
+
+# --- silences
+
+SILENCED = {"kafka_lag": Silence(NOW + 3 * INTERVAL, "the broker is being replaced", "ann")}
+
+
+def run_silenced(outcomes: list[Outcome], silences: Silences = SILENCED) -> tuple[AlertState, list[list[NoticeKind]]]:
+    """The state after runs of the monitor, five minutes apart, and the kinds of the notices of each."""
+    state, kinds = NO_ALERTS, list[list[NoticeKind]]()
+    for index, outcome in enumerate(outcomes):
+        now = NOW + INTERVAL * index
+        state, new = transitions.advance(state, [verdict(outcome)], now, 2 * INTERVAL, silences=silences)
+        kinds.append([notice.kind for notice in new])
+    return state, kinds
+
+
+def test_a_silenced_alert_is_open_and_not_mailed() -> None:
+    state, kinds = run_silenced(["breached", "breached", "breached"])
+    assert kinds == [[], [], []]
+    assert state.open["kafka_lag"].silenced == "until 2026-11-23T12:15:00Z by ann: the broker is being replaced"
+
+
+def test_an_alert_that_outlives_its_silence_is_mailed_once() -> None:
+    _, kinds = run_silenced(["breached", "breached", "breached", "breached", "breached", "ok"])
+    assert kinds == [[], [], [], ["start"], [], ["recovery"]]
+
+
+def test_an_alert_that_began_and_ended_in_silence_is_never_mailed() -> None:
+    assert run_silenced(["breached", "ok", "ok", "ok", "ok"])[1] == [[], [], [], [], []]
+
+
+def test_an_acknowledged_alert_has_no_reminder_and_its_end_is_mailed() -> None:
+    state, (start,) = transitions.advance(NO_ALERTS, [verdict("breached")], NOW - INTERVAL, 2 * INTERVAL)
+    assert start.kind == "start"
+    for index in range(3):
+        now = NOW + INTERVAL * index
+        state, new = transitions.advance(state, [verdict("breached")], now, 2 * INTERVAL, silences=SILENCED)
+        assert new == []
+    _, (over,) = transitions.advance(state, [verdict("ok")], NOW + 2 * INTERVAL, 2 * INTERVAL, silences=SILENCED)
+    assert over.kind == "recovery"
+
+
+def test_a_silence_of_one_subject_leaves_the_others_audible() -> None:
+    silences = {"monitor_blind:kafka": Silence(NOW + INTERVAL, "upgrade")}
+    subjects = {name: Subject("away") for name in ("kafka", "layers")}
+    blind = Verdict("monitor_blind", "breached", "2", "> 0", subjects=subjects)
+    _, new = transitions.advance(NO_ALERTS, [blind], NOW, REMINDER, silences=silences)
+    assert [notice.alert.key for notice in new] == ["monitor_blind:layers"]

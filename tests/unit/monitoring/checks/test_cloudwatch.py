@@ -36,6 +36,24 @@ def test_published_numbers_are_read_back(
 
 
 @pytest.mark.servers
+def test_a_distribution_has_all_its_records_at_its_own_time(s3: str) -> None:
+    client, namespace, at = boto3.client("cloudwatch"), f"Test{uuid.uuid4().hex[:8]}", NOW - 3 * MINUTE
+    latencies = Datum("LatencyToGold", 40, None, ((30, 95), (40, 4), (70, 1)), at)
+    assert cloudwatch.publish(client, namespace, "test", [latencies], NOW) == 1
+    points = client.get_metric_statistics(
+        Namespace=namespace,
+        MetricName="LatencyToGold",
+        Dimensions=[{"Name": "Environment", "Value": "test"}],
+        StartTime=NOW - 10 * MINUTE,
+        EndTime=NOW + MINUTE,
+        Period=60,
+        Statistics=["SampleCount", "Maximum", "Sum"],
+    )["Datapoints"]
+    shown = [(point["Timestamp"], point["SampleCount"], point["Maximum"], point["Sum"]) for point in points]
+    assert shown == [(at, 100, 70, 95 * 30 + 4 * 40 + 70)]
+
+
+@pytest.mark.servers
 def test_alarm_thresholds_are_those_of_existing_alarms(s3: str) -> None:
     client, name = boto3.client("cloudwatch"), f"alarm-{uuid.uuid4().hex[:8]}"
     client.put_metric_alarm(

@@ -179,3 +179,43 @@ def test_a_look_without_memory_does_not_repeat_an_older_failure() -> None:
     assert memory.failure is not None
     over = replace(memory, failure=replace(memory.failure, over=True))
     assert remember(over, Look(BEGIN + TICK, paused=False, failures=[failed]), BY_HAND).failure == over.failure
+
+
+def by_event(seen: list[Look], unread: list[bool | None]) -> list[str]:
+    """The problems that looks at a DAG show whose runs start when something has landed."""
+    memory: Memory | None = None
+    found = []
+    for look, something in zip(seen, unread, strict=True):
+        promise = Promise(2 * HOUR, by_event=True, unread=something)
+        memory = remember(memory, look, promise)
+        found.append(texts(problems(memory, look, promise)))
+    return found
+
+
+def test_an_unread_landing_that_nobody_starts_is_told_after_three_looks() -> None:
+    found = by_event(looks(5), [False, True, True, True, True])
+    assert found[:4] == [""] * 4
+    assert found[4].startswith("files have landed that no run has read, and no run starts since 2026-11-25T12:10:00Z")
+
+
+def test_a_started_run_ends_the_unread_landing() -> None:
+    seen = [*looks(4), *looks(1, BEGIN + 5 * TICK, active=1), *looks(1, BEGIN + 6 * TICK)]
+    assert [bool(text) for text in by_event(seen, [True] * 6)] == [False, False, False, True, False, False]
+
+
+def test_while_s3_is_away_an_unread_landing_is_remembered() -> None:
+    assert [bool(text) for text in by_event(looks(4), [True, None, None, None])] == [False, False, False, True]
+
+
+def test_s3_that_was_never_read_shows_no_unread_landing() -> None:
+    assert by_event(looks(5), [None] * 5) == [""] * 5
+
+
+def test_an_idle_dag_that_starts_by_an_event_is_healthy() -> None:
+    assert by_event(looks(600), [False] * 600) == [""] * 600
+
+
+def test_a_paused_dag_that_starts_by_an_event_is_a_warning() -> None:
+    newest = run()
+    found = by_event(looks(2, paused=True, newest=newest, succeeded=newest, successes=1), [True, True])
+    assert all(text.startswith("the DAG is paused since") for text in found)

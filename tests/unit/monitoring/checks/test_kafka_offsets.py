@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -135,10 +134,8 @@ def test_markers_and_aborted_records_are_not_unread(kafka_bootstrap: str, three_
     producer.abort_transaction()
     with member(kafka_bootstrap, three_partitions, group) as consumer:
         consumer.commit(offsets=[TopicPartition(three_partitions, 0, 3)], asynchronous=False)
-    begin = time.monotonic()
     partition = read(kafka_bootstrap, three_partitions, group).partitions[0]
     assert (partition.latest, partition.lag, partition.oldest_unread_at) == (7, 0, None)
-    assert time.monotonic() - begin < kafka_offsets.TIMEOUT_SECONDS
 
 
 def test_an_open_transaction_holds_its_records_back(kafka_bootstrap: str, three_partitions: str, group: str) -> None:

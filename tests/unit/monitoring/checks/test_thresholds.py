@@ -31,7 +31,7 @@ def test_the_variable_overrides_the_catalogue_and_is_named() -> None:
     [
         ("{kafka_lag: 1}", 'write it like {"kafka_lag": 5000}'),
         ("[1]", "is a list, not an object"),
-        ('{"kafka_lagg": 1}', "'kafka_lagg' is not a condition with a threshold; these are consumer_stalled"),
+        ('{"kafka_lagg": 1}', "'kafka_lagg' is not a condition with a threshold; these are audit_failed, "),
         ('{"task_failed": 1}', "'task_failed' is not a condition with a threshold"),
         ('{"kafka_lag": "many"}', "kafka_lag is 'many', not a number"),
         ('{"kafka_lag": true}', "kafka_lag is True, not a number"),

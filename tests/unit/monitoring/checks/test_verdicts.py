@@ -21,8 +21,10 @@ from include.monitoring.checks.lag import Status
 from include.monitoring.checks.measurements import SOURCES, DagsMeasurement, LayersMeasurement, Measurements
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, failing_tests, numbers, verdicts
+from include.state.audited import Audited
 from include.state.dbt_tests import DbtTests, FailingTest, TestSeverity
 from include.state.layer_state import QuarantineCount
+from include.state.record_fields import ExtraField, Place, RecordFields
 from include.state.task_tests import EVERY_ROW, TaskTests
 from tests.unit.monitoring.measured import CONSUMER, EVERYTHING, KAFKA, LAYERS, NOW, OBJECTS, RUN, built
 
@@ -321,3 +323,61 @@ def test_many_refused_rows_are_a_breach(accepted: int, refused: int, outcome: st
 @pytest.mark.parametrize("quarantine", [QuarantineCount(0, 0), UNSET])
 def test_without_new_rows_the_share_is_unknown(quarantine: QuarantineCount | UnsetType) -> None:
     assert judged(with_quarantine(quarantine))["quarantine_share"].outcome == "unknown"
+
+
+# --- the audit
+
+
+def audit_verdict(audit: Audited | None, **faults: str) -> Verdict:
+    return judged(replace(EVERYTHING, layers=replace(LAYERS, audit=audit, unreadable=faults)))["audit_failed"]
+
+
+def test_findings_of_the_audit_are_named() -> None:
+    lines = ["missing: crypto_data/a.json: the manifest has it", "hole: partition 0, offset 4"]
+    verdict = audit_verdict(Audited(NOW, "2026-11-24", "0" * 64, ["2026-11-24"], 12, lines))
+    assert (verdict.outcome, verdict.value) == ("breached", "12 findings")
+    assert {*lines, "10 more findings: see the log of lakehouse_maintenance.audit"} <= set(verdict.details)
+
+
+def test_without_an_audit_nothing_is_known_about_it() -> None:
+    assert (audit_verdict(None).outcome, audit_verdict(None).value) == ("unknown", "no audit has run yet")
+    assert audit_verdict(Audited(NOW, "", "", [], 0, [])).outcome == "unknown"
+    assert "AuditFindings" not in published(replace(EVERYTHING, layers=replace(LAYERS, audit=None)))
+
+
+def test_a_broken_verdict_of_the_audit_is_unknown() -> None:
+    assert "state/audit.json" in audit_verdict(None, **{"state/audit.json": "not readable"}).value
+
+
+def test_findings_before_the_first_manifest_alert_too() -> None:
+    assert audit_verdict(Audited(NOW, "", "", ["2026-11-24"], 1, ["chain: edited"])).outcome == "breached"
+
+
+# --- the fields of the records --------------------------------------------------------
+
+
+def with_fields(fields: RecordFields | UnsetType) -> Measurements:
+    bronze = LAYERS.states["bronze"]
+    assert bronze is not None
+    states = {**LAYERS.states, "bronze": replace(bronze, record_fields=fields)}
+    return replace(EVERYTHING, layers=replace(LAYERS, states=states))
+
+
+def test_each_drifting_field_is_an_alert_of_its_own() -> None:
+    rank = ExtraField({"number": Place(NOW - DAY, 2, 4200)}, {"number": 10}, 40, NOW, "7")
+    fields = RecordFields(NOW, 40, (), {"rank": rank, "venue": replace(rank, known="number")}, unlisted=3)
+    verdict = judged(with_fields(fields))["schema_drift"]
+    assert (verdict.outcome, verdict.value, verdict.details) == ("breached", "1 field", ("and 3 further fields",))
+    assert verdict.subjects is not None
+    assert {name: subject.began_at for name, subject in verdict.subjects.items()} == {"rank": NOW - DAY}
+    state, new = transitions.advance(NO_ALERTS, [verdict], NOW, DAY)
+    assert [(notice.alert.key, notice.alert.severity) for notice in new] == [("schema_drift:rank", "warning")]
+    known = replace(fields, extra={"rank": replace(rank, known="number")})
+    _, new = transitions.advance(state, [judged(with_fields(known))["schema_drift"]], NOW, DAY)
+    assert [(notice.kind, notice.alert.key) for notice in new] == [("recovery", "schema_drift:rank")]
+
+
+def test_a_state_without_fields_says_nothing_about_drift() -> None:
+    measured = with_fields(UNSET)
+    assert judged(measured)["schema_drift"].outcome == "unknown"
+    assert "DriftingFields" not in published(measured)

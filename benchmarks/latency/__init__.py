@@ -1,0 +1,1 @@
+"""How long a quote takes from Kafka to gold on a laptop stack."""
