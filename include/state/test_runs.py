@@ -1,7 +1,8 @@
 """The last runs of each dbt test (`state/test_runs/DAG.TASK.json`), for the strips of Pipeline Health.
 
 The complete history is in `test_history/`, one file for each dbt invocation: too many files to read for a page. Each
-dbt task with tests keeps one small object beside it. Tests of a task that no longer exists are left out after some days.
+dbt task with tests keeps one small object beside it. Tests of a task that no longer exists are left out after some
+days.
 """
 
 from __future__ import annotations
