@@ -125,9 +125,10 @@ def read_all(s3: S3Client, storage: StorageSettings, unreadable: dict[str, str] 
     keys = [item["Key"] for page in pages for item in page.get("Contents", []) if item["Key"].endswith(".json")]
 
     def noted(name: str) -> Iterable[TestRuns]:
+        found: list[TestRuns] = []
         with json_object.noting(unreadable, name):
-            return _read(s3, storage, name).values()
-        return ()
+            found += _read(s3, storage, name).values()
+        return found
 
     with ThreadPoolExecutor(READERS) as pool:
         found = [tests for group in pool.map(noted, keys) for tests in group if tests.runs]

@@ -6,36 +6,53 @@ script lets the document around the frame follow the links. Outside a frame the 
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
-from airflow.sdk import Variable
-from fastapi import Depends, FastAPI, Query
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi import APIRouter, Depends, FastAPI, Header, Query
+from fastapi.responses import FileResponse, Response
 
-from include.monitoring.checks.thresholds import VARIABLE
-from include.monitoring.page import render, view
+from include.monitoring.page import render, status, view
+from include.monitoring.page.cache import SingleFlight
 from include.monitoring.page.health import without_settings
-from include.monitoring.page.read_model import Reader, ReadModel, Sources, State, TrendState
+from include.monitoring.page.read_model import Reader, ReadModel, State, TrendState
+from include.monitoring.page.render import Links
 from include.monitoring.page.trends import DEFAULT_RANGE, RANGES
 from include.monitoring.page.view import View
-from include.on_airflow import connections
+from include.on_airflow import health_page
 from include.settings import AlertSettings, SettingsError, load
 
 RangeName = Annotated[str, Query(alias="range")]
+Known = Annotated[str, Header(alias="If-None-Match")]
+METHODS = ["GET", "HEAD"]
+RENDERED_SECONDS = 5.0
+"""Pages that are opened at the same moment share one rendering. The ages in it are at most so old."""
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
 )
 HEADERS = {
-    "Cache-Control": "no-store",
+    "Cache-Control": "private, no-cache",
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-"""The page runs its own script and nothing else, loads nothing but its own files, and is shown in no foreign frame."""
+"""The page runs its own script and nothing else, loads nothing but its own files, and is shown in no foreign frame.
+
+A browser asks each time whether its copy is still the newest, so no copy is shown to a user who has logged out.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A page, and the tag by which a browser that has it already asks for a newer one."""
+
+    body: bytes
+    tag: str
 
 
 class Page:
@@ -43,36 +60,68 @@ class Page:
 
     def __init__(self) -> None:
         self._reader: Reader | None = None
-        self._alert = AlertSettings.model_construct()
+        self._links = Links.of(AlertSettings.model_construct())
+        self._rendered = SingleFlight[Rendered](lambda chosen, _: self._render(chosen), RENDERED_SECONDS)
 
-    def read(self, chosen: str) -> tuple[View, AlertSettings]:
+    def html(self, chosen: str) -> Rendered:
+        """The page with the trends of one range; an unknown range is the usual one."""
+        return self._rendered.get(chosen if chosen in RANGES else DEFAULT_RANGE)
+
+    def _render(self, chosen: str) -> Rendered:
+        shown = self.read(chosen)
+        body = render.page(shown, self._links).encode()
+        return Rendered(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+    def read(self, chosen: str) -> View:
         """Everything to show. When the settings cannot be used, the links are those of the defaults."""
-        range_name = chosen if chosen in RANGES else DEFAULT_RANGE
         try:
-            model = self._connected().read(range_name)
+            model = self._connected().read(chosen)
         except SettingsError as error:
             now = datetime.now(UTC)
-            model = ReadModel(now, State(without_settings(error, now)), TrendState(fault=str(error)))
-        return view.of(model, range_name), self._alert
+            model = ReadModel(now, State(without_settings(error, now), away_since=None), TrendState(fault=str(error)))
+        return view.of(model, chosen)
 
     def _connected(self) -> Reader:
         if self._reader is None:
             settings = load()
-            self._alert = settings.alert
-            self._reader = Reader(
-                Sources(
-                    settings,
-                    connections.page_s3_client,
-                    connections.page_cloudwatch_client,
-                    lambda: Variable.get(VARIABLE, default=None),
-                    lambda: datetime.now(UTC),
-                )
-            )
+            self._links = health_page.links(settings.alert)
+            self._reader = Reader(health_page.sources(settings))
         return self._reader
 
 
+def routes(page: Page) -> APIRouter:
+    """The page, its style and script, and the same as JSON.
+
+    The functions are no coroutines: FastAPI runs them beside the event loop, because they wait for S3. The status is
+    always 200: a proxy may replace the page of an error with its own, and this page has the reasons.
+    """
+    router = APIRouter()
+
+    @router.api_route("/", methods=METHODS)
+    def show(range_name: RangeName = DEFAULT_RANGE, known: Known = "") -> Response:
+        rendered = page.html(range_name)
+        headers = HEADERS | {"ETag": rendered.tag}
+        if rendered.tag in known:
+            return Response(status_code=304, headers=headers)
+        return Response(rendered.body, headers=headers, media_type="text/html")
+
+    @router.api_route("/status.json", methods=METHODS)
+    def show_status() -> Response:
+        return Response(status.as_json(page.read(DEFAULT_RANGE)), headers=HEADERS, media_type="application/json")
+
+    @router.api_route(f"/{render.STYLE}", methods=METHODS)
+    def show_style() -> FileResponse:
+        return FileResponse(render.STATIC / render.STYLE, headers=HEADERS)
+
+    @router.api_route(f"/{render.SCRIPT}", methods=METHODS)
+    def show_script() -> FileResponse:
+        return FileResponse(render.STATIC / render.SCRIPT, headers=HEADERS)
+
+    return router
+
+
 def create_app() -> FastAPI:
-    """An app for every user who may see the Airflow UI: the page, its style and script, and the same as JSON."""
+    """An app for every user who may see the Airflow UI; the others are refused on each of its routes."""
     app = FastAPI(
         title="Pipeline Health",
         docs_url=None,
@@ -80,25 +129,6 @@ def create_app() -> FastAPI:
         openapi_url=None,
         dependencies=[Depends(requires_access_view(AccessView.WEBSITE))],
     )
-    page = Page()
-    methods = ["GET", "HEAD"]
-
-    # Not coroutines: FastAPI runs them beside the event loop, because they wait for S3. Always 200: a proxy may replace
-    # the page of an error with its own, and this page has the reasons.
-    @app.api_route("/", methods=methods)
-    def show(range_name: RangeName = DEFAULT_RANGE) -> HTMLResponse:
-        return HTMLResponse(render.page(*page.read(range_name)), headers=HEADERS)
-
-    @app.api_route("/status.json", methods=methods)
-    def status() -> JSONResponse:
-        return JSONResponse(view.status(page.read(DEFAULT_RANGE)[0]), headers=HEADERS)
-
-    @app.api_route(f"/{render.STYLE}", methods=methods)
-    def style() -> FileResponse:
-        return FileResponse(render.STATIC / render.STYLE, headers=HEADERS)
-
-    @app.api_route(f"/{render.SCRIPT}", methods=methods)
-    def script() -> FileResponse:
-        return FileResponse(render.STATIC / render.SCRIPT, headers=HEADERS)
-
+    for router in (routes(Page()),):
+        app.include_router(router)
     return app

@@ -137,8 +137,7 @@ def _facts(notice: Notice, settings: AlertSettings, now: datetime, history: str)
 
 def _first_step(alert: OpenAlert) -> list[tuple[str, str]]:
     step = CONDITIONS[alert.condition].first_step
-    command = step.command.format(subject=alert.subject, dag=alert.subject.partition("/")[0])
-    return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, command)]
+    return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, alert.command)]
 
 
 def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:

@@ -88,6 +88,26 @@ def draw(
     )
 
 
+def spark(values: Sequence[float | None], width: float, height: float) -> str:
+    """The SVG path of a small line without axes: the least value at the bottom, the greatest on top; empty without any.
+
+    A gap is left where a value is missing.
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    least, size = min(known), (max(known) - min(known)) or 1.0
+    places = width / max(len(values) - 1, 1)
+    parts = []
+    for first, run in _runs(values):
+        points = ((first + index, value) for index, value in enumerate(run))
+        text = " ".join(
+            f"{x * places:.1f} {2 + (height - 4) * (1 - (value - least) / size):.1f}" for x, value in points
+        )
+        parts.append(f"M{text}" if len(run) > 1 else f"M{text} h1")
+    return " ".join(parts)
+
+
 def _line(label: str, line: Sequence[float | None], top: float, unit: Unit, rate: bool) -> Drawn:
     path, area = [], []
     for first, run in _runs(line):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -55,6 +55,20 @@ ALERTS: dict[str, tuple[str, ...]] = {
 }
 """Stage -> the keys of the alerts that are about it, as patterns. A failing test belongs to the layer that it tests."""
 
+HOLD_BACK = {
+    "low_throughput",
+    "kafka_lag",
+    "consumer_stalled",
+    "partitions_stopped",
+    "upload_errors",
+    "slow_uploads",
+    "task_failed",
+    "dbt_tests",
+    "stale_bronze",
+    "stale_silver",
+}
+"""Conditions because of which the next stages get nothing, or get it late."""
+
 
 def root_of(alert: OpenAlert, others: Iterable[OpenAlert]) -> OpenAlert | None:
     """The open alert that explains this one, None if it stands by itself.
@@ -78,7 +92,21 @@ def stages(health: PipelineHealth, trends: Trends | None, known: bool) -> list[S
         ("S3", *_objects(trends)),
         *((layer.capitalize(), *_layer(health, layer)) for layer in LAYERS),
     ]
-    return [Stage(name, value, facts, *_state(name, value, health, known)) for name, value, facts in measured]
+    judged = [Stage(name, value, facts, *_state(name, value, health, known)) for name, value, facts in measured]
+    return list(_waiting(judged, health))
+
+
+def _waiting(judged: Iterable[Stage], health: PipelineHealth) -> Iterator[Stage]:
+    """The same stages; those after one that passes nothing on, or passes it late, suffer from it."""
+    cause = ""
+    for stage in judged:
+        yield replace(stage, state="suffers", reason=f"waits for {cause}") if cause and stage.state == "ok" else stage
+        if stage.state == "fault" and any(_holds_back(alert, stage.name, health) for alert in health.alerts or ()):
+            cause = stage.name
+
+
+def _holds_back(alert: OpenAlert, name: str, health: PipelineHealth) -> bool:
+    return alert.severity == "error" and alert.condition in HOLD_BACK and _is_about(name, alert, health)
 
 
 def _state(name: str, value: str, health: PipelineHealth, known: bool) -> tuple[StageState, str]:

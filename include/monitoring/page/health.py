@@ -26,7 +26,7 @@ from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.thresholds import Threshold, in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF
 from include.reasons import reason_of
-from include.settings import Settings
+from include.settings import ObjectiveSettings, Settings
 from include.state import judged, layer_state, partial_build, task_tests
 from include.state.judged import JudgedConditions
 from include.state.layer_state import LayerState
@@ -125,6 +125,7 @@ class PipelineHealth:
     judged: JudgedConditions | None = None
     undelivered: int = 0
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    objective: ObjectiveSettings | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -293,6 +294,7 @@ def collect(
         judged=verdicts,
         undelivered=len(transitions.undelivered(stored, now)) if stored else 0,
         thresholds=thresholds,
+        objective=settings.objective,
         faults=reader.faults,
     )
 

@@ -17,8 +17,10 @@ from include.monitoring.page.health import PARTS, PipelineHealth
 from include.monitoring.page.trends import RANGES, Trends
 from include.reasons import reason_of
 from include.settings import Settings
-from include.state import past_alerts, test_runs
+from include.state import kpis, past_alerts, silences, test_runs
+from include.state.kpis import Kpis
 from include.state.past_alerts import PastAlert
+from include.state.silences import Silences
 from include.state.test_runs import TestRuns
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 Content = TypeVar("Content")
+RUNS_OF_TESTS, PRICES = "runs of the tests", "prices"
+"""Names of parts in `PipelineHealth.faults`."""
 STATE_SECONDS = 10.0
 """The page asks again each half minute; a reader who loads it again at once costs nothing."""
 TREND_SECONDS = 60.0
@@ -34,11 +38,16 @@ TREND_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What S3 has. `away_since` is the time of the first read that failed, None while S3 answers."""
+    """What S3 has; None is a part that cannot be read, and in `kpis` also one that nobody has written yet.
+
+    `away_since` is the time of the first read that failed, None while S3 answers.
+    """
 
     health: PipelineHealth
     tests: Sequence[TestRuns] | None = None
     past: Sequence[PastAlert] | None = None
+    silences: Silences | None = None
+    kpis: Kpis | None = None
     away_since: datetime | None = None
 
 
@@ -78,10 +87,15 @@ class Sources:
                 return State(read, away_since=now)
             kept = replace(before.health, at=now, faults=read.faults)
             return replace(before, health=kept, away_since=before.away_since or now)
-        faults = dict(read.faults)
-        tests = self._part(faults, "runs of the tests", lambda s3: test_runs.read_all(s3, self.settings.storage))
-        past = self._part(faults, "past alerts", lambda s3: past_alerts.read(s3, self.settings.storage))
-        return State(replace(read, faults=faults), tests, past)
+        faults, storage = dict(read.faults), self.settings.storage
+        broken: dict[str, str] = {}
+        tests = self._part(faults, RUNS_OF_TESTS, lambda s3: test_runs.read_all(s3, storage, broken))
+        if broken:
+            faults[RUNS_OF_TESTS] = "; ".join(broken.values())
+        past = self._part(faults, "past alerts", lambda s3: past_alerts.read(s3, storage))
+        known = self._part(faults, "silences", lambda s3: silences.read(s3, storage)[0])
+        prices = self._part(faults, PRICES, lambda s3: kpis.read(s3, storage))
+        return State(replace(read, faults=faults), tests, past, known, prices)
 
     def _part(self, faults: dict[str, str], name: str, read: Callable[[S3Client], Content]) -> Content | None:
         try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from include.instants import ago, old, span, to_second
-from include.monitoring.page import chart, quality
+from include.monitoring.page import chart, latency, prices, quality
 from include.monitoring.page.view import View
 from include.reasons import without_secrets
 from include.settings import AlertSettings
@@ -36,21 +39,37 @@ TEMPLATES.filters |= {
     "shape": quality.shape,
 }
 TEMPLATES.globals |= {"W": chart.WIDTH, "H": chart.HEIGHT, "LEFT": chart.LEFT, "RIGHT": chart.RIGHT}
+TEMPLATES.globals |= {"PRICES": (prices.WIDTH, prices.HEIGHT), "HOURS": (latency.WIDTH, latency.HEIGHT)}
 
 
-def page(view: View, settings: AlertSettings) -> str:
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where the page's links lead: the folder of the runbooks, Airflow, and the data dictionary (empty without one)."""
+
+    runbooks: str
+    airflow: str
+    dictionary: str = ""
+
+    @classmethod
+    def of(cls, settings: AlertSettings, dictionary: str = "") -> Self:
+        """The addresses of the settings."""
+        return cls(settings.runbook_url, settings.airflow_url.rstrip("/"), dictionary)
+
+
+def page(view: View, links: Links) -> str:
     """The page in the Airflow UI."""
-    return _render(view, settings, {})
+    return _render(view, links, {})
 
 
-def report(view: View, settings: AlertSettings) -> str:
+def report(view: View, links: Links) -> str:
     """The same as one file: style and script are in it, and its own policy forbids every request."""
     style, script = (STATIC / STYLE).read_text(), (STATIC / SCRIPT).read_text()
     policy = f"default-src 'none'; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'"
-    return _render(view, settings, {"style": Markup(style), "script": Markup(script), "policy": policy})  # noqa: S704 (our files)
+    inline = {"style": Markup(style), "script": Markup(script), "policy": policy}  # noqa: S704 (our files)
+    return _render(view, links, inline)
 
 
-def _render(view: View, settings: AlertSettings, inline: dict[str, str]) -> str:
+def _render(view: View, links: Links, inline: Mapping[str, str]) -> str:
     now = view.health.at
 
     def when(moment: datetime, age: bool = True) -> Markup:
@@ -63,8 +82,9 @@ def _render(view: View, settings: AlertSettings, inline: dict[str, str]) -> str:
         view=view,
         health=view.health,
         when=when,
-        runbooks=settings.runbook_url,
-        airflow=settings.airflow_url.rstrip("/"),
+        runbooks=links.runbooks,
+        airflow=links.airflow,
+        dictionary=links.dictionary,
         inline=inline,
     )
 

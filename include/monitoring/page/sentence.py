@@ -17,13 +17,20 @@ Overall = Literal["ok", "warning", "fault", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`headline` says how it is, `rest` what follows from it. `runbook` is a file name, empty without one."""
+    """`headline` says how it is, `rest` what follows from it. `runbook` is a file name, empty without one.
+
+    `notice` says what the users of the data notice and whether something is lost. `step` is the first thing to do, with
+    its `command`.
+    """
 
     state: Overall
     headline: str
     rest: str
     runbook: str = ""
     since: datetime | None = None
+    notice: str = ""
+    step: str = ""
+    command: str = ""
 
     @property
     def text(self) -> str:
@@ -61,8 +68,10 @@ def _silent(health: PipelineHealth) -> Sentence:
     since = health.judged.at if health.judged else None
     last = f"the monitor last judged {ago(health.at - since)}" if since else "the monitor has not judged yet"
     count = len(health.alerts or ())
-    rest = f"{count} {'alert was' if count == 1 else 'alerts were'} open then." if since else ""
-    return Sentence("unknown", f"Nothing is known now: {last}.", rest, CONDITIONS["monitor_silent"].runbook, since)
+    rest = f"{count or 'No'} {'alert was' if count == 1 else 'alerts were'} open then." if since else ""
+    silent = CONDITIONS["monitor_silent"]
+    headline, step = f"Nothing is known now: {last}.", silent.first_step
+    return Sentence("unknown", headline, rest, silent.runbook, since, silent.notice, step.text, step.command)
 
 
 def _open(health: PipelineHealth, roots: list[OpenAlert]) -> Sentence:
@@ -78,7 +87,9 @@ def _open(health: PipelineHealth, roots: list[OpenAlert]) -> Sentence:
     facts.append(_gold(health).rstrip("."))
     state: Overall = "fault" if first.severity == "error" else "warning"
     headline = f"{first.title}, since {_for(health, first.begin_at)}."
-    return Sentence(state, headline, _listed(facts), CONDITIONS[first.condition].runbook, first.begin_at)
+    condition = CONDITIONS[first.condition]
+    notice, step = condition.notice, condition.first_step.text
+    return Sentence(state, headline, _listed(facts), condition.runbook, first.begin_at, notice, step, first.command)
 
 
 def _for(health: PipelineHealth, since: datetime) -> str:

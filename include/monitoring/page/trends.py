@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from include.catalogue import LAYERS, METRICS, Layer, Metric, dimension_values
+from include.catalogue import LAYERS, METRICS, Layer, Metric, Stage, dimension_values
 from include.instants import Instant
 from include.settings import MonitorSettings
 
@@ -62,33 +62,38 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One chart. `condition` gives it the threshold line and the shaded periods; empty without one."""
+    """One chart. `condition` gives it the shaded periods and the threshold line; empty without one.
+
+    With an `objective` (a stage) the line is that of the stage's latency objective.
+    """
 
     title: str
     lines: tuple[Line, ...]
     condition: str = ""
+    objective: Stage | None = None
+
+
+def _percentiles(metric: str, high: str) -> tuple[Line, Line]:
+    """The median of a distribution, and a high percentile."""
+    return Line(metric, "p50", "p50"), Line(metric, high, high)
 
 
 TRENDS: tuple[Trend, ...] = (
     Trend("Messages waiting", (Line("SumOffsetLag", "Maximum"),), "kafka_lag"),
     Trend("Oldest waiting message", (Line("EstimatedMaxTimeLag", "Maximum"),)),
-    Trend("Latency to gold", (Line("LatencyToGold", "p50", "p50"), Line("LatencyToGold", "p99", "p99")),
-          "latency_objective"),
-    Trend("Data age", tuple(Line("DataAge", "Maximum", layer, layer) for layer in reversed(LAYERS)), "stale_gold"),
     Trend("Messages landed", (Line("MessagesConsumed", "Sum", rate=True),), "low_throughput"),
-    Trend("Upload duration", (Line("UploadDuration", "p50", "p50"), Line("UploadDuration", "p99", "p99")),
-          "slow_uploads"),
+    Trend("Data age", tuple(Line("DataAge", "Maximum", layer, layer) for layer in reversed(LAYERS)), "stale_gold"),
+    Trend("Latency to S3", _percentiles("LatencyToLanded", "p95"), "latency_objective", "landed"),
+    Trend("Latency to gold", _percentiles("LatencyToGold", "p95"), "latency_objective", "gold"),
+    Trend("Upload duration", _percentiles("UploadDuration", "p99"), "slow_uploads"),
+    Trend("Failed uploads", (Line("UploadErrors", "Sum"),), "upload_errors"),
     Trend("Files in an hour", (Line("ObjectsLastHour", "Average"),)),
     Trend("Messages in a file", (Line("BatchSize", "Average"),)),
-    Trend("Failed uploads", (Line("UploadErrors", "Sum"),), "upload_errors"),
     Trend("Dead-letter files in an hour", (Line("DeadLetterObjects", "Maximum"),), "dead_letters"),
-)  # fmt: skip
-"""The charts in their order. One whose metric the catalogue does not have is left out."""
-
-
-def shown() -> Sequence[Trend]:
-    """The charts whose metrics the catalogue has."""
-    return [trend for trend in TRENDS if all(line.metric in METRICS for line in trend.lines)]
+    Trend("Rows in quarantine", (Line("QuarantineShare", "Maximum"),), "quarantine_share"),
+)
+"""The charts in their order: twelve fill rows of two, three and four."""
+LINES: tuple[Line, ...] = tuple(line for trend in TRENDS for line in trend.lines)
 
 
 class Trends(msgspec.Struct, frozen=True):
@@ -110,16 +115,15 @@ def read(client: CloudWatchClient, settings: MonitorSettings, chosen: Range, now
     seconds = int(chosen.period.total_seconds())
     end = datetime.fromtimestamp((int(now.timestamp()) // seconds + 1) * seconds, UTC)
     begin = end - chosen.duration
-    lines = [line for trend in shown() for line in trend.lines]
-    queries: list[Any] = [_query(index, line, settings, seconds) for index, line in enumerate(lines)]
+    queries: list[Any] = [_query(index, line, settings, seconds) for index, line in enumerate(LINES)]
     count = int(chosen.duration / chosen.period)
-    values: dict[str, list[float | None]] = {line.id: [None] * count for line in lines}
+    values: dict[str, list[float | None]] = {line.id: [None] * count for line in LINES}
     pages = client.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
     )
     for page in pages:
         for result in page["MetricDataResults"]:
-            line = lines[int(result["Id"].removeprefix("t"))]
+            line = LINES[int(result["Id"].removeprefix("t"))]
             for index, value in _placed(result["Timestamps"], result["Values"], begin, seconds, count):
                 values[line.id][index] = value / seconds if line.rate else value
     return Trends(chosen.name, begin, end, seconds, values)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from include.catalogue import CONDITIONS, METRICS
-from include.instants import to_text
 from include.monitoring.alerts.model import OpenAlert
 from include.monitoring.checks.judge import quantity
-from include.monitoring.page import chart, flow, quality, sentence
+from include.monitoring.page import chart, flow, latency, prices, quality, sentence
 from include.monitoring.page.chart import Chart
 from include.monitoring.page.flow import Stage
 from include.monitoring.page.health import ConditionHealth, PipelineHealth
+from include.monitoring.page.latency import StageRow
+from include.monitoring.page.prices import Coin
 from include.monitoring.page.quality import TestGroup
-from include.monitoring.page.read_model import ReadModel
+from include.monitoring.page.read_model import PRICES, ReadModel
 from include.monitoring.page.sentence import Sentence
-from include.monitoring.page.trends import RANGES, Trend, Trends, shown
+from include.monitoring.page.trends import RANGES, TRENDS, Trend, Trends
+from include.state import silences
+from include.state.kpis import Kpis
 from include.state.past_alerts import PastAlert
+from include.state.silences import Silence, Silences
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,11 @@ class TrendView:
 
 @dataclass(frozen=True, slots=True)
 class AlertView:
-    """One open alert and the one that explains it."""
+    """One open alert, the one that explains it, and its silence."""
 
     alert: OpenAlert
     cause: OpenAlert | None
+    silence: Silence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,14 @@ class View:
     conditions: tuple[ConditionHealth, ...]
     tests: tuple[TestGroup, ...]
     tests_known: bool
-    dead_letters: tuple[str, ...]
+    dead_letters: tuple[tuple[str, str], ...]
+    """Label and text of each fact about the dead letters of the last hour."""
+    latency: tuple[StageRow, ...]
+    coins: tuple[Coin, ...]
+    kpis: Kpis | None
+    coins_fault: bool
+    silences: tuple[tuple[str, Silence], ...]
+    """Those in force by their name, the one that ends first at the beginning."""
     away_since: datetime | None
 
     @property
@@ -78,17 +90,39 @@ def of(model: ReadModel, chosen: str) -> View:
         stages=tuple(flow.stages(health, trends, known)),
         range=chosen,
         ranges=tuple((name, one.label) for name, one in RANGES.items()),
-        trends=tuple(_trend(trend, trends, health, state.past or ()) for trend in shown()) if trends else (),
+        trends=tuple(_trend(trend, trends, health, state.past or ()) for trend in TRENDS) if trends else (),
         trends_from=trends,
         trends_fault=model.trends.fault,
-        alerts=None if alerts is None else tuple(AlertView(one, flow.root_of(one, alerts)) for one in _ordered(alerts)),
+        alerts=None if alerts is None else tuple(_alerts(alerts, state.silences or {}, health.at)),
         past=None if state.past is None else tuple(state.past),
         conditions=tuple(sorted(health.conditions, key=lambda row: ("open", "unknown", "ok").index(row.state))),
         tests=tuple(quality.groups(state.tests or (), health)),
         tests_known=state.tests is not None,
-        dead_letters=health.details("dead_letters"),
+        dead_letters=tuple(_labelled(text) for text in health.details("dead_letters")),
+        latency=latency.rows(health),
+        coins=prices.coins(state.kpis),
+        kpis=state.kpis,
+        coins_fault=PRICES in health.faults or (state.kpis is None and state.away_since is not None),
+        silences=_in_force(state.silences or {}, health.at),
         away_since=state.away_since,
     )
+
+
+def _alerts(alerts: Sequence[OpenAlert], known: Silences, now: datetime) -> Iterator[AlertView]:
+    for one in _ordered(alerts):
+        yield AlertView(one, flow.root_of(one, alerts), silences.in_force(known, one.key, now))
+
+
+def _in_force(known: Silences, now: datetime) -> tuple[tuple[str, Silence], ...]:
+    return tuple(
+        sorted(((name, one) for name, one in known.items() if one.until > now), key=lambda pair: pair[1].until)
+    )
+
+
+def _labelled(text: str) -> tuple[str, str]:
+    """A detail like `newest: topic/0/7 ...` in its two parts."""
+    label, colon, rest = text.partition(": ")
+    return (f"{label[:1].upper()}{label[1:]}", rest) if colon else ("", text)
 
 
 def _ordered(alerts: Sequence[OpenAlert]) -> list[OpenAlert]:
@@ -103,13 +137,10 @@ def _ordered(alerts: Sequence[OpenAlert]) -> list[OpenAlert]:
 
 
 def _trend(trend: Trend, trends: Trends, health: PipelineHealth, past: Sequence[PastAlert]) -> TrendView:
-    metric, condition = METRICS[trend.lines[0].metric], CONDITIONS.get(trend.condition)
-    limit = health.thresholds.get(trend.condition) if condition else None
-    rate = trend.lines[0].rate
-    threshold, text = None, ""
-    if condition and limit:
-        threshold = limit.value / metric.period_seconds if rate else limit.value
-        text = f"alarms {condition.comparison} {quantity(condition, limit.value)}"
+    metric, rate = METRICS[trend.lines[0].metric], trend.lines[0].rate
+    threshold, text = _limit(trend, health)
+    if threshold is not None and rate:
+        threshold /= metric.period_seconds
     name = trend.condition
     periods = [(alert.began_at, alert.ended_at) for alert in past if alert.condition == name]
     still_open = [alert for alert in health.alerts or () if alert.condition == name]
@@ -119,36 +150,12 @@ def _trend(trend: Trend, trends: Trends, health: PipelineHealth, past: Sequence[
     return TrendView(trend.title.lower().replace(" ", "-"), trend.title, text, bool(still_open), drawn)
 
 
-def status(view: View) -> dict[str, object]:
-    """The page as JSON for scripts: a stable part of it."""
-    return {
-        "at": to_text(view.health.at),
-        "environment": view.health.environment,
-        "state": view.sentence.state,
-        "sentence": view.sentence.text,
-        "since": None if view.sentence.since is None else to_text(view.sentence.since),
-        "unreadable_since": None if view.away_since is None else to_text(view.away_since),
-        "stages": [
-            {"name": stage.name, "state": stage.state, "value": stage.value, "reason": stage.reason}
-            for stage in view.stages
-        ],
-        "alerts": None if view.alerts is None else [_alert(row) for row in view.alerts],
-        "conditions": {
-            row.condition.name: {"state": row.state, "value": row.value, "alarms_when": row.limit}
-            for row in view.conditions
-        },
-        "faults": dict(view.health.faults) | ({"trends": view.trends_fault} if view.trends_fault else {}),
-    }
-
-
-def _alert(row: AlertView) -> dict[str, object]:
-    alert = row.alert
-    return {
-        "key": alert.key,
-        "severity": alert.severity,
-        "title": alert.title,
-        "since": to_text(alert.begin_at),
-        "value": alert.value,
-        "threshold": alert.threshold,
-        "cause": row.cause.key if row.cause else None,
-    }
+def _limit(trend: Trend, health: PipelineHealth) -> tuple[float | None, str]:
+    """The threshold of a chart and its words: the objective of its stage, or that of its condition."""
+    if trend.objective:
+        objective = latency.limits(health.objective).get(trend.objective)
+        return (objective[0], f"objective {latency.promise(objective)}") if objective else (None, "")
+    condition, limit = CONDITIONS.get(trend.condition), health.thresholds.get(trend.condition)
+    if condition is None or limit is None:
+        return None, ""
+    return limit.value, f"alarms {condition.comparison} {quantity(condition, limit.value)}"

@@ -60,7 +60,7 @@
     if (busy || (document.hidden && !now)) return;
     busy = true;
     try {
-      const response = await fetch(location.href, { cache: "no-store", credentials: "same-origin" });
+      const response = await fetch(location.href, { cache: "no-cache", credentials: "same-origin" });
       if (!response.ok) throw new Error(`Airflow answered ${response.status}`);
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       document.title = page.title;
