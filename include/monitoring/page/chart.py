@@ -35,8 +35,6 @@ class Drawn:
     path: str
     area: str
     texts: tuple[str, ...]
-    heights: tuple[str, ...]
-    """The y of each value in user units, '' without one."""
     newest: str
 
 
@@ -112,13 +110,14 @@ def _line(label: str, line: Sequence[float | None], top: float, unit: Unit, rate
     path, area = [], []
     for first, run in _runs(line):
         points = [(_x(first + index, len(line)), _y(value, top)) for index, value in enumerate(run)]
+        if len(points) == 1:
+            points.append((points[0][0] + 1, points[0][1]))  # a line of no length is not drawn
         text = " ".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        path.append(f"M{text}" if len(points) > 1 else f"M{text} h1")
+        path.append(f"M{text}")
         area.append(f"M{points[0][0]:.1f} {_y(0, top):.1f} {text} {points[-1][0]:.1f} {_y(0, top):.1f}Z")
     texts = tuple("" if value is None else text_of(value, unit, rate) for value in line)
-    heights = tuple("" if value is None else f"{_y(value, top):.0f}" for value in line)
     newest = next((text for text in reversed(texts[-4:]) if text), "no data")
-    return Drawn(label, " ".join(path), " ".join(area), texts, heights, newest)
+    return Drawn(label, " ".join(path), " ".join(area), texts, newest)
 
 
 def _runs(line: Sequence[float | None]) -> list[tuple[int, list[float]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
 from include.catalogue import LAYERS
 from include.monitoring.page.health import PipelineHealth
@@ -63,6 +64,30 @@ class TestGroup:
 def shape(run: Run) -> str:
     """How the strip draws a run: pass, warn, fail or skip, each with a form of its own."""
     return _STATUS.get(run.status, "skip")
+
+
+_SHAPES = {
+    "pass": "v8h8v-8z",
+    "warn": "m4-4l4 11h-8z",
+    "fail": "m0-4v16h8v-16zm1.6 4.4l1.2-1.2 5 5-1.2 1.2z",
+    "skip": "m2 3h4v2h-4z",
+}
+"""The form of a result in the strip, from the left upper corner of its place: no result differs by colour alone."""
+
+
+def strip(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """The strip as one SVG path for each kind of result: small, because there are many tests."""
+    paths: dict[str, str] = {}
+    for place, run in enumerate(runs):
+        kind = shape(run)
+        paths[kind] = f"{paths.get(kind, '')}M{place * 11} 4{_SHAPES[kind]}"
+    return list(paths.items())
+
+
+def history(runs: Sequence[Run]) -> str:
+    """The strip in words, the newest run first: 3 fail, 21 pass."""
+    groups = [(kind, len(list(same))) for kind, same in groupby(shape(run) for run in reversed(runs))]
+    return "Last runs, the newest first: " + ", ".join(f"{count} {kind}" for kind, count in groups)
 
 
 def groups(runs: Sequence[TestRuns], health: PipelineHealth) -> list[TestGroup]:

@@ -36,7 +36,8 @@ TEMPLATES.filters |= {
     "time": to_second,
     "number": lambda value: f"{value:,}",
     "public": without_secrets,
-    "shape": quality.shape,
+    "strip": quality.strip,
+    "history": quality.history,
 }
 TEMPLATES.globals |= {"W": chart.WIDTH, "H": chart.HEIGHT, "LEFT": chart.LEFT, "RIGHT": chart.RIGHT}
 TEMPLATES.globals |= {"PRICES": (prices.WIDTH, prices.HEIGHT), "HOURS": (latency.WIDTH, latency.HEIGHT)}

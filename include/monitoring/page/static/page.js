@@ -97,6 +97,14 @@
     const reading = chart.parentElement.querySelector(".reading");
     if (reading) reading.textContent = "";
   };
+  const heightAt = (line, x) => {
+    const numbers = line.getAttribute("d").match(/[\d.]+/g).map(Number); // x y x y ...
+    let best = 1;
+    for (let place = 0; place < numbers.length; place += 2) {
+      if (Math.abs(numbers[place] - x) < Math.abs(numbers[best - 1] - x)) best = place + 1;
+    }
+    return numbers[best];
+  };
   const show = (chart, index) => {
     const lines = [...chart.querySelectorAll(".curve")];
     const columns = lines.map((line) => line.dataset.texts.split("|"));
@@ -106,9 +114,8 @@
     const x = left + ((right - left) * at) / Math.max(count - 1, 1);
     clear(chart);
     chart.append(element("line", { class: "cursor", x1: x, x2: x, y1: 8, y2: 112 }));
-    lines.forEach((line) => {
-      const y = line.dataset.heights.split("|")[at];
-      if (y !== "") chart.append(element("circle", { class: "dot", cx: x, cy: y, r: 3 }));
+    lines.forEach((line, number) => {
+      if (columns[number][at]) chart.append(element("circle", { class: "dot", cx: x, cy: heightAt(line, x), r: 3 }));
     });
     const time = new Date(Date.parse(chart.dataset.begin) + at * Number(chart.dataset.step) * 1000);
     const values = lines.map((line, number) => `${line.dataset.label} ${columns[number][at] || "no data"}`.trim());
