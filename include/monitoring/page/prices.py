@@ -63,7 +63,8 @@ def _coin(coin: CoinKpis) -> Coin:
         price=price(coin.price),
         changes=tuple(_change(span, percent) for span, percent in spans),
         facts=(
-            ("Low and high, 24 h", f"{price(coin.low_price_24h)} to {price(coin.high_price_24h)}"),
+            ("High, 24 h", price(coin.high_price_24h)),
+            ("Low, 24 h", price(coin.low_price_24h)),
             ("Volatility, 7 d", _percent(coin.volatility_percent_7d)),
             ("Drawdown, 30 d", _percent(coin.drawdown_percent_30d)),
             ("Quotes, 24 h", f"{coin.quote_count_24h:,}"),

@@ -56,6 +56,11 @@ class TestGroup:
         return tuple(test for test in self.tests if test.status in ("fail", "warn"))
 
     @property
+    def passing(self) -> int:
+        """Number of tests that pass."""
+        return sum(test.passes for test in self.tests)
+
+    @property
     def flaky(self) -> int:
         """Number of tests that change often between passing and failing."""
         return sum(test.flaky for test in self.tests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from include.catalogue import CONDITIONS, METRICS
@@ -95,7 +95,7 @@ def of(model: ReadModel, chosen: str) -> View:
         trends_fault=model.trends.fault,
         alerts=None if alerts is None else tuple(_alerts(alerts, state.silences or {}, health.at)),
         past=None if state.past is None else tuple(state.past),
-        conditions=tuple(sorted(health.conditions, key=lambda row: ("open", "unknown", "ok").index(row.state))),
+        conditions=tuple(_conditions(health, state.away_since is not None)),
         tests=tuple(quality.groups(state.tests or (), health)),
         tests_known=state.tests is not None,
         dead_letters=tuple(_labelled(text) for text in health.details("dead_letters")),
@@ -106,6 +106,14 @@ def of(model: ReadModel, chosen: str) -> View:
         silences=_in_force(state.silences or {}, health.at),
         away_since=state.away_since,
     )
+
+
+def _conditions(health: PipelineHealth, away: bool) -> list[ConditionHealth]:
+    """The open ones first, then the unknown ones. While S3 is away, all are unknown, with what was known before."""
+    rows = health.conditions
+    if away:
+        rows = [replace(row, state="unknown", value=f"was {row.state}: {row.value}".rstrip(": ")) for row in rows]
+    return sorted(rows, key=lambda row: ("open", "unknown", "ok").index(row.state))
 
 
 def _alerts(alerts: Sequence[OpenAlert], known: Silences, now: datetime) -> Iterator[AlertView]:

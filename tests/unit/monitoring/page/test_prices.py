@@ -24,7 +24,8 @@ def test_a_coin_shows_its_kpis_and_what_is_not_known() -> None:
         ("30 d", "unknown", ""),
     ]
     assert dict(shown.facts) == {
-        "Low and high, 24 h": "$57,710.81 to $70,535.43",
+        "High, 24 h": "$70,535.43",
+        "Low, 24 h": "$57,710.81",
         "Volatility, 7 d": "2.41 %",
         "Drawdown, 30 d": "unknown",
         "Quotes, 24 h": "8,640",
