@@ -51,9 +51,14 @@ def asset(layer: Layer) -> Asset:
 
 
 def give_asset(group: DbtTaskGroup, layer: Layer) -> None:
-    """Make the layer's asset an outlet of its last task."""
+    """Make the layer's asset an outlet of its last task, and the asset of the layer before an inlet.
+
+    So Airflow's graph of the assets shows bronze, silver and gold in their order.
+    """
+    before = LAYERS[: LAYERS.index(layer)][-1:]
     for last in group.get_leaves():
         last.outlets.append(asset(layer))
+        last.inlets.extend(asset(earlier) for earlier in before)
 
 
 def apply_parameters(context: Mapping[str, Any], operator: Any) -> None:
@@ -95,11 +100,18 @@ def after(context: Mapping[str, Any], *, succeeded: bool) -> None:
     if state is None:
         ti.task.outlets = []
     elif succeeded:
-        context["outlet_events"][asset(layer)].extra = {"rows": state.rows, "newest_quote_at": _text(state)}
+        context["outlet_events"][asset(layer)].extra = _extra(state)
 
 
-def _text(state: LayerState) -> str | None:
-    return state.newest_quote_at.isoformat() if state.newest_quote_at else None
+def _extra(state: LayerState) -> dict[str, Any]:
+    """What the asset's event carries: rows, newest quote, tests, and the build's latency in seconds by stage."""
+    tests, latency = state.tests, state.latency or {}
+    return {
+        "rows": state.rows,
+        "newest_quote_at": state.newest_quote_at.isoformat() if state.newest_quote_at else None,
+        "tests": {"passed": tests.passed, "warned": tests.warned, "failed": tests.failed},
+        "latency_p95_seconds": {stage: recent.last.p95 for stage, recent in latency.items() if recent.last},
+    }
 
 
 def _is_last(ti: Any, layer: Layer) -> bool:

@@ -453,7 +453,7 @@ class Outline(HTMLParser):
     """The accessible parts of a page, by the rules of axe-core that such a page can break."""
 
     VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
-    """Elements of SVG that end themselves (`<path/>`) are told to `handle_startendtag`."""
+    """Elements of SVG that end themselves (`<path/>`) come to `handle_startendtag`."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

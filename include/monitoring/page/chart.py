@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 320, 132
 LEFT, RIGHT, TOP, BOTTOM = 44, 6, 8, 20
 """Margins in user units: room for the axis values."""
 NEAR = 3.0
-"""A threshold of more than so many times the highest value is told and not drawn, so that the line has a form."""
+"""A threshold of more than so many times the highest value is written and not drawn, so that the line has a form."""
 TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 
 

@@ -53,7 +53,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class TrendState:
-    """What CloudWatch has: the trends or the reason why there are none."""
+    """What CloudWatch has: the trends, or the reason of their absence."""
 
     trends: Trends | None = None
     fault: str = ""

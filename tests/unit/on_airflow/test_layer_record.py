@@ -83,7 +83,12 @@ def test_the_last_task_records_a_complete_layer(storage: StorageSettings) -> Non
     assert gate.read_offered(boto3.client("s3"), storage) == gate.Offered({"hour": 3})
     assert last["ti"].task.outlets == ["asset"]
     extra = last["outlet_events"][layer_record.asset("bronze")].extra
-    assert extra == {"rows": 7, "newest_quote_at": "2026-11-25T12:00:00+00:00"}
+    assert extra == {
+        "rows": 7,
+        "newest_quote_at": "2026-11-25T12:00:00+00:00",
+        "tests": {"passed": 4, "warned": 0, "failed": 0},
+        "latency_p95_seconds": {},  # the first build begins the measurement
+    }
 
 
 def test_an_earlier_task_leaves_the_record_to_the_last(storage: StorageSettings) -> None:
