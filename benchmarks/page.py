@@ -2,10 +2,10 @@
 
     .venv/bin/python -m benchmarks.page
 
-The AWS emulator holds the state objects of a busy pipeline (74 data tests with 24 runs, three coins, past alerts) and
-the numbers of CloudWatch. A page is requested from the app itself, without a network: `cold` reads S3 and CloudWatch
-for the range of 7 d, `cached` reads neither but renders, `shared` gets the rendering of another reader. Prints a line of
-JSON for each.
+The AWS emulator holds the state objects of a busy pipeline (72 data tests with 24 runs, three coins, past alerts) and
+the numbers of CloudWatch. A page is requested from the app itself, without a network. `cold` reads S3 and CloudWatch
+for the range of 7 d, `cached` reads neither but renders, `shared` gets the rendering of another reader. Prints a line
+of JSON for each.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import boto3
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
 from include.catalogue import CONDITIONS, LAYERS, Layer
@@ -25,7 +25,7 @@ from include.monitoring.checks import lag_window
 from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.lag_window import LagWindow
 from include.monitoring.page import read_model
-from include.settings import StorageSettings
+from include.settings import MonitorSettings, StorageSettings
 from include.state import judged, kpis, layer_state, test_runs
 from include.state.dbt_tests import DbtTests, FailingTest
 from include.state.judged import Judged, JudgedConditions
@@ -85,6 +85,10 @@ def address(storage: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> Iterat
     def ui(theme: str = "light") -> HTMLResponse:
         return HTMLResponse(UI.format(theme=theme))
 
+    @site.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status_code=204)
+
     site.mount("/pipeline-health", page_app)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(site, host="127.0.0.1", port=port, log_level="error"))
@@ -100,13 +104,13 @@ def address(storage: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def tab(chromium: Browser) -> Iterator[Page]:
-    """A tab of a wide screen. Afterwards: nothing was written to its console, and no request left the host."""
+    """A tab of a wide screen. Afterwards: its console has no error, and no request left the host."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000}, color_scheme="light")
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     told: list[str] = []
     asked: list[str] = []
-    page.on("console", lambda message: told.append(message.text))
+    page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     yield page
@@ -145,12 +149,14 @@ def keep_healthy(storage: StorageSettings) -> None:
     judge(storage)
     passed = {"id": TestRuns("not_null_price", "gold", "crypto_x", "error", [Run(now(), "pass", 0)], "Analytics")}
     test_runs.add(s3, storage, "crypto_transform.gold.crypto_x", passed, now())
-    metric = {"MetricName": "SumOffsetLag", "Timestamp": early, "Value": 42.0, "Unit": "Count"}
-    dimensions = [{"Name": "Environment", "Value": "local"}, {"Name": "Environment", "Value": "production"}]
-    for dimension in dimensions:
-        boto3.client("cloudwatch").put_metric_data(
-            Namespace="CryptoLakehouse", MetricData=[metric | {"Dimensions": [dimension]}]
-        )
+    numbers = {"SumOffsetLag": 42.0, "ObjectsLastHour": 184.0}
+    settings = MonitorSettings()
+    dimensions = [{"Name": "Environment", "Value": settings.environment}]
+    data = [
+        {"MetricName": name, "Timestamp": early, "Value": value, "Dimensions": dimensions}
+        for name, value in numbers.items()
+    ]
+    boto3.client("cloudwatch").put_metric_data(Namespace=settings.namespace, MetricData=data)
 
 
 def judge(storage: StorageSettings, **different: Judged) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from include.monitoring.page import health, trends
@@ -80,8 +81,8 @@ class Sources:
 
     def state(self, before: State | None = None) -> State:
         """Read S3. While no part can be read, the parts of `before` stay, with the time since when."""
-        now = self.clock()
-        read = health.collect(self.s3, self.settings, self.variable, now)
+        now, connect = self.clock(), cache(self.s3)  # a connection takes longer than an object
+        read = health.collect(connect, self.settings, self.variable, now)
         if set(PARTS) <= set(read.faults):
             if before is None:
                 return State(read, away_since=now)
@@ -89,20 +90,13 @@ class Sources:
             return replace(before, health=kept, away_since=before.away_since or now)
         faults, storage = dict(read.faults), self.settings.storage
         broken: dict[str, str] = {}
-        tests = self._part(faults, RUNS_OF_TESTS, lambda s3: test_runs.read_all(s3, storage, broken))
+        tests = _part(connect, faults, RUNS_OF_TESTS, lambda s3: test_runs.read_all(s3, storage, broken))
         if broken:
             faults[RUNS_OF_TESTS] = "; ".join(broken.values())
-        past = self._part(faults, "past alerts", lambda s3: past_alerts.read(s3, storage))
-        known = self._part(faults, "silences", lambda s3: silences.read(s3, storage)[0])
-        prices = self._part(faults, PRICES, lambda s3: kpis.read(s3, storage))
+        past = _part(connect, faults, "past alerts", lambda s3: past_alerts.read(s3, storage))
+        known = _part(connect, faults, "silences", lambda s3: silences.read(s3, storage)[0])
+        prices = _part(connect, faults, PRICES, lambda s3: kpis.read(s3, storage))
         return State(replace(read, faults=faults), tests, past, known, prices)
-
-    def _part(self, faults: dict[str, str], name: str, read: Callable[[S3Client], Content]) -> Content | None:
-        try:
-            return read(self.s3())
-        except Exception as error:  # noqa: BLE001 (a wrong connection can raise any; the other parts are shown)
-            faults[name] = reason_of(error)
-            return None
 
     def trends(self, chosen: str) -> TrendState:
         """Read CloudWatch; its error is the content of a page without trends."""
@@ -111,6 +105,17 @@ class Sources:
             return TrendState(trends.read(client, self.settings.monitor, RANGES[chosen], self.clock()))
         except Exception as error:  # noqa: BLE001 (a wrong connection can raise any exception)
             return TrendState(fault=reason_of(error))
+
+
+def _part(
+    connect: Callable[[], S3Client], faults: dict[str, str], name: str, read: Callable[[S3Client], Content]
+) -> Content | None:
+    """What `read` returns; None and a fault on any error, because a wrong connection can raise any."""
+    try:
+        return read(connect())
+    except Exception as error:  # noqa: BLE001
+        faults[name] = reason_of(error)
+        return None
 
 
 class Reader:
