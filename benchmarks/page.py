@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 BUCKET = "page"
 RUNS = 50
@@ -97,7 +98,7 @@ def publish(now: datetime) -> None:
         dimensions = dimension_values(METRICS[metric], settings.environment, layer)
         named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
         for begin in range(0, len(times), 500):
-            data = [
+            data: Any = [
                 {
                     "MetricName": metric,
                     "Dimensions": named,

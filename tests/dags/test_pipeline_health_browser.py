@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from time import sleep
+from typing import Any
 
 import axe_playwright_python
 import boto3
@@ -152,7 +153,7 @@ def keep_healthy(storage: StorageSettings) -> None:
     numbers = {"SumOffsetLag": 42.0, "ObjectsLastHour": 184.0}
     settings = MonitorSettings()
     dimensions = [{"Name": "Environment", "Value": settings.environment}]
-    data = [
+    data: Any = [
         {"MetricName": name, "Timestamp": early, "Value": value, "Dimensions": dimensions}
         for name, value in numbers.items()
     ]

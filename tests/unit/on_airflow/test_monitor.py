@@ -16,7 +16,7 @@ from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.measurements import LayersMeasurement
 from include.on_airflow import connections, monitor
 from include.settings import StorageSettings
-from include.state import judged
+from include.state import judged, past_alerts
 from include.state.judged import Judged
 from tests.unit.monitoring.measured import EVERYTHING
 
@@ -110,3 +110,17 @@ def test_a_run_that_judged_nothing_makes_earlier_verdicts_unknown(bucket: str, m
     kept = judged.read(boto3.client("s3"), StorageSettings(bucket=bucket))
     assert kept is not None
     assert kept.conditions.keys() == {"monitor_blind"}
+
+
+@pytest.mark.servers
+def test_an_alert_that_is_over_is_kept_for_the_page(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    monkeypatch.setattr(monitor, "move_back", lambda *_: None)
+    monitor.update_alerts([Verdict("kafka_lag", "breached", "1,412 messages", "> 1,000")], "r")
+    storage = StorageSettings(bucket=bucket)
+    assert past_alerts.read(boto3.client("s3"), storage) == []
+    monitor.update_alerts([Verdict("kafka_lag", "ok", "3 messages", "> 1,000")], "r")
+    (over,) = past_alerts.read(boto3.client("s3"), storage)
+    assert (over.key, over.value, over.cause) == ("kafka_lag", "1,412 messages", "")
+    assert over.began_at <= over.ended_at

@@ -10,7 +10,12 @@ from include.monitoring.page.cache import SingleFlight
 
 def test_a_value_is_made_once_for_its_time() -> None:
     now, made = [0.0], []
-    flight = SingleFlight[int](lambda key, before: made.append((key, before)) or len(made), 10, lambda: now[0])
+
+    def make(key: str, before: int | None) -> int:
+        made.append((key, before))
+        return len(made)
+
+    flight = SingleFlight[int](make, 10, lambda: now[0])
     assert [flight.get("a"), flight.get("a")] == [1, 1]
     now[0] = 10.0
     assert flight.get("a") == 2
@@ -46,13 +51,12 @@ def test_ten_readers_at_once_cost_one_reading() -> None:
 
 
 def test_an_error_is_not_kept() -> None:
-    answers = iter([ValueError("away"), 5])
+    faults = [ValueError("away")]
 
     def make(key: str, before: int | None) -> int:
-        answer = next(answers)
-        if isinstance(answer, ValueError):
-            raise answer
-        return answer
+        if faults:
+            raise faults.pop()
+        return 5
 
     flight = SingleFlight[int](make, 10, lambda: 0.0)
     with pytest.raises(ValueError, match="away"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from include.monitoring.page import render, view
+from include.monitoring.page.health import PipelineHealth
 from include.monitoring.page.read_model import ReadModel, State, TrendState
 from include.monitoring.page.render import Links
 from tests.unit.monitoring.page.states import NOW, alert, health, model, runs_of
@@ -16,8 +17,8 @@ LINKS = Links("http://runbooks.test/", "http://airflow.test", "http://airflow.te
 STYLE = (render.STATIC / render.STYLE).read_text()
 
 
-def page(**more: object) -> str:
-    return render.page(view.of(model(**more), "1h"), LINKS)
+def page(seen: PipelineHealth | None = None, **more: object) -> str:
+    return render.page(view.of(model(seen, **more), "1h"), LINKS)
 
 
 def test_every_section_is_on_the_page_once() -> None:

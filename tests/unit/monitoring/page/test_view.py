@@ -14,8 +14,8 @@ from include.state.silences import Silence
 from tests.unit.monitoring.page.states import MINUTE, NOW, alert, health, model
 
 
-def shown(**more: object) -> View:
-    return view.of(model(**more), "1h")
+def shown() -> View:
+    return view.of(model(), "1h")
 
 
 def trend(seen: View, title: str) -> view.TrendView:
