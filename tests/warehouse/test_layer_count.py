@@ -31,7 +31,7 @@ def test_silver_counts_refused_rows_without_duplicates(warehouse: Warehouse, sto
     newest_ms = int(today.timestamp() * 1000)
     counted = counts(warehouse, "crypto_stage")
     (line,) = counted.pop("by_rule")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d price_in_range 1", line), line
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d price_out_of_bounds 1", line), line
     assert counted == {
         "row_count": 2, "newest_quote_ms": newest_ms, "accepted_rows": 2, "quarantined_rows": 1,
     }  # fmt: skip
