@@ -35,7 +35,7 @@ MOST_BYTES = 300_000
 def emulator() -> Iterator[None]:
     """The AWS emulator with the page's data; this process's settings point at it."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"AIRFLOW_HOME": folder, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "S3_BUCKET": BUCKET}
+        os.environ |= {"AIRFLOW_HOME": folder, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR", "S3_BUCKET": BUCKET}
         from include.local.emulator import CREDENTIALS
         from tests.airflow_connections import aws_connection
         from tests.servers import aws_server

@@ -117,6 +117,12 @@ def _failing(health: PipelineHealth) -> dict[str, FailingTest]:
     return {test.name: test for tests in states for test in tests.failing}
 
 
+def _task_link(test: TestRuns) -> str:
+    """The task that ran the test last, in Airflow's page of the run; empty without a run."""
+    task_id = test.task.partition(".")[2]
+    return f"{test.url}/tasks/{task_id}" if test.url and task_id else test.url
+
+
 def _row(test: TestRuns, failing: FailingTest | None) -> TestRow:
     newest = test.newest
     since = failing.since if failing and failing.since else test.failing_since
@@ -129,7 +135,7 @@ def _row(test: TestRuns, failing: FailingTest | None) -> TestRow:
         test.flaky,
         test.owner,
         tuple(test.runs),
-        test.url,
+        _task_link(test),
         failing.message if failing else "",
         failing.rows if failing else "",
     )

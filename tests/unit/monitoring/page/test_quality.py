@@ -36,6 +36,12 @@ def test_a_test_that_changes_often_is_flaky() -> None:
     assert group.flaky == 1
 
 
+def test_a_test_links_to_its_task() -> None:
+    runs = runs_of("b", "p", task="crypto_transform.gold.crypto_x_model_build", url="http://airflow.test/dags/d/runs/r")
+    ((test,),) = [group.tests for group in quality.groups([runs], health())]
+    assert test.url == "http://airflow.test/dags/d/runs/r/tasks/gold.crypto_x_model_build"
+
+
 def test_the_daily_tests_are_a_group_of_their_own() -> None:
     (group,) = quality.groups([runs_of("b", "p", task="lakehouse_maintenance.test_all_rows")], health())
     assert group.title == quality.EVERY_ROW
