@@ -7,6 +7,8 @@ shows what it knew before, and says since when.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -127,9 +129,14 @@ class Reader:
         self._trends = SingleFlight[TrendState](lambda chosen, _: sources.trends(chosen), TREND_SECONDS)
 
     def read(self, chosen: str) -> ReadModel:
-        """The model with the trends of one range (a key of `RANGES`). The ages in it are of now."""
-        state, now = self._state.get(), self._clock()
-        return ReadModel(now, replace(state, health=_aged(state.health, now)), self._trends.get(chosen))
+        """The model with the trends of one range (a key of `RANGES`). The ages in it are of now.
+
+        S3 and CloudWatch are asked at the same time.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            trends = pool.submit(copy_context().run, self._trends.get, chosen)
+            state, now = self._state.get(), self._clock()
+        return ReadModel(now, replace(state, health=_aged(state.health, now)), trends.result())
 
 
 def _aged(state: PipelineHealth, now: datetime) -> PipelineHealth:
