@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from include.catalogue import CONDITIONS
 from include.monitoring.page import flow
 from include.monitoring.page.flow import Stage
 from include.monitoring.page.health import PipelineHealth
@@ -76,6 +77,12 @@ def test_a_layer_that_was_never_built_is_unknown() -> None:
     seen = health()
     bronze = replace(seen.layers[0], state=None, age=None)
     assert stages(replace(seen, layers=(bronze, *seen.layers[1:])))["Bronze"].value == "never built"
+
+
+def test_every_condition_of_the_flow_is_one_of_the_catalogue() -> None:
+    patterns = {pattern for patterns in flow.ALERTS.values() for pattern in patterns}
+    named = {pattern.partition(":")[0].rstrip("*") for pattern in patterns} | flow.HOLD_BACK
+    assert named <= CONDITIONS.keys()
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "unknown"), (0.0, "0.0 /s"), (3.04, "3.0 /s"), (0.5, "30.0 /min")])
