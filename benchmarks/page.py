@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.page
 
 The AWS emulator holds the state objects of a busy pipeline (72 data tests with 24 runs, three coins, past alerts) and
-the numbers of CloudWatch. A page is requested from the app itself, without a network. `cold` reads S3 and CloudWatch
-for the range of 7 d, `cached` reads neither but renders, `shared` gets the rendering of another reader. Prints a line
-of JSON for each.
+the numbers of CloudWatch. A page is requested from the app itself, without a network. `first` is the first page of a
+new app, which also opens its clients. `cold` reads S3 and CloudWatch anew for the range of 7 d, `cached` reads neither
+but renders, `shared` gets the rendering of another reader. Prints a line of JSON for each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 BUCKET = "page"
 RUNS = 50
-GOALS = {"cold": 2.0, "cached": 0.3, "shared": 0.3}
+GOALS = {"first": 2.0, "cold": 2.0, "cached": 0.3, "shared": 0.3}
 """Seconds of the p95."""
 MOST_BYTES = 300_000
 """Page, style and script together."""
@@ -144,7 +144,9 @@ def measure(runs: int) -> dict[str, list[float]]:
     cached = [seconds(warm) for _ in range(runs)]
     read_model.STATE_SECONDS = read_model.TREND_SECONDS = 0
     cold = client()
-    return {"cold": [seconds(cold) for _ in range(runs)], "cached": cached, "shared": shared}
+    seconds(cold)
+    firsts = [seconds(client()) for _ in range(runs)]
+    return {"first": firsts, "cold": [seconds(cold) for _ in range(runs)], "cached": cached, "shared": shared}
 
 
 def main() -> None:

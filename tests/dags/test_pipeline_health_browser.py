@@ -76,6 +76,7 @@ def address(storage: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """The page's app below a document like that of the UI. It reads its sources at each request."""
     monkeypatch.setattr(read_model, "STATE_SECONDS", 0)
     monkeypatch.setattr(read_model, "TREND_SECONDS", 0)
+    monkeypatch.setattr(read_model, "CLIENT_SECONDS", 0)
     monkeypatch.setattr(plugin_page, "RENDERED_SECONDS", 0)
     page_app, site = plugin_page.create_app(), FastAPI()
     for route in page_app.routes:

@@ -40,3 +40,7 @@ class SingleFlight(Generic[Value]):
             value = self.make(key, None if made is None else made[1])
             self._values[key] = (self.clock(), value)
             return value
+
+    def forget(self, key: str = "") -> None:
+        """Make the value anew at the next call."""
+        self._values.pop(key, None)

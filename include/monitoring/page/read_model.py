@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Content = TypeVar("Content")
 RUNS_OF_TESTS, PRICES = "runs of the tests", "prices"
 """Names of parts in `PipelineHealth.faults`."""
+CLIENT_SECONDS = 300.0
+"""To open a client takes longer than to read all objects. The connection in Airflow may get new credentials."""
 STATE_SECONDS = 10.0
 """The page asks again each half minute; a reader who loads it again at once costs nothing."""
 TREND_SECONDS = 120.0
@@ -125,8 +127,25 @@ class Reader:
 
     def __init__(self, sources: Sources) -> None:
         self._clock = sources.clock
-        self._state = SingleFlight[State](lambda _, before: sources.state(before), STATE_SECONDS)
-        self._trends = SingleFlight[TrendState](lambda chosen, _: sources.trends(chosen), TREND_SECONDS)
+        self._s3 = SingleFlight["S3Client"](lambda *_: sources.s3(), CLIENT_SECONDS)
+        self._cloudwatch = SingleFlight["CloudWatchClient"](lambda *_: sources.cloudwatch(), CLIENT_SECONDS)
+        self._sources = replace(sources, s3=self._s3.get, cloudwatch=self._cloudwatch.get)
+        self._state = SingleFlight[State](lambda _, before: self._read_state(before), STATE_SECONDS)
+        self._trends = SingleFlight[TrendState](lambda chosen, _: self._read_trends(chosen), TREND_SECONDS)
+
+    def _read_state(self, before: State | None) -> State:
+        """The state; after a fault the next reading opens a new client."""
+        state = self._sources.state(before)
+        if state.health.faults:
+            self._s3.forget()
+        return state
+
+    def _read_trends(self, chosen: str) -> TrendState:
+        """The trends; after a fault the next reading opens a new client."""
+        trends = self._sources.trends(chosen)
+        if trends.fault:
+            self._cloudwatch.forget()
+        return trends
 
     def read(self, chosen: str) -> ReadModel:
         """The model with the trends of one range (a key of `RANGES`). The ages in it are of now.

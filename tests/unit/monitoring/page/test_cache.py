@@ -22,6 +22,15 @@ def test_a_value_is_made_once_for_its_time() -> None:
     assert made == [("a", None), ("a", 1)]
 
 
+def test_a_forgotten_value_is_made_anew() -> None:
+    values = iter((1, 2))
+    flight = SingleFlight[int](lambda *_: next(values), 10, lambda: 0.0)
+    flight.get("a")
+    flight.forget("a")
+    flight.forget("never made")
+    assert flight.get("a") == 2
+
+
 def test_each_key_has_its_own_value() -> None:
     flight = SingleFlight[str](lambda key, _: key.upper(), 10, lambda: 0.0)
     assert (flight.get("a"), flight.get("b")) == ("A", "B")

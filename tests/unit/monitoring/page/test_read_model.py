@@ -112,6 +112,21 @@ def test_many_pages_ask_each_source_once(storage: StorageSettings) -> None:
     assert {model.trends.fault for model in models} == {"ValueError: CloudWatch is away"}
 
 
+def test_a_client_is_opened_once_and_again_after_a_fault(
+    storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_model, "STATE_SECONDS", 0)
+    watched = Watched()
+    reader = Reader(watched.sources())
+    for _ in range(3):
+        reader.read("24h")
+    assert watched.asked.count("s3") == 1
+    connect().put_object(Bucket=storage.bucket, Key=kpis.key(storage), Body=b"{")
+    for _ in range(3):
+        reader.read("24h")
+    assert watched.asked.count("s3") == 3
+
+
 def test_the_ages_are_those_of_the_reader(storage: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_model, "STATE_SECONDS", 1e9)
     watched = Watched()
