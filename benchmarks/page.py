@@ -4,7 +4,7 @@
 
 The AWS emulator holds the state objects of a busy pipeline (72 data tests with 24 runs, three coins, past alerts) and
 the numbers of CloudWatch. A page is requested from the app itself, without a network. `first` is the first page of a
-new app, which also opens its clients. `cold` reads S3 and CloudWatch anew for the range of 7 d, `cached` reads neither
+new app, which also opens its clients. `cold` reads S3 and CloudWatch again for the range of 7 d, `cached` reads neither
 but renders, `shared` gets the rendering of another reader. Prints a line of JSON for each.
 """
 

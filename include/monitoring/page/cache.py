@@ -42,5 +42,5 @@ class SingleFlight(Generic[Value]):
             return value
 
     def forget(self, key: str = "") -> None:
-        """Make the value anew at the next call."""
+        """Make the value again at the next call."""
         self._values.pop(key, None)
