@@ -182,6 +182,10 @@ bench-latency: env ## from Kafka to gold on a laptop stack (BENCH_LATENCY="--mod
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
 	@$(PY) -m benchmarks.landing --write benchmarks/README.md
 
+.PHONY: report
+report: .venv/.made ## write the running demo's Pipeline Health as one HTML file, to S3 and to its folder
+	@$(PY) -m include.local.report
+
 .PHONY: screenshots
 screenshots: .venv/.made ## renew the README's pictures from a running demo (needs a browser)
 	@$(PY) -m include.local.screenshots

@@ -1,4 +1,4 @@
-"""Once a day: every data test over every row, the test history, compaction, dbt's docs, and the audit."""
+"""Once a day: every data test over every row, the test history, compaction, dbt's docs, the audit, and the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from include.settings import DBT_PROJECT  # noqa: E402
 
 DOC = """
 ### What it does
-Once a day this DAG does five things, the last four even if a test has failed:
+Once a day this DAG does six things, the last five even if a test has failed:
 1. It runs every data test over every row. The runs of `crypto_transform` check a window of a few days, so that their
    cost stays constant.
 2. It loads the results of all runs from `test_history/` into `test_run` and `test_health` (pass rate, failing since,
@@ -38,6 +38,7 @@ Once a day this DAG does five things, the last four even if a test has failed:
    under Browse.
 5. It audits the bucket: what landed on the days that have ended is read once and entered in a manifest, and what was
    audited before is compared with its manifest (`docs/audit.md`). It runs beside the others.
+6. It writes Pipeline Health as one HTML file, `s3://BUCKET/state/report/2026-11-30.html`, after the others.
 
 ### Owner
 `data-platform`; failures are mailed to `ALERT_EMAILS`.
@@ -51,11 +52,12 @@ Once a day this DAG does five things, the last four even if a test has failed:
 - `audit` is red: Kafka, S3 or the warehouse could not be read, see its log. Its findings are the alert
   `audit_failed`.
 - `publish_docs` is red: no data is affected; the docs stay as they were.
+- `write_report` is red: no data is affected; clear the task when S3 answers again.
 """
 
 with DAG(
     dag_id=MAINTENANCE.dag_id,
-    description="Every data test over every row, the test history, compaction, dbt's docs, and the audit",
+    description="Every data test over every row, the test history, compaction, dbt's docs, the audit, and the report",
     doc_md=DOC,
     schedule=MAINTENANCE.schedule,
     start_date=START,
@@ -108,5 +110,12 @@ with DAG(
 
         return daily_audit.run(datetime.now(UTC))
 
-    audit()
+    @task(execution_timeout=timedelta(minutes=10), trigger_rule=TriggerRule.ALL_DONE)
+    def write_report() -> str:
+        """Write Pipeline Health as one file to S3."""
+        from include.on_airflow import health_page
+
+        return health_page.write_report(datetime.now(UTC))
+
     test_all_rows >> build_test_history >> compact_tables >> publish_docs
+    [publish_docs, audit()] >> write_report()

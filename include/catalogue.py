@@ -77,6 +77,10 @@ class FirstStep:
     laptop: str = "make demo-status"
     """The same in a clone that runs the demo."""
 
+    def command_in(self, environment: str) -> str:
+        """The command where the value of the dimension Environment is `environment`."""
+        return self.laptop if environment == DEMO else self.command
+
 
 ASK_CONSUMER = "docker exec consumer python -m include.ingest health"
 ASK_PRODUCER = "docker exec producer python -m include.ingest health producer"

@@ -1,13 +1,18 @@
-"""Finds the browser that draws pages: Playwright's own, else the machine's Chromium. It installs nothing."""
+"""Finds the browser that draws pages: Playwright's own, else the machine's Chromium; `get` may install the first."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 MACHINES = ("chromium", "chromium-browser", "google-chrome")
+SYSTEM_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/snap/bin", "/opt/homebrew/bin")
+"""Where programs are installed, also when the path has only the tools that a build needs. Debian's Chromium is a script
+that needs the tools of these folders."""
+INSTALL_SECONDS = 600
 PLAYWRIGHTS = (
     "chromium-*/chrome-linux*/chrome",
     "chromium-*/chrome-mac*/*.app/Contents/MacOS/*",
@@ -28,6 +33,27 @@ def playwright_folder() -> Path:
     return Path(chosen) if chosen else caches / "ms-playwright"
 
 
+def search_path() -> str:
+    """The path of this process, then the system's folders; a browser is started with it."""
+    return os.pathsep.join(filter(None, (os.environ.get("PATH"), *SYSTEM_FOLDERS)))
+
+
+def get() -> str:
+    """As `find`; without a browser Playwright's own is installed, where its servers can be reached.
+
+    Raises:
+        BrowserError: there is no browser, and none can be installed.
+    """
+    try:
+        return find()
+    except BrowserError as missing:
+        command = [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]
+        run = subprocess.run(command, capture_output=True, timeout=INSTALL_SECONDS, check=False)
+        if run.returncode:
+            raise missing from None
+    return find()
+
+
 def find() -> str:
     """The program of the newest browser of Playwright, or of the machine's.
 
@@ -38,7 +64,7 @@ def find() -> str:
         found = list(playwright_folder().glob(pattern))
         if found:
             return str(max(found, key=_build))
-    machines = next(filter(None, map(shutil.which, MACHINES)), None)
+    machines = next(filter(None, (shutil.which(name, path=search_path()) for name in MACHINES)), None)
     if machines is None:
         raise BrowserError(
             "no browser: run .local/uv/bin/uv tool run playwright install chromium, "

@@ -79,6 +79,7 @@ def render(status: Status, state: Path, elapsed: float | None, at_end: str = "Ct
     up = "" if elapsed is None else f"up {elapsed:,.0f} s; "
     return Group(
         Text(f"\nAirflow  {status.airflow}  (no login needed)", style="bold green"),
+        Text(f"{status.sentence}\n", style="bold"),
         table,
         _health(status),
         Text(f"{up}logs in {state / 'logs'}; make demo-break breaks something; {at_end}", style="dim"),

@@ -24,7 +24,8 @@ from include.landing.codec import CODECS
 from include.landing.layout import parse_key
 from include.local import mailbox
 from include.local.airflow_api import AirflowApi, AirflowApiError
-from include.monitoring.page import PipelineHealth, collect
+from include.monitoring.page import sentence
+from include.monitoring.page.health import PipelineHealth, collect
 from include.settings import Settings
 from include.state import kpis
 from include.state.json_object import StateUnreadableError
@@ -55,11 +56,13 @@ class Alert:
 class Status:
     """The pipeline at one time. Counts are totals since the topic was created; None means that nothing is known.
 
+    `sentence` is that on top of the page Pipeline Health.
     `changes` has each coin's changes in gold by span (1 h, 24 h, 7 d), in percent; it is empty if they are not known.
     `transform` and `monitor` are the state of the last run. `conditions` has open, ok or unknown for each condition.
     """
 
     airflow: str
+    sentence: str = "The state of the pipeline is not known yet."
     produced: int | None = None
     landed: int | None = None
     prices: dict[str, float] = field(default_factory=dict)
@@ -130,6 +133,7 @@ class Observer:
         unknown = not states or any(layer.fault for layer in health.layers)
         return Status(
             airflow=self._airflow.base_url,
+            sentence=sentence.of(health).text,
             produced=produced,
             landed=landed,
             prices={coin.symbol: self._prices[coin.symbol] for coin in coins() if coin.symbol in self._prices},

@@ -63,6 +63,12 @@ def page_s3_client() -> S3Client:
     return cast("S3Client", S3Hook(aws_conn_id=AWS, config=_PAGE_PATIENCE).get_conn())
 
 
+def page_cloudwatch_client() -> CloudWatchClient:
+    """CloudWatch by the connection `aws_default`, for the page Pipeline Health."""
+    hook = AwsBaseHook(aws_conn_id=AWS, client_type="cloudwatch", config=_PAGE_PATIENCE)
+    return cast("CloudWatchClient", hook.get_conn())
+
+
 def own_s3_client(aws: AwsSettings) -> S3Client:
     """S3 with the credentials of this process (the usual AWS chain), where Airflow opens no connection."""
     return boto3.client("s3", region_name=aws.default_region, endpoint_url=aws.endpoint_url, config=_PATIENCE)

@@ -26,6 +26,14 @@ def cosmos_projects(folder: Path) -> str:
     return json.dumps({PROJECT: {"dir": str(folder), "index": PAGE, "name": "Data dictionary"}})
 
 
+def address(airflow_url: str) -> str:
+    """Where Airflow shows the docs; empty where it does not."""
+    from airflow.sdk.configuration import conf
+
+    shown = PROJECT in json.loads(conf.get("cosmos", "dbt_docs_projects", fallback=None) or "{}")
+    return f"{airflow_url.rstrip('/')}/cosmos/{PROJECT}/dbt_docs_index.html" if shown else ""
+
+
 def publish(project_dir: str, context: Mapping[str, Any]) -> None:  # noqa: ARG001 (Cosmos passes it)
     """Cosmos callback: copy the page of `dbt docs generate --static` to `state/dbt_docs/` and into the folder.
 

@@ -52,9 +52,14 @@ def asset(layer: Layer) -> Asset:
 
 
 def give_asset(group: DbtTaskGroup, layer: Layer) -> None:
-    """Make the layer's asset an outlet of its last task."""
+    """Make the layer's asset an outlet of its last task, and the asset of the layer before an inlet.
+
+    So Airflow's graph of the assets shows bronze, silver and gold in their order.
+    """
+    before = LAYERS[: LAYERS.index(layer)][-1:]
     for last in group.get_leaves():
         last.outlets.append(asset(layer))
+        last.inlets.extend(asset(earlier) for earlier in before)
 
 
 def apply_parameters(context: Mapping[str, Any], operator: Any) -> None:
@@ -99,15 +104,14 @@ def after(context: Mapping[str, Any], *, succeeded: bool) -> None:
         context["outlet_events"][asset(layer)].extra = _extra(state)
 
 
-def _extra(state: LayerState) -> dict[str, int | str | None]:
-    """What the asset's event says: rows, newest quote, tests, and the 95th percentile of the new records' latency."""
-    latency = state.latency.get(state.layer) if state.latency else None
+def _extra(state: LayerState) -> dict[str, Any]:
+    """What the asset's event carries: rows, newest quote, tests, and the build's latency in seconds by stage."""
+    tests, latency = state.tests, state.latency or {}
     return {
         "rows": state.rows,
         "newest_quote_at": state.newest_quote_at.isoformat() if state.newest_quote_at else None,
-        "tests_passed": state.tests.passed,
-        "tests_warned": state.tests.warned,
-        "latency_p95_seconds": latency.last.p95 if latency and latency.last else None,
+        "tests": {"passed": tests.passed, "warned": tests.warned, "failed": tests.failed},
+        "latency_p95_seconds": {stage: recent.last.p95 for stage, recent in latency.items() if recent.last},
     }
 
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from include.catalogue import METRICS
 from include.monitoring.alerts import transitions
-from include.monitoring.alerts.model import AlertState, Notice
+from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore, update
 from include.monitoring.checks import cloudwatch, measure, thresholds
 from include.monitoring.checks.judge import Subject, Verdict
@@ -33,10 +34,11 @@ from include.on_airflow.fallback_store import VariableAlertStore, move_back, sto
 from include.reasons import reason_of
 from include.settings import Settings, StorageSettings, load
 from include.state import judged as judged_state
-from include.state import monitor_numbers
+from include.state import monitor_numbers, past_alerts
 from include.state.json_object import StateUnreadableError
 from include.state.judged import Judged, JudgedConditions
 from include.state.monitor_numbers import MonitorNumbers, Number
+from include.state.past_alerts import PastAlert
 
 log = logging.getLogger(__name__)
 
@@ -169,19 +171,37 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
     # A layer's state may not be written yet when its model's task has succeeded: then the next run ends the alert.
     breached = {f"{verdict.condition}:{subject}" for verdict in judged for subject in verdict.subjects or ()}
 
-    def change(state: AlertState) -> tuple[AlertState, list[Notice]]:
+    def change(state: AlertState) -> tuple[AlertState, tuple[list[Notice], list[OpenAlert]]]:
         after, new = transitions.advance(state, judged, now, reminder_after, run_url, silenced)
         after, over = transitions.count_successes(after, _successes(after), _late_runs(after))
         after, ended = transitions.end_alerts(after, [key for key in over if key not in breached], now, silenced)
         after, reminded = transitions.remind(after, now, reminder_after, silenced)
-        return after, [*new, *ended, *reminded]
+        gone = [alert for key, alert in state.open.items() if key not in after.open]
+        return after, ([*new, *ended, *reminded], gone)
 
-    return update(store, change)
+    notices, gone = update(store, change)
+    _keep_past(settings.storage, gone, now)
+    return notices
+
+
+def _keep_past(storage: StorageSettings, gone: Sequence[OpenAlert], now: datetime) -> None:
+    """Write the alerts that are over for Pipeline Health; an error of S3 is only logged."""
+    over = [
+        PastAlert(
+            alert.key, alert.condition, alert.severity, alert.title, alert.begin_at, now, alert.value,
+            "" if alert.cause is UNSET else alert.cause,
+        )
+        for alert in gone
+    ]  # fmt: skip
+    try:
+        past_alerts.add(connections.s3_client(), storage, over, now)
+    except (ClientError, BotoCoreError) as error:
+        log.error("Pipeline Health does not get the alerts that are over; mails are not affected: %s", error)
 
 
 def _keep_verdicts(storage: StorageSettings, verdicts_of_all: Sequence[Verdict], now: datetime) -> None:
     """Write every verdict for Pipeline Health; the mails do not need it, so an error of S3 is only logged."""
-    conditions = {verdict.condition: Judged(verdict.outcome, verdict.value) for verdict in verdicts_of_all}
+    conditions = {one.condition: Judged(one.outcome, one.value, one.details) for one in verdicts_of_all}
     try:
         judged_state.write(connections.s3_client(), storage, JudgedConditions(now, conditions))
     except (ClientError, BotoCoreError) as error:

@@ -20,10 +20,11 @@ from include.on_airflow.callbacks import TEST_RESULTS as XCOM_KEY
 from include.on_airflow.layer_record import SCANNED
 from include.reasons import reason_of
 from include.settings import AlertSettings, StorageSettings, load_group
-from include.state import task_tests
+from include.state import task_tests, test_runs
 from include.state.dbt_tests import DbtTests
 from include.state.layer_state import DagRunRef
 from include.state.task_tests import TaskTests
+from include.state.test_runs import Run, TestRuns
 from include.transform import failing_rows, run_results, test_history
 from include.transform.run_results import FAILED, NOT_PASSED, Invocation
 
@@ -73,6 +74,7 @@ def _publish(project_dir: str, context: Mapping[str, Any], invocation: Invocatio
     _log(invocation, samples)
     s3, storage = s3_client(), load_group(StorageSettings)
     test_history.keep(s3, storage, test_history.rows(invocation, ti.dag_id, ti.run_id))
+    _keep_runs(s3, storage, ti, invocation)
     if layer_record.layer_of(ti.task_id) is None:
         _store(s3, storage, context, tests, invocation.finished_at)
 
@@ -92,6 +94,29 @@ def _log(invocation: Invocation, samples: Mapping[str, str]) -> None:
                 f"\nsample rows:\n{rows}" if rows else "",
                 test.sql,  # dbt's own log names a file with it, in a folder that Cosmos removes
             )
+
+
+def _keep_runs(s3: S3Client, storage: StorageSettings, ti: Any, invocation: Invocation) -> None:
+    """Add the results to the last runs of the tests; an error of S3 is only logged."""
+    task, at = f"{ti.dag_id}.{ti.task_id}", invocation.finished_at
+    url = DagRunRef.of(ti.dag_id, ti.run_id, load_group(AlertSettings).airflow_url).url
+    runs = {
+        test.node_id: TestRuns(
+            name=test.name,
+            layer=test.layer,
+            model=test.model,
+            severity=test.severity,
+            runs=(Run(at, test.status, test.failures),),
+            owner=test.owner,
+            url=url,
+            task=task,
+        )
+        for test in invocation.tests
+    }
+    try:
+        test_runs.add(s3, storage, task, runs, at)
+    except (ClientError, BotoCoreError) as error:
+        log.error("Pipeline Health does not get these results; the data is not affected: %s", error)
 
 
 def _store(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: DbtTests, at: datetime) -> None:

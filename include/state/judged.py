@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """One verdict; `value` is the number in words or, if the outcome is unknown, the reason."""
+    """One verdict; `value` is the number in words or, if the outcome is unknown, the reason. `details` are texts."""
 
     outcome: Literal["ok", "breached", "unknown"]
     value: str
+    details: tuple[str, ...] = ()
 
 
 class JudgedConditions(msgspec.Struct, frozen=True):

@@ -38,11 +38,23 @@ class DagRunRef(msgspec.Struct, frozen=True):
         return cls(dag_id, run_id, f"{airflow_url.rstrip('/')}/dags/{dag_id}/runs/{run_id}")
 
 
+class RefusedRows(msgspec.Struct, frozen=True):
+    """Rows that the runs of one UTC day (like 2026-11-30) put into quarantine by one rule."""
+
+    day: str
+    rule: str
+    rows: int
+
+
 class QuarantineCount(msgspec.Struct, frozen=True):
-    """Rows that the last day's runs of silver accepted, and rows that a business rule refused; no duplicates."""
+    """Rows that the last day's runs of silver accepted, and rows that a business rule refused; no duplicates.
+
+    `by_rule` has the refused rows of the last seven days, the newest day first.
+    """
 
     accepted: int
     refused: int
+    by_rule: tuple[RefusedRows, ...] = ()
 
     @property
     def percent(self) -> float | None:

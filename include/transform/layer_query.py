@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from include.state.layer_state import QuarantineCount
+from include.state.layer_state import QuarantineCount, RefusedRows
 from include.transform import inline_query
 
 
@@ -47,6 +47,7 @@ class _Row(msgspec.Struct):
     newest_quote_ms: int | None
     accepted_rows: int | None
     quarantined_rows: int | None
+    quarantined_by_rule: str | None
     record_fields: str | None
     last_load: str | None
     has_measured_load: bool | None
@@ -68,14 +69,22 @@ def count(
         InlineQueryError: dbt failed.
     """
     (row,) = inline_query.rows(_macro(model, since, counts_from, looked_until), _Row)
-    newest, accepted, refused = row.newest_quote_ms, row.accepted_rows, row.quarantined_rows
+    newest = row.newest_quote_ms
     return LayerCount(
         rows=row.row_count,
         newest_quote_at=None if newest is None else datetime.fromtimestamp(newest / 1000, UTC),
-        quarantine=None if accepted is None or refused is None else QuarantineCount(accepted, refused),
+        quarantine=_quarantine(row),
         record_fields=row.record_fields,
         arrivals=Arrivals(row.last_load, row.has_measured_load is False, _times(row.arrivals)),
     )
+
+
+def _quarantine(row: _Row) -> QuarantineCount | None:
+    if row.accepted_rows is None or row.quarantined_rows is None:
+        return None
+    lines = sorted((line.split(" ") for line in (row.quarantined_by_rule or "").splitlines()), reverse=True)
+    by_rule = tuple(RefusedRows(day, rule, int(rows)) for day, rule, rows in lines)
+    return QuarantineCount(row.accepted_rows, row.quarantined_rows, by_rule)
 
 
 def _macro(model: str, since: str | None, counts_from: datetime | None, looked_until: datetime | None) -> str:

@@ -35,7 +35,7 @@ class RunResultsError(ValueError):
 @dataclass(frozen=True, slots=True)
 class TestResult:
     """One data test. `failures` counts rows. `stored_in` is the table that keeps them, empty without such a table.
-    `sql` is the statement that ran, empty if dbt ran no statement.
+    `sql` is the statement that ran, empty if dbt ran no statement. `owner` is the name of the model's group's owner.
     """
 
     __test__ = False  # no test of pytest's
@@ -51,6 +51,7 @@ class TestResult:
     message: str
     stored_in: str = ""
     sql: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ def _test(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> TestResult:
         message=result.get("message") or "",
         stored_in=str(node.get("relation_name") or "") if stored else "",
         sql=str(result.get("compiled_code") or "").strip(),
+        owner=_owner(models, manifest),
     )
 
 
@@ -150,6 +152,13 @@ def _models(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Mappin
     ids = [attached] if attached else node.get("depends_on", {}).get("nodes", [])
     models = (manifest["nodes"].get(node_id) or manifest.get("sources", {}).get(node_id) for node_id in ids)
     return [model for model in models if model]
+
+
+def _owner(models: Iterable[Mapping[str, Any]], manifest: Mapping[str, Any]) -> str:
+    """The owners of the models' groups, as the manifest names them; empty without a group."""
+    groups = {str(group["name"]): group for group in manifest.get("groups", {}).values()}
+    found = (groups.get(str(model.get("group") or model.get("config", {}).get("group") or "")) for model in models)
+    return ", ".join(dict.fromkeys(str(group["owner"]["name"]) for group in found if group))
 
 
 def _names(models: Iterable[Mapping[str, Any]]) -> str:

@@ -1,84 +1,135 @@
-"""The page's web app: reads the state objects from S3 and renders them; it changes nothing.
+"""The page's web app: reads the sources through the shared cache and renders them; it changes nothing.
 
 Airflow shows the page in a sandboxed frame, which may neither open a window nor leave the frame. So the
-JavaScript in page.html lets the document around the frame follow the links. Outside a frame the
-page works without it.
+script lets the document around the frame follow the links. Outside a frame the page works without it.
 """
 
 from __future__ import annotations
 
-import secrets
+import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
-from airflow.sdk import Variable
-from fastapi import Depends, FastAPI
-from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi import APIRouter, Depends, FastAPI, Header, Query
+from fastapi.responses import FileResponse, Response
 
-from include.instants import ago, old, span, to_second
-from include.monitoring.checks.thresholds import VARIABLE
-from include.monitoring.page import PipelineHealth, collect, without_settings
-from include.on_airflow import connections
-from include.reasons import without_secrets
+from include.monitoring.page import render, status, view
+from include.monitoring.page.cache import SingleFlight
+from include.monitoring.page.health import without_settings
+from include.monitoring.page.read_model import Reader, ReadModel, State, TrendState
+from include.monitoring.page.render import Links
+from include.monitoring.page.trends import DEFAULT_RANGE, RANGES
+from include.monitoring.page.view import View
+from include.on_airflow import health_page
 from include.settings import AlertSettings, SettingsError, load
 from plugins.pipeline_health import metrics
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+RangeName = Annotated[str, Query(alias="range")]
+Known = Annotated[str, Header(alias="If-None-Match")]
+METHODS = ["GET", "HEAD"]
+RENDERED_SECONDS = 5.0
+"""Pages that are opened at the same moment share one rendering. The ages in it are at most so old."""
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
 )
-TEMPLATES.filters |= {
-    "span": span,
-    "ago": ago,
-    "old": old,
-    "time": to_second,
-    "number": lambda value: f"{value:,}",
-    "public": without_secrets,
+HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
 }
+"""The page runs its own script and nothing else, loads nothing but its own files, and is shown in no foreign frame.
+
+A browser asks each time whether its copy is still the newest, so no copy is shown to a user who has logged out.
+"""
 
 
-def render(health: PipelineHealth, settings: AlertSettings, nonce: str = "") -> str:
-    """The page. Its style and its script carry `nonce`, which the content security policy names."""
-    return TEMPLATES.get_template("page.html").render(
-        health=health, runbooks=settings.runbook_url, airflow=settings.airflow_url.rstrip("/"), nonce=nonce
-    )
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A page, and the tag by which a browser that has it already asks for a newer one."""
+
+    body: bytes
+    tag: str
 
 
-def headers(nonce: str) -> dict[str, str]:
-    """The page runs its own script and nothing else, loads nothing but itself, and is shown in Airflow's frame only."""
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    )
-    return {
-        "Cache-Control": "no-store",
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-    }
+class Page:
+    """What all requests of one process share. The settings are read when the first reader comes."""
+
+    def __init__(self) -> None:
+        self._reader: Reader | None = None
+        self._links = Links.of(AlertSettings.model_construct())
+        self._rendered = SingleFlight[Rendered](lambda chosen, _: self._render(chosen), RENDERED_SECONDS)
+
+    def html(self, chosen: str) -> Rendered:
+        """The page with the trends of one range; an unknown range is the usual one."""
+        return self._rendered.get(chosen if chosen in RANGES else DEFAULT_RANGE)
+
+    def _render(self, chosen: str) -> Rendered:
+        shown = self.read(chosen)
+        body = render.page(shown, self._links).encode()
+        return Rendered(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+    def read(self, chosen: str) -> View:
+        """Everything to show. When the settings cannot be used, the links are those of the defaults."""
+        try:
+            model = self._connected().read(chosen)
+        except SettingsError as error:
+            now = datetime.now(UTC)
+            model = ReadModel(now, State(without_settings(error, now), away_since=None), TrendState(fault=str(error)))
+        return view.of(model, chosen)
+
+    def _connected(self) -> Reader:
+        if self._reader is None:
+            settings = load()
+            self._links = health_page.links(settings.alert)
+            self._reader = Reader(health_page.sources(settings))
+        return self._reader
 
 
-def read(now: datetime) -> tuple[PipelineHealth, AlertSettings]:
-    """Everything to show. When the settings cannot be used, the links are those of the defaults."""
-    try:
-        settings = load()
-    except SettingsError as error:
-        return without_settings(error, now), AlertSettings.model_construct()
-    health = collect(connections.page_s3_client, settings, lambda: Variable.get(VARIABLE, default=None), now)
-    return health, settings.alert
+def routes(page: Page) -> APIRouter:
+    """The page, its style and script, and the same as JSON.
+
+    The functions are no coroutines: FastAPI runs them beside the event loop, because they wait for S3. The status is
+    always 200: a proxy may replace the page of an error with its own, and this page has the reasons.
+    """
+    router = APIRouter()
+
+    @router.api_route("/", methods=METHODS)
+    def show(range_name: RangeName = DEFAULT_RANGE, known: Known = "") -> Response:
+        rendered = page.html(range_name)
+        headers = HEADERS | {"ETag": rendered.tag}
+        if rendered.tag in known:
+            return Response(status_code=304, headers=headers)
+        return Response(rendered.body, headers=headers, media_type="text/html")
+
+    @router.api_route("/status.json", methods=METHODS)
+    def show_status() -> Response:
+        return Response(status.as_json(page.read(DEFAULT_RANGE)), headers=HEADERS, media_type="application/json")
+
+    @router.api_route(f"/{render.STYLE}", methods=METHODS)
+    def show_style() -> FileResponse:
+        return FileResponse(render.STATIC / render.STYLE, headers=HEADERS)
+
+    @router.api_route(f"/{render.SCRIPT}", methods=METHODS)
+    def show_script() -> FileResponse:
+        return FileResponse(render.STATIC / render.SCRIPT, headers=HEADERS)
+
+    return router
 
 
 def create_app() -> FastAPI:
-    """An app with one page, for every user who may see the Airflow UI."""
-    app = FastAPI(title="Pipeline Health", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.api_route("/", methods=["GET", "HEAD"], dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
-    def page() -> HTMLResponse:  # not a coroutine: FastAPI runs it beside the event loop, because it waits for S3
-        # Always 200: a proxy may replace the page of an error with its own, and this page has the reasons.
-        nonce = secrets.token_urlsafe(16)
-        return HTMLResponse(render(*read(datetime.now(UTC)), nonce), headers=headers(nonce))
-
-    app.include_router(metrics.router)
+    """An app for every user who may see the Airflow UI; the others are refused on each of its routes."""
+    app = FastAPI(
+        title="Pipeline Health",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(requires_access_view(AccessView.WEBSITE))],
+    )
+    for router in (routes(Page()), metrics.router):
+        app.include_router(router)
     return app

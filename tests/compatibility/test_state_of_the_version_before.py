@@ -19,7 +19,7 @@ from include.monitoring.alerts.store import S3AlertStore
 from include.monitoring.checks import judge, lag_window
 from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.lag_window import LagWindow
-from include.monitoring.page import collect
+from include.monitoring.page.health import collect
 from include.on_airflow.fallback_store import VariableAlertStore, move_back
 from include.state import layer_state, task_tests
 from include.state.dbt_tests import DbtTests, FailingTest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,8 @@ def counts(warehouse: Warehouse, model: str) -> dict[str, Any]:
     table = shown.results[0].agate_table
     row = dict(zip(table.column_names, table.rows[0], strict=True))
     numbers = ("row_count", "newest_quote_ms", "accepted_rows", "quarantined_rows")
-    return {name: None if row[name] is None else int(row[name]) for name in numbers}
+    by_rule = (row["quarantined_by_rule"] or "").splitlines()
+    return {name: None if row[name] is None else int(row[name]) for name in numbers} | {"by_rule": by_rule}
 
 
 def test_silver_counts_refused_rows_without_duplicates(warehouse: Warehouse, store: S3Store, today: datetime) -> None:
@@ -27,7 +29,10 @@ def test_silver_counts_refused_rows_without_duplicates(warehouse: Warehouse, sto
     topic.land(store)
     warehouse.load()
     newest_ms = int(today.timestamp() * 1000)
-    assert counts(warehouse, "crypto_stage") == {
+    counted = counts(warehouse, "crypto_stage")
+    (line,) = counted.pop("by_rule")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d price_out_of_bounds 1", line), line
+    assert counted == {
         "row_count": 2, "newest_quote_ms": newest_ms, "accepted_rows": 2, "quarantined_rows": 1,
     }  # fmt: skip
     assert counts(warehouse, "crypto_raw")["accepted_rows"] is None
@@ -35,5 +40,6 @@ def test_silver_counts_refused_rows_without_duplicates(warehouse: Warehouse, sto
         warehouse.execute(f"update lake_silver.{table} set loaded_at = loaded_at - interval 2 day")
     assert counts(warehouse, "crypto_stage")["accepted_rows"] == 0
     assert counts(warehouse, "crypto_stage")["quarantined_rows"] == 0
+    assert len(counts(warehouse, "crypto_stage")["by_rule"]) == 1, "these are the rows of a week"
     warehouse.execute("drop table lake_silver.crypto_quarantine")  # a run that built only crypto_stage
     assert counts(warehouse, "crypto_stage")["quarantined_rows"] is None

@@ -15,7 +15,7 @@ from html import escape
 
 from msgspec import UNSET
 
-from include.catalogue import CONDITIONS, DEMO
+from include.catalogue import CONDITIONS
 from include.instants import span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.reasons import without_secrets
@@ -67,7 +67,7 @@ def render(
             htmls.append(f'<p style="{HEADING}">{HEADINGS[kind]}</p>')
         for notice in members:
             history = (histories or {}).get(notice.alert.condition, "")
-            facts = _facts(notice, settings, now, history, on_laptop=environment == DEMO)
+            facts = _facts(notice, settings, now, history, environment)
             texts.append(_as_text(notice.alert, facts))
             htmls.append(_as_html(notice, facts))
     links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
@@ -112,12 +112,12 @@ def in_order(notices: Sequence[Notice]) -> list[Notice]:
 
 
 def _facts(
-    notice: Notice, settings: AlertSettings, now: datetime, history: str, *, on_laptop: bool
+    notice: Notice, settings: AlertSettings, now: datetime, history: str, environment: str
 ) -> list[tuple[str, str]]:
     """Labels and values, in the order in which a reader needs them. A value that is a link begins with http."""
     alert, condition = notice.alert, CONDITIONS[notice.alert.condition]
     over = notice.kind == "recovery"
-    facts = [] if over else [("Users notice", condition.notice), *_first_step(alert, on_laptop=on_laptop)]
+    facts = [] if over else [("Users notice", condition.notice), *_first_step(alert, environment)]
     facts += _times(notice, now)
     if over and condition.keeps_records:
         facts.append(("Lost", "nothing: each record is landed, or still in Kafka"))
@@ -138,12 +138,9 @@ def _facts(
     return [(label, without_secrets(value)) for label, value in facts]
 
 
-def _first_step(alert: OpenAlert, *, on_laptop: bool) -> list[tuple[str, str]]:
+def _first_step(alert: OpenAlert, environment: str) -> list[tuple[str, str]]:
     step = CONDITIONS[alert.condition].first_step
-    command = (step.laptop if on_laptop else step.command).format(
-        subject=alert.subject, dag=alert.subject.partition("/")[0]
-    )
-    return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, command)]
+    return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, alert.command(environment))]
 
 
 def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:

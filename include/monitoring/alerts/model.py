@@ -15,7 +15,7 @@ from typing import Literal, Self
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from include.catalogue import Condition, Severity
+from include.catalogue import CONDITIONS, Condition, Severity
 from include.instants import Instant
 
 NoticeKind = Literal["start", "reminder", "recovery"]
@@ -76,6 +76,11 @@ class OpenAlert(msgspec.Struct, frozen=True):
     def subject(self) -> str:
         """The test, task, coin or source that it is about; '' for a condition without subjects."""
         return self.key.partition(":")[2].partition("#")[0]
+
+    def command(self, environment: str) -> str:
+        """The command of the first step, about this alert's subject."""
+        command = CONDITIONS[self.condition].first_step.command_in(environment)
+        return command.format(subject=self.subject, dag=self.subject.partition("/")[0])
 
     @property
     def begin_at(self) -> datetime:

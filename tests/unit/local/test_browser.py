@@ -14,6 +14,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without a browser: Playwright's folder and the path are below the returned folder."""
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "playwright"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(browser, "SYSTEM_FOLDERS", (str(tmp_path / "system"),))
     return tmp_path
 
 
@@ -34,6 +35,11 @@ def test_playwrights_newest_browser_comes_first(empty: Path) -> None:
 def test_the_machines_chromium_comes_second(empty: Path) -> None:
     machines = program(empty / "bin" / "chromium-browser")
     assert browser.find() == machines
+
+
+def test_a_browser_of_the_system_needs_no_path(empty: Path) -> None:
+    installed = program(empty / "system" / "chromium")
+    assert browser.get() == installed
 
 
 def test_without_a_browser_the_commands_are_named(empty: Path) -> None:

@@ -19,7 +19,7 @@ from include.monitoring.checks.judge import Subject, Verdict
 from include.monitoring.checks.measurements import LayersMeasurement
 from include.on_airflow import connections, monitor
 from include.settings import StorageSettings
-from include.state import judged, monitor_numbers
+from include.state import judged, monitor_numbers, past_alerts
 from include.state.judged import Judged
 from include.state.monitor_numbers import Number
 from tests.unit.monitoring.measured import EVERYTHING
@@ -188,3 +188,17 @@ def test_checks_do_not_need_the_kept_numbers(monkeypatch: pytest.MonkeyPatch, ca
     assert len(verdicts) > 1
     assert not refusal
     assert "Prometheus does not get these numbers" in caplog.text
+
+
+@pytest.mark.servers
+def test_an_alert_that_is_over_is_kept_for_the_page(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    monkeypatch.setattr(monitor, "move_back", lambda *_: None)
+    monitor.update_alerts([Verdict("kafka_lag", "breached", "1,412 messages", "> 1,000")], "r")
+    storage = StorageSettings(bucket=bucket)
+    assert past_alerts.read(boto3.client("s3"), storage) == []
+    monitor.update_alerts([Verdict("kafka_lag", "ok", "3 messages", "> 1,000")], "r")
+    (over,) = past_alerts.read(boto3.client("s3"), storage)
+    assert (over.key, over.value, over.cause) == ("kafka_lag", "1,412 messages", "")
+    assert over.began_at <= over.ended_at

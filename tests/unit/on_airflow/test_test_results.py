@@ -15,7 +15,7 @@ import pytest
 
 from include.on_airflow import connections, layer_record, test_results
 from include.settings import StorageSettings
-from include.state import task_tests
+from include.state import task_tests, test_runs
 from include.state.dbt_tests import DbtTests
 from include.transform import failing_rows, run_results, test_history
 from include.transform.run_results import Invocation, TestResult
@@ -79,6 +79,7 @@ def test_the_log_has_a_failing_test_with_rows_time_and_sql(tmp_path: Path, monke
     monkeypatch.setattr(failing_rows, "fetch", lambda *_: {"kept": "symbol=null"})
     monkeypatch.setattr(connections, "s3_client", lambda: None)
     monkeypatch.setattr(test_history, "keep", lambda *_: None)
+    monkeypatch.setattr(test_runs, "add", lambda *_: None)
     monkeypatch.setattr(layer_record, "after", lambda *_, **__: None)
     test_results.keep(str(tmp_path), {"ti": Mock(dag_id="d", run_id="r", task_id="silver.crypto_stage_model_build")})
     [call] = log.log.call_args_list
@@ -109,6 +110,15 @@ def test_the_pushed_tests_are_the_same_after_their_way_through_xcom(
     assert push.kwargs["key"] == test_results.XCOM_KEY
     tests = msgspec.convert(json.loads(json.dumps(push.kwargs["value"])), DbtTests)
     assert (tests.failed, tests.failing[0].name) == (1, "no_hole")
+
+
+@pytest.mark.servers
+def test_each_run_of_a_test_is_kept_for_the_page(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(bucket, monkeypatch, "fail", task_id="silver.crypto_stage", attempt=1)
+    (test,) = test_runs.read_all(boto3.client("s3"), StorageSettings(bucket=bucket))
+    assert (test.name, test.layer, test.task) == ("no_hole", "silver", "crypto_transform.silver.crypto_stage")
+    assert [(run.at, run.status, run.failures) for run in test.runs] == [(NOW, "fail", 3)]
+    assert test.url.endswith("/dags/crypto_transform/runs/r")
 
 
 @pytest.mark.servers

@@ -39,8 +39,9 @@ RUN_RESULTS: dict[str, Any] = {
     ],
 }
 MANIFEST: dict[str, Any] = {
+    "groups": {"group.lake.ingestion": {"name": "ingestion", "owner": {"name": "Ingestion"}}},
     "nodes": {
-        "model.lake.crypto_raw": {"name": "crypto_raw", "path": "bronze/crypto_raw.sql"},
+        "model.lake.crypto_raw": {"name": "crypto_raw", "path": "bronze/crypto_raw.sql", "group": "ingestion"},
         "model.lake.crypto_stage": {"name": "crypto_stage", "path": "silver/crypto_stage.sql"},
         "test.lake.not_null_crypto_raw_id.abc": {
             "resource_type": "test",
@@ -58,5 +59,5 @@ MANIFEST: dict[str, Any] = {
             "depends_on": {"nodes": ["model.lake.crypto_raw", "model.lake.crypto_stage"]},
             "config": {"severity": "ERROR"},
         },
-    }
+    },
 }

@@ -18,6 +18,7 @@ def test_tests_are_read_with_their_layer_and_the_table_of_their_rows() -> None:
         ("price_in_range_crypto_raw", "bronze", "warn", '"lake"."test_failures"."price_in_range"'),
         ("assert_nothing_is_lost", "cross_layer", "skipped", ""),
     ]
+    assert [test.owner for test in invocation.tests] == ["Ingestion"] * 3
     assert invocation.scanned == {"crypto_raw": 1200, "crypto_raw,crypto_stage": 30}
 
 

@@ -26,7 +26,7 @@ from include.monitoring.checks.lag import Sample
 from include.monitoring.checks.thresholds import Threshold, in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF
 from include.reasons import reason_of
-from include.settings import Settings
+from include.settings import ObjectiveSettings, Settings
 from include.state import judged, layer_state, partial_build, task_tests
 from include.state.judged import JudgedConditions
 from include.state.layer_state import LayerState
@@ -83,6 +83,8 @@ class LagHealth:
     measured_at: datetime
     partitions: Mapping[int, Sample]
     oldest_age: timedelta | None
+    spans: Mapping[int, tuple[Sample, Sample]] = field(default_factory=dict)
+    """The first and the last sample of each partition's window, for the rates."""
 
     @property
     def total(self) -> int:
@@ -123,6 +125,7 @@ class PipelineHealth:
     judged: JudgedConditions | None = None
     undelivered: int = 0
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    objective: ObjectiveSettings | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -175,6 +178,11 @@ class PipelineHealth:
         """The last value in words; empty where the monitor does not measure one."""
         verdict = self.judged.conditions.get(name) if self.judged and self.judged_recently else None
         return verdict.value if verdict else ""
+
+    def details(self, name: str) -> tuple[str, ...]:
+        """The texts that the monitor added to its last verdict, however old."""
+        verdict = self.judged.conditions.get(name) if self.judged else None
+        return verdict.details if verdict else ()
 
     def _open(self) -> set[str]:
         """Conditions that are open: by an alert, or by the last verdict where no alert is raised about them."""
@@ -286,6 +294,7 @@ def collect(
         judged=verdicts,
         undelivered=len(transitions.undelivered(stored, now)) if stored else 0,
         thresholds=thresholds,
+        objective=settings.objective,
         faults=reader.faults,
     )
 
@@ -319,7 +328,8 @@ def _lag(window: lag_window.LagWindow) -> LagHealth | None:
         return None
     measured_at = max(sample.at for sample in newest.values())
     oldest_age = next((at - oldest for at, oldest in reversed(window.unread) if at == measured_at), None)
-    return LagHealth(measured_at, newest, oldest_age or None)  # the window keeps an unknown age as zero
+    spans = {number: (samples[0], samples[-1]) for number, samples in window.samples.items() if samples}
+    return LagHealth(measured_at, newest, oldest_age or None, spans)  # the window keeps an unknown age as zero
 
 
 def _by_age(state: AlertState) -> tuple[OpenAlert, ...]:
