@@ -91,16 +91,7 @@ def _open(health: PipelineHealth, roots: list[OpenAlert]) -> Sentence:
     headline = f"{first.title}, since {_for(health, first.begin_at)}."
     condition = CONDITIONS[first.condition]
     notice, step, command = condition.notice, condition.first_step.text, first.command(health.environment)
-    return Sentence(
-        state,
-        headline,
-        _listed(facts),
-        condition.runbook,
-        first.begin_at,
-        notice,
-        step,
-        first.command(health.environment),
-    )
+    return Sentence(state, headline, _listed(facts), condition.runbook, first.begin_at, notice, step, command)
 
 
 def _for(health: PipelineHealth, since: datetime) -> str:
