@@ -1,4 +1,4 @@
-"""Finds the browser that draws pages: Playwright's own, else the machine's Chromium; `get` may install the first."""
+"""Finds the browser that draws pages: Playwright's own, else the machine's Chromium; `get` may install one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 MACHINES = ("chromium", "chromium-browser", "google-chrome")
@@ -39,19 +40,33 @@ def search_path() -> str:
 
 
 def get() -> str:
-    """As `find`; without a browser Playwright's own is installed, where its servers can be reached.
+    """As `find`; without a browser one is installed: Playwright's own, else (by root on Debian) the package chromium.
 
     Raises:
         BrowserError: there is no browser, and none can be installed.
     """
     try:
         return find()
-    except BrowserError as missing:
-        command = [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]
-        run = subprocess.run(command, capture_output=True, timeout=INSTALL_SECONDS, check=False)
-        if run.returncode:
-            raise missing from None
+    except BrowserError:
+        for commands in _installations():
+            if all(_succeeds(command) for command in commands):
+                break
     return find()
+
+
+def _installations() -> Iterator[list[list[str]]]:
+    """The commands of each way to install a browser."""
+    yield [[sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]]
+    apt = shutil.which("apt-get", path=search_path())
+    if apt and os.geteuid() == 0:
+        yield [[apt, "update"], [apt, "install", "--yes", "--no-install-recommends", "chromium"]]
+
+
+def _succeeds(command: list[str]) -> bool:
+    path = os.pathsep.join((search_path(), "/usr/sbin", "/sbin"))  # Debian's packages need these
+    environment = os.environ | {"PATH": path, "DEBIAN_FRONTEND": "noninteractive"}
+    run = subprocess.run(command, env=environment, capture_output=True, timeout=INSTALL_SECONDS, check=False)
+    return run.returncode == 0
 
 
 def find() -> str:
@@ -67,7 +82,7 @@ def find() -> str:
     machines = next(filter(None, (shutil.which(name, path=search_path()) for name in MACHINES)), None)
     if machines is None:
         raise BrowserError(
-            "no browser: run .local/uv/bin/uv tool run playwright install chromium, "
+            "no browser: run .venv/bin/python -m playwright install chromium, "
             "or install Chromium (Debian: apt-get install chromium)"
         )
     return machines

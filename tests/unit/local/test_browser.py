@@ -43,7 +43,25 @@ def test_a_browser_of_the_system_needs_no_path(empty: Path) -> None:
 
 
 def test_without_a_browser_the_commands_are_named(empty: Path) -> None:
-    commands = r"tool run playwright install chromium.*apt-get install chromium"
+    commands = r"-m playwright install chromium.*apt-get install chromium"
     with pytest.raises(browser.BrowserError, match=commands) as raised:
         browser.find()
     assert "\n" not in str(raised.value)
+
+
+def test_root_on_debian_installs_the_package_where_playwright_has_no_server(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(empty / "bin" / "apt-get")
+    tried = []
+
+    def succeeds(command: list[str]) -> bool:
+        tried.append(command[-1])
+        if "apt-get" in command[0] and command[-1] == "chromium":
+            (empty / "bin" / "chromium").touch(mode=0o755)
+        return "apt-get" in command[0]
+
+    monkeypatch.setattr(browser, "_succeeds", succeeds)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert browser.get() == str(empty / "bin" / "chromium")
+    assert tried == ["chromium", "update", "chromium"]
