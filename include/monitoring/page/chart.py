@@ -11,7 +11,7 @@ from include.catalogue import Unit
 from include.instants import span
 
 WIDTH, HEIGHT = 320, 132
-LEFT, RIGHT, TOP, BOTTOM = 54, 6, 8, 20
+LEFT, RIGHT, TOP, BOTTOM = 68, 6, 8, 20
 """Margins in user units: room for the axis values."""
 NEAR = 3.0
 """A threshold of more than so many times the highest value is written and not drawn, so that the line has a form."""
