@@ -145,7 +145,7 @@ def _keep_numbers(
     try:  # with the page's short patience: nobody waits for it, and the next run writes it again
         monitor_numbers.write(connections.page_s3_client(), storage, MonitorNumbers(datetime.now(UTC), kept, in_force))
     except (ClientError, BotoCoreError) as error:
-        log.error("Prometheus does not get these numbers; checks and mails are not affected: %s", error)
+        log.error("Prometheus does not get these numbers; checks and mails are not affected: %s", reason_of(error))
 
 
 def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
@@ -196,7 +196,7 @@ def _keep_past(storage: StorageSettings, gone: Sequence[OpenAlert], now: datetim
     try:
         past_alerts.add(connections.s3_client(), storage, over, now)
     except (ClientError, BotoCoreError) as error:
-        log.error("Pipeline Health does not get the alerts that are over; mails are not affected: %s", error)
+        log.error("Pipeline Health does not get the alerts that are over; mails are not affected: %s", reason_of(error))
 
 
 def _keep_verdicts(storage: StorageSettings, verdicts_of_all: Sequence[Verdict], now: datetime) -> None:

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from include.on_airflow import run_parameters
 from include.on_airflow.refusal import refuse_unknown_names
+from include.reasons import reason_of
 from include.settings import AlertSettings, StorageSettings, load_group
 from include.state import rebuild
 from include.state.layer_state import DagRunRef
@@ -63,4 +64,4 @@ def keep(event: Any) -> None:
     try:
         rebuild.write(s3_client(), load_group(StorageSettings), progress)
     except (ClientError, BotoCoreError) as error:
-        log.warning("the rebuild goes on, but its progress is not shown: %s", error)
+        log.warning("the rebuild goes on, but its progress is not shown: %s", reason_of(error))

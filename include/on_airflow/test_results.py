@@ -116,7 +116,7 @@ def _keep_runs(s3: S3Client, storage: StorageSettings, ti: Any, invocation: Invo
     try:
         test_runs.add(s3, storage, task, runs, at)
     except (ClientError, BotoCoreError) as error:
-        log.error("Pipeline Health does not get these results; the data is not affected: %s", error)
+        log.error("Pipeline Health does not get these results; the data is not affected: %s", reason_of(error))
 
 
 def _store(s3: S3Client, storage: StorageSettings, context: Mapping[str, Any], tests: DbtTests, at: datetime) -> None:

@@ -49,7 +49,7 @@ def test_without_a_browser_the_commands_are_named(empty: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_root_on_debian_installs_the_package_where_playwright_has_no_server(
+def test_root_on_debian_installs_the_package_without_playwrights_server(
     empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(empty / "bin" / "apt-get")
