@@ -799,7 +799,7 @@ CONDITIONS: dict[str, Condition] = {
             "CloudWatch is down.",
             periods=3,
             checked=False,
-            impact="Users notice nothing, but no alert of the monitor can start.",
+            impact="Nobody hears of a new fault: no alert of the monitor can start.",
             first_step=FirstStep("See whether the monitor runs.", "airflow dags list-runs pipeline_monitor"),
         ),
         Condition(

@@ -167,7 +167,7 @@ def rate(value: float | None) -> str:
 
 def _producer(lag: LagHealth | None) -> tuple[str, tuple[str, ...]]:
     sent = _rates(lag)[0] if lag else None
-    return rate(sent), ("sent to the topic",) if sent is not None else ("needs two looks at Kafka",)
+    return rate(sent), ("sent to the topic",) if sent is not None else ("known after the next look at Kafka",)
 
 
 def _kafka(lag: LagHealth | None) -> tuple[str, tuple[str, ...]]:
@@ -181,7 +181,7 @@ def _consumer(lag: LagHealth | None) -> tuple[str, tuple[str, ...]]:
     if lag is None:
         return "unknown", ()
     behind = sum(sample.lag > 0 for sample in lag.partitions.values())
-    return rate(_rates(lag)[1]), (f"{behind} of {len(lag.partitions)} partitions have unread messages",)
+    return rate(_rates(lag)[1]), (f"{len(lag.partitions)} partitions, messages wait in {behind}",)
 
 
 def _objects(trends: Trends | None) -> tuple[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from include.catalogue import CONDITIONS
-from include.instants import ago, old, span, to_second
+from include.instants import old, span, to_second
 from include.monitoring.alerts.model import OpenAlert
 from include.monitoring.page.flow import layer_of, root_of
 from include.monitoring.page.health import PipelineHealth
@@ -43,7 +43,9 @@ def of(health: PipelineHealth, away_since: datetime | None = None) -> Sentence:
     if away_since is not None:
         known = f" Below is what was known at {to_second(health.judged.at)}." if health.judged else ""
         headline = f"Nothing is known now: the state cannot be read, since {_for(health, away_since)}."
-        return Sentence("unknown", headline, f"{_reason(health)}{known}", "", away_since)
+        notice = "Only this page is known to be affected: the pipeline may be well."
+        step = "See whether S3 answers the API server, and whether its connection aws_default is right."
+        return Sentence("unknown", headline, f"{_reason(health)}{known}", "monitor_blind.md", away_since, notice, step)
     if health.never_measured:
         rest = "On a fresh installation unpause or trigger pipeline_monitor."
         return Sentence("unknown", "Nothing is known yet: the monitor has never measured.", rest)
@@ -56,21 +58,23 @@ def of(health: PipelineHealth, away_since: datetime | None = None) -> Sentence:
         return _open(health, roots)
     unknown = [row for row in health.conditions if row.state == "unknown"]
     breached = [row for row in health.conditions if row.state == "open"]
-    facts = [_tests(health), "nothing is open" if not breached else breached[0].condition.title]
+    facts = [_tests(health), "no alert is open" if not breached else breached[0].condition.title]
     if unknown:
         facts.append(f"{len(unknown)} of {len(health.conditions)} conditions unknown")
     state: Overall = "warning" if breached else "ok"
-    return Sentence(state, _gold(health), _listed(facts))
+    gold = _gold(health)
+    is_well = state == "ok" and not unknown
+    return Sentence(state, f"All is well: {gold[:1].lower()}{gold[1:]}" if is_well else gold, _listed(facts))
 
 
 def _silent(health: PipelineHealth) -> Sentence:
     """The monitor has not judged in its last runs."""
     since = health.judged.at if health.judged else None
-    last = f"the monitor last judged {ago(health.at - since)}" if since else "the monitor has not judged yet"
+    begin = f"since {_for(health, since)}: the monitor does not judge any more" if since else "yet"
     count = len(health.alerts or ())
     rest = f"{count or 'No'} {'alert was' if count == 1 else 'alerts were'} open then." if since else ""
     silent = CONDITIONS["monitor_silent"]
-    headline, step = f"Nothing is known now: {last}.", silent.first_step
+    headline, step = f"Nothing is known {begin}.", silent.first_step
     return Sentence(
         "unknown", headline, rest, silent.runbook, since, silent.notice, step.text, step.command_in(health.environment)
     )

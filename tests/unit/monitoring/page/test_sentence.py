@@ -12,7 +12,7 @@ from tests.unit.monitoring.page.states import MINUTE, NOW, alert, health
 
 def test_a_healthy_pipeline_is_told_by_its_newest_data() -> None:
     told = sentence.of(health())
-    assert told.text == "Gold is 60 s old. All 72 tests pass; nothing is open."
+    assert told.text == "All is well: gold is 60 s old. All 72 tests pass; no alert is open."
     assert (told.state, told.runbook) == ("ok", "")
 
 
@@ -40,7 +40,10 @@ def test_an_old_fault_is_told_with_its_day() -> None:
 
 def test_a_monitor_that_is_silent_makes_everything_unknown() -> None:
     told = sentence.of(health(alert("kafka_lag"), judged_at=NOW - timedelta(minutes=47)))
-    assert told.text == "Nothing is known now: the monitor last judged 47 min ago. 1 alert was open then."
+    assert (
+        told.text
+        == "Nothing is known since 05:13 UTC (47 min): the monitor does not judge any more. 1 alert was open then."
+    )
     assert (told.state, told.runbook) == ("unknown", "monitor_silent.md")
 
 
@@ -49,6 +52,7 @@ def test_s3_away_is_told_with_its_time_and_what_was_known() -> None:
     told = sentence.of(away, NOW - 3 * MINUTE)
     assert told.headline == "Nothing is known now: the state cannot be read, since 05:57 UTC (3 min)."
     assert "EndpointConnectionError" in told.rest
+    assert told.step.startswith("See whether S3 answers")
     assert "Below is what was known at 2026-11-30T05:59:00Z." in told.rest
 
 
@@ -61,6 +65,7 @@ def test_before_the_first_run_the_remedy_is_told() -> None:
 
 def test_an_unknown_condition_is_told_although_nothing_is_open() -> None:
     told = sentence.of(health(kafka_lag=Judged("unknown", "Kafka could not be read")))
+    assert told.headline == "Gold is 60 s old."
     assert f"1 of {len(CONDITIONS)} conditions unknown" in told.rest
 
 
