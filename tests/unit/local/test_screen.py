@@ -15,7 +15,7 @@ from include.local.status import Alert, Status
 
 COMPLETE = Status(
     airflow="http://127.0.0.1:8080",
-    sentence="Gold is 40 s old. All 62 tests pass; nothing is open.",
+    sentence="All is well: gold is 40 s old. All 62 tests pass; no alert is open.",
     produced=9_084,
     landed=9_063,
     prices={"BTC": 88_123.45, "SHIB": 0.0000125},
@@ -48,7 +48,7 @@ def test_the_screen_shows_address_counts_and_stopped_programs() -> None:
     text = shown(COMPLETE)
     for expected in (
         "http://127.0.0.1:8080  (no login needed)",
-        "Gold is 40 s old. All 62 tests pass; nothing is open.",
+        "All is well: gold is 40 s old. All 62 tests pass; no alert is open.",
         "9,084",
         "9,063",
         "BTC 88,123.45  SHIB 1.25e-05",
