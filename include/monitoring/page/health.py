@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.exceptions import HTTPClientError
 
-from include.catalogue import CONDITIONS, LAYERS, MONITOR_SECONDS, Condition, Layer
+from include.catalogue import CONDITIONS, LAYERS, MONITOR_SILENT_MINUTES, Condition, Layer
 from include.instants import ago
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import AlertState, OpenAlert
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
-"""The same time as that of the alarm `monitor_silent`."""
+SILENT_AFTER = timedelta(minutes=MONITOR_SILENT_MINUTES)
 PARTS = ("layers", "tests outside the layers", "lag", "alerts", "conditions")
 """Parts of the page that come from S3."""
 

@@ -72,11 +72,6 @@ class View:
     """Those in force by their name, the one that ends first at the beginning."""
     away_since: datetime | None
 
-    @property
-    def unknown_conditions(self) -> int:
-        """Number of conditions about which nothing is known."""
-        return sum(row.state == "unknown" for row in self.conditions)
-
 
 def of(model: ReadModel, chosen: str) -> View:
     """The page with the trends of one range."""

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 
 import yaml
 
-from include.catalogue import CONDITIONS, MONITOR_MINUTES, Condition, Unit, metric_of
+from include.catalogue import CONDITIONS, MONITOR_SILENT_MINUTES, Condition, Unit, metric_of
 from include.monitoring.prometheus import names
 from include.settings import AlertSettings
 
 NOT_SCRAPED = "CryptoLakehouseNotScraped"
-_NOT_SCRAPED_MINUTES = CONDITIONS["monitor_silent"].periods * MONITOR_MINUTES
 _IN_WORDS: dict[Unit, str] = {"Seconds": "humanizeDuration", "Bytes": "humanize1024", "Percent": "humanizePercentage"}
 """Template functions of Prometheus that write a value with its unit."""
 
@@ -72,7 +71,7 @@ def _not_scraped() -> dict[str, object]:
     return {
         "alert": NOT_SCRAPED,
         "expr": f"absent({names.MEASURED})",
-        "for": f"{_NOT_SCRAPED_MINUTES}m",
+        "for": f"{MONITOR_SILENT_MINUTES}m",
         "labels": {"severity": "error"},
         "annotations": {
             "summary": "Prometheus has no numbers of the pipeline",

@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 
 from prometheus_client.core import GaugeMetricFamily
 
-from include.catalogue import CONDITIONS, METRICS, MONITOR_SECONDS, Condition, metric_of
+from include.catalogue import CONDITIONS, METRICS, MONITOR_SILENT_MINUTES, Condition, metric_of
 from include.monitoring.prometheus import names
 from include.monitoring.prometheus.objects import StateObjects
 from include.state.layer_state import LayerState
 
-SILENT_AFTER = timedelta(seconds=CONDITIONS["monitor_silent"].periods * MONITOR_SECONDS)
-"""Numbers and verdicts that are older than this are not those of now; the alarm `monitor_silent` has the same time."""
+SILENT_AFTER = timedelta(minutes=MONITOR_SILENT_MINUTES)
 
 Sample = tuple[str, tuple[str, ...], float]
 """Name of the metric, values of its labels after `environment`, value."""
