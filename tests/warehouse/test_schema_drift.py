@@ -75,8 +75,7 @@ def stage(kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path:
     ensure_topic(KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic), PARTITIONS, 1, None)
     stage = Stage(kafka_server.bootstrap, topic, bucket, s3, tmp_path)
     yield stage
-    for consumer in stage.consumers:
-        consumer.kill()
+    stage.end()
 
 
 def send(stage: Stage, messages: list[bytes]) -> int:

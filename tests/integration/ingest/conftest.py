@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from include.ingest.topic import ensure_topic
 from include.settings import KafkaSettings
+from tests.integration.ingest.secure import SecureKafka, secure_kafka
 from tests.integration.ingest.stage import PARTITIONS, Stage
 from tests.servers import KafkaServer
 
@@ -19,6 +19,11 @@ def stage(kafka_server: KafkaServer, topic: str, bucket: str, s3: str, tmp_path:
     ensure_topic(KafkaSettings(bootstrap_servers=kafka_server.bootstrap, topic=topic), PARTITIONS, 1, None)
     stage = Stage(kafka_server.bootstrap, topic, bucket, s3, tmp_path)
     yield stage
-    for consumer in stage.consumers:
-        consumer.signal(signal.SIGCONT)
-        consumer.kill()
+    stage.end()
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """A broker of the module's own, with TLS and SASL."""
+    with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
+        yield kafka

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,6 +59,12 @@ class Stage:
         load.finish()
         assert len(load.acknowledged) == count
         return load
+
+    def end(self) -> None:
+        """Kill all consumers, stopped ones too."""
+        for consumer in self.consumers:
+            consumer.signal(signal.SIGCONT)
+            consumer.kill()
 
     def log(self) -> str:
         """The logs of all consumers."""

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
-from tests.integration.ingest.secure import SecureKafka, secure_kafka
+from tests.integration.ingest.secure import SecureKafka
 from tests.integration.ingest.stage import PARTITIONS, Stage, ingest, log_ends, refusal, until, verdict
 from tests.servers import free_port
 
@@ -28,12 +28,6 @@ MSK = "b-1.lake.abcde1.c2.kafka.eu-central-1.amazonaws.com:9098"
 """An address that does not exist. Its name says that this is Amazon MSK, and where."""
 SHORT_LIFE = "8"
 """Seconds of a token's life. The broker ends a session with its token, so a client must log in again with a new one."""
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    with secure_kafka(tmp_path_factory.mktemp("msk-iam")) as kafka:
-        yield kafka
 
 
 @pytest.fixture
@@ -49,8 +43,7 @@ def stage(secured: SecureKafka, topic: str, bucket: str, s3: str, tmp_path: Path
         "PYTHONPATH": str(SIGNER),
     }
     yield stage
-    for consumer in stage.consumers:
-        consumer.kill()
+    stage.end()
 
 
 def regions(stage: Stage) -> list[str]:

@@ -20,17 +20,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from tests.chaos.rig import ConsumerProcess, wait_until_committed
-from tests.integration.ingest.secure import PASSWORD, USER, SecureKafka, secure_kafka
+from tests.integration.ingest.secure import PASSWORD, USER, SecureKafka
 from tests.integration.ingest.stage import PARTITIONS, Stage, ingest, log_ends, until, verdict
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
-        yield kafka
 
 
 @pytest.fixture
@@ -46,8 +40,7 @@ def stage(secured: SecureKafka, topic: str, bucket: str, s3: str, tmp_path: Path
         "KAFKA_SSL_CA_LOCATION": str(secured.ca),
     }
     yield stage
-    for consumer in stage.consumers:
-        consumer.kill()
+    stage.end()
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])

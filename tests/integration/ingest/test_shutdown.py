@@ -79,8 +79,7 @@ def stage(own_broker: Broker, topic: str, bucket: str, s3: str, tmp_path: Path, 
     stage.environment |= {"CONSUMER_SHUTDOWN_GRACE_SECONDS": str(GRACE), "CONSUMER_HTTP_PORT": str(http)}
     yield stage
     own_broker.signal(signal.SIGCONT)
-    for consumer in stage.consumers:
-        consumer.kill()
+    stage.end()
 
 
 def health(http: int) -> dict[str, Any]:
