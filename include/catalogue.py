@@ -834,7 +834,7 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 MONITOR_SILENT_MINUTES = CONDITIONS["monitor_silent"].periods * MONITOR_MINUTES
-"""What the monitor wrote so long ago is not what is now; the alarm `monitor_silent` has this time."""
+"""Older numbers and verdicts of the monitor are not those of now. The alarm `monitor_silent` has this time."""
 
 
 def alarm_name(condition: Condition, environment: str) -> str:
