@@ -43,6 +43,8 @@ class Weather:
     slow: float = 0.0
     late: float = 0.0
     outage: bool = False
+    slow_seconds: float = SLOW_SECONDS
+    """How much longer a slow answer takes."""
     unconditional: bool = False
     """Forward requests without If-None-Match, like an S3 that ignores it."""
     methods: frozenset[str] = frozenset()
@@ -170,7 +172,7 @@ class FaultProxy:
             client.close_connection = True
             return
         if fault in ("slow", "late"):
-            sleep(SLOW_SECONDS if fault == "slow" else LATE_SECONDS)
+            sleep(self.weather.slow_seconds if fault == "slow" else LATE_SECONDS)
         try:
             removed = {"connection", "expect"} | ({"if-none-match"} if self.weather.unconditional else set())
             status, headers, answer = self._forward(client, upstream, body, removed)

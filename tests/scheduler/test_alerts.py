@@ -20,25 +20,27 @@ from urllib.parse import unquote
 import boto3
 import httpx
 import pytest
-from rich.console import Console
 
 from include.catalogue import CONDITIONS
 from include.landing.layout import object_key
-from include.local import broker, environment, faults
-from include.local.process_control import ProcessControl
-from include.local.programs import SERVERS
-from include.local.servers import check_ports, start_servers
-from include.local.stack import Demo
-from include.local.start import prepare, provision, start_airflow
+from include.local import faults
 from include.local.status import MONITOR, TRANSFORM
 from include.monitoring.checks.measure import PERIOD, SETTLE, SHORTEST_GRACE, WINDOW
 from include.on_airflow import dbt_docs
 from include.settings import StorageSettings
-from tests.airflow_connections import aws_connection
-from tests.chaos.proxy import CALM, FaultProxy
-from tests.laptop_stack import Stack, eventually, local_settings
-from tests.scheduler.watched_stack import REFUSED, UPLOADS_FAIL, MailEntry, WatchedStack, ago, red, skipped, wait_until
-from tests.servers import free_port
+from tests.chaos.proxy import CALM
+from tests.laptop_stack import eventually, local_settings
+from tests.scheduler.watched_stack import (
+    REFUSED,
+    UPLOADS_FAIL,
+    MailEntry,
+    WatchedStack,
+    ago,
+    red,
+    skipped,
+    started,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -57,47 +59,16 @@ moments: dict[str, datetime] = {}
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedStack]:
     """The stack before the first message and before the monitor's first run."""
-    local = local_settings(tmp_path_factory.mktemp("stack"))
-    demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "LOCAL_SMTP_PORT": str(local.smtp_port),
-            "CONSUMER_HTTP_PORT": str(free_port()),
-            "PRODUCER_HTTP_PORT": "0",
-            "CONSUMER_BATCH_AGE_SECONDS": "2",
-            "CONSUMER_CLOUDWATCH_SECONDS": "5",
-        }.items():
-            patch.setenv(name, value)
-        kind, reason = broker.available_kind()
-        assert kind == "kafka", f"needs Apache Kafka, whose topic can be changed: {reason}"
-        check_ports(local)
-        proxies: list[FaultProxy] = []
-        try:
-            values = start_servers(demo)
-            endpoint = values["AWS_ENDPOINT_URL"]
-            preparations = prepare(demo)
-            provision(demo)
-            proxies += [FaultProxy(("127.0.0.1", local.aws_port), seed=1) for _ in range(3)]
-            uploads, s3, metrics = proxies
-            services = {"s3": {"endpoint_url": s3.endpoint}, "cloudwatch": {"endpoint_url": metrics.endpoint}}
-            values |= {
-                "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint, **services),
-                "ALERT_EMAILS": '["oncall@example.com"]',
-                "WAREHOUSE_TRANSFORM_DEADLINE_MINUTES": str(DEADLINE / MINUTE),
-                "MONITOR_QUOTE_INTERVAL_SECONDS": "86400",  # nobody sends quotes between the tests
-                # The outages make most records late, and the error budget's windows are hours long.
-                "OBJECTIVE_GOLD_MINUTES": "10000",
-                "OBJECTIVE_LANDED_MINUTES": "10000",
-            }
-            environment.write(demo.environment_file, values)
-            with environment.applied(values):
-                api = start_airflow(demo, preparations)
-                yield WatchedStack(Stack(demo, api, values), uploads, s3, metrics)
-        finally:
-            if demo.control.running():
-                demo.control.shutdown(last=SERVERS)
-            for proxy in proxies:
-                proxy.close()
+    programs = {"CONSUMER_BATCH_AGE_SECONDS": "2", "CONSUMER_CLOUDWATCH_SECONDS": "5"}
+    airflow = {
+        "WAREHOUSE_TRANSFORM_DEADLINE_MINUTES": str(DEADLINE / MINUTE),
+        "MONITOR_QUOTE_INTERVAL_SECONDS": "86400",  # nobody sends quotes between the tests
+        # The outages make most records late, and the error budget's windows are hours long.
+        "OBJECTIVE_GOLD_MINUTES": "10000",
+        "OBJECTIVE_LANDED_MINUTES": "10000",
+    }
+    with started(local_settings(tmp_path_factory.mktemp("stack")), programs, airflow) as stack:
+        yield stack
 
 
 MILDER = (CONDITIONS["dbt_tests"].title, CONDITIONS["dag_unhealthy"].title)

@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -16,6 +17,7 @@ from typing import Any
 
 import boto3
 import psutil
+import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
@@ -25,19 +27,27 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 from msgspec import structs
+from rich.console import Console
 
 from include.catalogue import CONDITIONS
 from include.ingest.commits import read_commits
 from include.ingest.quote import encode
 from include.ingest.sources.simulator import Simulator
-from include.local import environment
+from include.local import broker, environment
+from include.local.process_control import ProcessControl
+from include.local.programs import SERVERS
+from include.local.servers import check_ports, start_servers
+from include.local.stack import Demo
+from include.local.start import prepare, provision, start_airflow
 from include.local.status import MONITOR, TRANSFORM
 from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.cloudwatch import Datum
 from include.monitoring.checks.thresholds import VARIABLE
-from include.settings import KafkaSettings, SimulatorSettings, StorageSettings
+from include.settings import KafkaSettings, LocalSettings, SimulatorSettings, StorageSettings
+from tests.airflow_connections import aws_connection
 from tests.chaos.proxy import FaultProxy, Weather
 from tests.laptop_stack import Stack, eventually
+from tests.servers import free_port
 
 REFUSED = Weather(outage=True)
 """The service does not work: every connection is closed without an answer."""
@@ -267,10 +277,13 @@ class WatchedStack:
         return sum("_o" in key for key in self.keys(StorageSettings().data_prefix))
 
     def alert_state(self) -> dict[str, Any]:
-        """The alert state: the `open` alerts by key, and the `outbox`."""
+        """The alert state: the `open` alerts by key, and the `outbox`. Both are empty before the first alert."""
         s3 = boto3.client("s3", endpoint_url=self.stack.values["AWS_ENDPOINT_URL"])
         key = f"{StorageSettings().state_prefix}alerts.json"
-        body = s3.get_object(Bucket=self.stack.values["S3_BUCKET"], Key=key)["Body"].read()
+        try:
+            body = s3.get_object(Bucket=self.stack.values["S3_BUCKET"], Key=key)["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return {"open": {}, "outbox": []}
         return dict(json.loads(body))
 
     def wait_for_silence(self) -> None:
@@ -336,6 +349,50 @@ class WatchedStack:
 
     def _parsed_at(self) -> str:
         return str(self.stack.api.call("GET", f"/dags/{TRANSFORM}").json()["last_parsed_time"])
+
+
+@contextlib.contextmanager
+def started(
+    local: LocalSettings, programs: dict[str, str], airflow: dict[str, str], first_on_path: Path | None = None
+) -> Iterator[WatchedStack]:
+    """The stack before the first message and before the monitor's first run.
+
+    `programs` are settings of every program, `airflow` further ones of those that start after the servers. Modules in
+    the folder `first_on_path` are found before all others by the latter.
+    """
+    demo = Demo(local, ProcessControl(local.state), Console(stderr=True))
+    ports = {"CONSUMER_HTTP_PORT": str(free_port()), "PRODUCER_HTTP_PORT": "0", "LOCAL_SMTP_PORT": str(local.smtp_port)}
+    proxies: list[FaultProxy] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (ports | programs).items():
+            patch.setenv(name, value)
+        kind, reason = broker.available_kind()
+        assert kind == "kafka", f"needs Apache Kafka, whose topic can be changed: {reason}"
+        check_ports(local)
+        try:
+            values = start_servers(demo)
+            endpoint = values["AWS_ENDPOINT_URL"]
+            preparations = prepare(demo)
+            provision(demo)
+            proxies += [FaultProxy(("127.0.0.1", local.aws_port), seed=1) for _ in range(3)]
+            uploads, s3, metrics = proxies
+            services = {"s3": {"endpoint_url": s3.endpoint}, "cloudwatch": {"endpoint_url": metrics.endpoint}}
+            values |= {
+                "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint, **services),
+                "ALERT_EMAILS": '["oncall@example.com"]',
+                **airflow,
+            }
+            if first_on_path:
+                values["PYTHONPATH"] = f"{first_on_path}:{values['PYTHONPATH']}"
+            environment.write(demo.environment_file, values)
+            with environment.applied(values):
+                api = start_airflow(demo, preparations)
+                yield WatchedStack(Stack(demo, api, values), uploads, s3, metrics)
+        finally:
+            if demo.control.running():
+                demo.control.shutdown(last=SERVERS)
+            for proxy in proxies:
+                proxy.close()
 
 
 def red(states: dict[str, str | None]) -> set[str]:
