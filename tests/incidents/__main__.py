@@ -87,12 +87,12 @@ def stay_quiet(found: Scene, seconds: float) -> str:
 
 
 def chosen(names: Sequence[str]) -> list[Incident]:
-    """The incidents with these names; all of them without a name."""
-    unknown = set(names) - {incident.name for incident in INCIDENTS}
-    if unknown:
-        known = ", ".join(repr(incident.name) for incident in INCIDENTS)
+    """The incidents with these names, in this order; all of them without a name."""
+    by_name = {incident.name: incident for incident in INCIDENTS}
+    if unknown := set(names) - set(by_name):
+        known = ", ".join(map(repr, by_name))
         raise SystemExit(f"no such incident: {', '.join(sorted(unknown))}; there are {known}")
-    return [incident for incident in INCIDENTS if not names or incident.name in names]
+    return [by_name[name] for name in names or by_name]
 
 
 def main() -> int:
