@@ -33,8 +33,8 @@ HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "re
 SUBJECTS: dict[NoticeKind, str] = {"start": "", "reminder": "still ", "recovery": "over: "}
 """The same in a subject, before the severity and the title."""
 
-COMMAND = "Command"
-"""Label of the command of the first step."""
+FIRST_STEP, COMMAND = "First step", "Command"
+"""Labels of the first step and of its command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _facts(
 
 def _first_step(alert: OpenAlert, environment: str) -> list[tuple[str, str]]:
     step = CONDITIONS[alert.condition].first_step
-    return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, alert.command(environment))]
+    return [(FIRST_STEP, step.text), (COMMAND, alert.command(environment))]
 
 
 def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:
@@ -213,7 +213,9 @@ def _row(label: str, value: str) -> str:
     text = f'<span style="{WRAP}">{escape(value)}</span>'
     if label == COMMAND:
         text = f'<code class="code" style="{CODE}">{escape(value)}</code>'
-    if label in {"Users notice", "First step", COMMAND, "Course"}:
+    if label == FIRST_STEP:
+        text = f'<span style="{WRAP}">First: {escape(value[0].lower() + value[1:])}</span>'
+    if label in {"Users notice", FIRST_STEP, COMMAND, "Course"}:
         return f'<tr><td colspan="2" style="{BLOCK}">{text}</td></tr>'
     if re.fullmatch(r"https?://\S+", value):
         return f'<tr><td colspan="2" style="{BLOCK}"><a href="{escape(value)}">{escape(label)}</a></td></tr>'
