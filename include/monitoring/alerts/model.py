@@ -71,6 +71,8 @@ class OpenAlert(msgspec.Struct, frozen=True):
     """The silence because of which no mail was sent lately, as a text. A mail that is sent afterwards shows it."""
     untold: bool | UnsetType = UNSET
     """Whether even the mail about its start was not sent, because it was silenced."""
+    mails: int | UnsetType = UNSET
+    """Number of notices about it so far: its start and the reminders. UNSET: none, or begun by an earlier version."""
 
     @property
     def subject(self) -> str:
