@@ -63,6 +63,16 @@ def test_a_range_costs_one_request() -> None:
     assert {query["MetricStat"]["Period"] for query in asked["MetricDataQueries"]} == {1800}
 
 
+@pytest.mark.parametrize(("minutes", "name"), [(10, "1h"), (54, "1h"), (70, "6h"), (1_000, "24h")])
+def test_without_a_choice_the_range_is_as_long_as_the_numbers(minutes: int, name: str) -> None:
+    found = read(CloudWatch("SumOffsetLag", {NOW: 7.0, NOW - timedelta(minutes=minutes): 1.0}), "24h")
+    fitted = trends.fitted(found)
+    assert (fitted.range, fitted.end - fitted.begin) == (name, RANGES[name].duration)
+    line = fitted.values["SumOffsetLag.Maximum"]
+    assert len(line) == RANGES[name].duration / RANGES[name].period
+    assert [value for value in line if value] == [1.0, 7.0]
+
+
 @pytest.mark.parametrize("name", RANGES)
 def test_a_line_has_few_points_and_whole_periods(name: str) -> None:
     chosen = RANGES[name]
