@@ -125,7 +125,8 @@ def read(client: CloudWatchClient, settings: MonitorSettings, chosen: Range, now
     for page in pages:
         for result in page["MetricDataResults"]:
             line = LINES[int(result["Id"].removeprefix("t"))]
-            for index, value in _placed(result["Timestamps"], result["Values"], begin, seconds, count):
+            known = count - 1 if line.rate else count  # the last period goes on: its sum would be too low a rate
+            for index, value in _placed(result["Timestamps"], result["Values"], begin, seconds, known):
                 values[line.id][index] = value / seconds if line.rate else value
     return Trends(chosen.name, begin, end, seconds, values)
 

@@ -51,8 +51,9 @@ def test_each_value_stands_at_its_time_and_the_others_are_unknown() -> None:
 
 
 def test_a_rate_is_by_the_second() -> None:
-    found = read(CloudWatch("MessagesConsumed", {NOW.replace(minute=0): 900.0}))
-    assert list(found.values["MessagesConsumed.Sum"])[-1] == 3.0
+    ended, going_on = NOW.replace(minute=0) - timedelta(minutes=5), NOW.replace(minute=0)
+    found = read(CloudWatch("MessagesConsumed", {ended: 900.0, going_on: 30.0}))
+    assert list(found.values["MessagesConsumed.Sum"])[-2:] == [3.0, None]
 
 
 def test_a_range_costs_one_request() -> None:
