@@ -18,6 +18,7 @@ from msgspec import UNSET
 from include.catalogue import CONDITIONS
 from include.instants import span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
+from include.monitoring.checks.thresholds import FROM_CATALOGUE
 from include.reasons import without_secrets
 from include.settings import AlertSettings
 
@@ -95,7 +96,7 @@ def _subject(notices: Sequence[Notice], environment: str) -> str:
     ordered = in_order(notices)
     prefix = f"[crypto-lakehouse {environment}]"
     alert, kind = ordered[0].alert, ordered[0].kind
-    first = " ".join(alert.title.split())  # a header is one line
+    first = " ".join(alert.heading.split())  # a header is one line
     if kind != "recovery":
         first = f"{alert.severity}: {first}"
     if len(ordered) == 1:
@@ -121,20 +122,21 @@ def _facts(
     facts += _times(notice, now)
     if over and condition.keeps_records:
         facts.append(("Lost", "nothing: each record is landed, or still in Kafka"))
-    facts += [(label, value) for label, value in (("Value", alert.value), ("Alarms when", alert.threshold)) if value]
+    limits = (("Value", alert.value), ("Alarms when", alert.threshold.removesuffix(f", {FROM_CATALOGUE}")))
+    facts += [(label, value) for label, value in limits if value]
     if history:
         facts.append(("Course", history))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]
     if len(alert.details) > MOST_DETAILS:
         facts.append(("Detail", f"and {len(alert.details) - MOST_DETAILS} more in the task's log"))
     effects = sorted(alert.effects or (), key=lambda effect: effect.began_at)
-    facts += [("Consequence", consequence(effect)) for effect in effects]
+    facts += [(relation(alert, effect), consequence(effect)) for effect in effects]
     if alert.silenced:
         facts.append(("Silenced", alert.silenced))
     facts.append(("What it means", condition.meaning))
-    facts.append(("What to do", f"{settings.runbook_url}{condition.runbook}"))
+    facts.append(("Runbook", f"{settings.runbook_url}{condition.runbook}"))
     if alert.run_url:
-        facts.append(("Run", alert.run_url))
+        facts.append(("Run in Airflow", alert.run_url))
     return [(label, without_secrets(value)) for label, value in facts]
 
 
@@ -153,6 +155,11 @@ def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:
     return times
 
 
+def relation(alert: OpenAlert, effect: Effect) -> str:
+    """The label of an effect; one of the same condition began with it and is no consequence of it."""
+    return "Also" if effect.key.partition(":")[0] == alert.condition else "Consequence"
+
+
 def consequence(effect: Effect) -> str:
     """One line about a consequence of an alert."""
     over = f", over at {to_second(effect.ended_at)}" if effect.ended_at else ""
@@ -165,7 +172,7 @@ def _shortened(text: str) -> str:
 
 
 def _as_text(alert: OpenAlert, facts: Sequence[tuple[str, str]]) -> str:
-    lines = [f"{alert.severity}: {alert.title}"]
+    lines = [f"{alert.severity}: {alert.heading}"]
     lines += [f"  {label}: " + value.replace("\n", "\n    ") for label, value in facts]
     return "\n".join(lines) + "\n"
 
@@ -202,7 +209,7 @@ SPACE = '<tr><td colspan="2" style="height: 12px"></td></tr>'
 def _as_html(notice: Notice, facts: Sequence[tuple[str, str]]) -> str:
     alert = notice.alert
     colour = COLOURS["over" if notice.kind == "recovery" else alert.severity]
-    title = f'<td colspan="2" style="{TITLE}">{escape(alert.severity)}: {escape(alert.title)}</td>'
+    title = f'<td colspan="2" style="{TITLE}">{escape(alert.severity)}: {escape(alert.heading)}</td>'
     rows = [f"<tr>{title}</tr>", *(_row(label, value) for label, value in facts), SPACE]
     attributes = 'role="presentation" class="card" cellpadding="0" cellspacing="0"'
     return f'<table {attributes} style="{CARD}; border-left-color: {colour}">{"".join(rows)}</table>'

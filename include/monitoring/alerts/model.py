@@ -79,6 +79,14 @@ class OpenAlert(msgspec.Struct, frozen=True):
         """The test, task, coin or source that it is about; '' for a condition without subjects."""
         return self.key.partition(":")[2].partition("#")[0]
 
+    @property
+    def heading(self) -> str:
+        """The title, with the number of further subjects of the same condition that it explains: like BTC and 2 more."""
+        more = sum(
+            effect.key.partition(":")[0] == self.condition for effect in self.effects or () if not effect.ended_at
+        )
+        return f"{self.title} and {more} more" if more else self.title
+
     def command(self, environment: str) -> str:
         """The command of the first step, about this alert's subject."""
         command = CONDITIONS[self.condition].first_step.command_in(environment)
