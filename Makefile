@@ -134,10 +134,11 @@ test-changed: .venv/.made ## the suites that your change concerns (PRINT=1: only
 	@suites=$$($(PY) -m tests.changed) && echo "$$suites" $(if $(PRINT),,&& $(MAKE) --no-print-directory test SUITES="$$suites")
 
 # A suite's output is kept in .local/test and shown when the suite has ended, so that two outputs do not mix. It ends
-# with the slowest tests.
+# with the slowest tests. Compiled code is kept even where the machine forbids it, because a suite starts up to hundreds
+# of processes, and each would compile include/ again.
 suite-%:
 	@mkdir -p .local/test; echo "== tests/$* begins"; SECONDS=0; verdict=passed; \
-	$(PYTEST) --durations=10 --durations-min=5 tests/$* >.local/test/$*.log 2>&1 || verdict=FAILED; \
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --durations=10 --durations-min=5 tests/$* >.local/test/$*.log 2>&1 || verdict=FAILED; \
 	cat .local/test/$*.log; echo "== tests/$* $$verdict in $$SECONDS s"; test $$verdict = passed
 
 test-fast: $(TEST_ENV) ## the tests that are not marked `slow`; they do not need Trino
