@@ -187,6 +187,12 @@ bench-latency: env ## from Kafka to gold on a laptop stack (BENCH_LATENCY="--mod
 bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
 	@$(PY) -m benchmarks.landing --write benchmarks/README.md
 
+SOAK_MINUTES ?= 60
+SOAK ?=
+.PHONY: soak
+soak: env ## what the demo's programs use in an hour (SOAK_MINUTES=60; SOAK=--write renews plot and figures)
+	@$(PY) -m benchmarks.soak --minutes $(SOAK_MINUTES) $(SOAK)
+
 .PHONY: report
 report: .venv/.made ## write the running demo's Pipeline Health as one HTML file, to S3 and to its folder
 	@$(PY) -m include.local.report
