@@ -73,7 +73,7 @@ SUITES_OF = {
     "tests/chaos/proxy.py": "integration scheduler chaos",
     "tests/compatibility/": "compatibility",
     "tests/dags/": "dags",
-    "tests/incidents/": "",  # started by hand; tests/unit has its parts
+    "tests/incidents/": "scheduler",
     "tests/integration/": "integration",
     "tests/integration/ingest/stage.py": "integration warehouse",
     "tests/laptop_stack.py": "integration scheduler",

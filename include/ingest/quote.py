@@ -229,7 +229,7 @@ def _may_repeat_a_field(text: bytes, count: int) -> bool:
     Each quote has each name at least once. If all have the fewest colons, none has a sixth field, whatever its name.
     Otherwise each name must be there once a quote. An escaped letter or colon begins with `\\u00`.
     """
-    if b"\\u00" in text:
+    if b"\\" in text and b"\\u00" in text:  # to look for one byte is ten times as fast
         return True
     return text.count(b":") != count * _FEWEST_COLONS and any(text.count(name) != count for name in _NAMES)
 

@@ -1,4 +1,4 @@
-"""The short form of the scoreboard (`python -m tests.incidents`): one mail at the start, its cause first, one at the end.
+"""The short form of the scoreboard (`python -m tests.incidents`): a mail at the start, its cause first, one at the end.
 
 Its length and the ticks until a mail are left to the scoreboard, because they depend on the machine.
 """

@@ -81,7 +81,7 @@ class OpenAlert(msgspec.Struct, frozen=True):
 
     @property
     def heading(self) -> str:
-        """The title, with the number of further subjects of the same condition that it explains: like BTC and 2 more."""
+        """The title, with the number of further subjects of the condition that began with it: like BTC and 2 more."""
         more = sum(
             effect.key.partition(":")[0] == self.condition for effect in self.effects or () if not effect.ended_at
         )
