@@ -14,7 +14,6 @@ from include.catalogue import CONDITIONS
 from include.instants import to_second
 from include.monitoring.alerts.mail import HEADINGS, PLACES, in_order, relation
 from include.monitoring.alerts.model import Notice
-from include.monitoring.checks.thresholds import FROM_CATALOGUE
 from include.reasons import without_secrets
 from include.settings import AlertSettings
 
@@ -81,8 +80,7 @@ def _entry(notice: Notice, settings: AlertSettings, dialect: Dialect) -> str:
     name = _whole(" ".join(alert.heading.split()), LONGEST_TITLE) or condition.title
     lines = [f"{HEADINGS[notice.kind]}, {dialect.bold(dialect.escape(without_secrets(f'{alert.severity}: {name}')))}"]
     value = _whole(alert.value, LONGEST_TITLE)
-    threshold = alert.threshold.removesuffix(f", {FROM_CATALOGUE}")
-    limit = f" (alarms when {threshold})" if threshold else ""
+    limit = f" (alarms when {alert.limit})" if alert.limit else ""
     times = f"since {to_second(alert.begin_at)}"
     if notice.kind == "recovery":
         times += f", over at {to_second(notice.at)}"

@@ -18,7 +18,6 @@ from msgspec import UNSET
 from include.catalogue import CONDITIONS
 from include.instants import span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
-from include.monitoring.checks.thresholds import FROM_CATALOGUE
 from include.reasons import without_secrets
 from include.settings import AlertSettings
 
@@ -122,8 +121,7 @@ def _facts(
     facts += _times(notice, now)
     if over and condition.keeps_records:
         facts.append(("Lost", "nothing: each record is landed, or still in Kafka"))
-    limits = (("Value", alert.value), ("Alarms when", alert.threshold.removesuffix(f", {FROM_CATALOGUE}")))
-    facts += [(label, value) for label, value in limits if value]
+    facts += [(label, value) for label, value in (("Value", alert.value), ("Alarms when", alert.limit)) if value]
     if history:
         facts.append(("Course", history))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]
@@ -157,7 +155,7 @@ def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:
 
 def relation(alert: OpenAlert, effect: Effect) -> str:
     """The label of an effect; one of the same condition began with it and is no consequence of it."""
-    return "Also" if effect.key.partition(":")[0] == alert.condition else "Consequence"
+    return "Also" if effect.condition == alert.condition else "Consequence"
 
 
 def consequence(effect: Effect) -> str:

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from include.catalogue import CONDITIONS, Condition, Severity
 from include.instants import Instant
+from include.monitoring.checks.thresholds import FROM_CATALOGUE
 
 NoticeKind = Literal["start", "reminder", "recovery"]
 
@@ -30,6 +31,11 @@ class Effect(msgspec.Struct, frozen=True):
     value: str
     began_at: Instant
     ended_at: Instant | None = None
+
+    @property
+    def condition(self) -> str:
+        """The name of the condition."""
+        return self.key.partition(":")[0]
 
 
 class OpenAlert(msgspec.Struct, frozen=True):
@@ -80,11 +86,14 @@ class OpenAlert(msgspec.Struct, frozen=True):
         return self.key.partition(":")[2].partition("#")[0]
 
     @property
+    def limit(self) -> str:
+        """The threshold. Where it comes from is named only if it is not the catalogue's."""
+        return self.threshold.removesuffix(f", {FROM_CATALOGUE}")
+
+    @property
     def heading(self) -> str:
         """The title, with the number of further subjects of the condition that began with it: like BTC and 2 more."""
-        more = sum(
-            effect.key.partition(":")[0] == self.condition for effect in self.effects or () if not effect.ended_at
-        )
+        more = sum(effect.condition == self.condition for effect in self.effects or () if not effect.ended_at)
         return f"{self.title} and {more} more" if more else self.title
 
     def command(self, environment: str) -> str:

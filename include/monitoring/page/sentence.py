@@ -85,7 +85,7 @@ def _open(health: PipelineHealth, roots: list[OpenAlert]) -> Sentence:
     first = next((alert for alert in roots if alert.severity == "error"), roots[0])
     caused = [alert for alert in health.alerts or () if root_of(alert, health.alerts or ()) is first]
     suffering = [alert.title for alert in caused if alert.condition != first.condition]
-    facts = [f"{first.value} (alarms when {first.threshold.partition(',')[0]})" if first.value else ""]
+    facts = [f"{first.value} (alarms when {first.limit})" if first.value else ""]
     if suffering:
         facts.append(f"therefore: {', '.join(suffering)}")
     others = len(roots) - 1
