@@ -136,7 +136,7 @@ def validate(value: bytes | None, max_bytes: int) -> Quote:
     try:
         quote = decode(value)
         _check_utf8(value)
-        if _may_repeat_a_field(value, 1):
+        if _may_repeat_a_field(one_line(value), 1):
             _require_fields_once(value)
     except _DECODING_ERRORS as error:
         raise _framed(value) or explain(error) from error
@@ -222,12 +222,16 @@ _NAMES = tuple(f'"{name}"'.encode() for name in Quote.__struct_fields__)
 
 
 def _may_repeat_a_field(text: bytes, count: int) -> bool:
-    r"""Whether one of the `count` decoded quotes (commas between them) may have a field twice. False is certain.
+    r"""Whether one of the `count` decoded quotes (`,\n` between them) may have a field twice. False is certain.
 
     Each quote has each name at least once. With the fewest commas none has a sixth field, whatever its name. Otherwise
-    each name must be there once a quote; an escaped letter of a name begins with `\\u00`.
+    each name must be there once a quote; an escaped letter of a name begins with `\u00`.
     """
-    if text.count(b",") == count * len(_NAMES) - 1:
+    if b" " in text or b"\t" in text:
+        comma, fewest = b",", count * len(_NAMES) - 1
+    else:  # a name's quotation mark follows each comma between fields at once: two bytes are found in half the time
+        comma, fewest = b',"', count * (len(_NAMES) - 1)
+    if text.count(comma) == fewest:
         return False
     return b"\\u00" in text or any(text.count(name) != count for name in _NAMES)
 

@@ -85,6 +85,19 @@ def test_invalid(value: bytes | None, error_class: str) -> None:
     assert refused.value.error_class == error_class
 
 
+@pytest.mark.parametrize("space", ["", " ", "\t", "\n", "\r\n"])
+@pytest.mark.parametrize("name", ["Bitcoin", "Bitcoin,", 'Bit,"coin', "Bit, coin"])
+@pytest.mark.parametrize("more", [b"", b'"price":5', b'"x":1,"id":2'])
+def test_a_field_is_refused_the_second_time_whatever_the_spaces(space: str, name: str, more: bytes) -> None:
+    quote = json.loads(message(name=name))
+    for spaced in ("", space):
+        fields = json.dumps(quote, separators=("," + spaced, ":" + spaced)).encode()[:-1]
+        value = fields + (b"," + space.encode() + more if more else b"") + b"}"
+        assert_checked_like_each_alone([message(), value])
+        assert_checked_like_each_alone([message().replace(b" ", b""), value])
+        assert [error.error_class for error in check([value], 1000)[1].values()] == (["not_json"] if more else [])
+
+
 def test_a_registrys_frame_is_named_with_its_schema_id_and_a_remedy() -> None:
     with pytest.raises(InvalidQuoteError, match=r"schema id 100001.*plain JSON: docs/message-contract\.md"):
         validate(b"\0\0\x01\x86\xa1" + message(), 10_500)
@@ -146,7 +159,6 @@ def test_values_that_are_quotes_only_together_are_refused(data: st.DataObject) -
 
 @pytest.mark.parametrize("time", ["2026-11-23T20:15Z", "2026-11-23T201507Z", "20261123T20:15:07Z", "2026-11-23T20Z"])
 def test_a_time_without_its_two_colons_is_refused(time: str) -> None:
-    """The search for repeated fields counts colons."""
     with pytest.raises(InvalidQuoteError):
         validate(message(last_updated=time), 1000)
 
