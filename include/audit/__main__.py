@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime
 
 from confluent_kafka import Consumer, KafkaException
@@ -49,8 +49,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     contract = stored.contract if stored else None
     if contract:
         contract.check_prefixes(settings.storage)
-    admin, topic_id = topic.Admin(settings.kafka.client_config()), contract.topic_id if contract else None
-    kafka = None if options.without_kafka else read_offsets(admin, settings.kafka, topic_id)
+    kafka = None
+    if not options.without_kafka:
+        admin = topic.Admin(settings.kafka.client_config())
+        kafka = read_offsets(admin, settings.kafka, contract.topic_id if contract else None)
     layers = None if options.without_layers else LayerCounts(inline_query.rows, settings.storage)
     bucket, now = AuditBucket(store, settings.storage), datetime.now(UTC)
     auditor = Auditor(bucket, contract, kafka, layers, now)
@@ -68,10 +70,8 @@ def where(settings: Settings, options: argparse.Namespace) -> int:
     """Say where a record is: PARTITION/OFFSET, or a coin and the time of its quote (SYMBOL TIME)."""
     console, store = Console(), open_store(settings.storage, settings.aws, retries=RETRIES)
     query = None if options.without_layers else inline_query.rows
-    batch, group = settings.consumer.batch_records, settings.kafka.group
-    config = settings.kafka.client_config() | probe_config(group)
-    with closing(topic.connected(Consumer, config)) as consumer:
-        log = None if options.without_kafka else KafkaLog(consumer, settings.kafka.topic, batch)
+    with ExitStack() as stack:
+        log = None if options.without_kafka else _log(settings, stack)
         finder = Where(store, settings.storage, log, query, settings.consumer.max_message_bytes)
         places = _places(finder, options)
         for partition, offset in places:
@@ -82,6 +82,15 @@ def where(settings: Settings, options: argparse.Namespace) -> int:
         console.print(f"silver and quarantine have no quote of {options.place} at {options.time}. {text}", markup=False)
         return EXIT_FOUND
     return 0
+
+
+def _log(settings: Settings, stack: ExitStack) -> KafkaLog:
+    """The topic's records; `stack` closes the client."""
+    kafka = settings.kafka
+    consumer = stack.enter_context(
+        closing(topic.connected(Consumer, kafka.client_config() | probe_config(kafka.group)))
+    )
+    return KafkaLog(consumer, kafka.topic, settings.consumer.batch_records)
 
 
 def _places(finder: Where, options: argparse.Namespace) -> list[tuple[int, int]]:

@@ -54,6 +54,14 @@ def test_a_finding_has_status_1_and_its_remedy(days: LandedDays, capsys: pytest.
     assert "2026-11-24 has not ended" in capsys.readouterr().err
 
 
+def test_without_kafka_no_client_of_kafka_is_made(days: LandedDays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"security.protocol": "ssl", "ssl.ca.location": "/no/such/certificate"}')
+    assert program.main(["run"]) == 2
+    assert program.main(["run", *ALONE]) == 0
+    assert program.main(["where", "0/15"]) == 2
+    assert program.main(["where", "0/15", *ALONE]) == 0
+
+
 def test_where_finds_a_record_by_the_manifest(days: LandedDays, capsys: pytest.CaptureFixture[str]) -> None:
     program.main(["run", *ALONE])
     assert program.main(["where", "0/15", *ALONE]) == 0
