@@ -38,11 +38,12 @@ from include.monitoring.page.read_model import ReadModel, State, TrendState
 from include.monitoring.page.render import Links
 from include.on_airflow import connections
 from include.settings import StorageSettings, load
-from include.state import json_object, judged, layer_state, partial_build, task_tests
+from include.state import json_object, judged, layer_state, partial_build, rebuild, task_tests
 from include.state.dbt_tests import DbtTests, FailingTest
 from include.state.judged import Judged, JudgedConditions
 from include.state.layer_state import DagRunRef, LayerState
 from include.state.partial_build import PartialBuild
+from include.state.rebuild import Rebuild
 from include.state.task_tests import TaskTests
 from plugins.pipeline_health import PipelineHealthPlugin
 from plugins.pipeline_health.page import Page, create_app
@@ -408,6 +409,16 @@ def test_a_build_of_a_part_is_told(
     partial_build.write(s3, storage, part)
     html = page()
     assert re.search(shown, html) if shown else "a part" not in html
+
+
+@pytest.mark.parametrize(("done", "is_shown"), [(12, True), (400, False)])
+def test_a_full_refresh_of_bronze_is_told_until_it_ends(storage: StorageSettings, done: int, is_shown: bool) -> None:
+    s3 = boto3.client("s3")
+    layer_state.write(s3, storage, replace(gold_state(NOW, WHOLE), layer="bronze", model="crypto_raw"))
+    rebuild.write(s3, storage, Rebuild("crypto_raw", NOW - 3 * MINUTE, done, 400, NOW - timedelta(days=300), PART))
+    html = page()
+    assert bool(re.search(r"full refresh, last progress <time .*?>3 min ago</time>: 12 of 400 ", html)) == is_shown
+    assert ("http://airflow.test/part" in html) == is_shown
 
 
 def test_a_broken_state_of_one_layer_hides_no_other_layer(storage: StorageSettings) -> None:

@@ -27,10 +27,11 @@ from include.monitoring.checks.thresholds import Threshold, in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF
 from include.reasons import reason_of
 from include.settings import ObjectiveSettings, Settings
-from include.state import judged, layer_state, partial_build, task_tests
+from include.state import judged, layer_state, partial_build, rebuild, task_tests
 from include.state.judged import JudgedConditions
 from include.state.layer_state import LayerState
 from include.state.partial_build import PartialBuild
+from include.state.rebuild import Rebuild
 from include.state.task_tests import TaskTests
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class LayerHealth:
     """One layer. `state` is None before the first build; `age` is now minus the newest quote, None without a quote.
 
     `limit` is in seconds: a threshold may be longer than a timedelta can be. `partial` is the last build of only a part
-    of the layer, None unless it is as new as the state or newer. `fault` says why the state cannot be read.
+    of the layer, None unless it is as new as the state or newer. `rebuild` is a full refresh that has not ended.
+    `fault` says why the state cannot be read.
     """
 
     layer: Layer
@@ -59,6 +61,7 @@ class LayerHealth:
     age: timedelta | None
     limit: float
     partial: PartialBuild | None = None
+    rebuild: Rebuild | None = None
     fault: str = ""
 
     @property
@@ -268,6 +271,8 @@ def collect(
     broken: dict[str, dict[str, str]] = {layers: {}, tests: {}}
     states = reader.from_s3(layers, lambda s3: layer_state.read_all(s3, storage, broken[layers]))
     partial = reader.from_s3(layers, lambda s3: partial_build.read_all(s3, storage, broken[layers])) or {}
+    bronze = (states or {}).get("bronze")
+    refresh = reader.from_s3(layers, lambda s3: rebuild.read(s3, storage, bronze.model)) if bronze else None
     others = reader.from_s3(tests, lambda s3: task_tests.read_all(s3, storage, broken[tests]))
     reader.faults.update({part: "; ".join(reasons.values()) for part, reasons in broken.items() if reasons})
     window = reader.from_s3(lag, lambda s3: lag_window.read(s3, storage))
@@ -280,6 +285,7 @@ def collect(
         layers=tuple(
             replace(
                 _layer(states.get(layer), partial.get(layer), layer, thresholds, now),
+                rebuild=refresh if layer == "bronze" and refresh and refresh.done < refresh.of else None,
                 fault=broken[layers].get(layer_state.key(storage, layer), ""),
             )
             for layer in LAYERS
