@@ -17,7 +17,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
 from include.settings import PROJECT_ROOT
-from include.transform import test_history
+from include.transform import dbt_connection, test_history
 from include.transform.run_results import from_artifacts
 
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
@@ -112,11 +112,10 @@ class Warehouse:
             DbtError: dbt could not run the command.
         """
         command = ["--quiet", "--log-level-file", "none", "--write-json" if artifacts else "--no-write-json"]
-        command += [*arguments, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-        command += ["--target-path", str(self._target_folder(arguments))]
+        command += [*arguments, "--project-dir", str(DBT_PROJECT), "--target-path", str(self._target_folder(arguments))]
         self.prepare()
         with environment(self.variables()):
-            response = dbtRunner().invoke(command)
+            response = dbtRunner().invoke([*command, *dbt_connection.arguments()])
         release()
         if response.exception is not None:
             raise DbtError(f"dbt {' '.join(arguments)}: {response.exception}")
