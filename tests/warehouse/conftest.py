@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,18 @@ from tests.warehouse.warehouse import Warehouse, environment
 def dbt_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Target folder shared by all runs, so that the project is parsed once."""
     return tmp_path_factory.mktemp("dbt-target")
+
+
+@pytest.fixture
+def bucket(s3: str) -> Iterator[str]:
+    """An empty bucket. Each test's has the same name, which dbt keeps in its saved parse."""
+    name, client = "lake", boto3.client("s3")
+    client.create_bucket(Bucket=name)
+    yield name
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for item in page.get("Contents", []):
+            client.delete_object(Bucket=name, Key=item["Key"])
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ RENAMED_AT = END - 3 * HOUR
 @pytest.fixture(scope="module")
 def gold(tmp_path_factory: pytest.TempPathFactory, dbt_artifacts: Path) -> Warehouse:
     """Gold, built from a table of silver that has the quotes of COINS."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("kpis"), dbt_artifacts, "no-bucket", "http://127.0.0.1:1")
+    warehouse = Warehouse(tmp_path_factory.mktemp("kpis"), dbt_artifacts, "lake", "http://127.0.0.1:1")
     values = ", ".join(
         f"({coin.id}, '{'ETH' if coin is ETH and at < RENAMED_AT else coin.symbol}', "
         f"timestamp '{at}', {price // 10**8}.{price % 10**8:08})"

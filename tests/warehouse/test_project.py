@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,14 @@ def parse(target: str, folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return parse("athena", tmp_path_factory.mktemp("athena"))
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """The manifest of a target. It is parsed once."""
+    return cache(lambda target: parse(target, tmp_path_factory.mktemp(target)))
+
+
+@pytest.fixture(scope="module")
+def manifest(parsed: Callable[[str], Any]) -> Any:
+    return parsed("athena")
 
 
 def test_listing_a_selection_does_not_write_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,8 +56,8 @@ def of_kind(manifest: Any, kind: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("target", ["athena", "local", "ci"])
-def test_the_project_parses_without_a_warning(target: str, tmp_path: Path) -> None:
-    assert isinstance(parse(target, tmp_path).writable_manifest(), WritableManifest)
+def test_the_project_parses_without_a_warning(target: str, parsed: Callable[[str], Any]) -> None:
+    assert isinstance(parsed(target).writable_manifest(), WritableManifest)
 
 
 def test_every_model_and_every_column_is_described(manifest: Any) -> None:

@@ -35,7 +35,7 @@ def test_a_test_fails_recovers_and_becomes_flaky(
     warehouse = replace(built_warehouse(tmp_path / "warehouse"), bucket=bucket)
 
     def results() -> list[test_history.TestRun]:
-        warehouse.dbt("test", "--select", NAME)
+        warehouse.dbt("test", "--select", NAME, artifacts=True)
         return warehouse.test_runs("crypto_transform", "scheduled__1")
 
     def health_after(*runs: Sequence[test_history.TestRun]) -> list[tuple[object, ...]]:

@@ -16,7 +16,7 @@ from tests.warehouse.warehouse import Warehouse
 @pytest.fixture(scope="module")
 def expression(dbt_artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What silver computes from column `text`, on DuckDB."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("times"), dbt_artifacts, "bucket", "http://127.0.0.1:9")
+    warehouse = Warehouse(tmp_path_factory.mktemp("times"), dbt_artifacts, "lake", "http://127.0.0.1:9")
     [result] = warehouse.invoke("compile", "--inline", "{{ timestamp_from_iso(trimmed('text')) }}")
     return f"date_trunc('millisecond', {result.node.compiled_code})"
 

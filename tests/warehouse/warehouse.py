@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
 from include.settings import PROJECT_ROOT
-from include.transform import test_history
+from include.transform import dbt_connection, test_history
 from include.transform.run_results import from_artifacts
 
 DBT_PROJECT = PROJECT_ROOT / "include" / "dbt"
@@ -58,7 +59,11 @@ def release() -> None:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """`folder` holds the DuckDB file; `artifacts` (manifest, partial parse) may be shared."""
+    """`folder` holds the DuckDB file; `artifacts` (manifest, partial parse) may be shared.
+
+    dbt parses a part of the project again, or all of it, when a variable that the project reads has another value than
+    in the saved parse. So warehouses that share `artifacts` should have the same bucket's name.
+    """
 
     folder: Path
     artifacts: Path
@@ -91,32 +96,40 @@ class Warehouse:
             "AWS_ENDPOINT_URL": self.endpoint,
         }
 
-    def invoke(self, *arguments: str) -> Any:
+    def _target_folder(self, arguments: tuple[str, ...]) -> Path:
+        """Each `--vars` has its own folder: dbt parses the whole project when they differ from the saved parse's."""
+        if "--vars" not in arguments:
+            return self.artifacts
+        variables = arguments[arguments.index("--vars") + 1]
+        return self.artifacts / f"vars_{zlib.crc32(variables.encode()):08x}"
+
+    def invoke(self, *arguments: str, artifacts: bool = False) -> Any:
         """Run a dbt command; its raw result. Data tests may fail.
+
+        Without `artifacts` dbt does not write manifest.json, for which it needs half a second, nor its results.
 
         Raises:
             DbtError: dbt could not run the command.
         """
-        command = ["--quiet", "--log-level-file", "none", *arguments]
-        command += ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-        command += ["--target-path", str(self.artifacts)]
+        command = ["--quiet", "--log-level-file", "none", "--write-json" if artifacts else "--no-write-json"]
+        command += [*arguments, "--project-dir", str(DBT_PROJECT), "--target-path", str(self._target_folder(arguments))]
         self.prepare()
         with environment(self.variables()):
-            response = dbtRunner().invoke(command)
+            response = dbtRunner().invoke([*command, *dbt_connection.arguments()])
         release()
         if response.exception is not None:
             raise DbtError(f"dbt {' '.join(arguments)}: {response.exception}")
         return response.result
 
-    def dbt(self, *arguments: str) -> dict[str, Result]:
-        """Run a dbt command that builds or tests; results by node name.
+    def dbt(self, *arguments: str, artifacts: bool = False) -> dict[str, Result]:
+        """Run a dbt command that builds or tests; results by node name. `artifacts` as in `invoke`.
 
         Raises:
             DbtError: dbt could not run the command, or a node was in error.
         """
         results = {
             node.node.name: Result(node.node.name, str(node.status), node.failures, node.message)
-            for node in self.invoke(*arguments)
+            for node in self.invoke(*arguments, artifacts=artifacts)
         }
         errors = [f"{result.name}: {result.message}" for result in results.values() if result.status == "error"]
         if errors:
@@ -130,11 +143,11 @@ class Warehouse:
         )
 
     def build(self, *arguments: str) -> dict[str, Result]:
-        """`dbt build` without unit tests."""
-        return self.dbt("build", "--exclude", "resource_type:unit_test", *arguments)
+        """`dbt build` without unit tests; it writes its artifacts."""
+        return self.dbt("build", "--exclude", "resource_type:unit_test", *arguments, artifacts=True)
 
     def test_runs(self, dag_id: str, run_id: str) -> list[test_history.TestRun]:
-        """The data tests of the last invocation, in the form that the DAGs store."""
+        """The data tests of the last invocation that wrote its artifacts, in the form that the DAGs store."""
         artifacts = [json.loads((self.artifacts / name).read_text()) for name in ("run_results.json", "manifest.json")]
         return test_history.rows(from_artifacts(*artifacts), dag_id, run_id)
 
@@ -143,7 +156,7 @@ class Warehouse:
 
         Tables of failing rows have the columns of the tested model, and the sources in layers.yml those of their model.
         """
-        catalog = self.invoke("docs", "generate", "--no-compile")
+        catalog = self.invoke("docs", "generate", "--no-compile", artifacts=True)
         manifest = json.loads((self.artifacts / "manifest.json").read_text())
         described = {
             node_id: {name.lower() for name, column in node["columns"].items() if column["description"]}
