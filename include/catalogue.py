@@ -85,6 +85,8 @@ class FirstStep:
 ASK_CONSUMER = "docker exec consumer python -m include.ingest health"
 ASK_PRODUCER = "docker exec producer python -m include.ingest health producer"
 ON_LAPTOP = ".venv/bin/python -m include.ingest health"
+NOTHING_LANDS = ("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3")
+"""Alerts that explain why a number of landed data is bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,7 +478,7 @@ CONDITIONS: dict[str, Condition] = {
             1000,
             "missing",
             "The consumer does not keep up with the topic: data reaches the lake late.",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=NOTHING_LANDS,
             impact="New prices reach the reports late.",
             first_step=FirstStep("See what the consumer lands, and what it waits for.", ASK_CONSUMER, ON_LAPTOP),
             keeps_records=True,
@@ -500,6 +502,7 @@ CONDITIONS: dict[str, Condition] = {
                 "dag_unhealthy:crypto_transform",
                 "run_late:crypto_transform",
                 "latency_objective:landed",
+                "monitor_silent",
             ),
             impact="New prices reach the reports later than promised.",
             first_step=FirstStep(
@@ -597,7 +600,7 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "The newest quote in crypto_curated is older than two hours: dashboards show old prices.",
             layer="gold",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=(*NOTHING_LANDS, "monitor_silent"),
             impact="Dashboards show old prices.",
             first_step=FirstStep(
                 "See whether the transform runs, and how its last runs ended.",
@@ -720,7 +723,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_stage is older than three days.",
             severity="warning",
             layer="silver",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=(*NOTHING_LANDS, "monitor_silent"),
             impact="Reports on silver show old prices.",
             first_step=FirstStep(
                 "See whether the transform runs, and how its last runs ended.",
@@ -737,7 +740,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_raw is older than seven days.",
             severity="warning",
             layer="bronze",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=(*NOTHING_LANDS, "monitor_silent"),
             impact="No layer has new data.",
             first_step=FirstStep(
                 "See whether the transform runs, and how its last runs ended.",
@@ -771,7 +774,7 @@ CONDITIONS: dict[str, Condition] = {
             "A DAG's last run failed, or the DAG is paused, waits in the queue, or does not succeed as its schedule "
             "promises. This is seen from outside, so it is also told when the tasks' own code could not report it.",
             alarm=False,
-            explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*"),
+            explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*", "monitor_silent"),
             impact="New data, tests of old data, or replays are late, depending on the DAG.",
             first_step=FirstStep("See how its last runs ended.", "airflow dags list-runs {subject}"),
         ),

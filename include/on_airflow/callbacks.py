@@ -114,6 +114,26 @@ def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, 
     )
 
 
+def raise_from_outside(alert: OpenAlert, now: datetime) -> None:
+    """Raise one alert and send its notice, from a process that is no part of Airflow. Its connections are variables.
+
+    Raises:
+        Exception: as `deliver`; the notice stays in the outbox.
+    """
+    from include.monitoring.alerts.silent import raise_alone
+    from include.monitoring.alerts.store import S3AlertStore, update
+    from include.on_airflow import silencing
+    from include.on_airflow.connections import s3_client
+
+    settings = load()
+    s3 = s3_client()
+    store, silences = S3AlertStore(s3, settings.storage), silencing.known(s3, settings.storage)
+    reminder_after = settings.alert.reminder_after
+    new = update(store, lambda state: raise_alone(state, alert, now, reminder_after, silences))
+    log.info("alert state: %s raised, %s", alert.key, "new" if new else "open already")
+    deliver(store, settings)
+
+
 def deliver_notices(context: Context) -> None:  # noqa: ARG001 Airflow passes it
     """Success and failure callback of the monitor's last task: send the notices that wait in the outbox."""
     settings = load()
