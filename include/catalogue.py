@@ -64,6 +64,17 @@ class Metric:
     dimensions: tuple[str, ...] = (ENVIRONMENT,)
 
 
+IN_THE_CLONE = "in the folder of the clone that runs the demo"
+PLACES = {
+    "docker exec consumer": "on the consumer's host",
+    "docker exec producer": "on the producer's host",
+    "airflow": "on the scheduler's host, or in its container",
+    "python": "in a clone, with the settings of the stack",
+    "select": "in Athena",
+}
+"""Begin of a deployed command -> where it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class FirstStep:
     """What the reader of a mail does first: a sentence, and the command that shows more.
@@ -80,6 +91,15 @@ class FirstStep:
     def command_in(self, environment: str) -> str:
         """The command where the value of the dimension Environment is `environment`."""
         return self.laptop if environment == DEMO else self.command
+
+    def place_in(self, environment: str) -> str:
+        """Where that command runs."""
+        return IN_THE_CLONE if environment == DEMO else self.place
+
+    @property
+    def place(self) -> str:
+        """Where the deployed command runs."""
+        return next(place for begin, place in PLACES.items() if self.command.startswith(begin))
 
 
 ASK_CONSUMER = "docker exec consumer python -m include.ingest health"
@@ -760,8 +780,9 @@ CONDITIONS: dict[str, Condition] = {
             explained_by=("monitor_blind:*{last}",),
             impact="Perhaps nothing. Meanwhile no alert that needs the source can start or end.",
             first_step=FirstStep(
-                "See whether the source runs. The log of the monitor's red task has the reason.",
-                "airflow dags list-runs pipeline_monitor",
+                "See whether the consumer reaches Kafka and S3: if it does, only the monitor's way there is broken.",
+                ASK_CONSUMER,
+                ON_LAPTOP,
             ),
         ),
         Condition(
@@ -804,7 +825,10 @@ CONDITIONS: dict[str, Condition] = {
             periods=3,
             checked=False,
             impact="Nobody hears of a new fault: no alert of the monitor can start.",
-            first_step=FirstStep("See whether the monitor runs.", "airflow dags list-runs pipeline_monitor"),
+            first_step=FirstStep(
+                "See whether the scheduler runs. If it does, see whether pipeline_monitor is paused.",
+                "airflow jobs check --job-type SchedulerJob",
+            ),
         ),
         Condition(
             "task_failed",

@@ -155,7 +155,7 @@ def deliver(store: AlertStore, settings: Settings) -> int:
     waiting = {notice.batch: [other for other in claimed if other.batch == notice.batch] for notice in claimed}
     try:
         for batch in list(waiting):
-            _deliver_mail(store, settings, waiting[batch], now)
+            _deliver_mail(store, settings, waiting[batch])
             del waiting[batch]
     except Exception as error:
         reason = reason_of(error)
@@ -166,13 +166,13 @@ def deliver(store: AlertStore, settings: Settings) -> int:
     return len(claimed)
 
 
-def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notice], now: datetime) -> None:
+def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notice]) -> None:
     """Send one mail and record at once that it was accepted."""
     from include.monitoring.alerts.mail import render
     from include.monitoring.alerts.store import update
     from include.on_airflow.channels import send
 
-    mail = render(notices, settings.alert, settings.monitor.environment, now, _histories(notices, settings, now))
+    mail = render(notices, settings.alert, settings.monitor.environment, _histories(notices, settings))
     send(notices, mail, settings.alert)
     ids = [notice.id for notice in notices]
     update(store, lambda state: (transitions.mark_delivered(state, ids), None))
@@ -180,15 +180,16 @@ def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notic
     log.info("delivered %d notices: %s", len(notices), summary)
 
 
-def _histories(notices: Sequence[Notice], settings: Settings, now: datetime) -> dict[str, str]:
-    """The last hours of the alerts' numbers. A mail is complete without them, so an error of CloudWatch is logged."""
+def _histories(notices: Sequence[Notice], settings: Settings) -> dict[str, str]:
+    """The numbers' hours before the newest check. A mail is complete without them: an error of CloudWatch is logged."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from include.monitoring.alerts import history
     from include.on_airflow.connections import cloudwatch_client
 
+    conditions, checked = [notice.alert.condition for notice in notices], max(notice.at for notice in notices)
     try:
-        return history.lines(cloudwatch_client(), settings.monitor, [notice.alert.condition for notice in notices], now)
+        return history.lines(cloudwatch_client(), settings.monitor, conditions, checked)
     except (ClientError, BotoCoreError) as error:
         log.warning("the mail has no course of the numbers: %s", reason_of(error))
         return {}

@@ -30,7 +30,7 @@ def notice(kind: NoticeKind, cause: str) -> Notice:
 
 def seen(at: float, kind: NoticeKind, *causes: str) -> SeenMail:
     """A mail of the product about these alerts."""
-    rendered = mail.render([notice(kind, cause) for cause in causes], AlertSettings(), "demo", NOON)
+    rendered = mail.render([notice(kind, cause) for cause in causes], AlertSettings(), "demo")
     return SeenMail(seconds(at), rendered.subject, rendered.text)
 
 
