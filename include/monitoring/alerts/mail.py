@@ -16,7 +16,7 @@ from html import escape
 from msgspec import UNSET
 
 from include.catalogue import CONDITIONS
-from include.instants import span, to_second
+from include.instants import from_text, span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.reasons import without_secrets
 from include.settings import AlertSettings
@@ -143,7 +143,8 @@ def _first_step(alert: OpenAlert, environment: str) -> list[tuple[str, str]]:
 def _times(notice: Notice) -> list[tuple[str, str]]:
     """The first evidence, the detection, and the check that made the notice. Every duration ends at that check."""
     alert, checked = notice.alert, to_second(notice.at)
-    since, detected, duration = to_second(alert.begin_at), to_second(alert.since), notice.at - alert.begin_at
+    since, detected = to_second(alert.begin_at), to_second(alert.since)
+    duration = from_text(checked) - from_text(since)
     times = [("Since", since if duration < JUST_NOW else f"{since} ({span(duration)})"), ("Detected", detected)]
     if notice.kind == "recovery":
         times.append(("Over at", checked))
