@@ -48,7 +48,7 @@ def alert_of(judged_at: datetime | None, watch: Watch, stopped: Mapping[str, str
     if now - max(last, watch.since) < SILENT_AFTER:
         return None
     facts = [f"does not run: {name} ({state})" for name, state in sorted(stopped.items())] or [
-        "every program of Airflow runs: look whether pipeline_monitor is paused, or its file has an import error"
+        "every program of Airflow runs: the scheduler hangs, or pipeline_monitor is paused or has an import error"
     ]
     facts.append(f"last run that judged: {to_second(judged_at)}" if judged_at else "no run has judged yet")
     return OpenAlert.begin(

@@ -78,7 +78,7 @@ def test_the_alert_says_since_when_and_what_does_not_run() -> None:
 def test_without_a_stopped_program_the_alert_names_the_other_reasons() -> None:
     alert = alert_of(None, watched(20), {})
     assert alert is not None
-    assert "look whether pipeline_monitor is paused" in alert.details[0]
+    assert "pipeline_monitor is paused" in alert.details[0]
     assert alert.details[1] == "no run has judged yet"
 
 
