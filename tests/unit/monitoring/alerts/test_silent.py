@@ -117,6 +117,7 @@ def test_what_is_late_after_the_silence_belongs_to_it() -> None:
     old = Verdict("stale_gold", "breached", "3 h", "> 2 h", began_at=NOW - 185 * MINUTE)
     state, (end,) = transitions.advance(state, [RUNS, old], NOW + MINUTE, REMINDER)
     assert (end.kind, end.alert.key) == ("recovery", "monitor_silent")
+    assert [effect.key for effect in end.alert.effects or ()] == ["stale_gold"]
     assert state.open["stale_gold"].cause == "monitor_silent"
     state, notices = transitions.advance(state, [RUNS, old], NOW + 20 * MINUTE, REMINDER)
     assert [(notice.kind, notice.alert.key) for notice in notices] == [("start", "stale_gold")]
