@@ -820,11 +820,11 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             1,
             "breaching",
-            f"For {3 * MONITOR_MINUTES} minutes no run of the monitor reached CloudWatch: Airflow or its connection to "
-            "CloudWatch is down.",
+            f"For {3 * MONITOR_MINUTES} minutes no run of the monitor ended or reached CloudWatch: Airflow or its way "
+            "there is down.",
             periods=3,
             checked=False,
-            impact="Nobody hears of a new fault: no alert of the monitor can start.",
+            impact="Nobody hears of a new fault. If the scheduler is down, reports also get no new prices.",
             first_step=FirstStep(
                 "See whether the scheduler runs. If it does, see whether pipeline_monitor is paused.",
                 "airflow jobs check --job-type SchedulerJob",
