@@ -64,6 +64,17 @@ class Metric:
     dimensions: tuple[str, ...] = (ENVIRONMENT,)
 
 
+IN_THE_CLONE = "in the folder of the clone that runs the demo"
+PLACES = {
+    "docker exec consumer": "on the consumer's host",
+    "docker exec producer": "on the producer's host",
+    "airflow": "on the scheduler's host, or in its container",
+    "python": "in a clone, with the settings of the stack",
+    "select": "in Athena",
+}
+"""Begin of a deployed command -> where it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class FirstStep:
     """What the reader of a mail does first: a sentence, and the command that shows more.
@@ -81,10 +92,21 @@ class FirstStep:
         """The command where the value of the dimension Environment is `environment`."""
         return self.laptop if environment == DEMO else self.command
 
+    def place_in(self, environment: str) -> str:
+        """Where that command runs."""
+        return IN_THE_CLONE if environment == DEMO else self.place
+
+    @property
+    def place(self) -> str:
+        """Where the deployed command runs."""
+        return next(place for begin, place in PLACES.items() if self.command.startswith(begin))
+
 
 ASK_CONSUMER = "docker exec consumer python -m include.ingest health"
 ASK_PRODUCER = "docker exec producer python -m include.ingest health producer"
 ON_LAPTOP = ".venv/bin/python -m include.ingest health"
+NOTHING_LANDS = ("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3")
+"""Alerts that explain why a number of landed data is bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,7 +498,7 @@ CONDITIONS: dict[str, Condition] = {
             1000,
             "missing",
             "The consumer does not keep up with the topic: data reaches the lake late.",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=NOTHING_LANDS,
             impact="New prices reach the reports late.",
             first_step=FirstStep("See what the consumer lands, and what it waits for.", ASK_CONSUMER, ON_LAPTOP),
             keeps_records=True,
@@ -500,6 +522,7 @@ CONDITIONS: dict[str, Condition] = {
                 "dag_unhealthy:crypto_transform",
                 "run_late:crypto_transform",
                 "latency_objective:landed",
+                "monitor_silent",
             ),
             impact="New prices reach the reports later than promised.",
             first_step=FirstStep(
@@ -597,7 +620,7 @@ CONDITIONS: dict[str, Condition] = {
             "missing",
             "The newest quote in crypto_curated is older than two hours: dashboards show old prices.",
             layer="gold",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=(*NOTHING_LANDS, "monitor_silent"),
             impact="Dashboards show old prices.",
             first_step=FirstStep(
                 "See whether the transform runs, and how its last runs ended.",
@@ -720,7 +743,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_stage is older than three days.",
             severity="warning",
             layer="silver",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=(*NOTHING_LANDS, "monitor_silent"),
             impact="Reports on silver show old prices.",
             first_step=FirstStep(
                 "See whether the transform runs, and how its last runs ended.",
@@ -737,7 +760,7 @@ CONDITIONS: dict[str, Condition] = {
             "The newest quote in crypto_raw is older than seven days.",
             severity="warning",
             layer="bronze",
-            explained_by=("upload_errors", "consumer_stalled", "partitions_stopped", "monitor_blind:*S3"),
+            explained_by=(*NOTHING_LANDS, "monitor_silent"),
             impact="No layer has new data.",
             first_step=FirstStep(
                 "See whether the transform runs, and how its last runs ended.",
@@ -757,8 +780,9 @@ CONDITIONS: dict[str, Condition] = {
             explained_by=("monitor_blind:*{last}",),
             impact="Perhaps nothing. Meanwhile no alert that needs the source can start or end.",
             first_step=FirstStep(
-                "See whether the source runs. The log of the monitor's red task has the reason.",
-                "airflow dags list-runs pipeline_monitor",
+                "See whether the consumer reaches Kafka and S3: if it does, only the monitor's way there is broken.",
+                ASK_CONSUMER,
+                ON_LAPTOP,
             ),
         ),
         Condition(
@@ -771,7 +795,7 @@ CONDITIONS: dict[str, Condition] = {
             "A DAG's last run failed, or the DAG is paused, waits in the queue, or does not succeed as its schedule "
             "promises. This is seen from outside, so it is also told when the tasks' own code could not report it.",
             alarm=False,
-            explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*"),
+            explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*", "monitor_silent"),
             impact="New data, tests of old data, or replays are late, depending on the DAG.",
             first_step=FirstStep("See how its last runs ended.", "airflow dags list-runs {subject}"),
         ),
@@ -796,12 +820,15 @@ CONDITIONS: dict[str, Condition] = {
             "<",
             1,
             "breaching",
-            f"For {3 * MONITOR_MINUTES} minutes no run of the monitor reached CloudWatch: Airflow or its connection to "
-            "CloudWatch is down.",
+            f"For {3 * MONITOR_MINUTES} minutes no run of the monitor ended or reached CloudWatch: Airflow or its way "
+            "there is down.",
             periods=3,
             checked=False,
-            impact="Nobody hears of a new fault: no alert of the monitor can start.",
-            first_step=FirstStep("See whether the monitor runs.", "airflow dags list-runs pipeline_monitor"),
+            impact="Nobody hears of a new fault. If the scheduler is down, reports also get no new prices.",
+            first_step=FirstStep(
+                "See whether the scheduler runs. If it does, see whether pipeline_monitor is paused.",
+                "airflow jobs check --job-type SchedulerJob",
+            ),
         ),
         Condition(
             "task_failed",

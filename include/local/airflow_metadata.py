@@ -60,10 +60,17 @@ def read_settings(path: Path, addresses: dict[Any, Any]) -> tuple[dict[str, Any]
     return connections, pools, variables
 
 
+def laptop_settings() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Connections, pools and variables with the laptop's addresses, by the environment."""
+    addresses = local_addresses(load_group(KafkaSettings), load_group(AwsSettings), load_group(LocalSettings))
+    return read_settings(SETTINGS_FILE, addresses)
+
+
+def connection_variables() -> dict[str, str]:
+    """The connections as environment variables, for a process that must not need the metadata database."""
+    connections, _, _ = laptop_settings()
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
+
+
 if __name__ == "__main__":
-    metadata_database.prepare(
-        *read_settings(
-            SETTINGS_FILE,
-            local_addresses(load_group(KafkaSettings), load_group(AwsSettings), load_group(LocalSettings)),
-        )
-    )
+    metadata_database.prepare(*laptop_settings())

@@ -11,6 +11,8 @@ from include.settings import LocalSettings
 SERVERS = ("broker", "emulator", "mailbox")
 """Servers that the other programs need until these have ended: the consumer lands its last batches while it stops."""
 
+WATCH = "monitor-watch"
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -60,4 +62,6 @@ def programs(local: LocalSettings) -> list[Program]:
         Program("airflow-dag-processor", ("airflow", "dag-processor")),
         # It looks at S3 and starts crypto_transform.
         Program("airflow-triggerer", ("airflow", "triggerer", "--skip-serve-logs")),
+        # It mails when no run of the monitor ends.
+        Program(WATCH, _module("include.local.monitor_watch")),
     ]

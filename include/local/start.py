@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from include.local import environment
 from include.local.airflow_api import AirflowApi
 from include.local.jobs import Job, start_job
+from include.local.programs import WATCH
 from include.local.servers import check_ports, start_servers
 from include.local.stack import Demo, DemoError
 from include.local.status import MONITOR, TRANSFORM, Observer
@@ -90,6 +91,7 @@ def start(demo: Demo) -> AirflowApi:
     for dag_id in DAGS:
         api.unpause(dag_id)  # the scheduler then starts the newest due run at once
     api.parse(TRANSFORM)
+    demo.control.start(WATCH, wait=False)
     return api
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from include.catalogue import CONDITIONS, METRICS, Condition
+from include.catalogue import CONDITIONS, IN_THE_CLONE, METRICS, Condition
 from include.monitoring.checks.judge import quantity
 
 _EVENTS = {"task_failed": "a task fails", "run_late": "a run misses its deadline"}
@@ -53,5 +53,5 @@ def first_step(condition: Condition) -> Iterator[str]:
     yield ""
     yield "| where | command |"
     yield "|---|---|"
-    for place, command in zip(("deployed", "on a laptop"), commands, strict=True):
+    for place, command in zip((f"deployed, {step.place}", f"on a laptop, {IN_THE_CLONE}"), commands, strict=True):
         yield f"| {place} | `{command}` |"

@@ -114,6 +114,26 @@ def _of_late_run(context: Mapping[str, Any], settings: Settings, now: datetime, 
     )
 
 
+def raise_from_outside(alert: OpenAlert, now: datetime) -> None:
+    """Raise one alert and send its notice, from a process that is no part of Airflow. Its connections are variables.
+
+    Raises:
+        Exception: as `deliver`; the notice stays in the outbox.
+    """
+    from include.monitoring.alerts.silent import raise_alone
+    from include.monitoring.alerts.store import S3AlertStore, update
+    from include.on_airflow import silencing
+    from include.on_airflow.connections import s3_client
+
+    settings = load()
+    s3 = s3_client()
+    store, silences = S3AlertStore(s3, settings.storage), silencing.known(s3, settings.storage)
+    reminder_after = settings.alert.reminder_after
+    new = update(store, lambda state: raise_alone(state, alert, now, reminder_after, silences))
+    log.info("alert state: %s raised, %s", alert.key, "new" if new else "open already")
+    deliver(store, settings)
+
+
 def deliver_notices(context: Context) -> None:  # noqa: ARG001 Airflow passes it
     """Success and failure callback of the monitor's last task: send the notices that wait in the outbox."""
     settings = load()
@@ -135,7 +155,7 @@ def deliver(store: AlertStore, settings: Settings) -> int:
     waiting = {notice.batch: [other for other in claimed if other.batch == notice.batch] for notice in claimed}
     try:
         for batch in list(waiting):
-            _deliver_mail(store, settings, waiting[batch], now)
+            _deliver_mail(store, settings, waiting[batch])
             del waiting[batch]
     except Exception as error:
         reason = reason_of(error)
@@ -146,13 +166,13 @@ def deliver(store: AlertStore, settings: Settings) -> int:
     return len(claimed)
 
 
-def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notice], now: datetime) -> None:
+def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notice]) -> None:
     """Send one mail and record at once that it was accepted."""
     from include.monitoring.alerts.mail import render
     from include.monitoring.alerts.store import update
     from include.on_airflow.channels import send
 
-    mail = render(notices, settings.alert, settings.monitor.environment, now, _histories(notices, settings, now))
+    mail = render(notices, settings.alert, settings.monitor.environment, _histories(notices, settings))
     send(notices, mail, settings.alert)
     ids = [notice.id for notice in notices]
     update(store, lambda state: (transitions.mark_delivered(state, ids), None))
@@ -160,15 +180,16 @@ def _deliver_mail(store: AlertStore, settings: Settings, notices: Sequence[Notic
     log.info("delivered %d notices: %s", len(notices), summary)
 
 
-def _histories(notices: Sequence[Notice], settings: Settings, now: datetime) -> dict[str, str]:
-    """The last hours of the alerts' numbers. A mail is complete without them, so an error of CloudWatch is logged."""
+def _histories(notices: Sequence[Notice], settings: Settings) -> dict[str, str]:
+    """The numbers' hours before the newest check. A mail is complete without them: an error of CloudWatch is logged."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from include.monitoring.alerts import history
     from include.on_airflow.connections import cloudwatch_client
 
+    conditions, checked = [notice.alert.condition for notice in notices], max(notice.at for notice in notices)
     try:
-        return history.lines(cloudwatch_client(), settings.monitor, [notice.alert.condition for notice in notices], now)
+        return history.lines(cloudwatch_client(), settings.monitor, conditions, checked)
     except (ClientError, BotoCoreError) as error:
         log.warning("the mail has no course of the numbers: %s", reason_of(error))
         return {}

@@ -35,13 +35,29 @@ def prepare(connections: Mapping[str, object], pools: Mapping[str, object], vari
             arguments = parser.parse_args(step)
             arguments.func(arguments)
     read_beside_a_writer()
+    forget_unfinished_runs()
 
 
 def read_beside_a_writer() -> None:
     """Switch the SQLite file permanently to its write-ahead log: then readers and writer do not block each other."""
+    with contextlib.closing(sqlite3.connect(_file())) as database:
+        database.execute("pragma journal_mode=wal")
+
+
+def forget_unfinished_runs() -> None:
+    """Remove the runs that had not ended when the scheduler was stopped, with their tasks.
+
+    After hours of rest Airflow would report them as late, and end them as failed. Their work is not lost: the next run
+    of each DAG does it.
+    """
+    with contextlib.closing(sqlite3.connect(_file())) as database, database:
+        database.execute("pragma foreign_keys = on")  # the tasks and the deadlines of the runs go with them
+        database.execute("delete from dag_run where state in ('queued', 'running')")
+
+
+def _file() -> str:
     from airflow.configuration import conf
 
     path = make_url(conf.get("database", "sql_alchemy_conn")).database
     assert path is not None
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("pragma journal_mode=wal")
+    return path

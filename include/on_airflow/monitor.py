@@ -43,6 +43,8 @@ from include.state.past_alerts import PastAlert
 log = logging.getLogger(__name__)
 
 DAG_ID = "pipeline_monitor"
+RUNS = Verdict("monitor_silent", "ok", "", "")
+"""A run that judges is the proof that the monitor is not silent. On a laptop that alert is in the alert state."""
 NOT_MAILED = {"notices_undelivered"}
 """Conditions that only the board and CloudWatch show: a mail about them would arrive when they are over."""
 
@@ -164,6 +166,7 @@ def update_alerts(judged: Sequence[Verdict], run_id: str) -> list[Notice]:
         judged = [replace(blind, outcome="breached", subjects=subjects)]
     else:
         move_back(primary, now)
+        judged = [*judged, RUNS]
         _keep_verdicts(settings.storage, verdicts_of_all, now)
     silenced = silencing.known(connections.s3_client(), settings.storage)
     reminder_after, run_url = settings.alert.reminder_after, runs.link(settings.alert, DAG_ID, run_id)

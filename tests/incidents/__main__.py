@@ -17,6 +17,7 @@ from pathlib import Path
 
 from include.local.airflow_api import AirflowApiError
 from include.local.process_control import ProcessError
+from include.local.programs import WATCH
 from include.local.stack import DemoError
 from tests.incidents.incidents import INCIDENTS, Incident
 from tests.incidents.judge import Line, Observed, line_of, table
@@ -24,7 +25,6 @@ from tests.incidents.scene import Scene, scene
 
 PATIENCE_SECONDS = 900
 """Maximum of seconds until a mail; it is long, because a machine may be slow."""
-WITHOUT_SCHEDULER_SECONDS = 30
 
 
 def say(text: str) -> None:
@@ -40,10 +40,7 @@ def play(found: Scene, incident: Incident, folder: Path) -> Observed:
         return [path for path in found.mails() if path not in before]
 
     broken = incident.break_it(found)
-    if incident.cause:
-        found.until(lambda: mails() != [], PATIENCE_SECONDS)
-    else:
-        time.sleep(WITHOUT_SCHEDULER_SECONDS)
+    found.until(lambda: mails() != [], PATIENCE_SECONDS)
     note = incident.note(found)
     mended_at = datetime.now(UTC)
     incident.mend(found)
@@ -97,7 +94,7 @@ def chosen(names: Sequence[str]) -> list[Incident]:
 
 
 def main() -> int:
-    """Command line; 0 if every incident that can be mailed was mailed as it should be, without a false alarm."""
+    """Command line; 0 if every incident was mailed as it should be, without a false alarm."""
     parser = argparse.ArgumentParser(prog="python -m tests.incidents", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="incidents (default: all)")
     parser.add_argument("--quiet-seconds", type=float, default=120, help="length of the quiet period (default: 120)")
@@ -110,6 +107,7 @@ def main() -> int:
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="stack-") as state, scene(Path(state)) as found:
         say(f"the stack works after {time.monotonic() - began:.0f} s; the mails are written to {folder}")
+        found.watched.start(WATCH)  # not in the short form: on a slow machine a run takes longer than the short silence
         quiet = stay_quiet(found, options.quiet_seconds)
         say(quiet)
         for incident in incidents:
@@ -121,7 +119,7 @@ def main() -> int:
                 continue
             say(f"{time.monotonic() - began:5.0f} s  {' | '.join(lines[-1].cells())}")
     say(f"\n{table(lines)}\n\n{quiet}; all took {(time.monotonic() - began) / 60:.0f} minutes")
-    good = len(lines) == len(incidents) and all(line.good for line in lines if line.cause)
+    good = len(lines) == len(incidents) and all(line.good for line in lines)
     return 0 if good and " 0 false alarms" in quiet else 1
 
 

@@ -75,7 +75,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the scoreboard. Seconds are None without that mail. `ticks` is None when no monitor could mail."""
+    """One line of the scoreboard. Seconds are None without that mail. `ticks` is None without a mail."""
 
     name: str
     cause: str
@@ -97,7 +97,7 @@ class Line:
         """The cells of its row."""
         return (
             self.name,
-            f"`{self.cause}`" if self.cause else "none",
+            f"`{self.cause}`",
             _seconds(self.seconds_to_mail),
             "-" if self.ticks is None else str(self.ticks),
             f"{self.starts} + {self.ends}",
@@ -123,7 +123,7 @@ def line_of(observed: Observed) -> Line:
         ticks=sum(observed.evidence_at <= tick < first.at for tick in observed.ticks) if first else None,
         starts=len(starts),
         ends=len(ends),
-        cause_first=bool(observed.cause) and first is not None and first.names_first(observed.cause),
+        cause_first=first is not None and first.names_first(observed.cause),
         seconds_to_end=(ends[-1].at - observed.mended_at).total_seconds() if ends and observed.quiet_at else None,
         note=observed.note,
     )

@@ -109,8 +109,13 @@ def with_effects(
     return alerts
 
 
-def at_its_end(alert: OpenAlert, over: Iterable[OpenAlert], now: datetime) -> OpenAlert:
-    """An alert that ends now, with its consequences that end in the same run."""
+def at_its_end(
+    alert: OpenAlert, open_alerts: Mapping[str, OpenAlert], over: Iterable[OpenAlert], now: datetime
+) -> OpenAlert:
+    """An alert that ends now, with its consequences that are still open or end in the same run."""
+    for other in open_alerts.values():
+        if other.cause == alert.key:
+            alert = _noted(alert, other, None)
     for other in over:
         if other.cause == alert.key:
             alert = _noted(alert, other, now)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from include.catalogue import CONDITIONS, MONITOR_SECONDS, Condition, metric_of
 from include.instants import span
-from include.monitoring.alerts.sparkline import sparkline
+from include.monitoring.alerts.sparkline import GAP, sparkline
 from include.monitoring.checks import cloudwatch
 from include.monitoring.checks.judge import quantity
 from include.settings import MonitorSettings
@@ -44,4 +44,5 @@ def _line(client: CloudWatchClient, monitor: MonitorSettings, condition: Conditi
     known = [value for value in values if value is not None]
     if not known:
         return ""
-    return f"{sparkline(values)} last {span(width)}, at most {quantity(condition, max(known))}"
+    gaps = f"; {GAP} is {span(PERIOD)} without a number" if None in values else ""
+    return f"{sparkline(values)} last {span(width)}, at most {quantity(condition, max(known))}{gaps}"

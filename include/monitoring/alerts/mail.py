@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from html import escape
 
 from msgspec import UNSET
 
 from include.catalogue import CONDITIONS
-from include.instants import span, to_second
+from include.instants import from_text, span, to_second
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.reasons import without_secrets
 from include.settings import AlertSettings
@@ -33,8 +33,8 @@ HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "re
 SUBJECTS: dict[NoticeKind, str] = {"start": "", "reminder": "still ", "recovery": "over: "}
 """The same in a subject, before the severity and the title."""
 
-FIRST_STEP, COMMAND = "First step", "Command"
-"""Labels of the first step and of its command."""
+FIRST_STEP, PLACE, COMMAND = "First step", "Where", "Command"
+"""Labels of the first step, and of its command and the place where that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ def render(
     notices: Sequence[Notice],
     settings: AlertSettings,
     environment: str,
-    now: datetime,
     histories: Mapping[str, str] | None = None,
 ) -> Mail:
     """One mail about all `notices` (at least one). `histories`: a line about the last hours by condition."""
@@ -67,7 +66,7 @@ def render(
             htmls.append(f'<p style="{HEADING}">{HEADINGS[kind]}</p>')
         for notice in members:
             history = (histories or {}).get(notice.alert.condition, "")
-            facts = _facts(notice, settings, now, history, environment)
+            facts = _facts(notice, settings, history, environment)
             texts.append(_as_text(notice.alert, facts))
             htmls.append(_as_html(notice, facts))
     links = {title: f"{settings.airflow_url.rstrip('/')}{path}" for title, path in PLACES.items()}
@@ -111,14 +110,12 @@ def in_order(notices: Sequence[Notice]) -> list[Notice]:
     return [notice for kind in HEADINGS for notice in notices if notice.kind == kind]
 
 
-def _facts(
-    notice: Notice, settings: AlertSettings, now: datetime, history: str, environment: str
-) -> list[tuple[str, str]]:
+def _facts(notice: Notice, settings: AlertSettings, history: str, environment: str) -> list[tuple[str, str]]:
     """Labels and values, in the order in which a reader needs them. A value that is a link begins with http."""
     alert, condition = notice.alert, CONDITIONS[notice.alert.condition]
     over = notice.kind == "recovery"
     facts = [] if over else [("Users notice", condition.notice), *_first_step(alert, environment)]
-    facts += _times(notice, now)
+    facts += _times(notice)
     if over and condition.keeps_records:
         facts.append(("Lost", "nothing: each record is landed, or still in Kafka"))
     facts += [(label, value) for label, value in (("Value", alert.value), ("Alarms when", alert.limit)) if value]
@@ -140,16 +137,19 @@ def _facts(
 
 def _first_step(alert: OpenAlert, environment: str) -> list[tuple[str, str]]:
     step = CONDITIONS[alert.condition].first_step
-    return [(FIRST_STEP, step.text), (COMMAND, alert.command(environment))]
+    return [(FIRST_STEP, step.text), (PLACE, step.place_in(environment)), (COMMAND, alert.command(environment))]
 
 
-def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:
-    alert, over = notice.alert, notice.kind == "recovery"
-    since, duration = to_second(alert.begin_at), (notice.at if over else now) - alert.begin_at
-    times = [("Since", since if duration < JUST_NOW else f"{since} ({span(duration)})")]
-    times.append(("Detected", to_second(alert.since)))
-    if over:
-        times.append(("Over at", to_second(notice.at)))
+def _times(notice: Notice) -> list[tuple[str, str]]:
+    """The first evidence, the detection, and the check that made the notice. Every duration ends at that check."""
+    alert, checked = notice.alert, to_second(notice.at)
+    since, detected = to_second(alert.begin_at), to_second(alert.since)
+    duration = from_text(checked) - from_text(since)
+    times = [("Since", since if duration < JUST_NOW else f"{since} ({span(duration)})"), ("Detected", detected)]
+    if notice.kind == "recovery":
+        times.append(("Over at", checked))
+    elif checked != detected:
+        times.append(("Checked", checked))
     return times
 
 
@@ -190,6 +190,7 @@ CODE = (
     "display: block; margin: 0; padding: 8px 10px; background: #f3f4f6; color: #111827; font-size: 13px; "
     "font-family: Consolas, Menlo, monospace; white-space: pre-wrap; overflow-wrap: anywhere; word-break: break-word"
 )
+SMALL = "font-size: 13px; color: #6b7280"
 WRAP = "white-space: pre-wrap; overflow-wrap: anywhere; word-break: break-word"
 COLOURS = {"error": "#b91c1c", "warning": "#b45309", "over": "#15803d"}
 """Colour of the bar beside an alert. The severity is in the title, too."""
@@ -220,7 +221,9 @@ def _row(label: str, value: str) -> str:
         text = f'<code class="code" style="{CODE}">{escape(value)}</code>'
     if label == FIRST_STEP:
         text = f'<span style="{WRAP}">First: {escape(value[0].lower() + value[1:])}</span>'
-    if label in {"Users notice", FIRST_STEP, COMMAND, "Course"}:
+    if label == PLACE:
+        text = f'<span class="label" style="{SMALL}">{escape(value[0].upper() + value[1:])}:</span>'
+    if label in {"Users notice", FIRST_STEP, PLACE, COMMAND, "Course"}:
         return f'<tr><td colspan="2" style="{BLOCK}">{text}</td></tr>'
     if re.fullmatch(r"https?://\S+", value):
         return f'<tr><td colspan="2" style="{BLOCK}"><a href="{escape(value)}">{escape(label)}</a></td></tr>'

@@ -121,7 +121,7 @@ class _Transition:
             self._tell_start(key)
         for alert in self.over:
             if alert.cause is UNSET and not alert.untold:
-                self.notify("recovery", causes.at_its_end(alert, self.over, self.now))
+                self.notify("recovery", causes.at_its_end(alert, self.open, self.over, self.now))
         return AlertState(self.open, tuple(self.outbox), self.ended or UNSET), self.new
 
     def _find_alerts_to_tell_now(self) -> None:

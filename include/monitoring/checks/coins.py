@@ -81,7 +81,7 @@ class CoinArrival(msgspec.Struct, frozen=True):
         """One line for the mail."""
         newest = f"the newest one arrived at {to_second(self.newest_at)}" if self.newest_at else "none has arrived yet"
         usual = f"usual is one in {span(self.interval)}" if self.interval else "the usual interval is not known yet"
-        return f"no quote for {span(self.silent_for)} (allowed: {span(self.limit)}); {newest}; {usual}"
+        return f"no quote within the allowed {span(self.limit)}; {newest}; {usual}"
 
 
 def usual_interval(times: Iterable[datetime], least: float) -> float | None:

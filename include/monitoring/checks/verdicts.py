@@ -163,16 +163,15 @@ def verdicts(measured: Measurements, blind: Mapping[str, str], thresholds: Mappi
 
 
 def _landing(measured: Measurements) -> list[str]:
-    """How late landing is: the lag, and the age of the newest object; one line for each that is known."""
+    """How late landing is: the lag, and when the newest object came; one line for each that is known."""
     kafka, objects = measured.kafka, measured.objects
     lines = []
     if kafka:
         oldest = f", the oldest since {to_second(kafka.oldest_unread_at)}" if kafka.oldest_unread_at else ""
         lines.append(f"not landed: {kafka.lag.total:,} messages{oldest}")
     if objects and objects.measured_at:
-        age = f"{span(objects.measured_at - objects.newest_at)} ago" if objects.newest_at else "none in the last hour"
-        at = f" at {to_second(objects.newest_at)}" if objects.newest_at else ""
-        lines.append(f"newest object landed{at}: {age}")
+        newest = f"at {to_second(objects.newest_at)}" if objects.newest_at else "more than an hour ago"
+        lines.append(f"newest object landed {newest}")
     return lines
 
 

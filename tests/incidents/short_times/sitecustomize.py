@@ -17,6 +17,7 @@ from typing import Any
 SHORTER: Mapping[str, Mapping[str, str]] = {
     # Not less: the monitor's run may take twice its interval, and a busy machine needs a minute or two for it.
     "include.catalogue": {"MONITOR_SECONDS = 300": "MONITOR_SECONDS = 120"},
+    "include.local.monitor_watch": {"LOOK_SECONDS = 60.0": "LOOK_SECONDS = 12.0"},
     "include.monitoring.checks.arrivals": {"HOUR = timedelta(hours=1)": "HOUR = timedelta(minutes=1)"},
     "include.monitoring.checks.lag": {
         "JITTER = timedelta(minutes=1)": "JITTER = timedelta(seconds=12)",

@@ -202,3 +202,17 @@ def test_an_alert_that_is_over_is_kept_for_the_page(bucket: str, monkeypatch: py
     (over,) = past_alerts.read(boto3.client("s3"), storage)
     assert (over.key, over.value, over.cause) == ("kafka_lag", "1,412 messages", "")
     assert over.began_at <= over.ended_at
+
+
+@pytest.mark.servers
+def test_a_run_ends_the_alert_that_the_monitor_is_silent(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a laptop another process raises it."""
+    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setattr(connections, "s3_client", lambda: boto3.client("s3"))
+    monkeypatch.setattr(monitor, "move_back", lambda *_: None)
+    store = S3AlertStore(boto3.client("s3"), StorageSettings(bucket=bucket))
+    silent = OpenAlert("monitor_silent", "monitor_silent", "error", "The monitor is silent", NOW, NOW)
+    store.save(AlertState({silent.key: silent}, ()), None)
+    (notice,) = monitor.update_alerts([Verdict("kafka_lag", "ok", "3 messages", "> 1,000")], "r")
+    assert (notice.kind, notice.alert.key) == ("recovery", "monitor_silent")
+    assert monitor.update_alerts([Verdict("kafka_lag", "ok", "3 messages", "> 1,000")], "r") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from include.catalogue import CONDITIONS
+from include.catalogue import CONDITIONS, Condition
 from include.monitoring.alerts.mail import render
 from include.monitoring.alerts.model import Effect, Notice, NoticeKind, OpenAlert
 from include.reasons import without_secrets
@@ -36,7 +37,7 @@ def notice(kind: NoticeKind, alert: OpenAlert = LAG) -> Notice:
 
 
 def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
-    mail = render([notice("start")], SETTINGS, "test", NOW)
+    mail = render([notice("start")], SETTINGS, "test")
     assert mail.subject == "[crypto-lakehouse test] error: Kafka lag is high"
     for part in (
         "2,345",
@@ -59,39 +60,47 @@ def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
     [("reminder", "still error: Kafka lag is high", "STILL OPEN"), ("recovery", "over: Kafka lag is high", "OVER")],
 )
 def test_subject_and_heading_name_the_kind_of_notice(kind: NoticeKind, subject: str, heading: str) -> None:
-    mail = render([notice(kind)], SETTINGS, "test", NOW)
+    mail = render([notice(kind)], SETTINGS, "test")
     assert mail.subject.endswith(subject)
     assert heading in mail.text
 
 
 def test_a_start_begins_with_what_users_notice_and_the_first_step() -> None:
-    mail = render([notice("start")], SETTINGS, "test", NOW)
+    mail = render([notice("start")], SETTINGS, "test")
     labels = [line.strip().partition(":")[0] for line in mail.text.splitlines() if line.startswith("  ")]
-    assert labels[:5] == ["Users notice", "First step", "Command", "Since", "Detected"]
+    assert labels[:6] == ["Users notice", "First step", "Where", "Command", "Since", "Detected"]
     assert f"Command: {CONDITIONS['kafka_lag'].first_step.command}\n" in mail.text
 
 
 def test_a_mail_of_the_demo_has_the_command_of_a_laptop() -> None:
     """A laptop has no container to run the other one in."""
-    mail = render([notice("start")], SETTINGS, "demo", NOW)
+    mail = render([notice("start")], SETTINGS, "demo")
+    assert "Where: in the folder of the clone that runs the demo\n" in mail.text
+    assert "In the folder of the clone that runs the demo:</span>" in mail.html
     assert f"Command: {CONDITIONS['kafka_lag'].first_step.laptop}\n" in mail.text
+
+
+@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda condition: condition.name)
+def test_a_deployed_command_has_the_place_where_it_runs(condition: Condition) -> None:
+    alert = replace(LAG, key=condition.name, condition=condition.name)
+    assert f"Where: {condition.first_step.place}\n" in render([notice("start", alert)], SETTINGS, "test").text
 
 
 def test_a_command_names_the_alerts_subject() -> None:
     failed = replace(LAG, key="task_failed:crypto_transform/gold.build", condition="task_failed")
-    mail = render([notice("start", failed)], SETTINGS, "test", NOW)
+    mail = render([notice("start", failed)], SETTINGS, "test")
     assert "Command: airflow dags list-runs crypto_transform\n" in mail.text
 
 
 @pytest.mark.parametrize(("condition", "says"), [("upload_errors", True), ("dead_letters", False)])
 def test_an_end_says_that_nothing_is_lost_only_where_it_is_known(condition: str, says: bool) -> None:
-    mail = render([notice("recovery", replace(LAG, key=condition, condition=condition))], SETTINGS, "test", NOW)
+    mail = render([notice("recovery", replace(LAG, key=condition, condition=condition))], SETTINGS, "test")
     assert ("Lost: nothing" in mail.text) is says
     assert "First step" not in mail.text
 
 
 def test_the_course_of_the_number_is_shown() -> None:
-    mail = render([notice("start")], SETTINGS, "test", NOW, {"kafka_lag": "▁▃█ last 3 h, at most 2,345"})
+    mail = render([notice("start")], SETTINGS, "test", {"kafka_lag": "▁▃█ last 3 h, at most 2,345"})
     assert "Course: ▁▃█ last 3 h, at most 2,345\n" in mail.text
     assert "▁▃█ last 3 h" in mail.html
 
@@ -99,27 +108,27 @@ def test_the_course_of_the_number_is_shown() -> None:
 @pytest.mark.parametrize("kind", ["reminder", "recovery"])
 def test_a_later_mail_is_a_reply_to_the_one_about_the_start(kind: NoticeKind) -> None:
     threaded = replace(LAG, thread="first")
-    assert render([notice(kind, threaded)], SETTINGS, "test", NOW).replies_to == ("first",)
+    assert render([notice(kind, threaded)], SETTINGS, "test").replies_to == ("first",)
     gold = replace(LAG, key="stale_gold", condition="stale_gold")
-    assert render([notice(kind, threaded), notice("start", gold)], SETTINGS, "test", NOW).replies_to == ()
+    assert render([notice(kind, threaded), notice("start", gold)], SETTINGS, "test").replies_to == ()
 
 
 def test_several_notices_are_one_mail_with_the_starts_first() -> None:
     gold = replace(LAG, key="stale_gold", condition="stale_gold", title="Gold data is old")
-    mail = render([notice("recovery"), notice("start", gold)], SETTINGS, "test", NOW)
+    mail = render([notice("recovery"), notice("start", gold)], SETTINGS, "test")
     assert mail.subject == "[crypto-lakehouse test] 1 new, 1 over: error: Gold data is old, ..."
     assert mail.text.index("Gold data is old") < mail.text.index("Kafka lag is high")
 
 
 def test_texts_of_other_programs_are_escaped() -> None:
-    mail = render([notice("start", replace(LAG, details=("<script>alert(1)</script>",)))], SETTINGS, "test", NOW)
+    mail = render([notice("start", replace(LAG, details=("<script>alert(1)</script>",)))], SETTINGS, "test")
     assert "<script>" not in mail.html
     assert "&lt;script&gt;" in mail.html
 
 
 def test_long_and_many_details_are_cut() -> None:
     alert = replace(LAG, details=("x" * 5000, *("y" for _ in range(60))))
-    mail = render([notice("start", alert)], SETTINGS, "test", NOW)
+    mail = render([notice("start", alert)], SETTINGS, "test")
     assert "... (5,000 characters)" in mail.text
     assert "and 36 more in the task's log" in mail.text
 
@@ -138,7 +147,7 @@ def test_long_and_many_details_are_cut() -> None:
     ],
 )
 def test_secrets_are_not_shown(text: str, secret: str) -> None:
-    mail = render([notice("start", replace(LAG, details=(text,)))], SETTINGS, "test", NOW)
+    mail = render([notice("start", replace(LAG, details=(text,)))], SETTINGS, "test")
     assert secret not in mail.text
     assert secret not in mail.html
 
@@ -151,7 +160,7 @@ def test_text_without_secrets_is_unchanged(text: str) -> None:
 def test_consequences_are_listed_under_their_cause() -> None:
     low = Effect("low_throughput", "error", "Throughput is low", "2", NOW - timedelta(minutes=5))
     gold = Effect("stale_gold", "error", "Gold data is old", "3 h", NOW - timedelta(minutes=9), NOW)
-    mail = render([notice("recovery", replace(LAG, effects=(low, gold)))], SETTINGS, "test", NOW)
+    mail = render([notice("recovery", replace(LAG, effects=(low, gold)))], SETTINGS, "test")
     assert "Consequence: error: Throughput is low: 2, since 2026-11-23T14:25:00Z\n" in mail.text
     assert (
         "Consequence: error: Gold data is old: 3 h, since 2026-11-23T14:21:00Z, over at 2026-11-23T14:30:00Z"
@@ -161,14 +170,32 @@ def test_consequences_are_listed_under_their_cause() -> None:
 
 def test_since_is_the_first_evidence_with_the_detection_beside_it() -> None:
     early = replace(LAG, began_at=LAG.since - timedelta(minutes=6))
-    mail = render([notice("start", early)], SETTINGS, "test", NOW)
+    mail = render([notice("start", early)], SETTINGS, "test")
     assert "Since: 2026-11-23T13:59:00Z (31 min)\n" in mail.text
     assert "Detected: 2026-11-23T14:05:00Z\n" in mail.text
 
 
+@pytest.mark.parametrize(
+    ("kind", "checked_at", "last"),
+    [
+        ("start", LAG.since, "Detected: 2026-11-23T14:05:00Z"),
+        ("start", NOW, "Checked: 2026-11-23T14:30:00Z"),  # a consequence that outlives its cause
+        ("reminder", NOW, "Checked: 2026-11-23T14:30:00Z"),
+        ("recovery", NOW, "Over at: 2026-11-23T14:30:00Z"),
+    ],
+)
+def test_a_mail_has_one_time_of_the_check(kind: NoticeKind, checked_at: datetime, last: str) -> None:
+    """However late the mail is sent, its durations end at that time."""
+    early = replace(LAG, began_at=LAG.since - timedelta(minutes=6))
+    lines = render([Notice("1", kind, early, checked_at)], SETTINGS, "test").text.splitlines()
+    times = [line.strip() for line in lines if re.match(r"  [A-Z][a-z ]+: 2026-", line)]
+    assert times[0] == f"Since: 2026-11-23T13:59:00Z ({'6' if checked_at == LAG.since else '31'} min)"
+    assert times[-1] == last
+
+
 @given(st.text(max_size=200))
 def test_any_text_can_be_rendered(text: str) -> None:
-    mail = render([notice("start", replace(LAG, details=(text,), value=text))], SETTINGS, "test", NOW)
+    mail = render([notice("start", replace(LAG, details=(text,), value=text))], SETTINGS, "test")
     assert mail.subject
     assert mail.html.startswith("<!doctype html>")
 
@@ -180,7 +207,7 @@ def test_further_subjects_of_the_same_condition_are_counted_in_the_title() -> No
         Effect(f"quotes_missing:{coin}", "error", f"{silent.title}: {coin}", "", NOW) for coin in ("ETH", "XRP")
     )
     alert = replace(OpenAlert.begin(silent, NOW, "BTC", value="3 coins", threshold="> 0", details=()), effects=coins)
-    mail = render([notice("start", alert)], SETTINGS, "test", NOW)
+    mail = render([notice("start", alert)], SETTINGS, "test")
     assert mail.subject.endswith("error: A coin sends no quotes: BTC and 2 more")
     assert "Also: error: A coin sends no quotes: ETH" in mail.text
     assert "Consequence" not in mail.text

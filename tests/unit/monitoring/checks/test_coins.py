@@ -54,7 +54,7 @@ def test_a_coin_that_stops_is_silent_within_two_looks() -> None:
     assert silent(looks, "BTC") == [False] * 12
     report = looks[8]["XRP"].report()
     assert report == (
-        "no quote for 9 min (allowed: 4 min); the newest one arrived at 2026-11-25T12:31:00Z; usual is one in 60 s"
+        "no quote within the allowed 4 min; the newest one arrived at 2026-11-25T12:31:00Z; usual is one in 60 s"
     )
 
 
