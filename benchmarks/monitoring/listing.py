@@ -1,9 +1,9 @@
 """Cost of the S3 part of a run of the monitor, with few and with many older objects in the bucket.
 
-    python -m benchmarks.monitoring.listing --older 1000 100000
+    python -m benchmarks.monitoring.listing [--older 1000 10000 100000]
 
-It needs an S3 endpoint in AWS_ENDPOINT_URL. It fills a bucket with the given number of objects of earlier days and with
-100 objects of the last hour. Then it lists the bucket as the monitor does, and prints JSON lines.
+For each number it fills a bucket of the AWS emulator with so many objects of earlier days and with 100 objects of the
+last hour. Then it lists the bucket as the monitor does, and prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ import asyncio
 import json
 import os
 import statistics
+import tempfile
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import boto3
 import obstore
 from obstore.store import S3Store
 
+from benchmarks.figures import Figures, Values
 from include.landing.layout import object_key
+from include.local.emulator import CREDENTIALS
 from include.monitoring.checks import measure
 from include.settings import StorageSettings, load
+from tests import servers
 
+OLDER = (1_000, 10_000, 100_000)
 RECENT = 100
 READINGS = 10
 AT_ONCE = 16
@@ -76,16 +83,27 @@ def read_arrivals(bucket: str) -> dict[str, float]:
     }
 
 
+def figures(older: Iterable[int] = OLDER) -> Figures:
+    """The reading's figures for each number of older objects, on the AWS emulator."""
+    values: Values = {}
+    with tempfile.TemporaryDirectory() as folder, servers.aws_server(Path(folder)) as endpoint:
+        os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint}
+        for count in older:
+            bucket = f"listing-{uuid.uuid4().hex[:10]}"
+            boto3.client("s3").create_bucket(Bucket=bucket)
+            os.environ["S3_BUCKET"] = bucket
+            fill(bucket, count, datetime.now(UTC))
+            reading = read_arrivals(bucket)
+            print(json.dumps({"older": count} | reading), flush=True)
+            values |= {f"{count}.{name}": value for name, value in reading.items()}
+    return Figures(values)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--older", type=int, nargs="+", default=[1_000, 100_000])
-    for older in parser.parse_args().older:
-        bucket = f"listing-{uuid.uuid4().hex[:10]}"
-        boto3.client("s3").create_bucket(Bucket=bucket)
-        os.environ["S3_BUCKET"] = bucket
-        fill(bucket, older, datetime.now(UTC))
-        print(json.dumps({"older": older} | read_arrivals(bucket)), flush=True)
+    parser.add_argument("--older", type=int, nargs="+", default=OLDER)
+    figures(parser.parse_args().older)
 
 
 if __name__ == "__main__":

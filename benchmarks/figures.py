@@ -1,0 +1,100 @@
+"""What a benchmark returns, and the bounds that its figures must keep. Pure functions."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Values = dict[str, float]
+"""Name of a figure -> its value."""
+Kind = Literal["at_least", "at_most"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A benchmark's values, and Markdown tables with what the values do not tell."""
+
+    values: Values
+    tables: tuple[str, ...] = ()
+
+
+class BoundsError(ValueError):
+    """A line of the bounds file is not understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound and what was measured; `measured` is None when the figure was not measured.
+
+    A broken bound is a regression. A `goal` is what the project wants and may not have yet.
+    """
+
+    figure: str
+    kind: Kind
+    limit: float
+    measured: float | None
+    goal: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict for the table."""
+        if self.measured is None:
+            return "not measured"
+        return "met" if self._within(self.limit) else "MISSED"
+
+    @property
+    def goal_verdict(self) -> str:
+        """The goal, and whether it is reached; empty without a goal."""
+        if self.goal is None:
+            return ""
+        reached = self.measured is not None and self._within(self.goal)
+        return f"{self.goal:g}: {'reached' if reached else 'not reached'}"
+
+    def _within(self, limit: float) -> bool:
+        assert self.measured is not None
+        return self.measured >= limit if self.kind == "at_least" else self.measured <= limit
+
+
+def judge(bounds: str, benchmark: str, values: Values) -> list[Bound]:
+    """Compare each bound of a benchmark, in the bounds file's TOML text, with the values.
+
+    Raises:
+        BoundsError: a figure has not exactly one of `at_least` and `at_most`.
+    """
+    return [_bound(name, row, values) for name, row in tomllib.loads(bounds).get(benchmark, {}).items()]
+
+
+def _bound(name: str, row: dict[str, float], values: Values) -> Bound:
+    kinds: list[Kind] = [kind for kind in ("at_least", "at_most") if kind in row]
+    if len(kinds) != 1 or row.keys() - {kinds[0], "goal"}:
+        raise BoundsError(f"{name} = {row}: write one of at_least and at_most, and perhaps a goal")
+    return Bound(name, kinds[0], row[kinds[0]], values.get(name), row.get("goal"))
+
+
+def bounds_table(bounds: Iterable[Bound]) -> str:
+    """Bounds and verdicts as a Markdown table."""
+    return markdown(
+        ("figure", "bound", "measured", "verdict", "goal"),
+        [
+            (
+                f"`{bound.figure}`", f"{bound.kind.replace('_', ' ')} {bound.limit:g}",
+                "-" if bound.measured is None else number(bound.measured), bound.verdict, bound.goal_verdict,
+            )
+            for bound in bounds
+        ],
+    )  # fmt: skip
+
+
+def number(value: float) -> str:
+    """A value for a reader: three digits below 1, two after the point below 1,000."""
+    if abs(value) >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    return "\n".join(lines)
