@@ -10,6 +10,7 @@ from typing import Literal
 Values = dict[str, float]
 """Name of a figure -> its value."""
 Kind = Literal["at_least", "at_most"]
+KINDS: tuple[Kind, ...] = ("at_least", "at_most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def judge(bounds: str, benchmark: str, values: Values) -> list[Bound]:
 
 
 def _bound(name: str, row: dict[str, float], values: Values) -> Bound:
-    kinds: list[Kind] = [kind for kind in ("at_least", "at_most") if kind in row]
+    kinds = [kind for kind in KINDS if kind in row]
     if len(kinds) != 1 or row.keys() - {kinds[0], "goal"}:
         raise BoundsError(f"{name} = {row}: write one of at_least and at_most, and perhaps a goal")
     return Bound(name, kinds[0], row[kinds[0]], values.get(name), row.get("goal"))

@@ -7,6 +7,7 @@ it is, so that benchmarks can be renewed one by one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from benchmarks import results
@@ -52,7 +53,7 @@ def write(folder: Path = results.RESULTS, root: Path = PROJECT_ROOT) -> list[str
     text, bounds = page.read_text(), results.BOUNDS.read_text()
     images.mkdir(parents=True, exist_ok=True)
     for result in found:
-        text = renewed(text, Part(PAGE.as_posix(), result.name, lambda result=result: lines(result, bounds)))
+        text = renewed(text, Part(PAGE.as_posix(), result.name, partial(lines, result, bounds)))
         for name, svg in charts(result).items():
             (images / name).write_text(svg)
     page.write_text(text)

@@ -72,7 +72,7 @@ def measure(demo: Demo, api: AirflowApi, minutes: float) -> Values:
     for name, share in shares.items():
         print(f"{name:24}{share:8.2%} of a core")
     print(f"{runs} runs of {TRANSFORM} in {elapsed / 60:.1f} minutes", flush=True)
-    return {"transform_runs": runs} | {f"{name}.share_of_a_core": share for name, share in shares.items()}
+    return {"transform_runs": float(runs)} | {f"{name}.share_of_a_core": share for name, share in shares.items()}
 
 
 def figures(minutes: float = MINUTES, poll: float = POLL) -> Figures:
