@@ -119,7 +119,8 @@ def figures(objects: int = OBJECTS) -> Figures:
         values |= {f"{name}.{figure}": float(line[figure]) for figure in ("seconds", "cpu_seconds")}
     for store in ("memory", "versitygw"):
         first, listing = (values[f"{store}.{name}.cpu_seconds"] for name in ("first", "by_listing"))
-        values[f"{store}.listing_over_first_cpu"] = listing / first
+        if first:  # it is rounded to 0.1 s, so a few objects cost nothing
+            values[f"{store}.listing_over_first_cpu"] = listing / first
     return Figures(values)
 
 
