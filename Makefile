@@ -126,14 +126,19 @@ TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # once, because a suite waits for its servers half of the time. The long suites begin first.
 SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
-.PHONY: test test-fast test-dags test-alerts test-athena test-aws chaos bench bench-landing bench-warehouse bench-latency
-test: $(TEST_ENV) .local/trino-jars/.made ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
+.PHONY: test test-changed test-fast test-dags test-alerts test-athena test-aws chaos bench bench-landing bench-warehouse bench-latency
+test: $(TEST_ENV) $(if $(filter athena,$(SUITES)),.local/trino-jars/.made) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
 	@$(MAKE) --no-print-directory -k -j$(TEST_JOBS) $(SUITES:%=suite-%)
 
-# A suite's output is kept in .local/test and shown when the suite has ended, so that two outputs do not mix.
+test-changed: .venv/.made ## the suites that your change concerns (PRINT=1: only name them)
+	@suites=$$($(PY) -m tests.changed) && echo "$$suites" $(if $(PRINT),,&& $(MAKE) --no-print-directory test SUITES="$$suites")
+
+# A suite's output is kept in .local/test and shown when the suite has ended, so that two outputs do not mix. It ends
+# with the slowest tests. Compiled code is kept even where the machine forbids it, because a suite starts up to hundreds
+# of processes, and each would compile include/ again.
 suite-%:
 	@mkdir -p .local/test; echo "== tests/$* begins"; SECONDS=0; verdict=passed; \
-	$(PYTEST) tests/$* >.local/test/$*.log 2>&1 || verdict=FAILED; \
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --durations=10 --durations-min=5 tests/$* >.local/test/$*.log 2>&1 || verdict=FAILED; \
 	cat .local/test/$*.log; echo "== tests/$* $$verdict in $$SECONDS s"; test $$verdict = passed
 
 test-fast: $(TEST_ENV) ## the tests that are not marked `slow`; they do not need Trino
@@ -183,6 +188,12 @@ bench: $(if $(filter landing,$(BENCH)),$(LANDING_PEERS)) ## benchmarks against t
 
 bench-landing bench-warehouse bench-latency: bench-%:
 	@$(MAKE) --no-print-directory bench BENCH=$*
+
+SOAK_MINUTES ?= 60
+SOAK ?=
+.PHONY: soak
+soak: env ## what the demo's programs use in an hour (SOAK_MINUTES=60; SOAK=--write renews plot and figures)
+	@$(PY) -m benchmarks.soak --minutes $(SOAK_MINUTES) $(SOAK)
 
 .PHONY: report
 report: .venv/.made ## write the running demo's Pipeline Health as one HTML file, to S3 and to its folder

@@ -515,7 +515,7 @@ CONDITIONS: dict[str, Condition] = {
             0,
             "missing",
             "Data in a layer breaks a rule. An error stops the layers after it, a warning does not.",
-            impact="The layers after a failed test keep their last good data and grow old. A warning stops nothing.",
+            impact="Reports may show the rows that the test names. Layers after an error keep their old data.",
             first_step=FirstStep(
                 "See which rows fail.",
                 "select * from crypto_lakehouse_test_failures.{subject} limit 20",
@@ -637,7 +637,7 @@ CONDITIONS: dict[str, Condition] = {
                 "low_throughput",
                 "quotes_missing:*",
             ),
-            impact="The coin's last price stands still in every report.",
+            impact="The last price of each silent coin stands still in every report.",
             first_step=FirstStep(
                 "See whether the producer gets quotes of the coin.", ASK_PRODUCER, f"{ON_LAPTOP} producer"
             ),
@@ -649,7 +649,7 @@ CONDITIONS: dict[str, Condition] = {
             ">",
             30,
             "notBreaching",
-            "A PUT of a few kilobytes took longer than half a minute.",
+            "A PUT of a few kilobytes took longer than the threshold.",
             explained_by=("upload_errors", "monitor_blind:*S3"),
             impact="New prices may reach the reports late.",
             first_step=FirstStep("See which uploads wait, and what S3 answers.", ASK_CONSUMER, ON_LAPTOP),
@@ -693,6 +693,7 @@ CONDITIONS: dict[str, Condition] = {
             first_step=FirstStep(
                 "List the rejected messages with their reasons.",
                 "docker exec consumer python -m include.ingest replay",
+                "set -a; . .local/demo/environment; set +a; .venv/bin/python -m include.ingest replay",
             ),
         ),
         Condition(
@@ -754,9 +755,9 @@ CONDITIONS: dict[str, Condition] = {
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
             explained_by=("monitor_blind:*{last}",),
-            impact="If it is down for all, no new prices arrive. Alerts that need it cannot start or end.",
+            impact="Perhaps nothing. Meanwhile no alert that needs the source can start or end.",
             first_step=FirstStep(
-                "See in which runs the monitor could not read it; the log of the red task has the reason.",
+                "See whether the source runs. The log of the monitor's red task has the reason.",
                 "airflow dags list-runs pipeline_monitor",
             ),
         ),

@@ -6,6 +6,7 @@ need few requests. A slow or absent CloudWatch never slows ingestion: unsent num
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import Counter as Tally
 from datetime import UTC, datetime
@@ -105,3 +106,4 @@ class Publisher:
             self._log.warning("metrics not published", error=reason_of(error), seconds=round(window.seconds))
             if window.seconds < MAX_BACKLOG_SECONDS:
                 self._metrics.give_back(window)
+        gc.collect()  # botocore leaves its parser in a reference cycle, and this process looks for cycles rarely

@@ -219,19 +219,17 @@ def _check_utf8(value: bytes) -> None:
 
 
 _NAMES = tuple(f'"{name}"'.encode() for name in Quote.__struct_fields__)
-_FEWEST_COLONS = len(_NAMES) + 2
-"""One after each field's name, and two in the time."""
 
 
 def _may_repeat_a_field(text: bytes, count: int) -> bool:
-    r"""Whether one of the `count` decoded quotes may have a field of a quote twice. False is certain.
+    r"""Whether one of the `count` decoded quotes (commas between them) may have a field twice. False is certain.
 
-    Each quote has each name at least once. If all have the fewest colons, none has a sixth field, whatever its name.
-    Otherwise each name must be there once a quote. An escaped letter or colon begins with `\\u00`.
+    Each quote has each name at least once. With the fewest commas none has a sixth field, whatever its name. Otherwise
+    each name must be there once a quote; an escaped letter of a name begins with `\\u00`.
     """
-    if b"\\u00" in text:
-        return True
-    return text.count(b":") != count * _FEWEST_COLONS and any(text.count(name) != count for name in _NAMES)
+    if text.count(b",") == count * len(_NAMES) - 1:
+        return False
+    return b"\\u00" in text or any(text.count(name) != count for name in _NAMES)
 
 
 def _require_fields_once(value: bytes) -> None:

@@ -69,15 +69,16 @@ def _add_a_wrong_row(demo: Demo) -> str:
     _mark(demo).touch()
     table, added = _gold(demo), []
     with _warehouse(demo) as warehouse, contextlib.suppress(duckdb.CatalogException):  # gold was never built
-        # No run touches the row, since no quote has this symbol. `loaded_at` is gold's watermark, so it stays as it is.
+        # No run touches the row, since no quote has this id. `loaded_at` is gold's watermark, so it stays as it is.
         newest = f"from {table} order by loaded_at desc limit 1"
-        wrong = f"select * replace ('{WRONG_ROW}' as quote_hour_id, 'BROKEN' as symbol) {newest}"
+        wrong = f"select * replace ('{WRONG_ROW}' as quote_hour_id, -1 as id, 'BROKEN' as symbol) {newest}"
         added = warehouse.execute(f"insert into {table} {wrong}").fetchall()
     if added != [(1,)]:
         raise DemoError("gold has no rows yet: wait for the first transform run")
     return (
-        "Gold has a row of a coin that does not exist. The data test crypto_curated_accepted_symbols of the next "
-        f"transform run fails: its task is red and sends a mail, and {NEXT_RUN} shows the test as an alert. "
+        "Gold has a row of a coin that does not exist. The data tests crypto_curated_accepted_symbols and "
+        "crypto_curated_id_is_a_known_asset of the next transform run fail: their task is red and sends a mail, and "
+        f"{NEXT_RUN} shows the tests as alerts. "
         "make demo-mail shows the mail, make demo-fix removes the row."
     )
 

@@ -199,7 +199,7 @@ def _of_test(test: FailingTest, ti: Any, now: datetime) -> OpenAlert:
         condition,
         now,
         test.name,
-        value=f"{test.failures} failing rows",
+        value=test.failing_rows,
         threshold="any failing test",
         details=(test.report(layer if layer in LAYERS else f"{ti.dag_id}.{ti.task_id}"),),
     )

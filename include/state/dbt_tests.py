@@ -27,11 +27,16 @@ class FailingTest(msgspec.Struct, frozen=True):
     since: Instant | None = None
     rows: str = ""
 
+    @property
+    def failing_rows(self) -> str:
+        """Their number in words."""
+        return f"{self.failures} failing {'row' if self.failures == 1 else 'rows'}"
+
     def report(self, place: str) -> str:
         """The text of the test's alert. `place` is the layer, or `dag_id.task_id` of a task outside the layers."""
         since = f", since {to_second(self.since)}" if self.since else ""
         rows = f"\nsample rows:\n{self.rows}" if self.rows else ""
-        return f"{place} ({self.severity}), {self.failures} failing rows{since}: {self.message}{rows}"
+        return f"{place} ({self.severity}), {self.failing_rows}{since}: {self.message}{rows}"
 
 
 class DbtTests(msgspec.Struct, frozen=True):

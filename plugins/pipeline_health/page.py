@@ -65,8 +65,8 @@ class Page:
         self._rendered = SingleFlight[Rendered](lambda chosen, _: self._render(chosen), RENDERED_SECONDS)
 
     def html(self, chosen: str) -> Rendered:
-        """The page with the trends of one range; an unknown range is the usual one."""
-        return self._rendered.get(chosen if chosen in RANGES else DEFAULT_RANGE)
+        """The page with the trends of one range; an unknown range is as none."""
+        return self._rendered.get(chosen if chosen in RANGES else "")
 
     def _render(self, chosen: str) -> Rendered:
         shown = self.read(chosen)
@@ -76,7 +76,7 @@ class Page:
     def read(self, chosen: str) -> View:
         """Everything to show. When the settings cannot be used, the links are those of the defaults."""
         try:
-            model = self._connected().read(chosen)
+            model = self._connected().read(chosen or DEFAULT_RANGE)
         except SettingsError as error:
             now = datetime.now(UTC)
             model = ReadModel(now, State(without_settings(error, now), away_since=None), TrendState(fault=str(error)))
@@ -99,7 +99,7 @@ def routes(page: Page) -> APIRouter:
     router = APIRouter()
 
     @router.api_route("/", methods=METHODS)
-    def show(range_name: RangeName = DEFAULT_RANGE, known: Known = "") -> Response:
+    def show(range_name: RangeName = "", known: Known = "") -> Response:
         rendered = page.html(range_name)
         headers = HEADERS | {"ETag": rendered.tag}
         if rendered.tag in known:
@@ -108,7 +108,7 @@ def routes(page: Page) -> APIRouter:
 
     @router.api_route("/status.json", methods=METHODS)
     def show_status() -> Response:
-        return Response(status.as_json(page.read(DEFAULT_RANGE)), headers=HEADERS, media_type="application/json")
+        return Response(status.as_json(page.read("")), headers=HEADERS, media_type="application/json")
 
     @router.api_route(f"/{render.STYLE}", methods=METHODS)
     def show_style() -> FileResponse:

@@ -206,7 +206,7 @@ def test_a_quiet_pipeline_is_green_and_sends_nothing(pipeline: Pipeline) -> None
     assert pipeline.mailbox.take() == []
 
 
-def test_a_coin_without_quotes_is_mailed_with_its_consequences(pipeline: Pipeline) -> None:
+def test_a_coin_without_quotes_is_mailed_with_the_others(pipeline: Pipeline) -> None:
     pipeline.create_topic()
     pipeline.join()
     pipeline.patch.delenv("MONITOR_QUOTE_INTERVAL_SECONDS")
@@ -216,10 +216,10 @@ def test_a_coin_without_quotes_is_mailed_with_its_consequences(pipeline: Pipelin
     pipeline.land(SYMBOLS[:1])
     assert pipeline.red() == {"check_quotes_missing", "notify"}
     (mail,) = pipeline.mailbox.take()
-    assert str(mail["Subject"]).endswith(f"A coin sends no quotes: {SYMBOLS[1]}")
+    assert str(mail["Subject"]).endswith(f"A coin sends no quotes: {SYMBOLS[1]} and 1 more")
     body = mail.get_body(("plain",))
     assert body is not None
-    assert f"Consequence: error: A coin sends no quotes: {SYMBOLS[2]}" in body.get_content()
+    assert f"Also: error: A coin sends no quotes: {SYMBOLS[2]}" in body.get_content()
     assert re.search(r"no quote for \d+ min \(allowed: 16 min\)", body.get_content())
     pipeline.land()
     assert pipeline.red() == set()

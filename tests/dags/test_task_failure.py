@@ -164,9 +164,9 @@ def test_slack_teams_and_sns_get_the_notice_too(
     assert len(mailbox.take()) == 1
     bodies = dict(handler.bodies)
     assert "A task failed: fails_plainly / build" in bodies["/slack/hunter2"]["text"]
-    assert "|What to do>" in bodies["/slack/hunter2"]["text"]
+    assert "|Runbook>" in bodies["/slack/hunter2"]["text"]
     card = bodies["/teams/hunter2"]["attachments"][0]["content"]
-    assert "[What to do](" in card["body"][1]["text"]
+    assert "[Runbook](" in card["body"][1]["text"]
     assert "A task failed: fails_plainly / build" in card["body"][0]["text"]
     received = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]["Body"]
     assert "A task failed: fails_plainly / build" in json.loads(received)["Subject"]

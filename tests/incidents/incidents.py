@@ -160,8 +160,9 @@ SLOW = Weather(slow=1.0, methods=frozenset({"PUT"}), slow_seconds=SLOW_PUT_SECON
 INCIDENTS = (
     Incident("consumer killed", "consumer_stalled", _kill_consumer, _start_consumer),
     Incident("consumer hung", "consumer_stalled", _freeze("consumer", SESSION), _resume("consumer")),
-    Incident("S3 503", "upload_errors", _uploads_meet(UPLOADS_FAIL, WHOLE_MINUTE), _uploads_work),
+    # In this order: slow uploads soon after failed ones are taken for the retried uploads, and mailed later.
     Incident("S3 slow", "slow_uploads", _uploads_meet(SLOW, WHOLE_MINUTE + SLOW_PUT_SECONDS), _uploads_work),
+    Incident("S3 503", "upload_errors", _uploads_meet(UPLOADS_FAIL, WHOLE_MINUTE), _uploads_work),
     Incident("Kafka away", "monitor_blind:Kafka", _stop_kafka, _start_kafka),
     Incident(
         "one partition's leader away",

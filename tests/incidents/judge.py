@@ -27,12 +27,13 @@ class SeenMail:
         """The mail of a message with a plain-text part."""
         body = message.get_body(("plain",))
         assert body is not None
-        return cls(at, " ".join(str(message["Subject"]).split()), body.get_content())
+        lines = body.get_content().splitlines()  # SMTP ends a line with two characters
+        return cls(at, " ".join(str(message["Subject"]).split()), "\n".join(lines).strip())
 
     @property
     def is_end(self) -> bool:
         """Whether it only says that something is over."""
-        return self.text.startswith("OVER\n")
+        return self.text.splitlines()[0] == "OVER"
 
     def names_first(self, cause: str) -> bool:
         """Whether subject and first lines name the alert with the key `cause` before any other one."""

@@ -85,7 +85,7 @@ def entries(path: Path) -> list[MailEntry]:
         if line in HEADINGS:
             kind = HEADINGS[line]
         elif match := re.fullmatch(r"(error|warning): (.+)", line):
-            parsed.append(MailEntry(kind, match[1], match[2], {}, mail))
+            parsed.append(MailEntry(kind, match[1], re.sub(r" and \d+ more$", "", match[2]), {}, mail))
         elif match := re.fullmatch(r"  ([A-Z][A-Za-z ]+): (.*)", line):
             parsed[-1].facts.setdefault(match[1], []).append(match[2])
         elif line.startswith("    ") and parsed:

@@ -39,6 +39,12 @@ def test_every_mark_belongs_to_a_part() -> None:
     assert marks == {(part.file, part.name) for part in (*PARTS, *MEASURED) if part.name}
 
 
+@pytest.mark.parametrize("part", MEASURED, ids=lambda part: part.name)
+def test_a_benchmark_finds_its_marks(part: Part) -> None:
+    page = (PROJECT_ROOT / part.file).read_text()
+    assert renewed(page, part).count("\n| a |\n| b |\n") == 1
+
+
 @pytest.mark.parametrize("before", ["", "| a |\n", "| a |\n| b |\n| c |\n"])
 def test_a_part_is_renewed_and_the_rest_stays(before: str) -> None:
     assert renewed(PAGE.format(before), ROWS) == PAGE.format("| a |\n| b |\n")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from include.catalogue import CONDITIONS
 from include.instants import to_second
-from include.monitoring.alerts.mail import HEADINGS, PLACES, in_order
+from include.monitoring.alerts.mail import HEADINGS, PLACES, in_order, relation
 from include.monitoring.alerts.model import Notice
 from include.reasons import without_secrets
 from include.settings import AlertSettings
@@ -77,22 +77,22 @@ def render(notices: Sequence[Notice], subject: str, settings: AlertSettings, dia
 
 def _entry(notice: Notice, settings: AlertSettings, dialect: Dialect) -> str:
     alert, condition = notice.alert, CONDITIONS[notice.alert.condition]
-    name = _whole(" ".join(alert.title.split()), LONGEST_TITLE) or condition.title
+    name = _whole(" ".join(alert.heading.split()), LONGEST_TITLE) or condition.title
     lines = [f"{HEADINGS[notice.kind]}, {dialect.bold(dialect.escape(without_secrets(f'{alert.severity}: {name}')))}"]
     value = _whole(alert.value, LONGEST_TITLE)
-    limit = f" (alarms when {alert.threshold})" if alert.threshold else ""
+    limit = f" (alarms when {alert.limit})" if alert.limit else ""
     times = f"since {to_second(alert.begin_at)}"
     if notice.kind == "recovery":
         times += f", over at {to_second(notice.at)}"
     texts = [f"{value}{limit}, {times}" if value else times, *_details(alert.details)]
     effects = alert.effects or ()
-    texts += [f"Consequence: {effect.title}" for effect in effects[:MOST_EFFECTS]]
+    texts += [f"{relation(alert, effect)}: {effect.title}" for effect in effects[:MOST_EFFECTS]]
     if len(effects) > MOST_EFFECTS:
         texts.append(f"and {len(effects) - MOST_EFFECTS} more consequences")
     lines += [dialect.escape(without_secrets(text)) for text in texts]
-    links = [dialect.link("What to do", f"{settings.runbook_url}{condition.runbook}")]
+    links = [dialect.link("Runbook", f"{settings.runbook_url}{condition.runbook}")]
     if alert.run_url:
-        links.append(dialect.link("Run", alert.run_url))
+        links.append(dialect.link("Run in Airflow", alert.run_url))
     return dialect.newline.join([*lines, ", ".join(links)])
 
 

@@ -33,8 +33,8 @@ HEADINGS: dict[NoticeKind, str] = {"start": "New", "reminder": "Still open", "re
 SUBJECTS: dict[NoticeKind, str] = {"start": "", "reminder": "still ", "recovery": "over: "}
 """The same in a subject, before the severity and the title."""
 
-COMMAND = "Command"
-"""Label of the command of the first step."""
+FIRST_STEP, COMMAND = "First step", "Command"
+"""Labels of the first step and of its command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _subject(notices: Sequence[Notice], environment: str) -> str:
     ordered = in_order(notices)
     prefix = f"[crypto-lakehouse {environment}]"
     alert, kind = ordered[0].alert, ordered[0].kind
-    first = " ".join(alert.title.split())  # a header is one line
+    first = " ".join(alert.heading.split())  # a header is one line
     if kind != "recovery":
         first = f"{alert.severity}: {first}"
     if len(ordered) == 1:
@@ -121,26 +121,26 @@ def _facts(
     facts += _times(notice, now)
     if over and condition.keeps_records:
         facts.append(("Lost", "nothing: each record is landed, or still in Kafka"))
-    facts += [(label, value) for label, value in (("Value", alert.value), ("Alarms when", alert.threshold)) if value]
+    facts += [(label, value) for label, value in (("Value", alert.value), ("Alarms when", alert.limit)) if value]
     if history:
         facts.append(("Course", history))
     facts += [("Detail", _shortened(detail)) for detail in alert.details[:MOST_DETAILS]]
     if len(alert.details) > MOST_DETAILS:
         facts.append(("Detail", f"and {len(alert.details) - MOST_DETAILS} more in the task's log"))
     effects = sorted(alert.effects or (), key=lambda effect: effect.began_at)
-    facts += [("Consequence", consequence(effect)) for effect in effects]
+    facts += [(relation(alert, effect), consequence(effect)) for effect in effects]
     if alert.silenced:
         facts.append(("Silenced", alert.silenced))
     facts.append(("What it means", condition.meaning))
-    facts.append(("What to do", f"{settings.runbook_url}{condition.runbook}"))
+    facts.append(("Runbook", f"{settings.runbook_url}{condition.runbook}"))
     if alert.run_url:
-        facts.append(("Run", alert.run_url))
+        facts.append(("Run in Airflow", alert.run_url))
     return [(label, without_secrets(value)) for label, value in facts]
 
 
 def _first_step(alert: OpenAlert, environment: str) -> list[tuple[str, str]]:
     step = CONDITIONS[alert.condition].first_step
-    return [("First step", f"First: {step.text[0].lower()}{step.text[1:]}"), (COMMAND, alert.command(environment))]
+    return [(FIRST_STEP, step.text), (COMMAND, alert.command(environment))]
 
 
 def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:
@@ -151,6 +151,11 @@ def _times(notice: Notice, now: datetime) -> list[tuple[str, str]]:
     if over:
         times.append(("Over at", to_second(notice.at)))
     return times
+
+
+def relation(alert: OpenAlert, effect: Effect) -> str:
+    """The label of an effect; one of the same condition began with it and is no consequence of it."""
+    return "Also" if effect.condition == alert.condition else "Consequence"
 
 
 def consequence(effect: Effect) -> str:
@@ -165,7 +170,7 @@ def _shortened(text: str) -> str:
 
 
 def _as_text(alert: OpenAlert, facts: Sequence[tuple[str, str]]) -> str:
-    lines = [f"{alert.severity}: {alert.title}"]
+    lines = [f"{alert.severity}: {alert.heading}"]
     lines += [f"  {label}: " + value.replace("\n", "\n    ") for label, value in facts]
     return "\n".join(lines) + "\n"
 
@@ -202,7 +207,7 @@ SPACE = '<tr><td colspan="2" style="height: 12px"></td></tr>'
 def _as_html(notice: Notice, facts: Sequence[tuple[str, str]]) -> str:
     alert = notice.alert
     colour = COLOURS["over" if notice.kind == "recovery" else alert.severity]
-    title = f'<td colspan="2" style="{TITLE}">{escape(alert.severity)}: {escape(alert.title)}</td>'
+    title = f'<td colspan="2" style="{TITLE}">{escape(alert.severity)}: {escape(alert.heading)}</td>'
     rows = [f"<tr>{title}</tr>", *(_row(label, value) for label, value in facts), SPACE]
     attributes = 'role="presentation" class="card" cellpadding="0" cellspacing="0"'
     return f'<table {attributes} style="{CARD}; border-left-color: {colour}">{"".join(rows)}</table>'
@@ -213,7 +218,9 @@ def _row(label: str, value: str) -> str:
     text = f'<span style="{WRAP}">{escape(value)}</span>'
     if label == COMMAND:
         text = f'<code class="code" style="{CODE}">{escape(value)}</code>'
-    if label in {"Users notice", "First step", COMMAND, "Course"}:
+    if label == FIRST_STEP:
+        text = f'<span style="{WRAP}">First: {escape(value[0].lower() + value[1:])}</span>'
+    if label in {"Users notice", FIRST_STEP, COMMAND, "Course"}:
         return f'<tr><td colspan="2" style="{BLOCK}">{text}</td></tr>'
     if re.fullmatch(r"https?://\S+", value):
         return f'<tr><td colspan="2" style="{BLOCK}"><a href="{escape(value)}">{escape(label)}</a></td></tr>'

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from include.catalogue import CONDITIONS, Condition, Severity
 from include.instants import Instant
+from include.monitoring.checks.thresholds import FROM_CATALOGUE
 
 NoticeKind = Literal["start", "reminder", "recovery"]
 
@@ -30,6 +31,11 @@ class Effect(msgspec.Struct, frozen=True):
     value: str
     began_at: Instant
     ended_at: Instant | None = None
+
+    @property
+    def condition(self) -> str:
+        """The name of the condition."""
+        return self.key.partition(":")[0]
 
 
 class OpenAlert(msgspec.Struct, frozen=True):
@@ -71,11 +77,24 @@ class OpenAlert(msgspec.Struct, frozen=True):
     """The silence because of which no mail was sent lately, as a text. A mail that is sent afterwards shows it."""
     untold: bool | UnsetType = UNSET
     """Whether even the mail about its start was not sent, because it was silenced."""
+    mails: int | UnsetType = UNSET
+    """Number of notices about it so far: its start and the reminders. UNSET: none, or begun by an earlier version."""
 
     @property
     def subject(self) -> str:
         """The test, task, coin or source that it is about; '' for a condition without subjects."""
         return self.key.partition(":")[2].partition("#")[0]
+
+    @property
+    def limit(self) -> str:
+        """The threshold. Where it comes from is named only if it is not the catalogue's."""
+        return self.threshold.removesuffix(f", {FROM_CATALOGUE}")
+
+    @property
+    def heading(self) -> str:
+        """The title, with the number of further subjects of the condition that began with it: like BTC and 2 more."""
+        more = sum(effect.condition == self.condition for effect in self.effects or () if not effect.ended_at)
+        return f"{self.title} and {more} more" if more else self.title
 
     def command(self, environment: str) -> str:
         """The command of the first step, about this alert's subject."""

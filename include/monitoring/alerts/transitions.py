@@ -61,6 +61,8 @@ class _Transition:
         notice = Notice(identity, kind, alert, self.now)
         self.outbox.append(notice)
         self.new.append(notice)
+        if still_open := self.open.get(alert.key):
+            self.open[alert.key] = replace(still_open, mails=(still_open.mails or 0) + 1)
 
     def start_or_continue(self, alert: OpenAlert, reminder_after: timedelta) -> None:
         before = self.open.get(alert.key)
@@ -88,6 +90,7 @@ class _Transition:
             thread=before.thread,
             silenced=before.silenced,
             untold=before.untold,
+            mails=before.mails,
         )
         if alert.run and alert.run != before.run:  # another run of the DAG is late now: from now on that run counts
             continued = replace(continued, successes=None, run=alert.run)

@@ -22,7 +22,7 @@ def key(storage: StorageSettings, at: datetime) -> str:
 
 def make(sources: Sources, links: Links) -> str:
     """The report of now. A source that cannot be read is in it as unknown, with its reason."""
-    return render.report(view.of(Reader(sources).read(DEFAULT_RANGE), DEFAULT_RANGE), links)
+    return render.report(view.of(Reader(sources).read(DEFAULT_RANGE), ""), links)
 
 
 def write(s3: S3Client, storage: StorageSettings, html: str, at: datetime) -> str:

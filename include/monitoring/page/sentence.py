@@ -83,8 +83,9 @@ def _silent(health: PipelineHealth) -> Sentence:
 def _open(health: PipelineHealth, roots: list[OpenAlert]) -> Sentence:
     """The oldest error, or else the oldest warning, with what follows from it."""
     first = next((alert for alert in roots if alert.severity == "error"), roots[0])
-    suffering = [alert.title for alert in health.alerts or () if root_of(alert, health.alerts or ()) is first]
-    facts = [f"{first.value} (alarms {first.threshold.partition(',')[0]})" if first.value else ""]
+    caused = [alert for alert in health.alerts or () if root_of(alert, health.alerts or ()) is first]
+    suffering = [alert.title for alert in caused if alert.condition != first.condition]
+    facts = [f"{first.value} (alarms when {first.limit})" if first.value else ""]
     if suffering:
         facts.append(f"therefore: {', '.join(suffering)}")
     others = len(roots) - 1
@@ -92,7 +93,7 @@ def _open(health: PipelineHealth, roots: list[OpenAlert]) -> Sentence:
         facts.append(f"{others} more {'alert is' if others == 1 else 'alerts are'} open")
     facts.append(_gold(health).rstrip("."))
     state: Overall = "fault" if first.severity == "error" else "warning"
-    headline = f"{first.title}, since {_for(health, first.begin_at)}."
+    headline = f"{first.heading}, since {_for(health, first.begin_at)}."
     condition = CONDITIONS[first.condition]
     notice, step, command = condition.notice, condition.first_step.text, first.command(health.environment)
     return Sentence(state, headline, _listed(facts), condition.runbook, first.begin_at, notice, step, command)

@@ -39,6 +39,7 @@ RANGES: dict[str, Range] = {
     "7d": Range("7d", timedelta(days=7), timedelta(minutes=30)),
 }
 DEFAULT_RANGE = "24h"
+"""Read when nobody chose a range; `fitted` shortens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,23 @@ def read(client: CloudWatchClient, settings: MonitorSettings, chosen: Range, now
     for page in pages:
         for result in page["MetricDataResults"]:
             line = LINES[int(result["Id"].removeprefix("t"))]
-            for index, value in _placed(result["Timestamps"], result["Values"], begin, seconds, count):
+            known = count - 1 if line.rate else count  # the last period goes on: its sum would be too low a rate
+            for index, value in _placed(result["Timestamps"], result["Values"], begin, seconds, known):
                 values[line.id][index] = value / seconds if line.rate else value
     return Trends(chosen.name, begin, end, seconds, values)
+
+
+def fitted(trends: Trends) -> Trends:
+    """The same numbers in the shortest range of their period that has all of them: a new pipeline has no long line."""
+    firsts = (next((n for n, value in enumerate(line) if value is not None), None) for line in trends.values.values())
+    first = min((n for n in firsts if n is not None), default=0)
+    for shorter in RANGES.values():
+        begin = trends.end - shorter.duration
+        skipped = int((begin - trends.begin).total_seconds()) // trends.seconds
+        if shorter.period.total_seconds() == trends.seconds and skipped <= first:
+            values = {name: line[skipped:] for name, line in trends.values.items()}
+            return Trends(shorter.name, begin, trends.end, trends.seconds, values)
+    return trends
 
 
 def _placed(

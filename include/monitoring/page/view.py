@@ -18,7 +18,7 @@ from include.monitoring.page.prices import Coin
 from include.monitoring.page.quality import TestGroup
 from include.monitoring.page.read_model import PRICES, ReadModel
 from include.monitoring.page.sentence import Sentence
-from include.monitoring.page.trends import RANGES, TRENDS, Trend, Trends
+from include.monitoring.page.trends import DEFAULT_RANGE, RANGES, TRENDS, Trend, Trends, fitted
 from include.state import silences
 from include.state.kpis import Kpis
 from include.state.past_alerts import PastAlert
@@ -74,8 +74,10 @@ class View:
 
 
 def of(model: ReadModel, chosen: str) -> View:
-    """The page with the trends of one range."""
+    """The page with the trends of one range; '' is the shortest one that has all numbers of the model."""
     state, trends = model.state, model.trends.trends
+    if trends and not chosen:
+        trends = fitted(trends)
     health = state.health
     known = state.away_since is None and health.judged_recently and health.alerts is not None
     alerts = health.alerts
@@ -83,7 +85,7 @@ def of(model: ReadModel, chosen: str) -> View:
         health=health,
         sentence=sentence.of(health, state.away_since),
         stages=tuple(flow.stages(health, trends, known)),
-        range=chosen,
+        range=chosen or (trends.range if trends else DEFAULT_RANGE),
         ranges=tuple((name, one.label) for name, one in RANGES.items()),
         trends=tuple(_trend(trend, trends, health, state.past or ()) for trend in TRENDS) if trends else (),
         trends_from=trends,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from threading import Event
 from time import monotonic, sleep
@@ -106,3 +109,29 @@ def test_a_publication_that_hangs_blocks_no_count(metrics: ConsumerMetrics) -> N
     assert publication.done(60)
     assert was_ended == [True]
     assert metrics.take_window().messages == 7
+
+
+class Parser:
+    """Botocore's parser of one answer: it and the parser of its events refer to each other."""
+
+    def __init__(self) -> None:
+        self.events = self
+
+
+@pytest.fixture
+def rare_search() -> Iterator[None]:
+    """No search for reference cycles but those that a test asks for, as in a consumer's first days."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("rare_search")
+def test_a_publication_leaves_no_reference_cycles(metrics: ConsumerMetrics) -> None:
+    parsers: list[weakref.ref[Parser]] = []
+
+    def put(**_: object) -> None:
+        parsers.append(weakref.ref(Parser()))
+
+    Publisher(metrics, AwsSettings(), MonitorSettings(), seconds=60)._publish(MagicMock(put_metric_data=put))
+    assert [parser() for parser in parsers] == [None]

@@ -68,14 +68,17 @@ def test_a_wrong_row_is_added_for_a_data_test_and_removed_again(demo: Demo) -> N
     with duckdb.connect(demo.values["WAREHOUSE_DUCKDB_PATH"]) as warehouse:
         warehouse.execute("create schema lake_gold")
         warehouse.execute(
-            f"create table {GOLD} as select 'a' as quote_hour_id, 'BTC' as symbol, timestamp '2026-11-01' as loaded_at"
+            f"create table {GOLD} as select 'a' as quote_hour_id, 1::bigint as id, 'BTC' as symbol,"
+            " timestamp '2026-11-01' as hour_start, timestamp '2026-11-01' as loaded_at"
         )
     for _ in range(2):  # a second call adds no second row
         faults.cause(demo, "tests")
     assert rows(demo) == [("a", "BTC"), (faults.WRONG_ROW, "BROKEN")]
     with duckdb.connect(demo.values["WAREHOUSE_DUCKDB_PATH"]) as warehouse:
         (loads,) = warehouse.execute(f"select count(distinct loaded_at) from {GOLD}").fetchall()
+        (keys,) = warehouse.execute(f"select count(distinct (id, hour_start)) from {GOLD}").fetchall()
     assert loads == (1,), "gold's watermark moved, so the next run would leave out quotes"
+    assert keys == (2,), "the next run's MERGE would write the coin's hour over the wrong row, and nothing removes it"
     faults.fix(demo)
     assert rows(demo) == [("a", "BTC")]
 

@@ -15,7 +15,7 @@ def test_a_report_names_place_severity_count_message_and_rows() -> None:
     assert PRICE.report("silver") == "silver (warn), 2 failing rows: Got 2 results"
     dated = FailingTest("a", "error", 1, "Got 1 result", since=NOW + timedelta(milliseconds=5), rows="id=7")
     assert dated.report("silver") == (
-        "silver (error), 1 failing rows, since 2026-11-23T14:30:00Z: Got 1 result\nsample rows:\nid=7"
+        "silver (error), 1 failing row, since 2026-11-23T14:30:00Z: Got 1 result\nsample rows:\nid=7"
     )
 
 

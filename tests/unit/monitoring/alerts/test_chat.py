@@ -46,16 +46,17 @@ def test_an_entry_has_value_threshold_time_and_links() -> None:
     assert shown.title == "*[lake] new*"
     assert shown.entries == (
         "New, *error: Kafka lag is high*\n"
-        "2,345 (alarms when &gt; 1,000, catalogue), since 2026-11-23T14:05:00Z\n"
+        "2,345 (alarms when &gt; 1,000), since 2026-11-23T14:05:00Z\n"
         "slowest partition 2,000 messages\n"
-        "<https://docs.test/runbooks/kafka_lag.md|What to do>, <http://airflow.test/dags/pipeline_monitor/runs/x|Run>",
+        "<https://docs.test/runbooks/kafka_lag.md|Runbook>, "
+        "<http://airflow.test/dags/pipeline_monitor/runs/x|Run in Airflow>",
     )
 
 
 def test_teams_gets_markdown() -> None:
     (entry,) = message(replace(LAG, details=("a_b _c *d*",)), dialect=TEAMS).entries
     assert "**error: Kafka lag is high**" in entry
-    assert "[What to do](https://docs.test/runbooks/kafka_lag.md)" in entry
+    assert "[Runbook](https://docs.test/runbooks/kafka_lag.md)" in entry
     assert r"a_b \_c \*d\*" in entry
 
 
@@ -95,4 +96,4 @@ def test_any_text_fits_and_keeps_its_links(dialect: Dialect, texts: list[str]) -
     shown = message(*alerts, dialect=dialect, subject=" ".join(texts))
     assert len(whole(shown)) <= chat.LONGEST + 100
     for entry in shown.entries:
-        assert "What to do" in entry or entry.startswith("and ")
+        assert "Runbook" in entry or entry.startswith("and ")

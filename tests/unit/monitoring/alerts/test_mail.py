@@ -40,7 +40,7 @@ def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
     assert mail.subject == "[crypto-lakehouse test] error: Kafka lag is high"
     for part in (
         "2,345",
-        "> 1,000, catalogue",
+        "Alarms when: > 1,000\n",
         "2026-11-23T14:05:00Z (25 min)",
         "slowest partition 2,000 messages",
         "https://docs.test/runbooks/kafka_lag.md",
@@ -51,7 +51,7 @@ def test_a_start_has_value_threshold_time_runbook_and_links() -> None:
         assert part in mail.text
     assert '<a href="https://docs.test/runbooks/kafka_lag.md"' in mail.html
     assert '<a href="http://airflow.test/plugin/pipeline-health">Pipeline Health</a>' in mail.html
-    assert "&gt; 1,000, catalogue" in mail.html
+    assert "&gt; 1,000<" in mail.html
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_text_without_secrets_is_unchanged(text: str) -> None:
 
 
 def test_consequences_are_listed_under_their_cause() -> None:
-    lag = Effect("kafka_lag", "error", "Kafka lag is high", "2,345", NOW - timedelta(minutes=5))
+    low = Effect("low_throughput", "error", "Throughput is low", "2", NOW - timedelta(minutes=5))
     gold = Effect("stale_gold", "error", "Gold data is old", "3 h", NOW - timedelta(minutes=9), NOW)
-    mail = render([notice("recovery", replace(LAG, effects=(lag, gold)))], SETTINGS, "test", NOW)
-    assert "Consequence: error: Kafka lag is high: 2,345, since 2026-11-23T14:25:00Z\n" in mail.text
+    mail = render([notice("recovery", replace(LAG, effects=(low, gold)))], SETTINGS, "test", NOW)
+    assert "Consequence: error: Throughput is low: 2, since 2026-11-23T14:25:00Z\n" in mail.text
     assert (
         "Consequence: error: Gold data is old: 3 h, since 2026-11-23T14:21:00Z, over at 2026-11-23T14:30:00Z"
         in mail.text
@@ -171,3 +171,16 @@ def test_any_text_can_be_rendered(text: str) -> None:
     mail = render([notice("start", replace(LAG, details=(text,), value=text))], SETTINGS, "test", NOW)
     assert mail.subject
     assert mail.html.startswith("<!doctype html>")
+
+
+def test_further_subjects_of_the_same_condition_are_counted_in_the_title() -> None:
+    """They began together, and none of them is the reason of another."""
+    silent = CONDITIONS["quotes_missing"]
+    coins = tuple(
+        Effect(f"quotes_missing:{coin}", "error", f"{silent.title}: {coin}", "", NOW) for coin in ("ETH", "XRP")
+    )
+    alert = replace(OpenAlert.begin(silent, NOW, "BTC", value="3 coins", threshold="> 0", details=()), effects=coins)
+    mail = render([notice("start", alert)], SETTINGS, "test", NOW)
+    assert mail.subject.endswith("error: A coin sends no quotes: BTC and 2 more")
+    assert "Also: error: A coin sends no quotes: ETH" in mail.text
+    assert "Consequence" not in mail.text

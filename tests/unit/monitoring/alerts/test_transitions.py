@@ -74,8 +74,9 @@ def test_an_unknown_verdict_opens_and_closes_no_alert() -> None:
 
 def test_a_reminder_is_sent_every_six_hours() -> None:
     thirteen_hours = 12 * 13
-    _, notices = run([[verdict("breached")]] * thirteen_hours)
+    state, notices = run([[verdict("breached")]] * thirteen_hours)
     assert [kind for new in notices for kind, _ in new] == ["start", "reminder", "reminder"]
+    assert state.open["kafka_lag"].mails == 3
 
 
 def test_since_is_kept_while_value_and_details_follow() -> None:

@@ -34,6 +34,11 @@ def test_an_error_is_told_before_an_older_warning() -> None:
     assert "1 more alert is open" in told.rest.lower()
 
 
+def test_a_threshold_of_thousands_is_told_whole() -> None:
+    told = sentence.of(health(alert("kafka_lag", value="2,345 messages", threshold="> 1,000, catalogue")))
+    assert "2,345 messages (alarms when > 1,000)" in told.rest
+
+
 def test_an_old_fault_is_told_with_its_day() -> None:
     assert "since 28 Nov 06:00 UTC (2 d)" in sentence.of(health(alert("stale_gold", 2 * 24 * 60))).headline
 

@@ -51,8 +51,9 @@ def test_each_value_stands_at_its_time_and_the_others_are_unknown() -> None:
 
 
 def test_a_rate_is_by_the_second() -> None:
-    found = read(CloudWatch("MessagesConsumed", {NOW.replace(minute=0): 900.0}))
-    assert list(found.values["MessagesConsumed.Sum"])[-1] == 3.0
+    ended, going_on = NOW.replace(minute=0) - timedelta(minutes=5), NOW.replace(minute=0)
+    found = read(CloudWatch("MessagesConsumed", {ended: 900.0, going_on: 30.0}))
+    assert list(found.values["MessagesConsumed.Sum"])[-2:] == [3.0, None]
 
 
 def test_a_range_costs_one_request() -> None:
@@ -61,6 +62,16 @@ def test_a_range_costs_one_request() -> None:
     (asked,) = cloudwatch.asked
     assert len(asked["MetricDataQueries"]) == len(LINES)
     assert {query["MetricStat"]["Period"] for query in asked["MetricDataQueries"]} == {1800}
+
+
+@pytest.mark.parametrize(("minutes", "name"), [(10, "1h"), (54, "1h"), (70, "6h"), (1_000, "24h")])
+def test_without_a_choice_the_range_is_as_long_as_the_numbers(minutes: int, name: str) -> None:
+    found = read(CloudWatch("SumOffsetLag", {NOW: 7.0, NOW - timedelta(minutes=minutes): 1.0}), "24h")
+    fitted = trends.fitted(found)
+    assert (fitted.range, fitted.end - fitted.begin) == (name, RANGES[name].duration)
+    line = fitted.values["SumOffsetLag.Maximum"]
+    assert len(line) == RANGES[name].duration / RANGES[name].period
+    assert [value for value in line if value] == [1.0, 7.0]
 
 
 @pytest.mark.parametrize("name", RANGES)

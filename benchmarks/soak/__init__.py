@@ -1,0 +1,1 @@
+"""What the programs use while they run for an hour on a laptop stack: memory, handles, threads, lag, mails, files."""
