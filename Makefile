@@ -179,11 +179,13 @@ BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11 /
 .local/bench/python/.made: requirements/ingest.txt
 .local/bench/quix/.made: requirements/quix.txt
 
-# A chosen benchmark builds only what it needs; the S3 server and the peers need Go.
-BENCH ?= landing latency transform parse idle listing page warehouse audit
+# A chosen benchmark builds only what it needs; the S3 server and the peers need Go. BENCH is empty for all.
+BENCH ?=
 LANDING_PEERS := $(GO_PEERS:%=.local/bench/%) .local/bench/quix/.made .local/bench/python/.made
-bench: env $(MANIFEST) $(if $(filter landing warehouse audit,$(BENCH)),.local/bench/versitygw)
-bench: $(if $(filter landing,$(BENCH)),$(LANDING_PEERS)) ## benchmarks against their bounds; writes docs/performance.md (BENCH="landing page")
+needed_by = $(if $(if $(BENCH),$(filter $1,$(BENCH)),all),$2)
+bench: env $(MANIFEST) $(call needed_by,landing listing warehouse audit,.local/bench/versitygw)
+bench: $(call needed_by,trino,.local/trino-jars/.made)
+bench: $(call needed_by,landing,$(LANDING_PEERS)) ## benchmarks against their bounds; writes docs/performance.md (BENCH="landing page")
 	@verdict=0; $(PY) -m benchmarks $(BENCH) || verdict=$$?; $(PY) -m benchmarks.report; exit $$verdict
 
 bench-landing bench-warehouse bench-latency: bench-%:
@@ -192,7 +194,7 @@ bench-landing bench-warehouse bench-latency: bench-%:
 SOAK_MINUTES ?= 60
 SOAK ?=
 .PHONY: soak
-soak: env ## what the demo's programs use in an hour (SOAK_MINUTES=60; SOAK=--write renews plot and figures)
+soak: env ## what the demo's programs use in an hour (SOAK_MINUTES=60; SOAK=--keep for the page)
 	@$(PY) -m benchmarks.soak --minutes $(SOAK_MINUTES) $(SOAK)
 
 .PHONY: report

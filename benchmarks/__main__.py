@@ -18,8 +18,8 @@ import os
 import subprocess
 import sys
 
-from benchmarks.figures import Figures, bounds_table
-from benchmarks.results import Result, exit_status, judged, write
+from benchmarks.figures import Figures
+from benchmarks.results import Result, finish, write
 
 MODULES = {
     "landing": "benchmarks.landing.__main__",
@@ -28,20 +28,24 @@ MODULES = {
     "parse": "benchmarks.dags.parse",
     "idle": "benchmarks.dags.idle",
     "listing": "benchmarks.monitoring.listing",
+    "partitions": "benchmarks.monitoring.partitions",
     "page": "benchmarks.page",
     "warehouse": "benchmarks.warehouse.run",
+    "trino": "benchmarks.warehouse.trino",
     "audit": "benchmarks.audit",
+    "soak": "benchmarks.soak.__main__",
 }
+"""Name of a benchmark -> its module."""
+ONLY_WHEN_NAMED = ("soak",)
+"""It takes an hour."""
 
 
 def run_here(name: str) -> int:
     """Run one benchmark in this process; returns the exit status."""
     load = os.getloadavg()[0]
     figures: Figures = importlib.import_module(MODULES[name]).figures()
-    file = write(Result.of(name, load, figures))
-    bounds = judged(name, figures.values)
-    print("\n\n".join((*figures.tables, bounds_table(bounds), f"figures: {file}")))
-    return exit_status(name, bounds)
+    print(f"figures: {write(Result.of(name, load, figures))}")
+    return finish(name, figures)
 
 
 def run(names: list[str]) -> int:
@@ -67,13 +71,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all: {', '.join(MODULES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODULES)} (default: all but soak)")
     parser.add_argument("--here", choices=list(MODULES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in MODULES]
     if unknown:
         parser.error(f"there is no benchmark {', '.join(unknown)}: choose from {', '.join(MODULES)}")
-    return run_here(options.here) if options.here else run(options.names or list(MODULES))
+    names = options.names or [name for name in MODULES if name not in ONLY_WHEN_NAMED]
+    return run_here(options.here) if options.here else run(names)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Bar charts as SVG, for docs/performance.md. Pure functions.
+"""Charts as SVG, for docs/performance.md: bars that compare cases, and panels with lines over time. Pure functions.
 
-Pipeline Health's charts (include/monitoring/page/chart.py) are lines over time; here programs and cases are compared.
+Pipeline Health's charts (include/monitoring/page/chart.py) place the lines.
 """
 
 from __future__ import annotations
@@ -8,9 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from html import escape
+from pathlib import Path
 
-from benchmarks.figures import Values, number
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.figures import Points, Values, number
+from include.catalogue import Unit
+from include.monitoring.page import chart
 
 WIDTH, LABEL, VALUE = 640, 190, 80
 """Pixels of the picture, of its labels, and of the room for the values."""
@@ -41,10 +47,13 @@ CHARTS = (
     Chart("parse", "seconds", "Seconds of a parse", r"(\w+\.\w+)_seconds"),
     Chart("idle", "cpu", "Share of a core while nothing lands", r"([\w-]+)\.share_of_a_core"),
     Chart("listing", "seconds", "Seconds of a look at S3, by older objects", r"(\d+)\.seconds"),
+    Chart("partitions", "seconds", "Seconds of a look at Kafka, by partitions", r"(\d+)\.seconds"),
     Chart("page", "p95", "Seconds of Pipeline Health, 95 % of the requests", r"(\w+)\.p95_seconds"),
     Chart("warehouse", "day", "Seconds of a build with a day of quotes", r"day\.(\w+)_seconds"),
     Chart("warehouse", "bronze", "Seconds of bronze, by files loaded", r"bronze\.(\d+)_files_seconds"),
+    Chart("trino", "bytes", "Bytes that a run of bronze reads, by files loaded", r"(\d+)_files\.bytes"),
     Chart("audit", "seconds", "Seconds of an audit of a day", r"(\w+\.\w+)\.seconds"),
+    Chart("soak", "memory", "MB an hour", r"([\w-]+)\.memory_mb_an_hour"),
 )
 
 
@@ -72,3 +81,64 @@ def draw(title: str, rows: Sequence[tuple[str, float]]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     lines = [f'{head} role="img"><title>{text}</title><style>{STYLE}</style>', '<rect class="page" width="100%"']
     return "\n".join([lines[0], f'{lines[1]} height="100%"/>', *parts, "</svg>", ""])
+
+
+COLUMNS = 3
+STEP_SECONDS = 60.0
+"""A point of a curve is the highest value of so many seconds. A gap is left where nothing was measured."""
+ROOM = chart.HEIGHT + 42
+"""Height of a panel with its title and legend, in user units."""
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Lines over time, each with its label. The legend has no line without a label."""
+
+    title: str
+    unit: Unit
+    lines: tuple[tuple[str, Points], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A drawn panel at its place in the picture."""
+
+    panel: Panel
+    chart: chart.Chart
+    x: int
+    y: int
+
+
+def draw_panels(title: str, panels: Sequence[Panel], seconds: float, warm_up: float) -> str:
+    """The panels of a run of `seconds` as one SVG document; the first share `warm_up` of the time is shaded."""
+    places = [
+        Placed(panel, _drawn(panel, seconds, warm_up), number % COLUMNS * chart.WIDTH, number // COLUMNS * ROOM)
+        for number, panel in enumerate(panels)
+    ]
+    return TEMPLATES.get_template("charts.svg.jinja").render(
+        title=title, places=places, minutes=round(seconds / 60), chart=chart,
+        width=COLUMNS * chart.WIDTH, height=places[-1].y + ROOM,
+    )  # fmt: skip
+
+
+def _drawn(panel: Panel, seconds: float, warm_up: float) -> chart.Chart:
+    lines = [(label, _evenly(points, seconds)) for label, points in panel.lines]
+    begin = datetime.fromtimestamp(0, UTC)
+    shaded = (begin, begin + timedelta(seconds=warm_up * seconds))
+    return chart.draw(lines, panel.unit, (begin, begin + timedelta(seconds=seconds)), None, [shaded])
+
+
+def _evenly(points: Points, seconds: float) -> list[float | None]:
+    """The highest value of each step of the run; None where nothing was measured."""
+    highest: dict[int, float] = {}
+    for hours, value in points:
+        step = round(hours * 3600 / STEP_SECONDS)
+        highest[step] = max(highest.get(step, value), value)
+    return [highest.get(step) for step in range(round(seconds / STEP_SECONDS) + 1)]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Values = dict[str, float]
 """Name of a figure -> its value."""
 Kind = Literal["at_least", "at_most"]
+Points = Sequence[tuple[float, float]]
+"""Hours since the first, and a value."""
 KINDS: tuple[Kind, ...] = ("at_least", "at_most")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A benchmark's values, and Markdown tables with what the values do not tell."""
+    """A benchmark's values, Markdown tables with what the values do not tell, and pictures (name -> SVG)."""
 
     values: Values
     tables: tuple[str, ...] = ()
+    pictures: dict[str, str] = field(default_factory=dict)
 
 
 class BoundsError(ValueError):
@@ -29,12 +32,12 @@ class BoundsError(ValueError):
 class Bound:
     """A bound and what was measured; `measured` is None when the figure was not measured.
 
-    A broken bound is a regression. A `goal` is what the project wants and may not have yet.
+    A broken bound is a regression. A `goal` is what the project wants and may not have yet; then `limit` may be None.
     """
 
     figure: str
     kind: Kind
-    limit: float
+    limit: float | None
     measured: float | None
     goal: float | None = None
 
@@ -43,7 +46,12 @@ class Bound:
         """The verdict for the table."""
         if self.measured is None:
             return "not measured"
-        return "met" if self._within(self.limit) else "MISSED"
+        return "met" if self.limit is None or self._within(self.limit) else "MISSED"
+
+    @property
+    def text(self) -> str:
+        """The bound in words; empty for a goal alone."""
+        return "" if self.limit is None else f"{self.kind.replace('_', ' ')} {self.limit:g}"
 
     @property
     def goal_verdict(self) -> str:
@@ -62,16 +70,26 @@ def judge(bounds: str, benchmark: str, values: Values) -> list[Bound]:
     """Compare each bound of a benchmark, in the bounds file's TOML text, with the values.
 
     Raises:
-        BoundsError: a figure has not exactly one of `at_least` and `at_most`.
+        BoundsError: a figure has both `at_least` and `at_most`, none of them and no goal, or another key.
     """
     return [_bound(name, row, values) for name, row in tomllib.loads(bounds).get(benchmark, {}).items()]
 
 
 def _bound(name: str, row: dict[str, float], values: Values) -> Bound:
     kinds = [kind for kind in KINDS if kind in row]
-    if len(kinds) != 1 or row.keys() - {kinds[0], "goal"}:
-        raise BoundsError(f"{name} = {row}: write one of at_least and at_most, and perhaps a goal")
-    return Bound(name, kinds[0], row[kinds[0]], values.get(name), row.get("goal"))
+    if not row or len(kinds) > 1 or row.keys() - {*kinds, "goal"}:
+        raise BoundsError(f"{name} = {row}: write one of at_least and at_most, a goal, or a bound and a goal")
+    kind = kinds[0] if kinds else "at_most"
+    return Bound(name, kind, row.get(kind), values.get(name), row.get("goal"))
+
+
+def complaint(benchmark: str, bound: Bound) -> str:
+    """What is wrong with a broken bound, and what to do."""
+    assert bound.measured is not None
+    return (
+        f"{benchmark}: {bound.figure} is {number(bound.measured)}, but benchmarks/bounds.toml wants {bound.text}. Run "
+        f"`make bench BENCH={benchmark}` again without other work. If it stays, find the commit with `git bisect`."
+    )
 
 
 def bounds_table(bounds: Iterable[Bound]) -> str:
@@ -80,8 +98,8 @@ def bounds_table(bounds: Iterable[Bound]) -> str:
         ("figure", "bound", "measured", "verdict", "goal"),
         [
             (
-                f"`{bound.figure}`", f"{bound.kind.replace('_', ' ')} {bound.limit:g}",
-                "-" if bound.measured is None else number(bound.measured), bound.verdict, bound.goal_verdict,
+                f"`{bound.figure}`", bound.text, "-" if bound.measured is None else number(bound.measured),
+                bound.verdict if bound.text or bound.measured is None else "", bound.goal_verdict,
             )
             for bound in bounds
         ],

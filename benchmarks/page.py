@@ -5,7 +5,8 @@
 The AWS emulator holds the state objects of a busy pipeline (72 data tests with 24 runs, three coins, past alerts) and
 the numbers of CloudWatch. A page is requested from the app itself, without a network. `first` is the first page of a
 new app, which also opens its clients. `cold` reads S3 and CloudWatch again for the range of 7 d, `cached` reads neither
-but renders, `shared` gets the rendering of another reader. Prints its figures as JSON.
+but renders, `shared` gets the rendering of another reader. `read_model` reads as `cold` does, and renders nothing.
+Prints its figures as JSON.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ def measure(runs: int) -> tuple[int, dict[str, list[float]]]:
     from fastapi.testclient import TestClient
 
     from include.monitoring.page import read_model
+    from include.on_airflow import health_page
+    from include.settings import load
     from plugins.pipeline_health import page
 
     def client() -> TestClient:
@@ -122,6 +125,11 @@ def measure(runs: int) -> tuple[int, dict[str, list[float]]]:
             for dependency in getattr(getattr(route, "dependant", None), "dependencies", ()):
                 app.dependency_overrides[dependency.call] = lambda: None
         return TestClient(app)
+
+    def seconds_of_model(one: read_model.Reader) -> float:
+        begin = time.perf_counter()
+        one.read("7d")
+        return time.perf_counter() - begin
 
     def seconds(one: TestClient) -> float:
         begin = time.perf_counter()
@@ -143,7 +151,10 @@ def measure(runs: int) -> tuple[int, dict[str, list[float]]]:
     cold = client()
     seconds(cold)
     firsts = [seconds(client()) for _ in range(runs)]
-    return size, {"first": firsts, "cold": [seconds(cold) for _ in range(runs)], "cached": cached, "shared": shared}
+    by_kind = {"first": firsts, "cold": [seconds(cold) for _ in range(runs)], "cached": cached, "shared": shared}
+    reader = read_model.Reader(health_page.sources(load()))
+    seconds_of_model(reader)
+    return size, by_kind | {"read_model": [seconds_of_model(reader) for _ in range(runs)]}
 
 
 def figures(runs: int = RUNS) -> Figures:
@@ -155,7 +166,8 @@ def figures(runs: int = RUNS) -> Figures:
     for kind, times in by_kind.items():
         p50, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
         values |= {f"{kind}.p50_seconds": round(p50, 4), f"{kind}.p95_seconds": round(p95, 4)}
-    values["cached_over_cold"] = statistics.median(by_kind["cached"]) / statistics.median(by_kind["cold"])
+    for kind, other in (("first", "cold"), ("cached", "cold"), ("shared", "cached"), ("read_model", "cold")):
+        values[f"{kind}_over_{other}"] = statistics.median(by_kind[kind]) / statistics.median(by_kind[other])
     return Figures(values)
 
 

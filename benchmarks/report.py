@@ -21,10 +21,15 @@ PAGE = Path("docs") / "performance.md"
 IMAGES = Path("images") / "performance"
 
 
-def charts(result: Result) -> dict[str, str]:
-    """File name -> SVG of each chart that has figures."""
+def charts(result: Result) -> dict[str, tuple[str, str]]:
+    """File name -> title and SVG of each chart that has figures, and of the result's own pictures."""
     drawn = {chart: bars(chart, result.values) for chart in CHARTS if chart.benchmark == result.name}
-    return {f"{chart.benchmark}-{chart.name}.svg": draw(chart.title, rows) for chart, rows in drawn.items() if rows}
+    own = {f"{name}.svg": (f"The run of {result.date}", svg) for name, svg in result.pictures.items()}
+    return own | {
+        f"{chart.benchmark}-{chart.name}.svg": (chart.title, draw(chart.title, rows))
+        for chart, rows in drawn.items()
+        if rows
+    }
 
 
 def lines(result: Result, bounds: str) -> Iterable[str]:
@@ -35,15 +40,10 @@ def lines(result: Result, bounds: str) -> Iterable[str]:
     rows = [(f"`{name}`", number(value)) for name, value in result.values.items() if name in others]
     parts = [f"Measured on {result.date} on {result.machine}, load before: {result.load:g}. {versions}."]
     parts += [bounds_table(judged), *result.tables]
-    parts += [f"![{title(name)}]({(IMAGES / name).as_posix()})" for name in charts(result)]
+    parts += [f"![{title}]({(IMAGES / name).as_posix()})" for name, (title, _) in charts(result).items()]
     if rows:
         parts += ["<details><summary>All other figures</summary>", markdown(("figure", "measured"), rows), "</details>"]
     return ["", "\n\n".join(parts), ""]
-
-
-def title(file: str) -> str:
-    """The title of the chart in this file."""
-    return next(chart.title for chart in CHARTS if f"{chart.benchmark}-{chart.name}.svg" == file)
 
 
 def write(folder: Path = results.RESULTS, root: Path = PROJECT_ROOT) -> list[str]:
@@ -54,7 +54,7 @@ def write(folder: Path = results.RESULTS, root: Path = PROJECT_ROOT) -> list[str
     images.mkdir(parents=True, exist_ok=True)
     for result in found:
         text = renewed(text, Part(PAGE.as_posix(), result.name, partial(lines, result, bounds)))
-        for name, svg in charts(result).items():
+        for name, (_, svg) in charts(result).items():
             (images / name).write_text(svg)
     page.write_text(text)
     return [result.name for result in found]

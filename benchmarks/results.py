@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.figures import Bound, Figures, Values, judge
+from benchmarks.figures import Bound, Figures, Values, bounds_table, complaint, judge
 from include.settings import PROJECT_ROOT
 
 BOUNDS = Path(__file__).with_name("bounds.toml")
@@ -30,13 +30,14 @@ class Result:
     versions: dict[str, str]
     values: Values
     tables: tuple[str, ...]
+    pictures: dict[str, str]
 
     @classmethod
     def of(cls, name: str, load: float, figures: Figures) -> Result:
         """The result of a run that has just ended on this machine."""
         versions = {"Python": platform.python_version()} | {package: version(package) for package in PACKAGES}
         date = f"{datetime.now(UTC):%Y-%m-%d}"
-        return cls(name, date, machine(), round(load, 1), versions, figures.values, figures.tables)
+        return cls(name, date, machine(), round(load, 1), versions, figures.values, figures.tables, figures.pictures)
 
 
 def machine() -> str:
@@ -68,9 +69,17 @@ def judged(name: str, values: Values) -> list[Bound]:
 
 def exit_status(name: str, bounds: Iterable[Bound]) -> int:
     """Print what was broken or not measured; 1 if a bound is broken, 2 if only figures are missing, else 0."""
-    by_verdict: dict[str, list[str]] = {"met": [], "MISSED": [], "not measured": []}
-    for bound in bounds:
-        by_verdict[bound.verdict].append(bound.figure)
-    missed, unmeasured = by_verdict["MISSED"], by_verdict["not measured"]
-    print(f"{name}: {len(by_verdict['met'])} bounds met, missed: {missed}, not measured: {unmeasured}", flush=True)
+    known = list(bounds)
+    missed = [bound for bound in known if bound.verdict == "MISSED"]
+    unmeasured = [bound.figure for bound in known if bound.verdict == "not measured"]
+    for bound in missed:
+        print(complaint(name, bound))
+    print(f"{name}: {len(known)} bounds, missed: {[bound.figure for bound in missed]}, not measured: {unmeasured}")
     return 1 if missed else 2 if unmeasured else 0
+
+
+def finish(name: str, figures: Figures) -> int:
+    """Print tables and verdicts of a benchmark; returns the exit status."""
+    bounds = judged(name, figures.values)
+    print("\n\n".join((*figures.tables, bounds_table(bounds))))
+    return exit_status(name, bounds)

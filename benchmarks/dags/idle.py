@@ -20,7 +20,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks.figures import Figures, Values
-from benchmarks.results import exit_status, judged
+from benchmarks.results import finish
 from include.local import environment
 from include.local.airflow_api import AirflowApi
 from include.local.process_control import ProcessControl
@@ -72,7 +72,8 @@ def measure(demo: Demo, api: AirflowApi, minutes: float) -> Values:
     for name, share in shares.items():
         print(f"{name:24}{share:8.2%} of a core")
     print(f"{runs} runs of {TRANSFORM} in {elapsed / 60:.1f} minutes", flush=True)
-    return {"transform_runs": float(runs)} | {f"{name}.share_of_a_core": share for name, share in shares.items()}
+    values = {"transform_runs": float(runs)} | {f"{name}.share_of_a_core": share for name, share in shares.items()}
+    return values | {"airflow-triggerer.over_scheduler": shares["airflow-triggerer"] / shares["airflow-scheduler"]}
 
 
 def figures(minutes: float = MINUTES, poll: float = POLL) -> Figures:
@@ -104,7 +105,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--poll", type=float, default=POLL, help="seconds between two looks (default: %(default)g)")
     wanted = parser.parse_args()
-    return exit_status("idle", judged("idle", figures(wanted.minutes, wanted.poll).values))
+    return finish("idle", figures(wanted.minutes, wanted.poll))
 
 
 if __name__ == "__main__":

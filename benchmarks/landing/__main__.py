@@ -23,11 +23,11 @@ from dataclasses import asdict
 from pathlib import Path
 from time import sleep
 
-from benchmarks.figures import Figures, bounds_table
+from benchmarks.figures import Figures
 from benchmarks.landing.cores import Cores, split
 from benchmarks.landing.figures import scaling_figures, scenario_table, speed_figures, speed_table
 from benchmarks.landing.rig import PROGRAMS, RUNTIME, Drain, Stage, drain, fill, memory_folder, stage
-from benchmarks.results import exit_status, judged
+from benchmarks.results import finish
 
 TOPIC, WIDE_TOPIC = "benchmark", "benchmark-4"
 WIDE = 4
@@ -141,11 +141,9 @@ def main() -> int:
     """Run the benchmark and print its tables and verdicts."""
     options = parser().parse_args()
     result, drains = measured(options)
-    bounds = judged("landing", result.values)
-    print("\n\n".join((*result.tables, bounds_table(bounds))))
     if options.json:
         options.json.write_text(json.dumps([asdict(each) for each in drains], indent=2))
-    return exit_status("landing", bounds)
+    return finish("landing", result)
 
 
 if __name__ == "__main__":

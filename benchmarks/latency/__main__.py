@@ -103,6 +103,10 @@ def figures(modes: Iterable[str] = tuple(MODES), rates: Iterable[str] = ("slow",
             if known:
                 percentiles = {"p50": known.p50, "p95": known.p95, "p99": known.p99, "maximum": known.maximum}
                 values |= {f"{mode}.{rate}.{stage}.{name}": float(value) for name, value in percentiles.items()}
+    for rate in rates:
+        event, cron = (values.get(f"{mode}.{rate}.gold.p95") for mode in ("event", "cron"))
+        if event and cron:
+            values[f"{rate}.gold.p95_event_over_cron"] = event / cron
     return Figures(values, (f"{minutes:g} minutes each, seconds.", markdown(HEADER, rows)))
 
 
