@@ -84,7 +84,7 @@ def _bound(name: str, row: dict[str, float], values: Values) -> Bound:
 
 
 def complaint(benchmark: str, bound: Bound) -> str:
-    """What is wrong with a broken bound, and what to do."""
+    """The message about a broken bound: figure, value, bound, remedy."""
     assert bound.measured is not None
     return (
         f"{benchmark}: {bound.figure} is {number(bound.measured)}, but benchmarks/bounds.toml wants {bound.text}. Run "

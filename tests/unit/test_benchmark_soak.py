@@ -72,9 +72,7 @@ def test_the_first_quarter_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize(("mb_an_hour", "verdict"), [(0.9, {}), (1.1, {"consumer.memory_mb_an_hour": "MISSED"})])
-def test_memory_may_grow_by_less_than_a_megabyte_an_hour(
-    mb_an_hour: float, verdict: dict[str, str]
-) -> None:
+def test_memory_may_grow_by_less_than_a_megabyte_an_hour(mb_an_hour: float, verdict: dict[str, str]) -> None:
     assert verdicts(hour(rss=[100e6 + mb_an_hour * 1e6 * number / 60 for number in range(61)])) == verdict
 
 
@@ -91,7 +89,7 @@ def test_a_pool_that_opens_and_closes_is_no_growth() -> None:
 def test_a_restart_is_reported_although_memory_begins_again() -> None:
     samples = [sample(number, {name: [process(pid=1 + number // 40)] for name in PROGRAMS}) for number in range(61)]
     assert verdicts(samples)["consumer.restarts"] == "MISSED"
-    assert verdicts(samples)[("consumer", "memory, MB an hour")] == "not measured"
+    assert verdicts(samples)["consumer.memory_mb_an_hour"] == "not measured"
 
 
 def test_processes_of_tasks_do_not_count() -> None:
