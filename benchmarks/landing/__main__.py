@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,23 @@ from benchmarks.landing.cores import Cores, split
 from benchmarks.landing.figures import scaling_figures, scenario_table, speed_figures, speed_table
 from benchmarks.landing.rig import PROGRAMS, RUNTIME, Drain, Stage, drain, fill, memory_folder, stage
 from benchmarks.results import finish
+from include.settings import PROJECT_ROOT
 
 TOPIC, WIDE_TOPIC = "benchmark", "benchmark-4"
 WIDE = 4
 ONCE = ("quix",)
 """Peers that are so slow that one run is enough."""
 AWAY_AFTER_FILES = 100
+PEERS = "benchmarks/landing/peers"
+LOCKS = (
+    ("Kafka", "include/local/kafka/jgo.lock.toml", r'"kafka_2.13"\nversion = "(.+)"'),
+    ("versitygw", f"{PEERS}/versitygw/go.mod", r"versity/versitygw v(\S+)"),
+    ("franz-go", f"{PEERS}/native/go.mod", r"twmb/franz-go v(\S+)"),
+    ("Bento", f"{PEERS}/bento/go.mod", r"warpstreamlabs/bento v(\S+)"),
+    ("Benthos", f"{PEERS}/benthos/go.mod", r"benthosdev/benthos/v4 v(\S+)"),
+    ("Quix Streams", "requirements/quix.txt", r"quixstreams==(\S+)"),
+)
+"""Servers and peers, and where their versions are."""
 
 
 def printed(result: Drain) -> Drain:
@@ -79,6 +91,12 @@ def s3_away(on: Stage, messages: int, seconds: float) -> Drain:
     return printed(drain(on, "ours", TOPIC, messages, 100, after_files=AWAY_AFTER_FILES, trouble=trouble))
 
 
+def versions() -> str:
+    """The versions of servers and peers."""
+    found = ((name, re.search(pattern, (PROJECT_ROOT / file).read_text())) for name, file, pattern in LOCKS)
+    return ", ".join(f"{name} {match[1]}" for name, match in found if match)
+
+
 def conditions(options: argparse.Namespace, cores: Cores) -> str:
     """The settings of the measurement, in words."""
     script = "import platform, sys; print(platform.python_version(), sys._base_executable)"
@@ -87,7 +105,7 @@ def conditions(options: argparse.Namespace, cores: Cores) -> str:
     origin = "the distribution's" if executable.startswith("/usr/bin/") else "built by somebody else"
     return (
         f"Consumer's Python {version} ({origin}), {cores}. {options.messages:,} messages, rounds: {options.rounds}; "
-        "medians, but the largest peak RSS."
+        f"medians, but the largest peak RSS. {versions()}."
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.__main__ import MODULES, worst
 from benchmarks.figures import BoundsError, bounds_table, judge, number
+from benchmarks.landing.__main__ import LOCKS, versions
 from benchmarks.landing.cores import TICKS, Cores, busy_seconds, split
 from benchmarks.landing.figures import scaling_figures, speed_figures, speed_table
 from benchmarks.landing.rig import PROGRAMS, Drain
@@ -79,6 +80,10 @@ def test_every_bound_of_the_landing_is_about_one_of_its_figures() -> None:
     figures = speed_figures([programs]) | scaling_figures([[drain("ours", 1, 2.0), drain("ours", 1, 2.0, processes=2)]])
     judged = judge(BOUNDS.read_text(), "landing", figures)
     assert [bound.figure for bound in judged if bound.measured is None] == ["s3_away.peak_rss_mb"]
+
+
+def test_the_versions_of_servers_and_peers_are_known() -> None:
+    assert re.sub(r" \d+(\.\d+)+(-\S+)?", "", versions()) == ", ".join(name for name, *_ in LOCKS)
 
 
 def test_the_bounds_file_has_a_table_for_each_benchmark() -> None:
