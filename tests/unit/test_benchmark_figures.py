@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 
@@ -14,6 +15,7 @@ from benchmarks.landing.cores import TICKS, Cores, busy_seconds, split
 from benchmarks.landing.figures import scaling_figures, speed_figures, speed_table
 from benchmarks.landing.rig import PROGRAMS, Drain
 from benchmarks.results import BOUNDS, exit_status
+from include.settings import PROJECT_ROOT
 
 
 def drain(program: str, speed: int, cpu: float, *, size: int = 100, rss: int = 100, processes: int = 1) -> Drain:
@@ -84,6 +86,13 @@ def test_every_bound_of_the_landing_is_about_one_of_its_figures() -> None:
 
 def test_the_versions_of_servers_and_peers_are_known() -> None:
     assert re.sub(r" \d+(\.\d+)+(-\S+)?", "", versions()) == ", ".join(name for name, *_ in LOCKS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_make_bench_needs_no_arguments_for_the_figures(name: str) -> None:
+    tree = ast.parse((PROJECT_ROOT / MODULES[name].replace(".", "/")).with_suffix(".py").read_text())
+    [made] = [each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == "figures"]
+    assert len(made.args.args) == len(made.args.defaults)
 
 
 def test_the_bounds_file_has_a_table_for_each_benchmark() -> None:
