@@ -93,7 +93,7 @@ def measured() -> Measured:
         by_mode: Measured = {}
         for mode in ("plain", "preloaded"):
             command = [sys.executable, "-m", "benchmarks.dags.parse", "--child", mode]
-            answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+            answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
             by_mode[mode] = json.loads(answer.stdout.splitlines()[-1])
     return by_mode
 

@@ -34,9 +34,10 @@ def speed_figures(rounds: Rounds) -> Values:
             if program != "ours":
                 speeds = [ours.messages_per_second / other.messages_per_second for ours, other in both]
                 figures[f"{size}.speed_over_{program}"] = median(speeds)
-                figures[f"{size}.cpu_over_{program}"] = median(
-                    ours.steady_cpu_us / other.steady_cpu_us for ours, other in both
-                )
+                # A drain that ends between two looks at the files has no CPU after its start.
+                costs = [ours.steady_cpu_us / other.steady_cpu_us for ours, other in both if other.steady_cpu_us]
+                if costs:
+                    figures[f"{size}.cpu_over_{program}"] = median(costs)
     return figures
 
 

@@ -28,6 +28,8 @@ BUILT = HERE.parents[1] / ".local" / "bench"
 """`make bench` builds the gateway and the peer programs in this folder."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes the name
 DRAIN_SECONDS = 600.0
+FEW_FILES = 200
+"""Until there are 200 files, counting them costs little, so a short drain into large files is looked at often."""
 
 RUNTIME = str(BUILT / "python" / "bin" / "python")
 """The Python of our consumer and of benchmarks.landing.floor. Quix Streams' environment has the same interpreter."""
@@ -214,7 +216,7 @@ def drain(
         began, before, cpu, count, wanted = monotonic(), 0.0, 0.0, 0, messages // size
         first, last = _Usage(0.0, 0.0), _Usage(0.0, 0.0)
         while True:
-            sleep(0.2 if count else 0.02)
+            sleep(0.02 if count < FEW_FILES else 0.2)
             if any(child.poll() is not None for child in children):
                 raise RuntimeError(f"{program} ended with {[child.poll() for child in children]}: {log.read_text()}")
             files_now = len(_files(root))

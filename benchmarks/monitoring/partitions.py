@@ -49,15 +49,14 @@ def look(bootstrap: str) -> dict[str, float]:
     """Median seconds and CPU seconds of a look, the unread records that it found, and the bytes of the lag window."""
     s3, settings = boto3.client("s3"), load()
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    probe = Consumer({"bootstrap.servers": bootstrap} | probe_config(settings.kafka.group))
     seconds, cpu = [], []
     for _ in range(READINGS):
+        probe = Consumer({"bootstrap.servers": bootstrap} | probe_config(settings.kafka.group))  # a look closes it
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         found = measure.kafka(admin, probe, s3, settings, datetime.now(UTC))
         after = resource.getrusage(resource.RUSAGE_SELF)
         seconds.append(time.perf_counter() - began)
         cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    probe.close()
     if found.window_fault:
         raise RuntimeError(found.window_fault)
     pages = s3.list_objects_v2(Bucket=settings.storage.bucket).get("Contents", [])

@@ -40,6 +40,12 @@ def test_figures_are_medians_over_rounds_and_ratios_compare_a_round() -> None:
     assert figures["100.speed_over_quix"] == 10
 
 
+def test_a_drain_too_short_for_its_cpu_has_no_ratio_of_it() -> None:
+    figures = speed_figures([[drain("ours", 200, 8.0), drain("native", 400, 1.0)]])
+    assert figures["100.speed_over_native"] == 0.5
+    assert "100.cpu_over_native" not in figures
+
+
 def test_scaling_excludes_the_cpu_of_the_start() -> None:
     pair = [drain("ours", 100, 6.0, processes=2), drain("ours", 80, 5.0)]
     assert scaling_figures([pair]) == {"two_consumers.cpu_over_one": 5 / 4, "two_consumers.speed_over_one": 100 / 80}
