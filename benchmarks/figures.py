@@ -56,10 +56,9 @@ class Bound:
     @property
     def goal_verdict(self) -> str:
         """The goal, and whether it is reached; empty without a goal."""
-        if self.goal is None:
-            return ""
-        reached = self.measured is not None and self._within(self.goal)
-        return f"{self.goal:g}: {'reached' if reached else 'not reached'}"
+        if self.goal is None or self.measured is None:
+            return "" if self.goal is None else f"{self.goal:g}"
+        return f"{self.goal:g}: {'reached' if self._within(self.goal) else 'not reached'}"
 
     def _within(self, limit: float) -> bool:
         assert self.measured is not None
