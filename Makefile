@@ -126,7 +126,7 @@ TEST_ENV := env $(MANIFEST) .local/aws-lint/.made
 # once, because a suite waits for its servers half of the time. The long suites begin first.
 SUITES := unit compatibility integration athena scheduler packaging warehouse dags aws chaos
 TEST_JOBS ?= 2
-.PHONY: test test-changed test-fast test-dags test-alerts test-athena test-aws chaos bench-landing bench-warehouse bench-latency
+.PHONY: test test-changed test-fast test-dags test-alerts test-athena test-aws chaos bench bench-landing bench-warehouse bench-latency
 test: $(TEST_ENV) $(if $(filter athena,$(SUITES)),.local/trino-jars/.made) ## every test; starts the servers it needs (TEST_JOBS=2: suites at once)
 	@$(MAKE) --no-print-directory -k -j$(TEST_JOBS) $(SUITES:%=suite-%)
 
@@ -160,11 +160,13 @@ chaos: env ## ten seeds of kills, stalls and S3 faults on real Kafka; the last l
 	@$(PY) -m tests.chaos --seeds 10
 
 # Peers of the benchmark: Go modules locked by go.sum, Quix Streams by requirements/quix.txt.
-.local/bench/versitygw .local/bench/benthos: .local/bench/%: benchmarks/landing/peers/%/go.sum
+GO_PEERS := benthos bento native
+.local/bench/versitygw $(GO_PEERS:%=.local/bench/%): .local/bench/%: benchmarks/landing/peers/%/go.sum
 	@command -v go >/dev/null || { echo "benchmark: building $* needs Go 1.25 or later" >&2; exit 1; }
 	@echo "benchmark: building $* with Go (about three minutes, once)"
 	@mkdir -p $(@D)
 	@go build -C $(<D) -mod=readonly -buildvcs=false -o $(CURDIR)/$@ $(if $(filter versitygw,$*),github.com/versity/versitygw/cmd/versitygw,.)
+$(GO_PEERS:%=.local/bench/%): .local/bench/%: benchmarks/landing/peers/%/main.go
 
 # Distributions and Docker's image, which the consumer runs on, build Python with profile-guided optimization. With a
 # Python that pyenv compiled by default our consumer takes 9 to 15 % more CPU, so the distribution's Python is used.
@@ -177,20 +179,22 @@ BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11 /
 .local/bench/python/.made: requirements/ingest.txt
 .local/bench/quix/.made: requirements/quix.txt
 
-bench-warehouse: env .local/bench/versitygw ## dbt build of a day of quotes, and bronze with 10,000 files, on DuckDB
-	@TMPDIR=$(wildcard /dev/shm) $(PY) -m benchmarks.warehouse.run
+# A chosen benchmark builds only what it needs; the S3 server and the peers need Go. BENCH is empty for all.
+BENCH ?=
+LANDING_PEERS := $(GO_PEERS:%=.local/bench/%) .local/bench/quix/.made .local/bench/python/.made
+needed_by = $(if $(if $(BENCH),$(filter $1,$(BENCH)),all),$2)
+bench: env $(MANIFEST) $(call needed_by,landing listing warehouse audit,.local/bench/versitygw)
+bench: $(call needed_by,trino,.local/trino-jars/.made)
+bench: $(call needed_by,landing,$(LANDING_PEERS)) ## benchmarks against their bounds; writes docs/performance.md (BENCH="landing page")
+	@verdict=0; $(PY) -m benchmarks $(BENCH) || verdict=$$?; $(PY) -m benchmarks.report; exit $$verdict
 
-BENCH_LATENCY ?=
-bench-latency: env ## from Kafka to gold on a laptop stack (BENCH_LATENCY="--mode event --rate slow")
-	@$(PY) -m benchmarks.latency $(BENCH_LATENCY)
-
-bench-landing: env .local/bench/versitygw .local/bench/benthos .local/bench/quix/.made .local/bench/python/.made ## drain a million messages, against the floor and against peers
-	@$(PY) -m benchmarks.landing --write benchmarks/README.md
+bench-landing bench-warehouse bench-latency: bench-%:
+	@$(MAKE) --no-print-directory bench BENCH=$*
 
 SOAK_MINUTES ?= 60
 SOAK ?=
 .PHONY: soak
-soak: env ## what the demo's programs use in an hour (SOAK_MINUTES=60; SOAK=--write renews plot and figures)
+soak: env ## what the demo's programs use in an hour (SOAK_MINUTES=60; SOAK=--keep for the page)
 	@$(PY) -m benchmarks.soak --minutes $(SOAK_MINUTES) $(SOAK)
 
 .PHONY: report

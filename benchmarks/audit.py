@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.audit --objects 100000
 
 The first audit reads each object; the second knows them and only lists. In memory there is no network and no server, so
-its seconds are the audit's own CPU. versitygw (`make bench-landing` builds it) takes part of the same two cores; its
-CPU seconds are in the line, too. Prints a line of JSON for each, with the machine's load before.
+its seconds are the audit's own CPU. versitygw (`make .local/bench/versitygw` builds it) takes part of the same two
+cores; its CPU seconds are in the line, too. Prints a line of JSON for each, with the machine's load before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ import boto3
 import obstore
 from obstore.store import MemoryStore, S3Store
 
-from benchmarks.landing.rig import KEYS, Gateway
+from benchmarks.figures import Figures, Values
+from benchmarks.landing.rig import KEYS, Gateway, memory_folder
 from include.audit.bucket import AuditBucket
 from include.audit.manifest import KafkaOffsets
 from include.audit.run import Auditor
@@ -35,6 +36,7 @@ from include.landing.metadata import ObjectMetadata
 from include.settings import StorageSettings
 
 DAY = date(2026, 11, 23)
+OBJECTS = 100_000
 PARTITIONS = 6
 RECORDS = 100
 AT_ONCE = 16
@@ -84,17 +86,13 @@ def audit(store: Any, objects: int, server: Callable[[], float] = float) -> dict
     }  # fmt: skip
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", type=int, default=100_000)
-    objects = parser.parse_args().objects
+def measured(objects: int) -> Iterator[dict[str, Any]]:
+    """The first audit and the second, in memory and on versitygw."""
     memory = MemoryStore()
     fill(memory, objects)
     for name in ("first", "by listing"):
-        print(json.dumps({"store": "memory", "audit": name, "objects": objects} | audit(memory, objects)), flush=True)
-    memory_folder = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - TemporaryDirectory makes the name
-    with tempfile.TemporaryDirectory(dir=memory_folder) as folder:
+        yield {"store": "memory", "audit": name, "objects": objects} | audit(memory, objects)
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         gateway = Gateway(Path(folder))
         gateway.start()
         keys = {name.lower(): value for name, value in KEYS.items() if name.startswith("AWS_")}
@@ -107,11 +105,30 @@ def main() -> None:
         )  # fmt: skip
         fill(store, objects)
         for name in ("first", "by listing"):
-            line = {"store": "versitygw", "audit": name, "objects": objects} | audit(
-                store, objects, gateway.cpu_seconds
-            )
-            print(json.dumps(line), flush=True)
+            server = gateway.cpu_seconds
+            yield {"store": "versitygw", "audit": name, "objects": objects} | audit(store, objects, server)
         gateway.close()
+
+
+def figures(objects: int = OBJECTS) -> Figures:
+    """Seconds and CPU of each audit, and the second audit's share of the first's CPU."""
+    values: Values = {}
+    for line in measured(objects):
+        print(json.dumps(line), flush=True)
+        name = f"{line['store']}.{line['audit'].replace(' ', '_')}"
+        values |= {f"{name}.{figure}": float(line[figure]) for figure in ("seconds", "cpu_seconds")}
+    for store in ("memory", "versitygw"):
+        first, listing = (values[f"{store}.{name}.cpu_seconds"] for name in ("first", "by_listing"))
+        if first:  # it is rounded to 0.1 s, so a few objects cost nothing
+            values[f"{store}.listing_over_first_cpu"] = listing / first
+    return Figures(values)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=OBJECTS)
+    figures(parser.parse_args().objects)
 
 
 def _boto(keys: dict[str, str]) -> dict[str, Any]:

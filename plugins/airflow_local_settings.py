@@ -4,7 +4,7 @@ Airflow imports this module at start because `plugins/` is on its path. LocalExe
 its task processes from the scheduler. Without this module every task imports dbt, its adapters,
 Cosmos and the providers' hooks again (measured for one run of seven dbt tasks: 46
 CPU-seconds without, 18 with). The DAG processor forks a child for each parse of a file
-(benchmarks/README.md has the figures).
+(docs/performance.md has the figures).
 """
 
 from __future__ import annotations

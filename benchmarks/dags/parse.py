@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.figures import Figures, Values
 from include.settings import PROJECT_ROOT
 
 REPEATS = 9
@@ -80,6 +81,34 @@ def parse(file: Path) -> dict[str, object]:
     return {"errors": errors, "mb": psutil.Process().memory_full_info().uss / MEGABYTE}
 
 
+Measured = dict[str, dict[str, dict[str, float]]]
+"""`plain` or `preloaded` -> file or `parent` -> the figures of `measure`."""
+
+
+def measured() -> Measured:
+    """Both ways of parsing, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {"AIRFLOW_HOME": home, "WAREHOUSE_TARGET": "local"}
+        environment |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+        by_mode: Measured = {}
+        for mode in ("plain", "preloaded"):
+            command = [sys.executable, "-m", "benchmarks.dags.parse", "--child", mode]
+            answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            by_mode[mode] = json.loads(answer.stdout.splitlines()[-1])
+    return by_mode
+
+
+def figures() -> Figures:
+    """The medians of each file, and the preloaded share of the plain time."""
+    values: Values = {}
+    by_mode = measured()
+    for file in (name for name in by_mode["plain"] if name != "parent"):
+        plain, preloaded = (by_mode[mode][file]["median"] for mode in ("plain", "preloaded"))
+        values |= {f"{file}.plain_seconds": plain, f"{file}.preloaded_seconds": preloaded}
+        values[f"{file}.preloaded_over_plain"] = preloaded / plain
+    return Figures(values)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,21 +117,14 @@ def main() -> None:
     if mode:
         print(json.dumps(measure(preloaded=mode == "preloaded")))
         return
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"AIRFLOW_HOME": home, "WAREHOUSE_TARGET": "local"}
-        environment |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-        figures = {}
-        for mode in ("plain", "preloaded"):
-            command = [sys.executable, "-m", "benchmarks.dags.parse", "--child", mode]
-            answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-            figures[mode] = json.loads(answer.stdout.splitlines()[-1])
+    by_mode = measured()
     print(f"{'file':24}{'plain':>16}{'preloaded':>16}   (median, worst of {REPEATS}, s)")
-    for name in figures["plain"]:
+    for name in by_mode["plain"]:
         if name != "parent":
-            cells = (f"{by_file[name]['median']:.2f} ({by_file[name]['worst']:.2f})" for by_file in figures.values())
+            cells = (f"{by_file[name]['median']:.2f} ({by_file[name]['worst']:.2f})" for by_file in by_mode.values())
             print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
     for process in ("parent", "crypto_transform"):
-        memory = (by_file[process].get("mb", by_file[process].get("child_mb")) for by_file in figures.values())
+        memory = (by_file[process].get("mb", by_file[process].get("child_mb")) for by_file in by_mode.values())
         cells = (f"{megabytes:.0f} MB" for megabytes in memory)
         name = "the processor itself" if process == "parent" else f"child of {process}"
         print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))

@@ -23,7 +23,7 @@ from time import monotonic, sleep
 
 from confluent_kafka import Producer
 
-from benchmarks.landing.figures import markdown
+from benchmarks.figures import markdown
 from benchmarks.landing.rig import DRAIN_SECONDS, KEYS, Stage, stage
 from include.ingest.topic import ensure_topic
 from include.settings import KafkaSettings

@@ -16,6 +16,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import Producer
 
+from benchmarks.landing.cores import TICKS, Cores, busy_seconds, running_on
 from include.ingest.topic import ensure_topic
 from include.settings import KafkaSettings
 from tests import servers
@@ -24,9 +25,11 @@ from tests.chaos.rig import wait_until_committed
 KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
 HERE = Path(__file__).parent
 BUILT = HERE.parents[1] / ".local" / "bench"
-"""`make bench-landing` builds the gateway and the peer programs in this folder."""
-TICKS = os.sysconf("SC_CLK_TCK")
+"""`make bench` builds the gateway and the peer programs in this folder."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes the name
 DRAIN_SECONDS = 600.0
+FEW_FILES = 200
+"""Until there are 200 files, counting them costs little, so a short drain into large files is looked at often."""
 
 RUNTIME = str(BUILT / "python" / "bin" / "python")
 """The Python of our consumer and of benchmarks.landing.floor. Quix Streams' environment has the same interpreter."""
@@ -34,6 +37,8 @@ RUNTIME = str(BUILT / "python" / "bin" / "python")
 PROGRAMS = {
     "ours": [RUNTIME, "-m", "include.ingest", "consume"],
     "floor": [RUNTIME, "-m", "benchmarks.landing.floor"],
+    "native": [str(BUILT / "native")],
+    "bento": [str(BUILT / "bento"), "-c", str(HERE / "benthos.yaml")],
     "benthos": [str(BUILT / "benthos"), "-c", str(HERE / "benthos.yaml")],
     "quix": [str(BUILT / "quix" / "bin" / "python"), str(HERE / "quix_peer.py")],
 }
@@ -44,7 +49,8 @@ class Drain:
     """One drain of the backlog.
 
     `cpu_us` is the user and system time of the whole process for one message; `steady_cpu_us` excludes the time before
-    the first object. `load` is the machine's load average before the drain, which shows a disturbed run.
+    the first object. `servers_busy` is the share of the servers' cores that was used meanwhile: near 1 the servers
+    decide the speed. `load` is the machine's load average before the drain, which shows a disturbed run.
     """
 
     program: str
@@ -58,7 +64,13 @@ class Drain:
     cpu_us: float
     steady_cpu_us: float
     peak_rss_mb: int
+    servers_busy: float
     load: float
+
+
+def memory_folder() -> Path | None:
+    """Where servers keep their data: a memory file system if the machine has one and TMPDIR names no other place."""
+    return MEMORY if os.access(MEMORY, os.W_OK) and "TMPDIR" not in os.environ else None
 
 
 class Gateway:
@@ -124,18 +136,22 @@ class Stage:
     bootstrap: str
     gateway: Gateway
     folder: Path
+    cores: Cores
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """Kafka and the gateway; both have their data under `folder`."""
+def stage(folder: Path, cores: Cores | None = None) -> Iterator[Stage]:
+    """Kafka and the gateway; both have their data under `folder`. Without `cores` they use what is there."""
+    everywhere = frozenset(os.sched_getaffinity(0))
+    cores = cores or Cores(everywhere, everywhere)
     gateway = Gateway(folder)
-    try:
-        gateway.start()
-        with servers.kafka_server(folder / "kafka") as kafka:
-            yield Stage(kafka.bootstrap, gateway, folder)
-    finally:
-        gateway.close()
+    with running_on(cores.servers):
+        try:
+            gateway.start()
+            with servers.kafka_server(folder / "kafka") as kafka:
+                yield Stage(kafka.bootstrap, gateway, folder, cores)
+        finally:
+            gateway.close()
 
 
 def fill(bootstrap: str, topic: str, count: int, partitions: int) -> None:
@@ -193,16 +209,20 @@ def drain(
     load = os.getloadavg()[0]
     environment, log = settings(on, topic, bucket, size), on.folder / f"{bucket}.log"
     with ExitStack() as stack:
-        children = [stack.enter_context(servers.process(PROGRAMS[program], log, environment)) for _ in range(processes)]
+        with running_on(on.cores.program):
+            children = [
+                stack.enter_context(servers.process(PROGRAMS[program], log, environment)) for _ in range(processes)
+            ]
         began, before, cpu, count, wanted = monotonic(), 0.0, 0.0, 0, messages // size
+        first, last = _Usage(0.0, 0.0), _Usage(0.0, 0.0)
         while True:
-            sleep(0.2 if count else 0.02)
+            sleep(0.02 if count < FEW_FILES else 0.2)
             if any(child.poll() is not None for child in children):
                 raise RuntimeError(f"{program} ended with {[child.poll() for child in children]}: {log.read_text()}")
             files_now = len(_files(root))
             if files_now != count:
-                cpu = sum(_cpu_seconds(child) for child in children)
-                before, count = before or cpu, files_now
+                cpu, last = sum(_cpu_seconds(child) for child in children), _Usage.now(on.cores)
+                before, first, count = before or cpu, last if not count else first, files_now
             if trouble is not None and count > after_files:
                 trouble()
                 trouble = None
@@ -220,8 +240,24 @@ def drain(
     seconds = (times[-1] - times[0]) / 1e9
     return Drain(
         program, size, partitions, processes, messages, len(files), round(seconds, 2), round(messages / seconds),
-        round(cpu / messages * 1e6, 2), round((cpu - before) / messages * 1e6, 2), peak, round(load, 1),
+        round(cpu / messages * 1e6, 2), round((cpu - before) / messages * 1e6, 2), peak,
+        round(last.share_since(first, len(on.cores.servers)), 2), round(load, 1),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    """A moment, and the seconds until then that the servers' cores have worked."""
+
+    at: float
+    busy: float
+
+    @classmethod
+    def now(cls, cores: Cores) -> _Usage:
+        return cls(monotonic(), busy_seconds(cores.servers))
+
+    def share_since(self, earlier: _Usage, cores: int) -> float:
+        return (self.busy - earlier.busy) / ((self.at - earlier.at) * cores) if self.at > earlier.at else 0.0
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,11 +10,12 @@ benchmark waited. They come from the distributions in `state/latency/`, which ar
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 import boto3
 from rich.console import Console
 
+from benchmarks.figures import Figures, Values, markdown
 from include.catalogue import STAGES, Stage
 from include.local import environment
 from include.local.process_control import ProcessControl
@@ -41,6 +43,7 @@ RATES = {"idle": 60.0, "slow": 1.0, "fast": 0.003}
 WARM_UP_SECONDS = 900.0
 """Maximum of seconds until gold was recorded for the first time."""
 POLL_SECONDS = 5.0
+HEADER = ("mode", "rate", "stage", "records", "p50", "p95", "p99", "maximum")
 
 
 @contextmanager
@@ -81,12 +84,30 @@ def measured(minutes: float) -> dict[Stage, Counter[int]]:
     return totals
 
 
-def show(mode: str, rate: str, totals: dict[Stage, Counter[int]]) -> None:
-    """A line for each stage."""
-    for stage, seconds in totals.items():
-        known = Percentiles.of(seconds)
-        numbers = (known.records, known.p50, known.p95, known.p99, known.maximum) if known else ("-",) * 5
-        print("| " + " | ".join(str(cell) for cell in (mode, rate, stage, *numbers)) + " |", flush=True)
+def row(mode: str, rate: str, stage: Stage, known: Percentiles | None) -> tuple[str, ...]:
+    """A line of the table."""
+    numbers = (known.records, known.p50, known.p95, known.p99, known.maximum) if known else ("-",) * 5
+    return (mode, rate, stage, *map(str, numbers))
+
+
+def figures(modes: Iterable[str] = tuple(MODES), rates: Iterable[str] = ("slow",), minutes: float = 10) -> Figures:
+    """Seconds of each combination and stage: p50, p95, p99 and maximum."""
+    values: Values = {}
+    rows = []
+    for mode, rate in itertools.product(modes, rates):
+        with tempfile.TemporaryDirectory() as name, running_stack(Path(name), mode, rate):
+            by_stage = {stage: Percentiles.of(seconds) for stage, seconds in measured(minutes).items()}
+        rows += [row(mode, rate, stage, known) for stage, known in by_stage.items()]
+        print(markdown(HEADER, rows[-len(by_stage) :]), flush=True)
+        for stage, known in by_stage.items():
+            if known:
+                percentiles = {"p50": known.p50, "p95": known.p95, "p99": known.p99, "maximum": known.maximum}
+                values |= {f"{mode}.{rate}.{stage}.{name}": float(value) for name, value in percentiles.items()}
+    for rate in rates:
+        event, cron = (values.get(f"{mode}.{rate}.gold.p95") for mode in ("event", "cron"))
+        if event and cron:
+            values[f"{rate}.gold.p95_event_over_cron"] = event / cron
+    return Figures(values, (f"{minutes:g} minutes each, seconds.", markdown(HEADER, rows)))
 
 
 def main() -> None:
@@ -96,13 +117,8 @@ def main() -> None:
     parser.add_argument("--rate", action="append", choices=list(RATES), help="rate of the quotes (default: all)")
     parser.add_argument("--minutes", type=float, default=10, help="minutes of each measurement (default: 10)")
     chosen = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f}, {chosen.minutes:g} minutes each, seconds")
-    print("| mode | rate | stage | records | p50 | p95 | p99 | maximum |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
-    for mode in chosen.mode or list(MODES):
-        for rate in chosen.rate or list(RATES):
-            with tempfile.TemporaryDirectory() as name, running_stack(Path(name), mode, rate):
-                show(mode, rate, measured(chosen.minutes))
+    print(f"load {os.getloadavg()[0]:.1f}, {chosen.minutes:g} minutes each, seconds", flush=True)
+    figures(chosen.mode or list(MODES), chosen.rate or list(RATES), chosen.minutes)
 
 
 if __name__ == "__main__":

@@ -1,55 +1,45 @@
 """Cost of the S3 part of a run of the monitor, with few and with many older objects in the bucket.
 
-    python -m benchmarks.monitoring.listing --older 1000 100000
+    python -m benchmarks.monitoring.listing [--older 1000 10000 100000 1000000]
 
-It needs an S3 endpoint in AWS_ENDPOINT_URL. It fills a bucket with the given number of objects of earlier days and with
-100 objects of the last hour. Then it lists the bucket as the monitor does, and prints JSON lines.
+For each number it makes a bucket of versitygw with so many objects of earlier days and with 100 objects of the last
+hour. Then it lists the bucket as the monitor does, and prints a line of JSON. The objects are files that are put into
+the server's folder, because a million PUTs take long; those of earlier days are empty, because nothing reads them.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
+import tempfile
 import time
-import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import boto3
-import obstore
-from obstore.store import S3Store
 
+from benchmarks.figures import Figures, Values
+from benchmarks.landing.rig import KEYS, Gateway, memory_folder
 from include.landing.layout import object_key
 from include.monitoring.checks import measure
 from include.settings import StorageSettings, load
 
+OLDER = (1_000, 10_000, 100_000, 1_000_000)
 RECENT = 100
 READINGS = 10
-AT_ONCE = 16
 
 
-def fill(bucket: str, older: int, now: datetime) -> None:
-    """Put objects of earlier days, ten seconds apart, and `RECENT` objects of the last hour."""
+def fill(bucket: Path, older: int, now: datetime) -> None:
+    """Make objects of earlier days, ten seconds apart, and `RECENT` objects of the last hour."""
     times = [now - timedelta(days=1, seconds=10 * index) for index in range(older)]
     times += [now - timedelta(seconds=30 * index) for index in range(RECENT)]
-    store = S3Store(
-        bucket,
-        endpoint=os.environ["AWS_ENDPOINT_URL"],
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": True},
-    )
-
-    async def put_all() -> None:
-        async def put(worker: int) -> None:
-            for index in range(worker, len(times), AT_ONCE):
-                key = object_key("crypto_data/", "crypto_data", 0, index, int(times[index].timestamp() * 1000))
-                await obstore.put_async(store, key, b"[]", use_multipart=False)
-
-        await asyncio.gather(*(put(worker) for worker in range(AT_ONCE)))
-
-    asyncio.run(put_all())
+    for index, at in enumerate(times):
+        file = bucket / object_key("crypto_data/", "crypto_data", 0, index, int(at.timestamp() * 1000))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"[]" if index >= older else b"")
 
 
 def read_arrivals(bucket: str) -> dict[str, float]:
@@ -76,16 +66,33 @@ def read_arrivals(bucket: str) -> dict[str, float]:
     }
 
 
+def figures(older: Iterable[int] = OLDER) -> Figures:
+    """The reading's figures for each number of older objects, and the most over the fewest."""
+    counts, values = list(older), Values()
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        gateway = Gateway(Path(folder))
+        gateway.start()
+        os.environ |= KEYS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": gateway.endpoint}
+        try:
+            for count in counts:
+                os.environ["S3_BUCKET"] = bucket = f"older-{count}"
+                boto3.client("s3").create_bucket(Bucket=bucket)
+                fill(gateway.buckets / bucket, count, datetime.now(UTC))
+                reading = read_arrivals(bucket)
+                print(json.dumps({"older": count} | reading), flush=True)
+                values |= {f"{count}.{name}": value for name, value in reading.items()}
+        finally:
+            gateway.close()
+    few, many = counts[0], counts[-1]
+    values[f"{many}.seconds_over_{few}"] = values[f"{many}.seconds"] / values[f"{few}.seconds"]
+    return Figures(values)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--older", type=int, nargs="+", default=[1_000, 100_000])
-    for older in parser.parse_args().older:
-        bucket = f"listing-{uuid.uuid4().hex[:10]}"
-        boto3.client("s3").create_bucket(Bucket=bucket)
-        os.environ["S3_BUCKET"] = bucket
-        fill(bucket, older, datetime.now(UTC))
-        print(json.dumps({"older": older} | read_arrivals(bucket)), flush=True)
+    parser.add_argument("--older", type=int, nargs="+", default=OLDER)
+    figures(parser.parse_args().older)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,54 @@
 """Runs the demo's stack for an hour and judges what it uses.
 
-    python -m benchmarks.soak [--minutes 60] [--folder .local/soak] [--judge] [--write]
+    python -m benchmarks.soak [--minutes 60] [--folder .local/soak] [--judge] [--keep]
 
 The samples stay in the folder, as `samples.jsonl`; with `--judge` nothing runs, and those of the last run are judged.
-`--write` puts the plot into docs/images, and figures and tables beside this module. The exit status is 1 if a bound of
-our programs or of the stack is missed or was not measured. The bounds of Airflow's processes are printed and decide
-nothing, because their code is not ours.
+With `--keep` the result is kept for `python -m benchmarks.report`, as `make bench BENCH=soak` does.
+
+Exit status: 0 if every bound of benchmarks/bounds.toml is met, 1 if one is broken, 2 if none is broken but some figures
+were not measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-import msgspec
-
+from benchmarks import results
+from benchmarks.figures import Figures
 from benchmarks.soak import judgement, plot, rig
-from benchmarks.soak.figures import flow, growth
-from benchmarks.soak.samples import Run, Sample, read
-from include.generated import Part, renewed
+from benchmarks.soak.samples import read
 from include.local.stack import clean_state
 from include.settings import PROJECT_ROOT
 
-GUIDE = PROJECT_ROOT / "benchmarks" / "README.md"
-PICTURE = PROJECT_ROOT / "docs" / "images" / "soak.svg"
-FIGURES = Path(__file__).parent / "figures.json"
+FOLDER = PROJECT_ROOT / ".local" / "soak"
+MINUTES = 60.0
 
 
-def figures(run: Run, samples: list[Sample]) -> bytes:
-    """The figures of a run as JSON."""
-    programs = {name: growth(samples, name) for name in (*judgement.OURS, *judgement.AIRFLOW)}
-    found = {"run": run, "minutes": round(samples[-1].seconds / 60, 1), "programs": programs, "stack": flow(samples)}
-    return msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
+def measure(folder: Path, minutes: float) -> None:
+    """Run the stack and keep samples, logs and mails in the folder."""
+    clean_state(folder)
+    folder.mkdir(parents=True)
+    with rig.running_stack(folder / "stack") as (demo, api):
+        rig.record(demo, api, minutes, folder / "samples.jsonl")
 
 
-def write(run: Run, samples: list[Sample], tables: str) -> None:
-    """Put plot, figures and tables into the repository."""
-    PICTURE.write_text(plot.svg(run, samples))
-    FIGURES.write_bytes(figures(run, samples))
-    part = Part(GUIDE.name, "soak", lambda: ["", tables, ""])
-    GUIDE.write_text(renewed(GUIDE.read_text(), part))
+def judged(folder: Path) -> Figures:
+    """The figures, tables and picture of the samples in the folder."""
+    run, samples = read(folder / "samples.jsonl")
+    for subject in samples[-1].mails:
+        print(f"mail: {subject}")
+    programs = (*judgement.OURS, *judgement.AIRFLOW)
+    tables = (judgement.conditions(run, samples), judgement.growth_table(samples, programs))
+    return Figures(judgement.values(samples), tables, {"soak": plot.svg(run, samples)})
+
+
+def figures(minutes: float = MINUTES, folder: Path = FOLDER) -> Figures:
+    """Run the stack and judge it."""
+    measure(folder, minutes)
+    return judged(folder)
 
 
 def main() -> int:
@@ -48,34 +56,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--folder", type=Path, default=PROJECT_ROOT / ".local" / "soak", help="samples, logs and mails")
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="samples, logs and mails")
     parser.add_argument("--judge", action="store_true", help="judge the samples of the last run")
-    parser.add_argument("--write", action="store_true", help="write plot, figures and tables")
+    parser.add_argument("--keep", action="store_true", help="keep the result for the page")
     options = parser.parse_args()
-    kept = options.folder / "samples.jsonl"
-    if not options.judge:
-        clean_state(options.folder)
-        options.folder.mkdir(parents=True)
-        with rig.running_stack(options.folder / "stack") as (demo, api):
-            rig.record(demo, api, options.minutes, kept)
-    run, samples = read(kept)
-    ours, airflow = judgement.ours(samples), judgement.airflow(samples)
-    tables = "\n\n".join(
-        (
-            judgement.conditions(run, samples),
-            judgement.growth_table(samples, (*judgement.OURS, *judgement.AIRFLOW)),
-            judgement.flow_table(bound for bound in ours if bound.about not in judgement.OURS),
-        )
-    )
-    print(tables)
-    for subject in samples[-1].mails:
-        print(f"mail: {subject}")
-    if options.write:
-        write(run, samples, tables)
-    met, of_airflow = ([bound.verdict for bound in bounds].count("met") for bounds in (ours, airflow))
-    print(f"soak: {met} of {len(ours)} bounds met; of Airflow's {of_airflow} of {len(airflow)}")
-    return int(met < len(ours))
+    load = os.getloadavg()[0]
+    found = judged(options.folder) if options.judge else figures(options.minutes, options.folder)
+    if options.keep:
+        results.write(results.Result.of("soak", load, found))
+    return results.finish("soak", found)
 
 
 if __name__ == "__main__":

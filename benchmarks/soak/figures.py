@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
+from benchmarks.figures import Points
 from benchmarks.soak.samples import Process, Sample
 
 WARM_UP = 0.25
 """This share of the run is not judged: imports, pools of connections and the allocator's first free memory."""
 FEWEST_SAMPLES = 10
 """With fewer samples after the warm-up a slope says nothing, so the figure stays unknown."""
-
-Points = Sequence[tuple[float, float]]
-"""Hours since the first sample, and a value."""
 
 
 @dataclass(frozen=True, slots=True)

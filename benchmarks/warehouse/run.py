@@ -1,4 +1,4 @@
-"""Measures the warehouse on DuckDB: `make bench-warehouse`, or `python -m benchmarks.warehouse.run day|bronze`.
+"""Measures the warehouse on DuckDB: `make bench BENCH=warehouse`, or `python -m benchmarks.warehouse.run day|bronze`.
 
 day      a day of quotes, one a second for each symbol: a first build, builds of 15 more minutes, one without new files
 bronze   ten new files, with 100 and with 10,000 files loaded
@@ -18,18 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
 import boto3
 import obstore
 from obstore.store import S3Store
 
-from benchmarks.landing.rig import KEYS, Gateway
+from benchmarks.figures import Figures, Values
+from benchmarks.landing.rig import KEYS, Gateway, memory_folder
 from include.local.emulator import CREDENTIALS
 from tests import servers
 from tests.warehouse.landed_topic import LandedTopic, market_day, open_bucket, quote
@@ -80,7 +82,7 @@ def open_new_bucket(bucket: str, endpoint: str) -> S3Store:
     return open_bucket(bucket, endpoint)
 
 
-def a_day(folder: Path, endpoint: str) -> None:
+def a_day(folder: Path, endpoint: str) -> Values:
     """Measure the first build of a day, builds of 15 more minutes each, and a build without new files."""
     now = datetime.now(UTC).replace(microsecond=0)
     topic, second = LandedTopic(), timedelta(seconds=1)
@@ -89,15 +91,23 @@ def a_day(folder: Path, endpoint: str) -> None:
     print(f"landed {land(topic, store)} files, {sum(map(len, topic.log.values()))} records", flush=True)
     warehouse = Warehouse(folder / "day", folder / "target", "a-day", endpoint)
     dbt(warehouse, "parse")
-    print(f"first build of the day      {build(warehouse)}", flush=True)
+    first = build(warehouse)
+    print(f"first build of the day      {first}", flush=True)
+    walls = []
     for later in range(LATER_BUILDS):
         market_day(topic, now + later * timedelta(minutes=15), 0.25, second, seed=2 + later, faults=False)
         land(topic, store)
-        print(f"build with 15 minutes more  {build(warehouse)}", flush=True)
-    print(f"build with nothing new      {build(warehouse)}", flush=True)
+        walls.append((more := build(warehouse)).wall)
+        print(f"build with 15 minutes more  {more}", flush=True)
+    nothing = build(warehouse)
+    print(f"build with nothing new      {nothing}", flush=True)
+    return {
+        "day.first_seconds": first.wall, "day.more_seconds": median(walls), "day.nothing_seconds": nothing.wall,
+        "day.first_cpu_over_nothing": first.cpu / nothing.cpu, "day.more_over_nothing": median(walls) / nothing.wall,
+    }  # fmt: skip
 
 
-def bronze(folder: Path, endpoint: str) -> None:
+def bronze(folder: Path, endpoint: str) -> Values:
     """Build bronze with ten new files, alternately on a table of 100 files and on a table of 10,000 files."""
     now = datetime.now(UTC).replace(microsecond=0)
     warehouses: dict[int, tuple[Warehouse, LandedTopic, S3Store]] = {}
@@ -119,11 +129,12 @@ def bronze(folder: Path, endpoint: str) -> None:
                 topic.send(quote("ETH", 3000.0 + n / 1000, at), at)
             land(topic, store)
             costs[loaded].append(dbt(warehouse, "run", "--select", "crypto_raw"))
-    median = {loaded: sorted(c.wall for c in runs)[REPEATS // 2] for loaded, runs in costs.items()}
+    walls = {loaded: median(cost.wall for cost in runs) for loaded, runs in costs.items()}
     for loaded, runs in costs.items():
         seconds = ", ".join(f"{cost.wall:.2f}" for cost in runs)
-        print(f"{loaded:6} files loaded, 10 new: {median[loaded]:6.2f} s (runs: {seconds})")
-    print(f"ratio: {median[10_000] / median[100]:.2f} (at most 1.5)")
+        print(f"{loaded:6} files loaded, 10 new: {walls[loaded]:6.2f} s (runs: {seconds})", flush=True)
+    by_name = {f"bronze.{loaded}_files_seconds": wall for loaded, wall in walls.items()}
+    return by_name | {"bronze.10000_files_over_100": walls[10_000] / walls[100]}
 
 
 @contextmanager
@@ -142,16 +153,26 @@ def s3_server(emulator: bool, folder: Path) -> Iterator[str]:
             gateway.close()
 
 
+BENCHMARKS = {"day": a_day, "bronze": bronze}
+
+
+def figures(names: Iterable[str] = tuple(BENCHMARKS), emulator: bool = False) -> Figures:
+    """The figures of the named parts."""
+    values: Values = {}
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder, s3_server(emulator, Path(folder)) as endpoint:
+        for name in names:
+            values |= BENCHMARKS[name](Path(folder) / name, endpoint)
+    return Figures(values)
+
+
 def main() -> None:
-    """Run the benchmark that the command line names, or both."""
-    benchmarks = {"day": a_day, "bronze": bronze}
+    """Run the part that the command line names, or both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", nargs="?", choices=list(benchmarks), help="default: both")
+    parser.add_argument("benchmark", nargs="?", choices=list(BENCHMARKS), help="default: both")
     parser.add_argument("--emulator", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, s3_server(options.emulator, Path(name)) as endpoint:
-        for benchmark in [options.benchmark] if options.benchmark else benchmarks:
-            benchmarks[benchmark](Path(name) / benchmark, endpoint)
+    values = figures([options.benchmark] if options.benchmark else BENCHMARKS, options.emulator).values
+    print("\n".join(f"{name}: {value:.2f}" for name, value in values.items()))
 
 
 if __name__ == "__main__":

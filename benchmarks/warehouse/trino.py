@@ -1,7 +1,7 @@
 """Measures what bronze reads on Athena's engine, and what compaction does: `python -m benchmarks.warehouse.trino`.
 
 It uses the rig of tests/athena: the unchanged dbt-athena adapter, a real Trino, and the emulator. One lake has 100
-loaded files, the other 10,000. A file has ten records and covers twenty seconds. Ten new files land in each lake, and
+loaded files, the other 1,000. A file has ten records and covers twenty seconds. Ten new files land in each lake, and
 bronze runs. The output shows the splits, the bytes from S3 and the seconds of all queries of the run. A small file is
 one split, so the splits are the opened files. Then bronze runs twenty times, and `maintain` compacts the table.
 """
@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.figures import Figures, Values
+from benchmarks.results import finish
 from benchmarks.warehouse.run import land
 from include.local.emulator import CREDENTIALS
 from tests import servers
 from tests.athena.rig import AthenaWarehouse, athena_warehouse, deploy_lake
 from tests.warehouse.landed_topic import LandedTopic, open_bucket, quote
 
+FEW, MANY = 100, 1_000
 NEW_FILES = 10
 RECORDS = 10
 SMALL_RUNS = 20
@@ -78,8 +82,8 @@ class Lake:
         return int(files), int(size)
 
 
-def measure(folder: Path, loaded: int, pack: bool) -> Run:
-    """The cost of ten new files in a new lake with `loaded` files."""
+def measure(folder: Path, loaded: int, pack: bool) -> tuple[Run, int]:
+    """The cost of ten new files in a new lake with `loaded` files, and the number of its data files at the end."""
     folder.mkdir()
     with servers.aws_server(folder / "aws") as endpoint:
         bucket = f"loaded-{loaded}"
@@ -100,23 +104,32 @@ def measure(folder: Path, loaded: int, pack: bool) -> Run:
                 before = lake.data_files()
                 warehouse.invoke("run-operation", "maintain")
                 print(f"maintain: files and bytes {before} before, {lake.data_files()} after", flush=True)
-            return run
+            return run, lake.data_files()[0]
 
 
-def main() -> None:
-    """Run the benchmark."""
+def figures(few: int = FEW, many: int = MANY) -> Figures:
+    """Files, splits, bytes and seconds of a run after few and after many loaded files, and their ratios."""
     os.environ |= CREDENTIALS | {"AWS_DEFAULT_REGION": "us-east-1"}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--many", type=int, default=10_000, help="files loaded in the second lake")
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        few = measure(Path(name) / "few", 100, pack=True)
-        many = measure(Path(name) / "many", options.many, pack=False)
-    print(
-        f"ratios: files {many.files / few.files:.2f}, bytes {many.input_bytes / few.input_bytes:.2f}, "
-        f"seconds {many.seconds / few.seconds:.2f} (at most 1.5)"
-    )
+        runs = {loaded: measure(Path(name) / str(loaded), loaded, pack=loaded == few) for loaded in (few, many)}
+    values: Values = {}
+    for loaded, (run, data_files) in runs.items():
+        costs = {"opened": run.files, "splits": run.splits, "bytes": run.input_bytes, "seconds": run.seconds}
+        costs |= {"data_files": data_files}
+        values |= {f"{loaded}_files.{name}": float(cost) for name, cost in costs.items()}
+    for name in ("opened", "bytes", "seconds"):
+        values[f"{name}_{many}_over_{few}"] = values[f"{many}_files.{name}"] / values[f"{few}_files.{name}"]
+    return Figures(values)
+
+
+def main() -> int:
+    """Run the benchmark, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--few", type=int, default=FEW, help="files loaded in the first lake")
+    parser.add_argument("--many", type=int, default=MANY, help="files loaded in the second lake")
+    options = parser.parse_args()
+    return finish("trino", figures(options.few, options.many))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import MODULES
 from include import generated
 from include.aws import template_parts
 from include.catalogue import CONDITIONS, METRICS
@@ -17,8 +18,8 @@ from include.generated import PARTS, MarkError, Part, renewed
 from include.settings import PROJECT_ROOT
 
 ROWS = Part("page.md", "rows", lambda: ("| a |", "| b |"))
-MEASURED = tuple(Part("benchmarks/README.md", name, ROWS.lines) for name in ("benchmark", "soak"))
-"""Written by `--write` of benchmarks.landing and benchmarks.soak: figures are measured, not derived."""
+MEASURED = [Part("docs/performance.md", name, ROWS.lines) for name in MODULES]
+"""Written by `python -m benchmarks.report`: figures are measured, not derived."""
 PAGE = "By hand.\n<!-- >>> rows -->\n{}<!-- <<< rows -->\n<!-- >>> rows_of_another -->\nBy hand.\n"
 
 

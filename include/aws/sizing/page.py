@@ -119,7 +119,7 @@ def changes() -> Iterator[str]:
 
 def formulas() -> Iterator[str]:
     """Each figure's formula and where its numbers come from."""
-    bench, ingest, cost_page = "[benchmarks](../benchmarks/README.md#landing)", "[ingest.md](ingest.md)", "aws-cost.md"
+    bench, ingest, cost_page = "[benchmarks](performance.md#landing)", "[ingest.md](ingest.md)", "aws-cost.md"
     s3 = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"
     blog = "https://dattell.com/data-architecture-blog/kafka-optimization-how-many-partitions-are-needed/"
     table = [
@@ -177,7 +177,7 @@ def formulas() -> Iterator[str]:
             "Athena bytes a run",
             f"{cost.QUERIES - 1} statements x rows of the window x {sizing.STATEMENT_ROW_BYTES} bytes, plus the new "
             f"files; at least {cost.ATHENA_LEAST_BYTES / 1e6:g} MB each",
-            "[Trino](../benchmarks/README.md#warehouse), which stands for Athena",
+            "[Trino](performance.md#athenas-engine), which stands for Athena",
         ),
         ("US dollars a month", "include/aws/cost.py", f"[{cost_page}]({cost_page})"),
     ]

@@ -20,10 +20,10 @@ DAY_SECONDS = 86_400
 MIB = 2**20
 
 RECORD_SECONDS, FILE_SECONDS = 2.2e-6, 0.54e-3
-"""One process's time for a record and for a file: the line through the two speeds of `ours` in benchmarks/README.md (in
+"""One process's time for a record and for a file: the line through the two speeds of `ours` in docs/performance.md (in
 files of 100 and of 10,000, two cores, 2026-11-26)."""
 ROW_BYTES = 70
-"""What a landed row has besides the payload: its place in Kafka and JSON around it (benchmarks/README.md)."""
+"""What a landed row has besides the payload: its place in Kafka and JSON around it (docs/performance.md)."""
 PROCESS_BYTES_A_SECOND = 76e6
 """Rows that one process has landed in a second: 450,000 of 170 bytes. More was not measured."""
 PUT_SECONDS = 0.1
@@ -45,9 +45,9 @@ MEMORY_MARGIN, MEMORY_STEP = 1.5, 64 * MIB
 """A container's limit is half as much again as the sum, in steps of 64 MiB (deploy/kubernetes/consumer.yaml)."""
 RUN_SECONDS = 120.0
 """A transform run on Athena: 122 statements of about one second. It was not measured on Athena; on DuckDB it takes 28
-to 64 s (benchmarks/README.md)."""
+to 64 s (docs/performance.md)."""
 STATEMENT_ROW_BYTES = 14
-"""Bytes that Athena reads of a row for a statement: the mean of the two queries in benchmarks/README.md (216 and 65 KiB
+"""Bytes that Athena reads of a row for a statement: the mean of the two queries in docs/performance.md (216 and 65 KiB
 of 10,000 rows). Most data tests read one column, a few join."""
 WINDOW_ROWS = 10_000_000
 """The window of the data tests shrinks from three days so that it holds no more rows, but two runs at least."""
@@ -56,7 +56,7 @@ WINDOW_DAYS = 3.0
 CUTOFF_BYTES = 10 * 2**30
 """`QueryCutoffBytes` of the template: a query that reads more is cancelled."""
 TRIED_FILES, TRIED_PAGES = 10_000, 100
-"""New files of a run that were measured (benchmarks/README.md); pages of a look of the monitor, of 0.1 s each."""
+"""New files of a run that were measured (docs/performance.md); pages of a look of the monitor, of 0.1 s each."""
 
 _CONSUMER, _WAREHOUSE = ConsumerSettings.model_fields, WarehouseSettings.model_fields
 PARALLEL_PUTS: int = _CONSUMER["parallel_puts"].default

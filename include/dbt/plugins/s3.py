@@ -101,7 +101,7 @@ class Plugin(BasePlugin):
             self._opened = None
         conn.execute(f"load {_quoted(httpfs_extension())}")
         # Landed files are small and many: one request for each instead of two. DuckDB uses one thread for each core;
-        # four or eight did not make a day's first build faster (benchmarks/README.md).
+        # four or eight did not make a day's first build faster (docs/performance.md).
         conn.execute("set force_download = true")
         # By default DuckDB 1.5 opens a connection for each request; later versions keep connections.
         conn.execute("set httpfs_connection_caching = true")

@@ -17,7 +17,7 @@ from include.aws.sizing import plan as sizing
 from include.aws.sizing.plan import Demand, Plan, SizingError, landing_rate, memory, pace, plan
 from include.settings import PROJECT_ROOT, ConsumerSettings
 
-BENCHMARKS = (PROJECT_ROOT / "benchmarks" / "README.md").read_text()
+BENCHMARKS = (PROJECT_ROOT / "docs" / "performance.md").read_text()
 INGEST = (PROJECT_ROOT / "docs" / "ingest.md").read_text()
 PAYLOAD_BYTES = 100
 """The benchmark's messages: its rows are of about 170 bytes instead of 100."""
