@@ -53,7 +53,8 @@ S3 = {
     "ThrottlingException": f"AWS throttles. {_RETRIED}",
     "TooManyRequestsException": f"AWS throttles. {_RETRIED}",
     "NotFound": "What was named does not exist. Check the name in the settings.",
-    "NoCredentialsError": "This process has no AWS credentials. Give it a role, or a key and its secret.",
+    "NoCredentialsError": "This process has no AWS credentials. Give it a role, or a key and its secret. On a laptop "
+    "take the demo's environment (set -a; . .local/demo/environment; set +a).",
     "PartialCredentialsError": "A part of the AWS credentials is missing. Set key and secret both.",
     "CredentialRetrievalError": f"The source of the AWS credentials does not answer. {_KEYS}",
     "EndpointConnectionError": f"The endpoint cannot be reached. {_NETWORK} Is AWS_ENDPOINT_URL right?",

@@ -104,6 +104,8 @@ def _is_own(error: object) -> bool:
 # --- S3 by obstore ------------------------------------------------------------
 
 _REQUEST = re.compile(r"Error performing (\w+) (\S+) in ")
+_GIVES_CREDENTIALS = re.compile(r"https?://(169\.254\.|\[fd00:ec2:)")
+"""AWS's services on the machine itself, which a client without a key asks for those of its role."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE, _MESSAGE = re.compile(r"<Code>([^<]+)</Code>"), re.compile(r"<Message>([^<]*)</Message>")
 _SYSTEM_ERROR = re.compile(r'code: (\d+),\s+kind: \w+,\s+message: "([^"]+)"')
@@ -125,6 +127,8 @@ def _of_obstore(error: object) -> Fault | None:
     if request is None:
         return Fault("S3", text.splitlines()[0]) if _module(error) == "obstore.exceptions" and text else None
     where, status = f"{request[1]} {_path(request[2])}", _STATUS.search(text)
+    if _GIVES_CREDENTIALS.match(request[2]):
+        return Fault("NoCredentialsError", "neither key nor role", where)
     if status is None:
         return _of_transport(text, where)
     number, code, message = int(status[1]), _CODE.search(text), _MESSAGE.search(text)

@@ -23,6 +23,7 @@ from botocore.exceptions import NoCredentialsError
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore.exceptions import GenericError
 from obstore.store import S3Store
 
 from include.meanings import KAFKA
@@ -185,6 +186,9 @@ TABLE: list[tuple[str, Callable[[Servers], object], str, str]] = [
      "SMTPRecipientsRefused: a@b (550 unknown).", "ALERT_EMAILS"),
     ("connection", raising(AirflowNotFoundException("The conn_id `kafka_default` isn't defined")),
      "AirflowNotFoundException: The conn_id `kafka_default`", "airflow_settings.yaml"),
+    ("no credentials", raising(GenericError(
+        "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 2.1ms - Server returned "
+        "non-2xx status code: 403 Forbidden: ")), "NoCredentialsError: neither key nor role.", "demo/environment"),
     ("certificate", raising(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")),
      "TLS: [SSL: CERTIFICATE_VERIFY_FAILED]", "the CA"),
 ]  # fmt: skip
