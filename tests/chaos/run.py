@@ -256,7 +256,7 @@ class RestartableBroker:
             subprocess.run([*java, *format_log], check=True, capture_output=True)
         command = [*java, "kafka.Kafka", str(config)]
         self._process = self._stack.enter_context(servers.process(command, self._state / "broker.log"))
-        broker.wait_until_ready(self.bootstrap, seconds=60)
+        broker.wait_until_ready(self.bootstrap, seconds=180)
 
     def stop(self) -> None:
         self._stack.close()
