@@ -100,9 +100,8 @@ def _look(dag: WatchedDag, known: Memory | None, now: datetime) -> Look:
         return Look(now, paused=False, known=False)
     newest, succeeded = _newest(dag.dag_id, now), _newest(dag.dag_id, now, "success")
     failed = Ti.get_dr_count(dag.dag_id, states=["failed"])
-    suspects = [newest] if newest and newest.state == "failed" else []
-    if known and failed > known.failed:
-        suspects += _undated_failures(dag, known.last_seen)
+    by_hand = _undated(dag, known.last_seen) if known and failed > known.failed else []
+    suspects = [run for run in (newest, *by_hand) if run and run.state == "failed"]
     failure = known.failure if known else None
     return Look(
         now,
@@ -110,6 +109,7 @@ def _look(dag: WatchedDag, known: Memory | None, now: datetime) -> Look:
         newest=newest,
         succeeded=succeeded,
         failures=[run for run in suspects if not _refused(dag, run.run_id)],
+        by_hand=by_hand,
         failed=failed,
         successes=Ti.get_dr_count(dag.dag_id, states=["success"]),
         active=Ti.get_dr_count(dag.dag_id, states=["queued", "running"]),
@@ -143,8 +143,8 @@ def _newest(dag_id: str, now: datetime, state: str | None = None) -> Run | None:
     return _run(response.dag_run) if response and response.dag_run else None
 
 
-def _undated_failures(dag: WatchedDag, since: datetime) -> list[Run]:
-    """Failed runs without a logical date that ended after `since`. The requests are made only when a run has failed."""
+def _undated(dag: WatchedDag, since: datetime) -> list[Run]:
+    """Runs without a logical date that ended after `since`. The requests are made only when a run has failed."""
     from airflow.sdk.execution_time.comms import GetDagRun
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance as Ti
@@ -154,7 +154,7 @@ def _undated_failures(dag: WatchedDag, since: datetime) -> list[Run]:
     found = []
     for run_id in by_hand[:MOST_RUNS]:
         response: Any = SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag.dag_id, run_id=run_id))
-        if response.state == "failed" and response.end_date and response.end_date > since:
+        if response.end_date and response.end_date > since:
             found.append(_run(response))
     return found
 

@@ -152,6 +152,8 @@ def _replay_again(scene: Scene) -> None:
 SLOW = Weather(slow=1.0, methods=frozenset({"PUT"}), slow_seconds=SLOW_PUT_SECONDS)
 
 INCIDENTS = (
+    # First: a transform more than 20 minutes after the one before would also bring `latency_objective`.
+    Incident("a failing dbt test", "dbt_tests:crypto_curated_accepted_symbols", _fail_a_test, _repair_gold),
     Incident("consumer killed", "consumer_stalled", _kill_consumer, _start_consumer),
     Incident("consumer hung", "consumer_stalled", _freeze("consumer", SESSION), _resume("consumer")),
     # In this order: slow uploads soon after failed ones are taken for the retried uploads, and mailed later.
@@ -166,7 +168,6 @@ INCIDENTS = (
     ),
     Incident("producer frozen", "quotes_missing", _freeze("producer", SILENT), _resume("producer")),
     Incident("bad data", "dead_letters", _send_bad_data, _fix),
-    Incident("a failing dbt test", "dbt_tests:crypto_curated_accepted_symbols", _fail_a_test, _repair_gold),
     Incident(
         "scheduler dead",
         "monitor_silent",

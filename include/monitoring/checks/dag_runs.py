@@ -74,7 +74,8 @@ class Look(msgspec.Struct, frozen=True):
     """A DAG at one moment, as Airflow shows it.
 
     Airflow does not know a DAG (`known`) whose file was never parsed without an error. `newest` and `succeeded` are the
-    newest runs with a logical date. `failures` are failed runs that may be new.
+    newest runs with a logical date. `failures` are failed runs that may be new. `by_hand` are the runs without a
+    logical date that ended since the last look, if one of them failed.
     `active` counts runs that have not ended, `waiting` queued runs and tasks that wait for a slot, `working` tasks that
     run.
     `remembered` is the present state of the run in `Memory.failure`, None when that is not known.
@@ -86,6 +87,7 @@ class Look(msgspec.Struct, frozen=True):
     newest: Run | None = None
     succeeded: Run | None = None
     failures: Sequence[Run] = ()
+    by_hand: Sequence[Run] = ()
     failed: int = 0
     successes: int = 0
     active: int = 0
@@ -180,8 +182,8 @@ def _failure(last: Memory, look: Look, limit: timedelta) -> Failure | None:
     if newest is not None:
         at = newest.ended_at or newest.run_after
         if known is None or at > known.at:
-            later = look.newest
-            over = later is not None and later.state == "success" and later.ended_at is not None and later.ended_at > at
+            runs = [run for run in (look.newest, *look.by_hand) if run is not None and run.state == "success"]
+            over = any(run.ended_at is not None and run.ended_at > at for run in runs)
             return Failure(newest.run_id, at, newest.failure(limit), over)
     if known is None or known.over:
         return known

@@ -97,6 +97,15 @@ def test_a_success_by_hand_ends_the_failure_of_the_schedules_run() -> None:
     assert [bool(each) for each in found] == [True, False, False, False]
 
 
+def test_a_success_by_hand_after_the_failure_in_the_same_look_is_its_end() -> None:
+    """Both runs ended since the last look, and neither has a logical date."""
+    failed, again = run("failed", BEGIN + TICK, build="failed"), run("success", BEGIN + 2 * TICK)
+    facts: dict[str, Any] = {"failed": 1, "successes": 1, "failures": [failed]}
+    for by_hand, is_told in (([failed, again], False), ([failed, run("success", BEGIN)], True)):
+        found = watch([*looks(1), *looks(1, BEGIN + 3 * TICK, by_hand=by_hand, **facts)])
+        assert [bool(each) for each in found] == [False, is_told]
+
+
 @pytest.mark.parametrize(
     ("minutes", "says"),
     [
