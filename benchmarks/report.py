@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 
 from benchmarks import results
 from benchmarks.charts import CHARTS, bars, draw
@@ -19,6 +20,8 @@ from include.settings import PROJECT_ROOT
 
 PAGE = Path("docs") / "performance.md"
 IMAGES = Path("images") / "performance"
+COLUMNS = 120
+"""The longest line that `tests.prose` allows on the page."""
 
 
 def charts(result: Result) -> dict[str, tuple[str, str]]:
@@ -38,8 +41,8 @@ def lines(result: Result, bounds: str) -> Iterable[str]:
     judged = judge(bounds, result.name, result.values)
     others = result.values.keys() - {bound.figure for bound in judged}
     rows = [(f"`{name}`", number(value)) for name, value in result.values.items() if name in others]
-    parts = [f"Measured on {result.date} on {result.machine}, load before: {result.load:g}. {versions}."]
-    parts += [bounds_table(judged), *result.tables]
+    measured = f"Measured on {result.date} on {result.machine}, load before: {result.load:g}. {versions}."
+    parts = [fill(measured, COLUMNS, break_on_hyphens=False), bounds_table(judged), *result.tables]
     parts += [f"![{title}]({(IMAGES / name).as_posix()})" for name, (title, _) in charts(result).items()]
     if rows:
         parts += ["<details><summary>All other figures</summary>", markdown(("figure", "measured"), rows), "</details>"]
