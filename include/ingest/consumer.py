@@ -31,7 +31,7 @@ from include.ingest.partition_writer import Created, Limits, PartitionWriter, Pr
 from include.ingest.placement import Placement
 from include.ingest.pressure import Decision, Pressure
 from include.ingest.progress import Place, Progress
-from include.ingest.reading import ReadSize
+from include.ingest.reading import ReadSize, return_blocks
 from include.ingest.rejects import classes_of, message_row
 from include.ingest.runs import ConsecutiveMessages
 from include.ingest.shutdown import EXIT_UNLANDED, Deadline
@@ -311,7 +311,10 @@ class Consumer:
                 self._log.exception("records could not be taken", partition=writer.partition)
                 self._stop_partition(writer.partition, consecutive.unexpected(error), may_end=False)
             size += writer.buffered - before
+        were_small = self._read_size.are_small
         self._read_size.took(count, size)
+        if self._read_size.are_small != were_small:
+            return_blocks(are_small=not were_small)
         for event in ends:
             self._reach(event)
 

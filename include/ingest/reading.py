@@ -33,11 +33,11 @@ ARENAS = 4
 """glibc gives each thread an arena of the heap, up to eight for each core, and an arena rarely shrinks: with large
 messages half of the memory was in them. With two arenas the threads of the PUTs wait for each other: files of 100
 records cost 4 % more CPU. With four they do not, and the memory is the same."""
-MAPPED_BYTES = 2**21
-"""Blocks from this size on go back to the system when they are freed. Without a fixed size glibc raises it to 32 MB.
-The body of 10,000 quotes has 1.4 MB: a smaller size makes the kernel clear new pages for each body (7 % of the CPU)."""
-TRIMMED_BYTES = 2 * MAPPED_BYTES
-"""Free bytes at the end of a heap that go back to the system; glibc takes twice the other size, too."""
+MAPPED_BYTES = 2**17
+"""Blocks from this size on go back to the system when they are freed. Without a fixed size glibc raises it to 32 MB."""
+MAPPED_BYTES_OF_SMALL = 2**21
+"""The same while messages are small. The body of 10,000 quotes has 1.4 MB: if it went back to the system, the kernel
+would clear new pages for each body (7 % of the CPU). Large messages would leave holes of their size in the heap."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_TRIM_THRESHOLD and so on of glibc's malloc.h
 
@@ -48,6 +48,8 @@ class ReadSize:
     def __init__(self, cap: int) -> None:
         """`cap`: bytes of messages that may be in memory."""
         self.count = FIRST
+        self.are_small = False
+        """Whether the messages that were read last are so small that their number is the limit, not their size."""
         self._bytes = cap * SHARE
 
     @property
@@ -59,7 +61,9 @@ class ReadSize:
         """The last read held `count` messages, which take `size` bytes of memory."""
         most = min(MOST, max(FIRST, 2 * count))
         if count and size:
-            most = min(most, int(self._bytes * count / size))
+            fitting = int(self._bytes * count / size)
+            self.are_small = fitting >= MOST
+            most = min(most, fitting)
         self.count = max(1, most)
 
 
@@ -76,8 +80,18 @@ def queue_config(cap: int) -> dict[str, Any]:
 
 def bound_heap() -> None:
     """Make glibc keep few arenas and return large blocks. Call it before threads start; elsewhere it does nothing."""
+    _set(_ARENA_MAX, ARENAS)
+    return_blocks(are_small=False)
+
+
+def return_blocks(*, are_small: bool) -> None:
+    """Choose which blocks glibc returns, by the messages; also free bytes at a heap's end, by glibc's own rule."""
+    size = MAPPED_BYTES_OF_SMALL if are_small else MAPPED_BYTES
+    _set(_MMAP_THRESHOLD, size)
+    _set(_TRIM_THRESHOLD, 2 * size)
+
+
+def _set(parameter: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_ARENA_MAX, ARENAS)
-        mallopt(_MMAP_THRESHOLD, MAPPED_BYTES)
-        mallopt(_TRIM_THRESHOLD, TRIMMED_BYTES)
+        mallopt(parameter, value)
