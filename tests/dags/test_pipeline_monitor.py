@@ -220,7 +220,7 @@ def test_a_coin_without_quotes_is_mailed_with_the_others(pipeline: Pipeline) -> 
     body = mail.get_body(("plain",))
     assert body is not None
     assert f"Also: error: A coin sends no quotes: {SYMBOLS[2]}" in body.get_content()
-    assert "no quote within the allowed 16 min; the newest one arrived at " in body.get_content()
+    assert "no quote within the allowed 16 min; none has arrived yet" in body.get_content()
     pipeline.land()
     assert pipeline.red() == set()
     (mail,) = pipeline.mailbox.take()
