@@ -778,7 +778,7 @@ CONDITIONS: dict[str, Condition] = {
             "Or the Variable monitor_thresholds cannot be used, CloudWatch refused the numbers, or the alert state in "
             "S3 cannot be reached.",
             explained_by=("monitor_blind:*{last}",),
-            impact="Perhaps nothing. Meanwhile no alert that needs the source can start or end.",
+            impact="No new prices if the source is down. Alerts that need it can neither start nor end.",
             first_step=FirstStep(
                 "See whether the consumer reaches Kafka and S3: if it does, only the monitor's way there is broken.",
                 ASK_CONSUMER,
@@ -796,7 +796,7 @@ CONDITIONS: dict[str, Condition] = {
             "promises. This is seen from outside, so it is also told when the tasks' own code could not report it.",
             alarm=False,
             explained_by=("task_failed:{subject}/*", "run_late:{subject}", "dbt_tests:*", "monitor_silent"),
-            impact="New data, tests of old data, or replays are late, depending on the DAG.",
+            impact="New prices (crypto_transform), tests (lakehouse_maintenance) or replays are late.",
             first_step=FirstStep("See how its last runs ended.", "airflow dags list-runs {subject}"),
         ),
         Condition(
