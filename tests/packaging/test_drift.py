@@ -65,7 +65,7 @@ CHANGES = [
 
 def run(root: Path, tests: list[str], change: Change | None = None) -> subprocess.CompletedProcess[str]:
     """Copy the project to `root`, make the change there, and run the tests."""
-    for name in ("dags", "deploy", "docker", "docs", "include", "plugins", "requirements", "tests"):
+    for name in ("benchmarks", "dags", "deploy", "docker", "docs", "include", "plugins", "requirements", "tests"):
         shutil.copytree(PROJECT_ROOT / name, root / name, ignore=NOT_COPIED)
     for path in PROJECT_ROOT.iterdir():
         if path.is_file():

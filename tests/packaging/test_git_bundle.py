@@ -106,7 +106,7 @@ def test_the_transform_runs_from_a_git_bundle(
     topic.land(open_bucket(bucket, aws_endpoint))
 
     for path in (PROJECT_ROOT / "dags").glob("*.py"):
-        airflow.wait_for_dag(path.stem, seconds=120)
+        airflow.wait_for_dag(path.stem, seconds=400)
     airflow.unpause("crypto_transform")  # this starts the run of the last scheduled time
     deadline = time.monotonic() + 540
     while not (runs := airflow.runs("crypto_transform", limit=10)) or runs[-1].state not in {"success", "failed"}:
