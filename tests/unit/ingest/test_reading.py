@@ -38,6 +38,16 @@ def test_reads_grow_again_once_messages_are_small() -> None:
     assert after(read, 200) == MOST
 
 
+def test_messages_are_small_while_their_number_limits_a_read() -> None:
+    read = ReadSize(CAP)
+    assert not read.are_small, "nothing was read yet"
+    for size, are_small in ((200, True), (16_000, True), (20_000, False), (250_000, False), (200, True)):
+        after(read, size)
+        assert read.are_small == are_small, size
+    read.took(0, 0)
+    assert read.are_small, "a pause says nothing about the messages"
+
+
 def test_messages_that_take_no_memory_do_not_end_reading() -> None:
     read = ReadSize(CAP)
     read.took(read.count, 0)  # read before, after a seek
