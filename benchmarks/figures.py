@@ -24,6 +24,12 @@ class Figures:
     pictures: dict[str, str] = field(default_factory=dict)
 
 
+def growth(values: Values, name: str, cases: Sequence[object]) -> Values:
+    """The figure `name` of the last case over that of the first; the values' names begin with their case."""
+    few, many = cases[0], cases[-1]
+    return {f"{many}.{name}_over_{few}": values[f"{many}.{name}"] / values[f"{few}.{name}"]}
+
+
 class BoundsError(ValueError):
     """A line of the bounds file is not understood."""
 

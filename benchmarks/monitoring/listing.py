@@ -21,7 +21,7 @@ from pathlib import Path
 
 import boto3
 
-from benchmarks.figures import Figures, Values
+from benchmarks.figures import Figures, Values, growth
 from benchmarks.landing.rig import KEYS, Gateway, memory_folder
 from include.landing.layout import object_key
 from include.monitoring.checks import measure
@@ -83,9 +83,7 @@ def figures(older: Iterable[int] = OLDER) -> Figures:
                 values |= {f"{count}.{name}": value for name, value in reading.items()}
         finally:
             gateway.close()
-    few, many = counts[0], counts[-1]
-    values[f"{many}.seconds_over_{few}"] = values[f"{many}.seconds"] / values[f"{few}.seconds"]
-    return Figures(values)
+    return Figures(values | growth(values, "seconds", counts))
 
 
 def main() -> None:

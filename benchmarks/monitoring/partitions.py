@@ -23,7 +23,7 @@ import boto3
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.figures import Figures, Values
+from benchmarks.figures import Figures, Values, growth
 from benchmarks.landing.rig import fill
 from include.local.emulator import CREDENTIALS
 from include.monitoring.checks import measure
@@ -85,9 +85,7 @@ def figures(partitions: Iterable[int] = PARTITIONS) -> Figures:
             found = look(kafka.bootstrap)
             print(json.dumps({"partitions": count} | found), flush=True)
             values |= {f"{count}.{name}": value for name, value in found.items()}
-    few, many = counts[0], counts[-1]
-    values[f"{many}.seconds_over_{few}"] = values[f"{many}.seconds"] / values[f"{few}.seconds"]
-    return Figures(values)
+    return Figures(values | growth(values, "seconds", counts))
 
 
 def main() -> None:

@@ -314,7 +314,7 @@ class Consumer:
         were_small = self._read_size.are_small
         self._read_size.took(count, size)
         if self._read_size.are_small != were_small:
-            return_blocks(are_small=not were_small)
+            return_blocks(are_small=self._read_size.are_small)
         for event in ends:
             self._reach(event)
 
