@@ -13,6 +13,7 @@ go to the log.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 Unit = Literal["Count", "Count/Second", "Seconds", "Bytes", "Percent"]
@@ -862,6 +863,7 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 MONITOR_SILENT_MINUTES = CONDITIONS["monitor_silent"].periods * MONITOR_MINUTES
+MONITOR_SILENT_AFTER = timedelta(minutes=MONITOR_SILENT_MINUTES)
 """Older numbers and verdicts of the monitor are not those of now. The alarm `monitor_silent` has this time."""
 
 

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 from msgspec.structs import replace
 
-from include.catalogue import CONDITIONS
+from include.catalogue import CONDITIONS, MONITOR_SILENT_AFTER
 from include.monitoring.alerts.mail import PLACES
 from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
 from include.monitoring.alerts.store import S3AlertStore
@@ -33,7 +33,7 @@ from include.monitoring.checks.measurements import Measurements
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import SOURCE_NAMES, SOURCE_OF, verdicts
 from include.monitoring.page import render, view
-from include.monitoring.page.health import SILENT_AFTER, collect
+from include.monitoring.page.health import collect
 from include.monitoring.page.read_model import ReadModel, State, TrendState
 from include.monitoring.page.render import Links
 from include.on_airflow import connections
@@ -247,7 +247,7 @@ def test_all_is_well_only_after_a_recent_measurement(storage: StorageSettings) -
     measure_kafka(storage, NOW)
     judge(storage, NOW)
     keep(storage)
-    fresh, old = page(at=NOW + SILENT_AFTER), page(at=NOW + timedelta(hours=3))
+    fresh, old = page(at=NOW + MONITOR_SILENT_AFTER), page(at=NOW + timedelta(hours=3))
     assert shows_no_open_alert(fresh)
     assert "alerts.json" not in fresh
     assert not shows_no_open_alert(old)

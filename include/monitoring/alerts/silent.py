@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 
 import msgspec.structs
 
-from include.catalogue import CONDITIONS, MONITOR_SILENT_MINUTES
+from include.catalogue import CONDITIONS, MONITOR_SILENT_AFTER
 from include.instants import span, to_second
 from include.monitoring.alerts.model import AlertState, Notice, OpenAlert
 from include.monitoring.alerts.transitions import raise_alerts
 from include.state.silences import Silences
 
 CONDITION = CONDITIONS["monitor_silent"]
-SILENT_AFTER = timedelta(minutes=MONITOR_SILENT_MINUTES)
 LONGEST_GAP = timedelta(minutes=3)
 """Looks are a minute apart. After a longer gap the watch begins again."""
 
@@ -45,7 +44,7 @@ def alert_of(judged_at: datetime | None, watch: Watch, stopped: Mapping[str, str
         stopped: programs of Airflow that do not run, with their state.
     """
     now, last = watch.looked_at, judged_at or watch.since
-    if now - max(last, watch.since) < SILENT_AFTER:
+    if now - max(last, watch.since) < MONITOR_SILENT_AFTER:
         return None
     facts = [f"does not run: {name} ({state})" for name, state in sorted(stopped.items())] or [
         "every program of Airflow runs: the scheduler hangs, or pipeline_monitor is paused or has an import error"
@@ -55,7 +54,7 @@ def alert_of(judged_at: datetime | None, watch: Watch, stopped: Mapping[str, str
         CONDITION,
         now,
         value=f"no run for {span(now - last)}",
-        threshold=f"no run for {span(SILENT_AFTER)}",
+        threshold=f"no run for {span(MONITOR_SILENT_AFTER)}",
         details=tuple(facts),
         began_at=last,
     )

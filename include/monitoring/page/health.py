@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.exceptions import HTTPClientError
 
-from include.catalogue import CONDITIONS, LAYERS, MONITOR_SILENT_MINUTES, Condition, Layer
+from include.catalogue import CONDITIONS, LAYERS, MONITOR_SILENT_AFTER, Condition, Layer
 from include.instants import ago
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import AlertState, OpenAlert
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENT_AFTER = timedelta(minutes=MONITOR_SILENT_MINUTES)
 PARTS = ("layers", "tests outside the layers", "lag", "alerts", "conditions")
 """Parts of the page that come from S3."""
 
@@ -146,7 +145,7 @@ class PipelineHealth:
     @property
     def watched(self) -> bool:
         """Whether the monitor has measured recently: only then "no open alert" means that all is well."""
-        return self.measured_ago is not None and self.measured_ago <= SILENT_AFTER
+        return self.measured_ago is not None and self.measured_ago <= MONITOR_SILENT_AFTER
 
     @property
     def no_lag(self) -> bool:
@@ -161,7 +160,7 @@ class PipelineHealth:
     @property
     def judged_recently(self) -> bool:
         """Whether the monitor has judged the conditions in its last runs."""
-        return self.judged is not None and self.at - self.judged.at <= SILENT_AFTER
+        return self.judged is not None and self.at - self.judged.at <= MONITOR_SILENT_AFTER
 
     @property
     def conditions(self) -> list[ConditionHealth]:

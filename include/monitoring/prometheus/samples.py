@@ -7,16 +7,14 @@ NaN would spoil sums and averages. Every metric has its HELP and TYPE, also with
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 
-from include.catalogue import CONDITIONS, METRICS, MONITOR_SILENT_MINUTES, Condition, metric_of
+from include.catalogue import CONDITIONS, METRICS, MONITOR_SILENT_AFTER, Condition, metric_of
 from include.monitoring.prometheus import names
 from include.monitoring.prometheus.objects import StateObjects
 from include.state.layer_state import LayerState
-
-SILENT_AFTER = timedelta(minutes=MONITOR_SILENT_MINUTES)
 
 Sample = tuple[str, tuple[str, ...], float]
 """Name of the metric, values of its labels after `environment`, value."""
@@ -60,7 +58,7 @@ def _numbers(objects: StateObjects, now: datetime) -> Iterator[Sample]:
         metric = metric_of(CONDITIONS[name]) if name in CONDITIONS else None
         if metric:  # a monitor of another version may know other conditions and metrics
             yield names.THRESHOLD, (name,), names.in_base_unit(threshold, metric.unit)
-    if now - known.at > SILENT_AFTER:
+    if now - known.at > MONITOR_SILENT_AFTER:
         return
     for number in known.numbers:
         metric = METRICS.get(number.metric)
@@ -84,10 +82,10 @@ def _breached(condition: Condition, objects: StateObjects, now: datetime) -> boo
     if objects.alerts and any(alert.condition == condition.name for alert in objects.alerts.open.values()):
         return True
     if condition.name == "monitor_silent":
-        return now - objects.judged.at > SILENT_AFTER if objects.judged else None
+        return now - objects.judged.at > MONITOR_SILENT_AFTER if objects.judged else None
     if not condition.checked:  # only an alert can show it
         return None if objects.alerts is None else False
-    if objects.judged is None or now - objects.judged.at > SILENT_AFTER:
+    if objects.judged is None or now - objects.judged.at > MONITOR_SILENT_AFTER:
         return None
     verdict = objects.judged.conditions.get(condition.name)
     return None if verdict is None or verdict.outcome == "unknown" else verdict.outcome == "breached"

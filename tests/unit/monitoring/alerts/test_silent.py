@@ -8,10 +8,10 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from include.catalogue import CONDITIONS
+from include.catalogue import CONDITIONS, MONITOR_SILENT_AFTER
 from include.monitoring.alerts import transitions
 from include.monitoring.alerts.model import NO_ALERTS, OpenAlert
-from include.monitoring.alerts.silent import LONGEST_GAP, SILENT_AFTER, Watch, alert_of, raise_alone
+from include.monitoring.alerts.silent import LONGEST_GAP, Watch, alert_of, raise_alone
 from include.monitoring.checks.judge import Verdict
 from include.state.silences import Silence
 
@@ -55,7 +55,7 @@ def test_silence_counts_from_the_last_run_and_from_the_begin_of_the_watch(
 
 def test_the_limit_is_that_of_the_catalogue() -> None:
     condition = CONDITIONS["monitor_silent"]
-    assert (condition.missing, condition.periods * 5 * MINUTE) == ("breaching", SILENT_AFTER)
+    assert (condition.missing, condition.periods * 5 * MINUTE) == ("breaching", MONITOR_SILENT_AFTER)
 
 
 def test_a_machine_that_slept_has_not_watched() -> None:

@@ -12,13 +12,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from include.catalogue import CONDITIONS, METRICS, STAGES
+from include.catalogue import CONDITIONS, METRICS, MONITOR_SILENT_AFTER, STAGES
 from include.monitoring.alerts.model import NO_ALERTS, AlertState, OpenAlert
 from include.monitoring.checks.thresholds import in_force
 from include.monitoring.checks.verdicts import newest_windows, numbers, with_learned
 from include.monitoring.prometheus import names
 from include.monitoring.prometheus.objects import StateObjects
-from include.monitoring.prometheus.samples import SILENT_AFTER, families
+from include.monitoring.prometheus.samples import families
 from include.state.judged import Judged, JudgedConditions
 from include.state.latency import Percentiles, RecentLatency
 from include.state.monitor_numbers import MonitorNumbers, Number
@@ -112,7 +112,7 @@ def test_percent_are_a_ratio_and_so_is_their_threshold() -> None:
 
 
 def test_numbers_that_are_too_old_are_not_those_of_now() -> None:
-    fresh, old = (scraped(ALL, NOW + SILENT_AFTER + more) for more in (timedelta(), MINUTE))
+    fresh, old = (scraped(ALL, NOW + MONITOR_SILENT_AFTER + more) for more in (timedelta(), MINUTE))
     assert fresh["crypto_lakehouse_sum_offset_lag"].samples
     assert not old["crypto_lakehouse_sum_offset_lag"].samples
     assert old[names.MEASURED].samples
@@ -147,7 +147,7 @@ def test_an_unknown_condition_has_no_sample() -> None:
 
 
 def test_a_silent_monitor_knows_nothing_any_more() -> None:
-    later = NOW + SILENT_AFTER + MINUTE
+    later = NOW + MONITOR_SILENT_AFTER + MINUTE
     assert conditions(StateObjects(judged=JudgedConditions(NOW, WELL)), later) == {"monitor_silent": 1}
 
 
